@@ -1,0 +1,283 @@
+//! The bridge: a socket at one side, a data stream at the other, bytes in between, both ways.
+//!
+//! Each direction ends on its own: an end of file becomes `END` and `END` a shutdown, so a visitor
+//! who has said everything still gets the whole answer. Anything else than two ends is a reset of
+//! the socket and an abort of the stream.
+//!
+//! An idle bridge owns no buffer. Reads go through one chunk per thread, and what the far end sent
+//! is written from the very memory that yamux read it into.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+
+use crate::record::Abort;
+use crate::socket::{ResetOnDrop, Socket};
+use crate::stream::{Broken, Chunk, DataStream, LOOK};
+
+/// How many chunks one direction moves before the other tasks get their turn.
+const TURN: usize = 4;
+
+thread_local! {
+    static SCRATCH: RefCell<Chunk> = RefCell::new(Chunk::new());
+}
+
+/// Is told what a bridge does while it does it.
+pub trait Observer {
+    /// `bytes` went from the socket to the stream.
+    fn to_stream(&mut self, bytes: usize);
+    /// `bytes` went from the stream to the socket.
+    fn to_socket(&mut self, bytes: usize);
+    /// Relay: the local service has accepted the connection.
+    fn connected(&mut self) {}
+}
+
+/// How a visit ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Both directions came to their end.
+    Completed,
+    /// The socket was reset, or failed otherwise.
+    Socket(io::Error),
+    /// The stream broke off.
+    Stream(Broken),
+    /// Data waited, and none moved for the time allowed.
+    Stalled,
+}
+
+/// Copies both ways until both directions have ended, or one has broken off.
+///
+/// `stall` is how long data may wait without any moving in either direction.
+///
+/// # Cancel safety
+///
+/// When this future is dropped the socket is reset and the stream too, as after any other end than
+/// [`Ended::Completed`].
+pub async fn bridge<S: Socket>(
+    socket: ResetOnDrop<S>,
+    stream: DataStream,
+    stall: Duration,
+    observer: &mut impl Observer,
+) -> Ended {
+    let mut bridge = Bridge {
+        socket,
+        stream,
+        up: Direction::Copying,
+        down: Direction::Copying,
+        connected: false,
+        watch: None,
+        moved: Instant::now(),
+        stall,
+    };
+    let ended = poll_fn(|cx| bridge.poll(cx, observer)).await;
+    let Bridge { mut socket, stream, .. } = bridge;
+    match &ended {
+        Ended::Completed => socket.ended_well(),
+        Ended::Socket(_) => stream.abort(Abort::Reset),
+        Ended::Stalled => stream.abort(Abort::TimedOut),
+        Ended::Stream(_) => (),
+    }
+    ended
+}
+
+/// One bridge. `up` leads from the socket to the stream, `down` from the stream to the socket.
+struct Bridge<S: Socket> {
+    socket: ResetOnDrop<S>,
+    stream: DataStream,
+    up: Direction,
+    down: Direction,
+    connected: bool,
+    /// Set while a direction may be blocked.
+    watch: Option<Pin<Box<Sleep>>>,
+    /// When bytes last moved.
+    moved: Instant,
+    stall: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Copying,
+    Ending,
+    Ended,
+}
+
+/// Why a direction does not go on for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    /// Nothing to copy.
+    Idle,
+    /// The taker takes no more.
+    Blocked,
+}
+
+impl<S: Socket> Bridge<S> {
+    fn poll(&mut self, cx: &mut Context<'_>, observer: &mut impl Observer) -> Poll<Ended> {
+        let up = match self.poll_up(cx, observer) {
+            Ok(pause) => pause,
+            Err(ended) => return Poll::Ready(ended),
+        };
+        let down = match self.poll_down(cx, observer) {
+            Ok(pause) => pause,
+            Err(ended) => return Poll::Ready(ended),
+        };
+        if self.up == Direction::Ended && self.down == Direction::Ended {
+            return Poll::Ready(Ended::Completed);
+        }
+        self.poll_watch(cx, up == Pause::Blocked || down == Pause::Blocked)
+    }
+
+    /// Copies from the socket to the stream until one of them makes it wait.
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        observer: &mut impl Observer,
+    ) -> Result<Pause, Ended> {
+        for _ in 0..TURN {
+            match self.up {
+                Direction::Copying => {
+                    let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
+                        return Ok(Pause::Blocked);
+                    };
+                    ready.map_err(Ended::Stream)?;
+                    match self.poll_chunk(cx)? {
+                        Poll::Ready(0) => self.up = Direction::Ending,
+                        Poll::Ready(n) => {
+                            observer.to_stream(n);
+                            self.moved = Instant::now();
+                        }
+                        Poll::Pending => return Ok(Pause::Idle),
+                    }
+                }
+                Direction::Ending => {
+                    let Poll::Ready(ended) = self.stream.poll_end(cx) else {
+                        return Ok(Pause::Blocked);
+                    };
+                    ended.map_err(Ended::Stream)?;
+                    self.up = Direction::Ended;
+                }
+                Direction::Ended => return Ok(Pause::Idle),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(Pause::Idle)
+    }
+
+    /// Reads one chunk and hands it to the stream.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Ended> {
+        SCRATCH.with_borrow_mut(|chunk| {
+            let mut buf = ReadBuf::new(chunk.payload());
+            match Pin::new(&mut *self.socket).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => {
+                    let n = buf.filled().len();
+                    if n > 0 {
+                        self.stream.start_send(cx, chunk, n).map_err(Ended::Stream)?;
+                    }
+                    Ok(Poll::Ready(n))
+                }
+                Poll::Ready(Err(err)) => Err(Ended::Socket(err)),
+                Poll::Pending => Ok(Poll::Pending),
+            }
+        })
+    }
+
+    /// Copies from the stream to the socket until one of them makes it wait.
+    fn poll_down(
+        &mut self,
+        cx: &mut Context<'_>,
+        observer: &mut impl Observer,
+    ) -> Result<Pause, Ended> {
+        for _ in 0..TURN {
+            match self.down {
+                Direction::Copying => {
+                    let filled = self.stream.poll_fill(cx);
+                    let Poll::Ready(data) = filled else {
+                        self.note_connected(observer);
+                        return Ok(Pause::Idle);
+                    };
+                    let data = data.map_err(Ended::Stream)?;
+                    if data.is_empty() {
+                        self.down = Direction::Ending;
+                    } else {
+                        match Pin::new(&mut *self.socket).poll_write(cx, data) {
+                            Poll::Ready(Ok(n)) => {
+                                self.stream.consume(n);
+                                self.note_connected(observer);
+                                observer.to_socket(n);
+                                self.moved = Instant::now();
+                            }
+                            Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
+                            Poll::Pending => return Ok(Pause::Blocked),
+                        }
+                    }
+                }
+                Direction::Ending => match Pin::new(&mut *self.socket).poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => self.down = Direction::Ended,
+                    // The peer is gone already, having reset what it did not want to hear.
+                    Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
+                    Poll::Pending => return Ok(Pause::Blocked),
+                },
+                Direction::Ended => return Ok(Pause::Idle),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(Pause::Idle)
+    }
+
+    fn note_connected(&mut self, observer: &mut impl Observer) {
+        if !self.connected && self.stream.is_connected() {
+            self.connected = true;
+            observer.connected();
+        }
+    }
+
+    /// While a direction is blocked, looks at both ends from time to time: a reset of the end that
+    /// is not being read would otherwise go unnoticed.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<Ended> {
+        if !blocked && self.watch.is_none() {
+            return Poll::Pending;
+        }
+        let look = LOOK.min(self.stall);
+        loop {
+            let watch = self.watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(look)));
+            ready!(watch.as_mut().poll(cx));
+            self.watch = None;
+            if !blocked {
+                return Poll::Pending;
+            }
+            if let Some(err) = self.socket.pending_error() {
+                return Poll::Ready(Ended::Socket(err));
+            }
+            if self.stream.is_lost() {
+                return Poll::Ready(Ended::Stream(self.stream.why_broken(cx)));
+            }
+            if self.moved.elapsed() >= self.stall {
+                return Poll::Ready(Ended::Stalled);
+            }
+        }
+    }
+}
+
+impl Ended {
+    /// Whether every byte arrived.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Completed)
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::Socket(err) => write!(f, "reset: {err}"),
+            Self::Stream(broken) => broken.fmt(f),
+            Self::Stalled => f.write_str("stalled for too long"),
+        }
+    }
+}

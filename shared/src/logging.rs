@@ -1,0 +1,50 @@
+//! The log: to stderr, as text for people or as JSON for programs.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people, in colour on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Checks a filter such as `info` or `relay=debug,info`.
+///
+/// # Errors
+///
+/// The part that is no filter.
+pub fn check_filter(filter: &str) -> Result<(), ParseError> {
+    EnvFilter::try_new(filter).map(drop)
+}
+
+/// Starts logging for the whole process. Called once, by `main`.
+///
+/// # Errors
+///
+/// `filter` is no filter.
+pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// The filter of the flag, else of `RUST_LOG`, else `info`. A `RUST_LOG` that is no filter is as
+/// good as none: it may be meant for another program.
+pub fn filter_or_default(flag: Option<String>) -> String {
+    flag.or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| check_filter(filter).is_ok()))
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or_else(|| "info".to_owned())
+}

@@ -1,0 +1,273 @@
+//! Many streams over one connection: a handle to open them and the one task that drives them.
+//!
+//! yamux does all its work inside the `poll` of its `Connection`. [`Driver`] owns it and is run
+//! by whoever owns the session; [`Mux`] opens streams from anywhere. The driver never waits for
+//! anybody: a stream that the peer opens and nobody takes is dropped, which resets it.
+//!
+//! When the driver has ended, for whatever reason, every stream of the session reads as lost.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use yamux::{Config, Connection, ConnectionError, Mode};
+
+use crate::record::HEADER;
+use crate::stream::CHUNK;
+use crate::wire::{Breach, Link, Wire};
+
+/// Streams the peer may have opened beyond the permits that were given out: those that one end
+/// has ended and the other not yet.
+const SPARE_STREAMS: usize = 512;
+
+/// What the windows of all streams together may grow by beyond the 256 KiB that each starts with.
+/// It bounds what a session can make this process hold, and it is what bulk over long lines needs:
+/// 64 MiB are 0.5 s at 1 Gbit/s.
+const WINDOW_BUDGET: usize = 64 * 1024 * 1024;
+
+/// Requests to open a stream that wait for the driver; more wait in the callers.
+const OPEN_QUEUE: usize = 256;
+
+/// Streams that the peer has opened and nobody has taken yet. yamux's own backlog of streams that
+/// are not acknowledged is as long.
+const INBOUND_QUEUE: usize = 256;
+
+/// How long the last frames may take to get out when a session is closed on purpose.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Opens streams on a session. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Mux {
+    requests: mpsc::Sender<OpenRequest>,
+    link: Arc<Link>,
+}
+
+/// The streams that the peer opens, in order.
+#[derive(Debug)]
+pub struct Inbound(mpsc::Receiver<yamux::Stream>);
+
+/// The session is over; it opens no more streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum End {
+    /// This end closed it.
+    Closed,
+    /// The peer closed the connection between two frames, or said so with a go-away.
+    ClosedByPeer,
+    /// The peer broke the protocol, or said that this end did.
+    Breach(Breach),
+    /// The connection failed.
+    Io(io::Error),
+    /// yamux gave up.
+    Yamux(ConnectionError),
+}
+
+type OpenRequest = oneshot::Sender<yamux::Stream>;
+
+/// The task of a session: all its I/O happens in [`run`](Self::run).
+pub struct Driver<T> {
+    connection: Connection<Wire<T>>,
+    link: Arc<Link>,
+    requests: mpsc::Receiver<OpenRequest>,
+    /// A request that yamux cannot serve before the peer acknowledges an earlier stream.
+    waiting: Option<OpenRequest>,
+    inbound: mpsc::Sender<yamux::Stream>,
+}
+
+/// Starts a session over `io`. It lives only while the [`Driver`] is run.
+///
+/// `permits` is how many streams the owner will have open at a time. yamux's own limit is set so
+/// far above that it is never reached: reaching it would end the session. A client sets it higher
+/// than a relay, since it may notice the end of a stream later.
+pub fn start<T>(io: T, mode: Mode, permits: usize) -> (Mux, Inbound, Driver<T>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let streams = match mode {
+        Mode::Server => 2 * permits + SPARE_STREAMS,
+        Mode::Client => 4 * permits + SPARE_STREAMS,
+    };
+    let (wire, link) = Wire::new(io);
+    if mode == Mode::Client {
+        // A client has chosen its relay, and visitors may come with the relay's first words.
+        link.admit();
+    }
+    let connection = Connection::new(wire, config(streams), mode);
+    let (send_request, requests) = mpsc::channel(OPEN_QUEUE);
+    let (inbound, receive_inbound) = mpsc::channel(INBOUND_QUEUE);
+    let mux = Mux { requests: send_request, link: Arc::clone(&link) };
+    let driver = Driver { connection, link, requests, waiting: None, inbound };
+    (mux, Inbound(receive_inbound), driver)
+}
+
+/// A configuration for at most `streams` streams.
+fn config(streams: usize) -> Config {
+    let mut config = Config::default();
+    // In this order: each setter checks itself against the other value.
+    config.set_max_connection_receive_window(None);
+    config.set_max_num_streams(streams);
+    let windows = streams * yamux::DEFAULT_CREDIT as usize;
+    config.set_max_connection_receive_window(Some(windows + WINDOW_BUDGET));
+    // One frame for one read of a socket.
+    config.set_split_send_size(HEADER + CHUNK);
+    config
+}
+
+impl Mux {
+    /// Opens a stream. Nothing of it is sent before the first write.
+    ///
+    /// Waits while the peer has not acknowledged many earlier streams; callers set a deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a stream that nobody waits for any more is not opened, or is reset.
+    pub async fn open(&self) -> Result<yamux::Stream, Gone> {
+        let (reply, stream) = oneshot::channel();
+        self.requests.send(reply).await.map_err(|_| Gone)?;
+        stream.await.map_err(|_| Gone)
+    }
+
+    /// The wire under the session.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Whether the session has ended.
+    pub fn is_gone(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+impl Inbound {
+    /// The next stream that the peer opens; `None` when the session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<yamux::Stream> {
+        self.0.recv().await
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// Runs the session until it ends, or until `close` fires and the last frames are out.
+    ///
+    /// Whoever fires `close` has ended the streams before: those still open are lost.
+    pub async fn run(mut self, close: CancellationToken) -> End {
+        let ended = {
+            let closing = close.cancelled();
+            let mut closing = std::pin::pin!(closing);
+            poll_fn(|cx| {
+                if closing.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                self.poll(cx).map(Some)
+            })
+            .await
+        };
+        match ended {
+            Some(end) => end,
+            None => self.close().await,
+        }
+    }
+
+    /// Sends what is queued and a go-away, within a deadline.
+    async fn close(mut self) -> End {
+        let closed = poll_fn(|cx| self.connection.poll_close(cx));
+        match timeout(CLOSE_TIMEOUT, closed).await {
+            Ok(Ok(())) | Err(_) => End::Closed,
+            Ok(Err(err)) => self.end(err),
+        }
+    }
+
+    /// One turn: outbound before inbound, since opening a stream needs the reading behind it to
+    /// be registered with the socket.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if let Err(err) = self.poll_requests(cx) {
+            return Poll::Ready(self.end(err));
+        }
+        // An inbound stream that is refused is dropped and costs the peer a round trip, so a flood
+        // of them cannot keep this loop busy beyond the wire's turn.
+        loop {
+            match self.connection.poll_next_inbound(cx) {
+                Poll::Ready(Some(Ok(stream))) => drop(self.inbound.try_send(stream)),
+                Poll::Ready(Some(Err(err))) => return Poll::Ready(self.end(err)),
+                Poll::Ready(None) => return Poll::Ready(self.end(ConnectionError::Closed)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Opens streams for those who wait for one.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        loop {
+            let request = match self.waiting.take() {
+                Some(request) => request,
+                None => match self.requests.poll_recv(cx) {
+                    Poll::Ready(Some(request)) => request,
+                    Poll::Ready(None) | Poll::Pending => return Ok(()),
+                },
+            };
+            if request.is_closed() {
+                continue;
+            }
+            match self.connection.poll_new_outbound(cx) {
+                // Nobody waits any more: the stream is dropped before it was ever sent.
+                Poll::Ready(Ok(stream)) => drop(request.send(stream)),
+                Poll::Ready(Err(err)) => return Err(err),
+                Poll::Pending => {
+                    self.waiting = Some(request);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What `err` means for the session. The wire knows more than yamux about breaches.
+    fn end(&self, err: ConnectionError) -> End {
+        match (self.link.breach(), err) {
+            (Some(breach), _) if breach.is_normal_end() => End::ClosedByPeer,
+            (Some(breach), _) => End::Breach(breach),
+            (None, ConnectionError::Closed) => End::ClosedByPeer,
+            (None, ConnectionError::Io(err)) => End::Io(err),
+            (None, ConnectionError::Decode(yamux::FrameDecodeError::Io(err))) => End::Io(err),
+            (None, err) => End::Yamux(err),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Driver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session has ended")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::ClosedByPeer => f.write_str("the peer closed the connection"),
+            Self::Breach(breach) => breach.fmt(f),
+            Self::Io(err) => write!(f, "the connection failed: {err}"),
+            Self::Yamux(err) => write!(f, "yamux failed: {err}"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The accept loop that owns its connections.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, error};
+
+/// A pause after the system could not accept: long enough for a descriptor to be freed, short
+/// enough to go unnoticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepting that keeps failing is logged this often.
+const TROUBLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepts until `stop` fires, then gives the open connections until `cut` fires.
+///
+/// Every connection runs in a task owned by this future. When it returns, or is dropped, none of
+/// them is left. `handle` does nothing slow itself: what it returns runs in the task, so a peer
+/// that stalls holds up nobody else.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    handle: H,
+) where
+    H: Fn(TcpStream, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    let mut acceptor = Acceptor { listener, trouble: None };
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            (stream, peer) = acceptor.accept() => {
+                connections.spawn(handle(stream, peer).instrument(Span::current()));
+            }
+        }
+    }
+
+    drop(acceptor); // New peers are refused at once and can go elsewhere.
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    tokio::select! {
+        () = drained => return,
+        () = cut.cancelled() => (),
+    }
+    connections.shutdown().await;
+}
+
+/// A listener that has seen trouble before.
+struct Acceptor {
+    listener: TcpListener,
+    /// When it was last logged that accepting fails.
+    trouble: Option<Instant>,
+}
+
+impl Acceptor {
+    /// The next connection. Never fails: an error is either the peer's and over, or ours and
+    /// passing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                }
+                Err(err) if is_peers(&err) => (),
+                Err(err) => {
+                    // Out of descriptors or memory. Retrying at once would only spin.
+                    if self.trouble.is_none_or(|logged| logged.elapsed() > TROUBLE_LOG_INTERVAL) {
+                        self.trouble = Some(Instant::now());
+                        error!("cannot accept connections for now: {err}");
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the peer gave up between its SYN and our `accept`.
+fn is_peers(err: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(err.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(err) = ended
+        && !err.is_cancelled()
+    {
+        error!("a connection's task panicked: {err}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Stopping in two steps: first gracefully, then at once.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The two requests to end that a program obeys.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Begin nothing new and let what runs finish, for as long as the grace period lasts.
+    pub gracefully: CancellationToken,
+    /// Cut what still runs.
+    pub at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Nothing is requested yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Turns SIGINT and SIGTERM into requests: the first asks for a graceful stop, the second for
+    /// one at once. Never returns; whoever polls it drops it in the end.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let the process handle signals.
+    pub async fn on_signals(&self) -> io::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        loop {
+            let name = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            };
+            if self.gracefully.is_cancelled() {
+                tracing::info!("{name} again: stopping at once");
+                self.at_once.cancel();
+            } else {
+                tracing::info!("{name}: stopping; a second signal stops at once");
+                self.gracefully.cancel();
+            }
+        }
+    }
+}

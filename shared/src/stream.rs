@@ -1,0 +1,403 @@
+//! One data stream: the records of one visit, over one yamux stream.
+//!
+//! yamux alone tells neither a reset from an end nor a visitor who says nothing from none, so a
+//! [`DataStream`] carries [records](crate::record): an end of one direction is an `END`, a reset
+//! an `ABORT`, and a stream that stops without either was lost.
+//!
+//! yamux's own end (FIN) is sent only after `END` went both ways. A stream that is dropped before
+//! that is therefore always reset, and the far end always learns of it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::{AsyncWrite as _, Stream as _};
+use tokio::time::timeout;
+use yamux::Packet;
+
+use crate::record::{self, Abort, BadRecord, Decoder, Failure, HEADER, Item, Open, Record};
+
+/// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
+/// socket brings. Larger chunks gain little and make others wait longer on a slow line.
+pub const CHUNK: usize = 64 * 1024;
+
+/// How often whoever cannot read from a stream looks whether its far end is still there.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// Room for one `DATA` record: a read of a socket goes behind the place for the header, so that
+/// header and payload leave in one piece.
+#[derive(Debug)]
+pub struct Chunk(Box<[u8]>);
+
+/// Which end of the stream this is. The relay opens streams, the client serves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Relay,
+    Client,
+}
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Nothing has come yet.
+    Start,
+    /// Relay: `SEEN` has come.
+    Seen,
+    /// Payload may come.
+    Flowing,
+    /// `END` has come.
+    Ended,
+}
+
+/// Why a stream carries no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// It stopped without a word: the session is gone, or the far end dropped it.
+    Lost,
+    /// The far end's TCP connection is gone.
+    Aborted(Abort),
+    /// The client has no connection to the local service.
+    Failed(Failure),
+    /// The far end sent something that is no record.
+    Bad(BadRecord),
+    /// The far end sent a record where it may not stand.
+    OutOfOrder,
+}
+
+/// A stream that carries one visit.
+pub struct DataStream {
+    io: yamux::Stream,
+    side: Side,
+    phase: Phase,
+    decoder: Decoder,
+    /// What yamux delivered last, decoded up to `at`.
+    packet: Option<Packet>,
+    at: usize,
+    /// Payload in the packet that has not been consumed.
+    data: Range<usize>,
+    /// Encoded records from `sent` on that wait for the far end's window.
+    unsent: Vec<u8>,
+    sent: usize,
+    end_sent: bool,
+}
+
+impl DataStream {
+    /// Relay: begins a visit on a new stream. `OPEN` goes out at once, so that the client learns
+    /// of a visitor who says nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken::Lost`] when the session has ended meanwhile.
+    pub async fn open(io: yamux::Stream, open: Open) -> Result<Self, Broken> {
+        let mut stream = Self::new(io, Side::Relay);
+        stream.send(&Record::Open(open)).await?;
+        Ok(stream)
+    }
+
+    /// Client: takes a stream that the relay opened. `SEEN` goes out at once; the relay opens no
+    /// more than a few hundred streams that nobody has seen.
+    ///
+    /// Waits for `OPEN`, which an honest relay sends together with the stream; callers set a
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// The stream is lost or begins with something else.
+    pub async fn accept(io: yamux::Stream) -> Result<(Self, Open), Broken> {
+        let mut stream = Self::new(io, Side::Client);
+        let open = loop {
+            match poll_fn(|cx| stream.poll_record(cx)).await? {
+                Some(Record::Open(open)) => break open,
+                Some(_) => return Err(Broken::OutOfOrder),
+                None => (),
+            }
+        };
+        stream.send(&Record::Seen).await?;
+        Ok((stream, open))
+    }
+
+    fn new(io: yamux::Stream, side: Side) -> Self {
+        Self {
+            io,
+            side,
+            phase: Phase::Start,
+            decoder: Decoder::default(),
+            packet: None,
+            at: 0,
+            data: 0..0,
+            unsent: Vec::new(),
+            sent: 0,
+            end_sent: false,
+        }
+    }
+
+    /// Client: the local service accepted the connection.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken.
+    pub async fn connected(&mut self) -> Result<(), Broken> {
+        self.send(&Record::Connected).await
+    }
+
+    /// Client: there is no connection to the local service. Ends the stream.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken.
+    pub async fn failed(mut self, failure: Failure) -> Result<(), Broken> {
+        self.send(&Record::Failed(failure)).await
+    }
+
+    /// Waits until the stream breaks off, without taking any payload.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn broken(&mut self) -> Broken {
+        loop {
+            // Once payload has come yamux no longer tells of a reset: look from time to time.
+            let told = poll_fn(|cx| match self.poll_fill(cx) {
+                Poll::Ready(Err(broken)) => Poll::Ready(broken),
+                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+            });
+            if let Ok(broken) = timeout(LOOK, told).await {
+                return broken;
+            }
+            if self.is_lost() {
+                return poll_fn(|cx| Poll::Ready(self.why_broken(cx))).await;
+            }
+        }
+    }
+
+    /// Relay: whether the local service has accepted the connection.
+    pub fn is_connected(&self) -> bool {
+        self.phase >= Phase::Flowing
+    }
+
+    /// Whether the far end, or the session, is gone although the stream has not ended. Costs a
+    /// lock; for those who are waiting for something else than the stream.
+    pub fn is_lost(&self) -> bool {
+        self.io.is_closed() && !(self.end_sent && self.phase == Phase::Ended)
+    }
+
+    /// Ready when the next record can be sent.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while self.sent < self.unsent.len() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.sent..]));
+            match n {
+                Ok(n) => self.sent += n,
+                Err(_) => return Poll::Ready(Err(self.why_broken(cx))),
+            }
+        }
+        if !self.unsent.is_empty() {
+            // Idle streams hold no buffer.
+            (self.unsent, self.sent) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the first `length` bytes of payload in `chunk`. Only after
+    /// [`poll_ready`](Self::poll_ready) was ready; what does not fit the window is kept.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken.
+    pub fn start_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Chunk,
+        length: usize,
+    ) -> Result<(), Broken> {
+        let bytes = &mut chunk.0[..HEADER + length];
+        bytes[..HEADER].copy_from_slice(&record::data_header(length));
+        self.write(cx, bytes)
+    }
+
+    /// Sends `END`: no more payload this way. Ready when it is on its way.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_ready(cx))?;
+        if !self.end_sent {
+            self.end_sent = true;
+            self.write(cx, &Record::End.encode())?;
+        }
+        ready!(self.poll_ready(cx))?;
+        self.finish(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The payload that has arrived; empty when the far end has sent `END`.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], Broken>> {
+        while self.data.is_empty() && self.phase != Phase::Ended {
+            if ready!(self.poll_record(cx))?.is_some() {
+                return Poll::Ready(Err(Broken::OutOfOrder));
+            }
+        }
+        match &self.packet {
+            Some(packet) => Poll::Ready(Ok(&packet.as_ref()[self.data.clone()])),
+            None => Poll::Ready(Ok(&[])),
+        }
+    }
+
+    /// Marks `n` bytes of what [`poll_fill`](Self::poll_fill) returned as used.
+    pub fn consume(&mut self, n: usize) {
+        self.data.start += n;
+        if self.data.is_empty() && self.packet.as_ref().is_some_and(|p| self.at == p.as_ref().len())
+        {
+            self.packet = None;
+        }
+    }
+
+    /// Cuts the stream off and tells the far end why, if it can still be told.
+    pub fn abort(mut self, reason: Abort) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
+            // If it does not fit the window, the reset that follows says enough.
+            let record = Record::Abort(reason).encode();
+            drop(Pin::new(&mut self.io).poll_write(&mut cx, &record));
+        }
+    }
+
+    /// The reason for a write that failed: the far end may have told before it left. Takes the
+    /// payload before that; it has nowhere to go.
+    pub fn why_broken(&mut self, cx: &mut Context<'_>) -> Broken {
+        loop {
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok([])) | Poll::Pending => return Broken::Lost,
+                Poll::Ready(Ok(data)) => {
+                    let n = data.len();
+                    self.consume(n);
+                }
+                Poll::Ready(Err(broken)) => return broken,
+            }
+        }
+    }
+
+    /// Sends one record and waits until it is on its way.
+    async fn send(&mut self, record: &Record) -> Result<(), Broken> {
+        poll_fn(|cx| self.poll_ready(cx)).await?;
+        let bytes = record.encode();
+        poll_fn(|cx| Poll::Ready(self.write(cx, &bytes))).await?;
+        poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
+    /// Writes what fits and keeps the rest.
+    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Broken> {
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Ready(Ok(n)) if n == bytes.len() => Ok(()),
+            Poll::Ready(Ok(n)) => {
+                self.unsent.extend_from_slice(&bytes[n..]);
+                Ok(())
+            }
+            Poll::Pending => {
+                self.unsent.extend_from_slice(bytes);
+                Ok(())
+            }
+            Poll::Ready(Err(_)) => Err(self.why_broken(cx)),
+        }
+    }
+
+    /// Moves on by one step: to the next payload, or over the next record. Returns `OPEN`, which
+    /// only [`accept`](Self::accept) can use.
+    fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Record>, Broken>> {
+        loop {
+            if let Some(packet) = &self.packet {
+                match self.decoder.next(packet.as_ref(), &mut self.at).map_err(Broken::Bad)? {
+                    Some(Item::Data(range)) if self.phase == Phase::Flowing => {
+                        self.data = range;
+                        return Poll::Ready(Ok(None));
+                    }
+                    Some(Item::Data(_)) => return Poll::Ready(Err(Broken::OutOfOrder)),
+                    Some(Item::Record(record)) => return Poll::Ready(self.on_record(record, cx)),
+                    None => self.packet = None,
+                }
+            }
+            match ready!(Pin::new(&mut self.io).poll_next(cx)) {
+                Some(Ok(packet)) => {
+                    self.at = 0;
+                    self.data = 0..0;
+                    self.packet = Some(packet);
+                }
+                Some(Err(_)) | None => return Poll::Ready(Err(Broken::Lost)),
+            }
+        }
+    }
+
+    fn on_record(
+        &mut self,
+        record: Record,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Record>, Broken> {
+        self.phase = match (record, self.side, self.phase) {
+            (record @ Record::Open(_), Side::Client, Phase::Start) => {
+                self.phase = Phase::Flowing;
+                return Ok(Some(record));
+            }
+            (Record::Seen, Side::Relay, Phase::Start) => Phase::Seen,
+            (Record::Connected, Side::Relay, Phase::Seen) => Phase::Flowing,
+            (Record::Failed(failure), Side::Relay, Phase::Seen) => {
+                return Err(Broken::Failed(failure));
+            }
+            (Record::End, _, Phase::Flowing) => Phase::Ended,
+            (Record::Abort(abort), _, _) => return Err(Broken::Aborted(abort)),
+            _ => return Err(Broken::OutOfOrder),
+        };
+        self.finish(cx);
+        Ok(None)
+    }
+
+    /// Sends yamux's end once `END` went both ways. Should there be no room for it just now, the
+    /// reset that follows the drop means the same: nothing is left to be lost.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        if self.end_sent && self.unsent.is_empty() && self.phase == Phase::Ended {
+            drop(Pin::new(&mut self.io).poll_close(cx));
+        }
+    }
+}
+
+impl Chunk {
+    /// Room for [`CHUNK`] bytes of payload.
+    pub fn new() -> Self {
+        Self(vec![0; HEADER + CHUNK].into())
+    }
+
+    /// Where the payload goes.
+    pub fn payload(&mut self) -> &mut [u8] {
+        &mut self.0[HEADER..]
+    }
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for DataStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataStream")
+            .field("io", &self.io)
+            .field("phase", &self.phase)
+            .field("end_sent", &self.end_sent)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("the stream was lost"),
+            Self::Aborted(abort) => write!(f, "the far end was {abort}"),
+            Self::Failed(failure) => failure.fmt(f),
+            Self::Bad(bad) => write!(f, "the far end broke the protocol: {bad}"),
+            Self::OutOfOrder => {
+                f.write_str("the far end broke the protocol: a record out of order")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Broken {}

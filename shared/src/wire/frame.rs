@@ -1,0 +1,66 @@
+//! The header of a yamux frame, as far as the wire layer has to know it.
+//!
+//! Twelve bytes, big-endian: version (always 0), type, flags (2), stream (4), length (4). See the
+//! [yamux specification](https://github.com/hashicorp/yamux/blob/master/spec.md).
+
+/// The length of a frame's header in bytes.
+pub(super) const HEADER: usize = 12;
+
+/// The flag that opens a stream; on a ping, that it asks for an answer.
+pub(super) const SYN: u16 = 1;
+/// On a ping: this is the answer.
+pub(super) const ACK: u16 = 2;
+
+/// A decoded header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) flags: u16,
+    pub(super) stream: u32,
+    /// Of a data frame: bytes of body. Of any other: a value, and no body follows.
+    pub(super) length: u32,
+}
+
+/// The type of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Data,
+    WindowUpdate,
+    Ping,
+    GoAway,
+}
+
+impl Header {
+    /// Decodes a header, or returns the first byte that cannot be one.
+    pub(super) fn decode(bytes: &[u8; HEADER]) -> Result<Self, u8> {
+        let [version, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = *bytes;
+        if version != 0 {
+            return Err(version);
+        }
+        let kind = match kind {
+            0 => Kind::Data,
+            1 => Kind::WindowUpdate,
+            2 => Kind::Ping,
+            3 => Kind::GoAway,
+            other => return Err(other),
+        };
+        Ok(Self {
+            kind,
+            flags: u16::from_be_bytes([f0, f1]),
+            stream: u32::from_be_bytes([s0, s1, s2, s3]),
+            length: u32::from_be_bytes([l0, l1, l2, l3]),
+        })
+    }
+
+    /// How many bytes of body follow the header.
+    pub(super) fn body(&self) -> usize {
+        if self.kind == Kind::Data { self.length as usize } else { 0 }
+    }
+}
+
+/// The answer to a ping that carried `value`.
+pub(super) fn pong(value: u32) -> [u8; HEADER] {
+    let mut bytes = [0, 2, 0, ACK as u8, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes[8..].copy_from_slice(&value.to_be_bytes());
+    bytes
+}

@@ -1,0 +1,155 @@
+//! What has been read from the socket and not yet by yamux.
+
+use std::io;
+
+use super::frame::{HEADER, Header, Kind, SYN};
+use super::link::{Breach, Link};
+use super::outbound::Outbound;
+
+/// The read-ahead starts with this many bytes: enough for a handshake, little for a stranger.
+const SMALLEST: usize = 2 * 1024;
+
+/// The read-ahead grows to this many bytes under traffic.
+const LARGEST: usize = 64 * 1024;
+
+/// Bodies below this many bytes are tiny: even the header of a record is longer.
+const TINY: usize = 4;
+
+/// So many tiny frames are always forgiven; a window that runs out in the middle of a record
+/// makes one now and then.
+const TINY_BURST: u64 = 1024;
+
+/// Beyond the burst one tiny frame is forgiven for this many bytes received.
+const BYTES_PER_TINY: u64 = 16 * 1024;
+
+/// The read-ahead buffer, and how much of it yamux may have.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// Always initialised in full; `start..end` holds what has come.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The rest of the current frame, looked at and let through.
+    allowed: usize,
+    tiny: u64,
+    received: u64,
+}
+
+impl Inbound {
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; SMALLEST], ..Self::default() }
+    }
+
+    /// How many bytes may go to yamux before the next header has to be looked at.
+    pub(super) fn allowed(&self) -> usize {
+        self.allowed
+    }
+
+    pub(super) fn has_bytes(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Room for a read of the socket. Never empty while no complete header is buffered.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Notes that a read put `n` bytes into the space.
+    pub(super) fn filled(&mut self, n: usize) {
+        self.end += n;
+        if self.end == self.buffer.len() && self.end < LARGEST {
+            self.buffer.resize(self.end * 4, 0);
+        }
+    }
+
+    /// Gives yamux as much as is here, allowed and wanted.
+    pub(super) fn take(&mut self, buf: &mut [u8]) -> usize {
+        let n = self.allowed.min(self.end - self.start).min(buf.len());
+        buf[..n].copy_from_slice(&self.buffer[self.start..self.start + n]);
+        self.start += n;
+        self.allowed -= n;
+        n
+    }
+
+    /// Notes that `n` bytes went past the buffer, from the socket straight to yamux.
+    pub(super) fn passed(&mut self, n: usize) {
+        self.allowed -= n;
+    }
+
+    /// What yamux is told when the connection has ended: an end between two frames is an ordinary
+    /// one.
+    pub(super) fn at_end(&self) -> io::Result<usize> {
+        if self.allowed == 0 && !self.has_bytes() {
+            return Ok(0);
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Looks at the next header and lets its frame through, or takes it out if it is a ping.
+    /// Returns `false` when the header has not arrived yet.
+    pub(super) fn next_frame(&mut self, link: &Link, outbound: &mut Outbound) -> io::Result<bool> {
+        if link.is_given_up() {
+            // Not one frame more after the one that was refused: it would leave a hole.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEADER>() else {
+            return Ok(false);
+        };
+        let checked = match Header::decode(bytes) {
+            Ok(header) => self.check(header, link, outbound),
+            Err(byte) => Err(Breach::NotYamux(byte)),
+        };
+        match checked {
+            Ok(true) => Ok(true),
+            Ok(false) => {
+                self.start += HEADER;
+                Ok(true)
+            }
+            Err(breach) => {
+                link.break_off(breach.clone());
+                Err(breach.into())
+            }
+        }
+    }
+
+    /// Whether yamux gets to see the frame.
+    fn check(
+        &mut self,
+        header: Header,
+        link: &Link,
+        outbound: &mut Outbound,
+    ) -> Result<bool, Breach> {
+        match header.kind {
+            Kind::Ping if header.flags & SYN != 0 => {
+                outbound.pong(header.length)?;
+                return Ok(false);
+            }
+            Kind::GoAway => link.break_off(Breach::GoAwayReceived(header.length)),
+            Kind::Data => self.check_size(header, link.largest_frame())?,
+            Kind::Ping | Kind::WindowUpdate => (),
+        }
+        outbound.in_answer_to(header);
+        self.allowed = HEADER + header.body();
+        Ok(true)
+    }
+
+    fn check_size(&mut self, header: Header, limit: u32) -> Result<(), Breach> {
+        if header.length > limit {
+            return Err(Breach::FrameTooLarge(header.length, limit));
+        }
+        self.received += u64::from(header.length);
+        if (1..TINY).contains(&header.body()) {
+            self.tiny += 1;
+            if self.tiny > TINY_BURST + self.received / BYTES_PER_TINY {
+                return Err(Breach::TinyFrames);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What the owner of a session can see of its wire: life and breaches.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
+/// A handshake needs far less; yamux allocates a body as soon as its header has come.
+const STRANGERS_FRAME: u32 = 16 * 1024;
+
+/// The largest frame body in bytes that is accepted from an admitted peer: yamux's first window.
+/// No peer of ours sends more than a quarter of it.
+const LARGEST_FRAME: u32 = 256 * 1024;
+
+/// One wire's state, shared between the layer and the session that owns it.
+#[derive(Debug)]
+pub struct Link {
+    start: Instant,
+    /// Milliseconds after `start` at which anything last arrived.
+    heard: AtomicU64,
+    largest_frame: AtomicU32,
+    given_up: AtomicBool,
+    breach: Mutex<Option<Breach>>,
+}
+
+/// How a peer broke the protocol under the streams, or ended the session with a go-away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// The peer sent a go-away frame with this code: 0 is a normal end, 1 a protocol error,
+    /// 2 an internal error.
+    GoAwayReceived(u32),
+    /// Our yamux answered a frame with a go-away of this code. The text shows the frame.
+    GoAwaySent(u32, String),
+    /// The byte cannot stand where it does in a yamux header: something else is talking.
+    NotYamux(u8),
+    /// A frame's body is larger than the limit, both in bytes.
+    FrameTooLarge(u32, u32),
+    /// Frames so small and so many that each costs more memory than it carries.
+    TinyFrames,
+    /// More pings than anybody needs, with none of the answers read.
+    PingFlood,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            heard: AtomicU64::new(0),
+            largest_frame: AtomicU32::new(STRANGERS_FRAME),
+            given_up: AtomicBool::new(false),
+            breach: Mutex::new(None),
+        }
+    }
+
+    /// How long nothing at all has arrived.
+    pub fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(heard)
+    }
+
+    /// Accepts frames of full size from now on: the peer has been admitted.
+    pub fn admit(&self) {
+        self.largest_frame.store(LARGEST_FRAME, Ordering::Relaxed);
+    }
+
+    /// Why the wire gave the session up, if it did.
+    pub fn breach(&self) -> Option<Breach> {
+        if self.is_given_up() { self.breach.lock().clone() } else { None }
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn largest_frame(&self) -> u32 {
+        self.largest_frame.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn heard(&self) {
+        let now = self.start.elapsed().as_millis();
+        self.heard.store(now.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Notes a breach. The first one stays.
+    pub(super) fn break_off(&self, breach: Breach) {
+        self.breach.lock().get_or_insert(breach);
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Breach {
+    /// Whether the peer ended the session in the ordinary way.
+    pub fn is_normal_end(&self) -> bool {
+        *self == Self::GoAwayReceived(0)
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GoAwayReceived(code) => {
+                write!(f, "the peer ended the session with go-away code {}", Code(*code))
+            }
+            Self::GoAwaySent(code, frame) => {
+                write!(f, "go-away code {} sent in answer to {frame}", Code(*code))
+            }
+            Self::NotYamux(byte) => write!(f, "the peer does not speak yamux (byte {byte:#04x})"),
+            Self::FrameTooLarge(length, limit) => {
+                write!(f, "a frame of {length} bytes, allowed are {limit}")
+            }
+            Self::TinyFrames => f.write_str("too many frames of next to nothing"),
+            Self::PingFlood => f.write_str("a flood of pings"),
+        }
+    }
+}
+
+impl std::error::Error for Breach {}
+
+impl From<Breach> for io::Error {
+    fn from(breach: Breach) -> Self {
+        Self::new(io::ErrorKind::InvalidData, breach)
+    }
+}
+
+/// A go-away code with its name.
+struct Code(u32);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            0 => "normal end",
+            1 => "protocol error",
+            2 => "internal error",
+            _ => "unknown",
+        };
+        write!(f, "{} ({name})", self.0)
+    }
+}

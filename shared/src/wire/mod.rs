@@ -1,0 +1,182 @@
+//! The I/O layer under yamux: between its frames and the socket.
+//!
+//! yamux reads twelve bytes and then a body, writes a header and then a body, and flushes after
+//! each. Done on the socket that costs several system calls a frame. It also stops reading while
+//! a pong waits to be written, so that two ends that both write a lot stop each other for ever
+//! (paritytech/yamux#227), and it goes on after a breach of the protocol with a hole in a stream.
+//! [`Wire`] mends all of that without yamux noticing:
+//!
+//! - **Reads ahead** into a buffer that grows with the traffic; large bodies go straight to yamux.
+//! - **Collects writes.** A flush does nothing. What was written between two reads goes out in one
+//!   system call before the next read of the socket, or earlier when the buffer is full. This is
+//!   enough because yamux never waits without having tried to read or having been refused a write.
+//! - **Answers pings itself,** so that reading never waits for writing.
+//! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
+//!   that no honest peer sends. The reason is kept in the [`Link`].
+//! - **Notes when anything last arrived**: any byte is a sign of life.
+//! - **Takes turns.** After [`TURN`] bytes it yields, so that the bridges pass on what has come
+//!   while it is still in the processor's cache.
+
+mod frame;
+mod inbound;
+mod link;
+mod outbound;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::inbound::Inbound;
+use self::outbound::Outbound;
+
+pub use self::link::{Breach, Link};
+
+/// How many bytes are read from the socket before the other tasks get their turn.
+const TURN: usize = 256 * 1024;
+
+/// The smallest read that goes straight into yamux's buffer instead of through the read-ahead.
+const DIRECT_READ: usize = 8 * 1024;
+
+/// A byte stream with yamux's frames on it. Made for one `yamux::Connection`, which owns it.
+#[derive(Debug)]
+pub struct Wire<T> {
+    socket: Socket<T>,
+    inbound: Inbound,
+    outbound: Outbound,
+}
+
+/// The connection itself, as it is read.
+#[derive(Debug)]
+struct Socket<T> {
+    io: T,
+    link: Arc<Link>,
+    /// Bytes read in this turn.
+    turn: usize,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    /// A layer over `io`, and the view of it that stays with its owner.
+    pub fn new(io: T) -> (Self, Arc<Link>) {
+        let link = Arc::new(Link::new());
+        let socket = Socket { io, link: Arc::clone(&link), turn: 0 };
+        (Self { socket, inbound: Inbound::new(), outbound: Outbound::new() }, link)
+    }
+
+    /// Whether the socket may be read now: sends what has been collected, ends the turn when it
+    /// is over, and refuses when the session has been given up.
+    fn poll_read_allowed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A refused write does not hold up reading: its waker brings the driver back.
+        let _blocked = self.outbound.poll_drain(&mut self.socket.io, cx)?.is_pending();
+        if let Some(breach) = self.socket.link.breach() {
+            return Poll::Ready(Err(breach.into()));
+        }
+        self.socket.poll_turn(cx).map(Ok)
+    }
+
+    /// Reads into the read-ahead buffer. Zero is the end of the connection.
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_read_allowed(cx))?;
+        let n = ready!(self.socket.poll_read(cx, self.inbound.space()))?;
+        self.inbound.filled(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Reads past the read-ahead buffer. Zero is the end of the connection.
+    fn poll_read_direct(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_read_allowed(cx))?;
+        let n = ready!(self.socket.poll_read(cx, buf))?;
+        self.inbound.passed(n);
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl<T: AsyncRead + Unpin> Socket<T> {
+    /// Ready while the turn lasts.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.turn < TURN {
+            return Poll::Ready(());
+        }
+        self.turn = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) => {
+                let n = buf.filled().len();
+                self.turn += n;
+                self.link.heard();
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(Err(err)) => Poll::Ready(Err(err)),
+            Poll::Pending => {
+                self.turn = 0;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncRead for Wire<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        loop {
+            let allowed = this.inbound.allowed();
+            let wanted = allowed.min(buf.len());
+            let read = if allowed == 0 {
+                if this.inbound.next_frame(&this.socket.link, &mut this.outbound)? {
+                    continue;
+                }
+                ready!(this.poll_read_ahead(cx))?
+            } else if this.inbound.has_bytes() {
+                return Poll::Ready(Ok(this.inbound.take(buf)));
+            } else if wanted >= DIRECT_READ {
+                let n = ready!(this.poll_read_direct(cx, &mut buf[..wanted]))?;
+                return Poll::Ready(Ok(n));
+            } else {
+                ready!(this.poll_read_ahead(cx))?
+            };
+            if read == 0 {
+                return Poll::Ready(this.inbound.at_end());
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncWrite for Wire<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.outbound.poll_write(&mut this.socket.io, &this.socket.link, cx, buf)
+    }
+
+    /// Does nothing: what was written goes out before the next read.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.outbound.poll_drain(&mut this.socket.io, cx))?;
+        Pin::new(&mut this.socket.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

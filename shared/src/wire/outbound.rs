@@ -1,0 +1,157 @@
+//! What yamux has written and the socket has not taken yet.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::frame::{self, HEADER, Header, Kind};
+use super::link::{Breach, Link};
+
+/// So many bytes are collected before they are sent without waiting for the next read.
+const COLLECT: usize = 16 * 1024;
+
+/// So many pongs wait for the socket at most. An honest peer has one ping on the way.
+const PONGS: usize = 64;
+
+/// Frames on their way to the socket.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    /// `start..` waits for the socket.
+    buffer: Vec<u8>,
+    start: usize,
+    /// The rest of the body of the frame that yamux is writing. Zero: between two frames.
+    body: usize,
+    /// Pongs that wait for the end of that frame.
+    pongs: VecDeque<u32>,
+    /// The last frame that yamux was given, for the log.
+    inbound: Option<Header>,
+}
+
+impl Outbound {
+    pub(super) fn new() -> Self {
+        Self { buffer: Vec::new(), start: 0, body: 0, pongs: VecDeque::new(), inbound: None }
+    }
+
+    /// Takes note of a frame that yamux may answer with a go-away.
+    pub(super) fn in_answer_to(&mut self, header: Header) {
+        self.inbound = Some(header);
+    }
+
+    /// Answers a ping as soon as no other frame is in the middle.
+    pub(super) fn pong(&mut self, value: u32) -> Result<(), Breach> {
+        if self.pongs.len() >= PONGS || self.pending() > 2 * COLLECT {
+            return Err(Breach::PingFlood);
+        }
+        self.pongs.push_back(value);
+        self.place_pongs();
+        Ok(())
+    }
+
+    /// Takes bytes from yamux: collects them, or sends them when they are many.
+    pub(super) fn poll_write<T: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        link: &Link,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let body = if self.body == 0 { self.look_at(link, bytes)? } else { 0 };
+        if self.pending() + bytes.len() > COLLECT {
+            if self.body > 0 {
+                return self.poll_send_through(io, cx, bytes);
+            }
+            // A frame begins only when all that came before it has been taken.
+            ready!(self.poll_drain(io, cx))?;
+        }
+        if self.body > 0 {
+            self.body -= bytes.len();
+        } else {
+            self.body = body;
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.place_pongs();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Sends all that has been collected. Pending: the socket takes no more for now.
+    pub(super) fn poll_drain<T: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.pending() > 0 {
+            let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.buffer[self.start..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what has been collected and `bytes` of a body behind it, without copying them.
+    fn poll_send_through<T: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let pending = self.pending();
+            let slices = [IoSlice::new(&self.buffer[self.start..]), IoSlice::new(bytes)];
+            let n = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent(n.min(pending));
+            if n > pending {
+                let n = n - pending;
+                self.body -= n;
+                self.place_pongs();
+                return Poll::Ready(Ok(n));
+            }
+        }
+    }
+
+    /// How many bytes wait for the socket.
+    fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Notes that the socket took `n` bytes of the buffer.
+    fn sent(&mut self, n: usize) {
+        self.start += n;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Looks at the header of a frame that yamux is about to write, which it does in one piece,
+    /// and returns the length of the body. A go-away counts although it may not get out any more:
+    /// yamux reads on after it, with a hole where the frame was that it refused.
+    fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<usize> {
+        let header = bytes.first_chunk::<HEADER>().filter(|_| bytes.len() == HEADER);
+        let header = header
+            .and_then(|header| Header::decode(header).ok())
+            .ok_or_else(|| io::Error::other("yamux began a frame with something else"))?;
+        // Code 0 is our own ordinary close.
+        if header.kind == Kind::GoAway && header.length != 0 {
+            let cause = self.inbound.map_or_else(|| "nothing".into(), |frame| format!("{frame:?}"));
+            link.break_off(Breach::GoAwaySent(header.length, cause));
+        }
+        Ok(header.body())
+    }
+
+    /// Puts waiting pongs between two frames.
+    fn place_pongs(&mut self) {
+        if self.body == 0 {
+            for value in self.pongs.drain(..) {
+                self.buffer.extend_from_slice(&frame::pong(value));
+            }
+        }
+    }
+}

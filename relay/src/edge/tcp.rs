@@ -1,0 +1,78 @@
+//! The public TCP port of one tunnel.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use shared::serve::serve;
+use shared::socket::ResetOnDrop;
+use shared::stop::Stop;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{Instrument, info, info_span};
+
+use super::EdgeShared;
+use super::visit::Visit;
+use crate::tunnel::Tunnel;
+
+/// Serves the visitors of `tunnel` until the relay stops or the tunnel has been abandoned.
+pub(super) async fn listen(
+    shared: Arc<EdgeShared>,
+    tunnel: Arc<Tunnel>,
+    listener: TcpListener,
+    stop: Stop,
+) {
+    let span = info_span!("tunnel", name = %tunnel.name());
+    async {
+        // A child, so that a tunnel can end without the relay.
+        let stop = Stop {
+            gracefully: stop.gracefully.child_token(),
+            at_once: stop.at_once.child_token(),
+        };
+        info!(port = tunnel.port(), "open for visitors");
+        let serving = serve(listener, stop.gracefully.clone(), stop.at_once.clone(), {
+            let (shared, tunnel) = (Arc::clone(&shared), Arc::clone(&tunnel));
+            move |socket, visitor| admit(&shared, &tunnel, socket, visitor)
+        });
+        tokio::select! {
+            () = serving => (),
+            () = retire(&shared, &tunnel) => info!(port = tunnel.port(), "closed: no client for too long"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Takes a visitor on, or turns it away because there is no room.
+fn admit(
+    shared: &Arc<EdgeShared>,
+    tunnel: &Arc<Tunnel>,
+    socket: TcpStream,
+    visitor: SocketAddr,
+) -> impl Future<Output = ()> + Send + use<> {
+    let socket = ResetOnDrop::new(socket);
+    let visit = Visit::begin(Arc::clone(tunnel), shared.next_visit(), visitor);
+    let permits = tunnel.visitor().zip(shared.limits.visitor());
+    let stall_timeout = shared.stall_timeout;
+    async move {
+        match permits {
+            Some(permits) => {
+                visit.run(socket, stall_timeout).await;
+                drop(permits);
+            }
+            None => visit.no_room(),
+        }
+    }
+}
+
+/// Resolves when the tunnel has been taken out of the registry because nobody came back to it.
+async fn retire(shared: &EdgeShared, tunnel: &Tunnel) {
+    if tunnel.name().is_default() {
+        return std::future::pending().await;
+    }
+    loop {
+        tunnel.abandoned(shared.hold).await;
+        if shared.registry.retire(tunnel) {
+            return;
+        }
+    }
+}

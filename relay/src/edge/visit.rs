@@ -1,0 +1,149 @@
+//! One visit, from the accepted connection to its line in the log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shared::bridge::{Ended, Observer, bridge};
+use shared::record::{Abort, FailureReason, Open};
+use shared::socket::ResetOnDrop;
+use shared::stream::Broken;
+use tokio::net::TcpStream;
+use tracing::{debug, info, info_span};
+
+use super::turned_away::turn_away;
+use crate::metrics::{Counted, Outcome};
+use crate::target::{OpenError, OpenStream};
+use crate::tunnel::Tunnel;
+
+/// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
+/// one that was cut off.
+#[derive(Debug)]
+pub(super) struct Visit {
+    tunnel: Arc<Tunnel>,
+    id: u64,
+    visitor: SocketAddr,
+    arrived: Instant,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// How it ended, as soon as that is known.
+    outcome: Outcome,
+    reason: String,
+    _present: Counted,
+}
+
+impl Visit {
+    pub(super) fn begin(tunnel: Arc<Tunnel>, id: u64, visitor: SocketAddr) -> Self {
+        debug!(visit = id, %visitor, "visitor connected");
+        Self {
+            _present: tunnel.metrics().visitor(),
+            tunnel,
+            id,
+            visitor,
+            arrived: Instant::now(),
+            bytes_in: 0,
+            bytes_out: 0,
+            outcome: Outcome::Reset,
+            reason: "cut off: the relay is stopping".into(),
+        }
+    }
+
+    /// Leads the visitor to the local service, or turns it away.
+    pub(super) async fn run(mut self, socket: ResetOnDrop<TcpStream>, stall_timeout: Duration) {
+        match self.open().await {
+            Ok(OpenStream { stream, permit }) => {
+                let ended = bridge(socket, stream, stall_timeout, &mut self).await;
+                drop(permit);
+                self.end(outcome(&ended), ended.to_string());
+            }
+            Err(OpenError::Gone) => {
+                self.end(Outcome::NoClient, "no client serves the tunnel".into());
+                turn_away(socket).await;
+            }
+            Err(OpenError::Full) => {
+                self.end(Outcome::Limit, "the session has no room for more streams".into());
+            }
+            Err(OpenError::Unresponsive) => {
+                self.end(Outcome::Timeout, "the client does not take more streams".into());
+            }
+        }
+    }
+
+    /// Turns the visitor away because a limit of visitors has been reached.
+    pub(super) fn no_room(mut self) {
+        self.end(Outcome::Limit, "too many visitors".into());
+    }
+
+    /// Opens a stream on the newest session that is still there.
+    async fn open(&self) -> Result<OpenStream, OpenError> {
+        let open =
+            Open { visit: self.id, tunnel: self.tunnel.name().clone(), visitor: self.visitor };
+        for target in self.tunnel.targets() {
+            match target.open(open.clone()).await {
+                Err(OpenError::Gone) => (),
+                result => return result,
+            }
+        }
+        Err(OpenError::Gone)
+    }
+
+    fn end(&mut self, outcome: Outcome, reason: String) {
+        (self.outcome, self.reason) = (outcome, reason);
+    }
+}
+
+impl Observer for Visit {
+    fn to_stream(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+        self.tunnel.metrics().bytes_in(bytes);
+    }
+
+    fn to_socket(&mut self, bytes: usize) {
+        if self.bytes_out == 0 {
+            self.tunnel.metrics().first_byte(self.arrived.elapsed());
+        }
+        self.bytes_out += bytes as u64;
+        self.tunnel.metrics().bytes_out(bytes);
+    }
+
+    fn connected(&mut self) {
+        self.tunnel.metrics().connected(self.arrived.elapsed());
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let length = self.arrived.elapsed();
+        self.tunnel.metrics().ended(self.outcome, length);
+        let span = info_span!("visitor", visit = self.id, addr = %self.visitor);
+        let _entered = span.enter();
+        info!(
+            outcome = self.outcome.label(),
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
+            seconds = length.as_secs_f64(),
+            "visit over: {}",
+            self.reason,
+        );
+    }
+}
+
+/// What an end of a bridge means to whoever reads the metrics.
+fn outcome(ended: &Ended) -> Outcome {
+    match ended {
+        Ended::Completed => Outcome::Completed,
+        Ended::Socket(_) => Outcome::Reset,
+        Ended::Stalled => Outcome::Timeout,
+        Ended::Stream(broken) => match broken {
+            Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
+            Broken::Aborted(Abort::Reset | Abort::Stopping) => Outcome::Reset,
+            Broken::Lost | Broken::Bad(_) | Broken::OutOfOrder => Outcome::Lost,
+            Broken::Failed(failure) => match failure.reason {
+                FailureReason::Refused | FailureReason::UnknownTunnel => Outcome::LocalRefused,
+                FailureReason::TimedOut => Outcome::LocalTimeout,
+                FailureReason::Limit => Outcome::Limit,
+                FailureReason::Stopping => Outcome::NoClient,
+            },
+        },
+    }
+}

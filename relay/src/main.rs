@@ -1,0 +1,55 @@
+//! The `relay` program: parse, log, run, exit status.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use relay::cli::Cli;
+use relay::{Config, Relay};
+use shared::stop::Stop;
+use tracing::{error, info, warn};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (config, logging) = cli.into_config();
+    if let Err(err) = shared::logging::start(&logging.filter, logging.format) {
+        // Checked by `cli` before.
+        error!("{err}");
+    }
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!("{err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a relay until a signal ends it.
+fn run(mut config: Config) -> anyhow::Result<()> {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(descriptors) => config.descriptors = descriptors,
+        Err(err) => warn!("the limit of open files stays as it is: {err}"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let relay = Relay::bind(config).await?;
+        let addrs = relay.addrs();
+        info!(
+            control = %addrs.control,
+            public = %addrs.public,
+            admin = %addrs.admin,
+            "relay {} is ready",
+            env!("CARGO_PKG_VERSION"),
+        );
+        let stop = Stop::new();
+        tokio::select! {
+            outcome = relay.run(stop.clone()) => outcome,
+            signals = stop.on_signals() => signals.context("cannot handle signals"),
+        }
+    })
+}

@@ -1,0 +1,59 @@
+//! The public ports of tunnels: which are allowed, and binding one.
+
+use std::io;
+use std::net::IpAddr;
+
+use shared::net::{Peers, listen_on};
+use shared::protocol::{Refusal, RefusalCode, TunnelRequest};
+use tokio::net::TcpListener;
+
+use crate::config::PortRange;
+
+/// Where the ports of tunnels are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// The address that `--public` is bound to; tunnels are reached where it is.
+    pub(crate) ip: IpAddr,
+    /// The ports that may be used.
+    pub(crate) range: PortRange,
+}
+
+impl Ports {
+    /// Binds the port that `request` insists on, else the one that it prefers, else any.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that tells the client what is wrong with the port, or that none is free.
+    pub(crate) fn bind(&self, request: &TunnelRequest) -> Result<TcpListener, Refusal> {
+        if let Some(port) = request.port {
+            return self.bind_exactly(port);
+        }
+        if let Some(port) = request.prefer.filter(|port| self.range.allows(*port))
+            && let Ok(listener) = self.listen(port)
+        {
+            return Ok(listener);
+        }
+        self.range.iter().find_map(|port| self.listen(port).ok()).ok_or_else(|| {
+            let message = format!("every public port of the range {} is taken", self.range);
+            Refusal::new(RefusalCode::NoPortFree, message)
+        })
+    }
+
+    fn bind_exactly(&self, port: u16) -> Result<TcpListener, Refusal> {
+        if !self.range.allows(port) {
+            let message = format!(
+                "the relay does not give out port {port}: ask for one of {} or for none",
+                self.range
+            );
+            return Err(Refusal::new(RefusalCode::PortNotAllowed, message));
+        }
+        self.listen(port).map_err(|err| {
+            let message = format!("the relay cannot open port {port}: {err}");
+            Refusal::new(RefusalCode::PortTaken, message)
+        })
+    }
+
+    fn listen(&self, port: u16) -> io::Result<TcpListener> {
+        listen_on((self.ip, port).into(), Peers::Visitors)
+    }
+}

@@ -1,0 +1,172 @@
+//! Which tunnels there are.
+//!
+//! The two halves of the relay meet here and nowhere else. A session claims a tunnel for each that
+//! its client asks for; the edge is handed each tunnel together with its listener and finds the
+//! session to open a stream on. Neither half knows that the other exists.
+//!
+//! # Invariants
+//!
+//! - A tunnel has one port for as long as it exists, and a port one tunnel.
+//! - A client that comes back replaces its own stale session before it claims anything.
+//! - The lock is never held across an `.await`; every method is synchronous to keep it that way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use shared::protocol::{InstanceId, Refusal, RefusalCode, TunnelName, TunnelRequest};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::ports::Ports;
+use crate::target::Target;
+use crate::tunnel::{Claim, Tunnel};
+
+/// New tunnels that the edge has not taken over yet. It does so at once.
+const OPENED_QUEUE: usize = 1024;
+
+/// A cheap handle to the tunnels.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(Arc<Shared>);
+
+/// A tunnel that has just been opened, and where its visitors come in.
+pub(crate) type Opened = (Arc<Tunnel>, TcpListener);
+
+#[derive(Debug)]
+struct Shared {
+    ports: Ports,
+    most_visitors: usize,
+    metrics: Metrics,
+    opened: mpsc::Sender<Opened>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    tunnels: HashMap<TunnelName, Arc<Tunnel>>,
+    clients: HashMap<InstanceId, (u64, CancellationToken)>,
+    next_session: u64,
+}
+
+impl Registry {
+    /// A registry with the tunnel `default`, which is always there, at `public`. The edge receives
+    /// all tunnels, `default` first.
+    pub(crate) fn new(
+        ports: Ports,
+        public: TcpListener,
+        public_port: u16,
+        most_visitors: usize,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<Opened>) {
+        let (opened, receiver) = mpsc::channel(OPENED_QUEUE);
+        let name = TunnelName::default_tunnel();
+        let tunnel = Tunnel::new(name.clone(), public_port, most_visitors, &metrics);
+        let table =
+            Table { tunnels: HashMap::from([(name, Arc::clone(&tunnel))]), ..Table::default() };
+        // The queue is empty and the receiver at hand.
+        drop(opened.try_send((tunnel, public)));
+        let shared = Shared { ports, most_visitors, metrics, opened, table: Mutex::new(table) };
+        (Self(Arc::new(shared)), receiver)
+    }
+
+    /// Makes a session known as the one of client `instance`. An earlier session of the same
+    /// client is told to end and loses its tunnels to this one.
+    pub(crate) fn join(&self, instance: InstanceId) -> Membership {
+        let replaced = CancellationToken::new();
+        let mut table = self.0.table.lock();
+        table.next_session += 1;
+        let session = table.next_session;
+        if let Some((_, before)) = table.clients.insert(instance, (session, replaced.clone())) {
+            before.cancel();
+        }
+        Membership { registry: self.clone(), instance, session, replaced }
+    }
+
+    /// Claims the tunnel of `request` for `target`, and opens it if there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that says what about the request is wrong.
+    pub(crate) fn claim(&self, request: &TunnelRequest, target: Target) -> Result<Claim, Refusal> {
+        let mut table = self.0.table.lock();
+        if let Some(tunnel) = table.tunnels.get(&request.name) {
+            check_port(tunnel, request)?;
+            return Ok(tunnel.claim(target));
+        }
+        let listener = self.0.ports.bind(request)?;
+        let port = listener.local_addr().map_err(cannot_open)?.port();
+        let most_visitors = self.0.most_visitors;
+        let tunnel = Tunnel::new(request.name.clone(), port, most_visitors, &self.0.metrics);
+        self.0.opened.try_send((Arc::clone(&tunnel), listener)).map_err(cannot_open)?;
+        table.tunnels.insert(request.name.clone(), Arc::clone(&tunnel));
+        Ok(tunnel.claim(target))
+    }
+
+    /// Removes a tunnel that nobody claims or visits. Returns `false` if somebody does again.
+    pub(crate) fn retire(&self, tunnel: &Tunnel) -> bool {
+        let mut table = self.0.table.lock();
+        // Claims are made under the table's lock, so none can come in between.
+        let unused = tunnel.is_unused();
+        if unused {
+            table.tunnels.remove(tunnel.name());
+        }
+        unused
+    }
+}
+
+/// Whether the port that a client insists on is the one that the tunnel has.
+fn check_port(tunnel: &Tunnel, request: &TunnelRequest) -> Result<(), Refusal> {
+    match request.port {
+        Some(port) if port != tunnel.port() => {
+            let message = format!(
+                "the tunnel `{}` has port {}, not {port}: leave the port out or use another name",
+                tunnel.name(),
+                tunnel.port()
+            );
+            Err(Refusal::new(RefusalCode::PortTaken, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cannot_open(err: impl std::fmt::Display) -> Refusal {
+    Refusal::new(RefusalCode::NoPortFree, format!("the relay cannot open one more port: {err}"))
+}
+
+/// A session's place among the clients. Dropping it frees the place, if it is still its own.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    registry: Registry,
+    instance: InstanceId,
+    session: u64,
+    replaced: CancellationToken,
+}
+
+impl Membership {
+    /// The relay's number for the session.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Resolves when the same client has connected again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn replaced(&self) {
+        self.replaced.cancelled().await;
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut table = self.registry.0.table.lock();
+        let still_ours =
+            table.clients.get(&self.instance).is_some_and(|(session, _)| *session == self.session);
+        if still_ours {
+            table.clients.remove(&self.instance);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The relay as a whole: binds everything, runs the parts, stops them in order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use shared::net::{HostPort, Peers, listen};
+use shared::stop::Stop;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::ports::Ports;
+use crate::registry::Registry;
+use crate::session::Sessions;
+
+/// How long it may take to part from all clients.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A relay that has bound its ports and can run.
+#[derive(Debug)]
+pub struct Relay {
+    addrs: Addrs,
+    config: Config,
+    metrics: Metrics,
+    control: TcpListener,
+    public: TcpListener,
+    admin: TcpListener,
+}
+
+/// Where a relay listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addrs {
+    /// For clients.
+    pub control: SocketAddr,
+    /// For visitors of the tunnel `default`.
+    pub public: SocketAddr,
+    /// For metrics and health.
+    pub admin: SocketAddr,
+}
+
+impl Relay {
+    /// Binds all ports that are known beforehand.
+    ///
+    /// # Errors
+    ///
+    /// A port that cannot be had, with the flag that asked for it.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let control = bind("--control", &config.control, Peers::Clients).await?;
+        let public = bind("--public", &config.public, Peers::Visitors).await?;
+        let admin = bind("--admin", &config.admin, Peers::Visitors).await?;
+        let addrs = Addrs {
+            control: control.local_addr()?,
+            public: public.local_addr()?,
+            admin: admin.local_addr()?,
+        };
+        let metrics = Metrics::new().context("cannot set up the metrics")?;
+        Ok(Self { addrs, config, metrics, control, public, admin })
+    }
+
+    /// Where the relay listens.
+    pub fn addrs(&self) -> &Addrs {
+        &self.addrs
+    }
+
+    /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
+    /// healthy is worse than one that its supervisor restarts.
+    ///
+    /// Stopping goes in this order:
+    ///
+    /// 1. `/readyz` says no, so that a load balancer looks elsewhere;
+    /// 2. the public ports and the control port are closed, and clients are told `Draining`;
+    /// 3. open visits may finish, for as long as the grace period lasts, then they are reset;
+    /// 4. clients are told `Goodbye` and their sessions end;
+    /// 5. the admin port is closed.
+    ///
+    /// # Errors
+    ///
+    /// What kept a part from going on.
+    pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
+        let Self { addrs, config, metrics, .. } = self;
+        // Fired by us as well when a part fails.
+        let stop =
+            Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
+        let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
+
+        let limits = Limits::new(config.descriptors);
+        let ports = Ports { ip: addrs.public.ip(), range: config.ports };
+        let (registry, opened) = Registry::new(
+            ports,
+            self.public,
+            addrs.public.port(),
+            config.max_visitors,
+            metrics.clone(),
+        );
+        let sessions = Sessions::new(
+            registry.clone(),
+            limits.clone(),
+            metrics.clone(),
+            config.heartbeat,
+            stop.gracefully.clone(),
+            ending.clone(),
+        );
+        let edge = Edge::new(registry, opened, limits, config.stall_timeout, config.hold);
+        let admin = Admin { metrics, stopping: stop.gracefully.clone() };
+
+        let mut parts = Parts::default();
+        parts.edge.spawn(edge.run(stop.clone()));
+        parts.sessions.spawn(sessions.run(self.control, cut_sessions.clone()));
+        parts.admin.spawn(admin.run(self.admin, closing.clone()));
+
+        let failed = tokio::select! {
+            () = stop.gracefully.cancelled() => None,
+            Some(part) = parts.edge.join_next() => Some(settle(part)),
+            Some(part) = parts.sessions.join_next() => Some(settle(part)),
+            Some(part) = parts.admin.join_next() => Some(settle(part)),
+        };
+
+        stop.gracefully.cancel();
+        info!(grace = ?config.grace, "stopping: open visits may finish");
+        if timeout(config.grace, finish(&mut parts.edge)).await.is_err() {
+            warn!("the grace period is over: open visits are cut off");
+            stop.at_once.cancel();
+            finish(&mut parts.edge).await;
+        }
+        ending.cancel();
+        if timeout(GOODBYE_TIMEOUT, finish(&mut parts.sessions)).await.is_err() {
+            cut_sessions.cancel();
+            finish(&mut parts.sessions).await;
+        }
+        closing.cancel();
+        finish(&mut parts.admin).await;
+        info!("stopped");
+        failed.unwrap_or(Ok(()))
+    }
+}
+
+/// The parts of a running relay, each in a set of its own: dropping the set ends the part.
+#[derive(Default)]
+struct Parts {
+    edge: JoinSet<anyhow::Result<()>>,
+    sessions: JoinSet<anyhow::Result<()>>,
+    admin: JoinSet<anyhow::Result<()>>,
+}
+
+async fn bind(flag: &str, addr: &HostPort, peers: Peers) -> anyhow::Result<TcpListener> {
+    listen(addr, peers).await.with_context(|| {
+        format!("cannot listen on {addr}: is it in use? choose another with {flag}")
+    })
+}
+
+/// Waits for a part that has been told to stop.
+async fn finish(part: &mut JoinSet<anyhow::Result<()>>) {
+    while let Some(ended) = part.join_next().await {
+        if let Err(err) = settle(ended) {
+            warn!("while stopping: {err:#}");
+        }
+    }
+}
+
+fn settle(part: Result<anyhow::Result<()>, JoinError>) -> anyhow::Result<()> {
+    part.context("a part of the relay panicked")?
+}

@@ -1,0 +1,96 @@
+//! The port that clients dial: accept, handshake, and the life of each session.
+
+mod handshake;
+mod live;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::mux::{self, Driver, Inbound, Mux};
+use shared::protocol::MAX_STREAMS;
+use shared::serve::serve;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span};
+use yamux::Mode;
+
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+
+use self::handshake::Admission;
+
+/// The clients' half of the relay. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions(Arc<SessionsShared>);
+
+/// What all sessions have in common.
+#[derive(Debug)]
+struct SessionsShared {
+    registry: Registry,
+    limits: Limits,
+    metrics: Metrics,
+    heartbeat: Duration,
+    /// Fires when the relay stops: no new clients, and those that are here are told.
+    stopping: CancellationToken,
+    /// Fires when the last visit is over: sessions end.
+    ending: CancellationToken,
+}
+
+/// A connection that a client, or a stranger, made.
+struct Connection {
+    mux: Mux,
+    inbound: Inbound,
+    driver: Driver<TcpStream>,
+}
+
+impl Sessions {
+    /// Sessions that claim tunnels in `registry`. They are told to drain when `stopping` fires and
+    /// ended when `ending` does.
+    pub(crate) fn new(
+        registry: Registry,
+        limits: Limits,
+        metrics: Metrics,
+        heartbeat: Duration,
+        stopping: CancellationToken,
+        ending: CancellationToken,
+    ) -> Self {
+        let shared = SessionsShared { registry, limits, metrics, heartbeat, stopping, ending };
+        Self(Arc::new(shared))
+    }
+
+    /// Serves clients. After a request to stop no new ones are accepted; it returns when all have
+    /// ended, or cuts them when `cut` fires.
+    pub(crate) async fn run(
+        self,
+        listener: TcpListener,
+        cut: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let stop = self.0.stopping.clone();
+        serve(listener, stop, cut, |socket, addr| self.clone().connection(socket, addr)).await;
+        Ok(())
+    }
+
+    fn connection(
+        self,
+        socket: TcpStream,
+        addr: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        // Taken here, so that the order is that of arrival.
+        let handshake = self.0.limits.handshake();
+        let span = info_span!("session", client = %addr, id = tracing::field::Empty);
+        async move {
+            debug!("connected to the control port");
+            // The client opens one stream; the spare ones absorb it.
+            let (mux, inbound, driver) = mux::start(socket, Mode::Server, MAX_STREAMS as usize);
+            let connection = Connection { mux, inbound, driver };
+            match self.0.admit(connection, handshake).await {
+                Admission::Admitted(live) => live.run(&self.0).await,
+                Admission::Turned => (),
+            }
+        }
+        .instrument(span)
+    }
+}

@@ -1,0 +1,208 @@
+//! A tunnel: a public port, and the clients that claim it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use shared::protocol::TunnelName;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+
+use crate::metrics::{Counted, Metrics, TunnelMetrics};
+use crate::target::Target;
+
+/// One tunnel. It outlives its clients by a while, so that one that comes back finds its port.
+///
+/// # Invariants
+///
+/// - The newest claim serves; those before it stand by, newest first.
+/// - A claim that goes takes away itself and no other: claims carry a generation.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    name: TunnelName,
+    port: u16,
+    series: TunnelMetrics,
+    metrics: Metrics,
+    visitors: Arc<Semaphore>,
+    most_visitors: usize,
+    claims: Mutex<Claims>,
+    /// Told when the last claim goes.
+    vacated: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    /// Oldest first.
+    stack: Vec<(u64, Target)>,
+    next_generation: u64,
+    /// Set while there is a claim.
+    served: Option<Counted>,
+}
+
+impl Tunnel {
+    /// A tunnel that nobody serves yet.
+    pub(crate) fn new(
+        name: TunnelName,
+        port: u16,
+        most_visitors: usize,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            series: metrics.tunnel(&name),
+            name,
+            port,
+            metrics: metrics.clone(),
+            visitors: Arc::new(Semaphore::new(most_visitors)),
+            most_visitors,
+            claims: Mutex::default(),
+            vacated: Notify::new(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &TunnelName {
+        &self.name
+    }
+
+    /// The public port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn metrics(&self) -> &TunnelMetrics {
+        &self.series
+    }
+
+    /// Room for one more visitor, if there is.
+    pub(crate) fn visitor(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.visitors).try_acquire_owned().ok()
+    }
+
+    /// The sessions that could serve a visitor, best first.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + use<> {
+        let claims = self.claims.lock();
+        let targets: Vec<_> = claims.stack.iter().map(|(_, target)| target.clone()).collect();
+        targets.into_iter().rev()
+    }
+
+    /// Points the tunnel at `target` until the claim is dropped.
+    pub(crate) fn claim(self: &Arc<Self>, target: Target) -> Claim {
+        let mut claims = self.claims.lock();
+        let generation = claims.next_generation;
+        claims.next_generation += 1;
+        if let Some((_, before)) = claims.stack.last() {
+            before.notify_standing();
+        }
+        claims.stack.push((generation, target));
+        claims.served.get_or_insert_with(|| self.metrics.served_tunnel());
+        Claim { tunnel: Arc::clone(self), generation }
+    }
+
+    /// Whether nobody claims or visits the tunnel.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.claims.lock().stack.is_empty()
+            && self.visitors.available_permits() == self.most_visitors
+    }
+
+    /// Resolves when nobody has claimed the tunnel for `hold`.
+    pub(crate) async fn abandoned(&self, hold: Duration) {
+        loop {
+            // A permit of an earlier time costs one more round.
+            self.vacated.notified().await;
+            let generation = self.claims.lock().next_generation;
+            sleep(hold).await;
+            let claims = self.claims.lock();
+            if claims.stack.is_empty() && claims.next_generation == generation {
+                return;
+            }
+        }
+    }
+}
+
+/// A session's hold on a tunnel. Dropping it gives the tunnel to the client before.
+#[derive(Debug)]
+#[must_use = "dropping a claim gives the tunnel up"]
+pub(crate) struct Claim {
+    tunnel: Arc<Tunnel>,
+    generation: u64,
+}
+
+impl Claim {
+    pub(crate) fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
+    /// Whether new visitors come to this claim's session, rather than to a newer one's.
+    pub(crate) fn is_live(&self) -> bool {
+        let claims = self.tunnel.claims.lock();
+        claims.stack.last().is_some_and(|(generation, _)| *generation == self.generation)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claims = self.tunnel.claims.lock();
+        let was_live = claims.stack.last().is_some_and(|(newest, _)| *newest == self.generation);
+        claims.stack.retain(|(generation, _)| *generation != self.generation);
+        match claims.stack.last() {
+            Some((_, target)) if was_live => target.notify_standing(),
+            Some(_) => (),
+            None => {
+                claims.served = None;
+                self.tunnel.vacated.notify_one();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::mux;
+
+    use super::*;
+
+    fn target() -> Target {
+        let (io, _) = tokio::io::duplex(64);
+        Target::new(mux::start(io, yamux::Mode::Server, 1).0, 1)
+    }
+
+    fn tunnel() -> Arc<Tunnel> {
+        let metrics = Metrics::new().unwrap();
+        Tunnel::new("web".parse().unwrap(), 20000, 10, &metrics)
+    }
+
+    #[test]
+    fn the_newest_claim_serves_and_the_one_before_takes_over() {
+        let tunnel = tunnel();
+        let first = tunnel.claim(target());
+        let second = tunnel.claim(target());
+        let third = tunnel.claim(target());
+        assert!(third.is_live() && !second.is_live() && !first.is_live());
+        drop(second);
+        assert!(third.is_live());
+        drop(third);
+        assert!(first.is_live());
+        assert_eq!(tunnel.targets().count(), 1);
+        drop(first);
+        assert!(tunnel.is_unused());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_is_claimed_again_is_not_abandoned() {
+        let tunnel = tunnel();
+        let hold = Duration::from_secs(60);
+        let abandoned = tunnel.abandoned(hold);
+        let mut abandoned = std::pin::pin!(abandoned);
+        drop(tunnel.claim(target()));
+        let half = sleep(hold / 2);
+        tokio::select! {
+            () = &mut abandoned => panic!("too early"),
+            () = half => (),
+        }
+        drop(tunnel.claim(target()));
+        tokio::select! {
+            () = &mut abandoned => panic!("the hold starts again with each claim"),
+            () = sleep(hold - Duration::from_secs(1)) => (),
+        }
+        abandoned.await;
+    }
+}

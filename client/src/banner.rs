@@ -1,0 +1,79 @@
+//! What stdout gets: for a person, one line for each tunnel that is live; with `--json`, every
+//! event as one JSON object a line.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use crate::client::Event;
+
+/// Shows events on stdout.
+#[derive(Clone, Copy, Debug)]
+pub struct Banner {
+    json: bool,
+}
+
+impl Banner {
+    /// Shows events as JSON, or what a person needs of them.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Shows one event. A stdout that nobody reads any more is no reason to stop tunnelling.
+    pub fn show(&self, event: &Event) {
+        let line = if self.json { Some(as_json(event)) } else { as_text(event) };
+        if let Some(line) = line {
+            drop(writeln!(io::stdout(), "{line}"));
+        }
+    }
+}
+
+/// A person learns the rest from the log.
+fn as_text(event: &Event) -> Option<String> {
+    match event {
+        Event::Live(tunnel) => {
+            Some(format!("{}  {} -> {}", tunnel.name, tunnel.public, tunnel.local))
+        }
+        _ => None,
+    }
+}
+
+fn as_json(event: &Event) -> String {
+    let object = match event {
+        Event::Live(tunnel) => json!({
+            "event": "live",
+            "tunnel": tunnel.name.as_str(),
+            "public": tunnel.public,
+            "local": tunnel.local,
+        }),
+        Event::Standby(tunnel) => json!({ "event": "standby", "tunnel": tunnel.as_str() }),
+        Event::Lost(reason) => json!({ "event": "lost", "reason": reason }),
+        Event::Reconnecting(delay) => {
+            json!({ "event": "reconnecting", "seconds": delay.as_secs_f64() })
+        }
+        Event::Ended(reason) => json!({ "event": "ended", "reason": reason }),
+    };
+    object.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::LiveTunnel;
+
+    #[test]
+    fn a_live_tunnel_reads_as_documented() {
+        let event = Event::Live(LiveTunnel {
+            name: "default".parse().unwrap(),
+            public: "tcp://relay.example:8080".into(),
+            local: "127.0.0.1:3000".into(),
+        });
+        assert_eq!(as_text(&event).unwrap(), "default  tcp://relay.example:8080 -> 127.0.0.1:3000");
+        let object: serde_json::Value = serde_json::from_str(&as_json(&event)).unwrap();
+        assert_eq!(
+            object,
+            json!({"event": "live", "tunnel": "default", "public": "tcp://relay.example:8080",
+                   "local": "127.0.0.1:3000"})
+        );
+    }
+}

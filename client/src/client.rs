@@ -1,0 +1,198 @@
+//! Connect, serve, and come back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use shared::backoff::Backoff;
+use shared::protocol::{InstanceId, TunnelName};
+use shared::stop::Stop;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::config::{Config, Reconnect};
+use crate::connect::{ConnectError, connect};
+use crate::session::SessionEnd;
+
+/// The first delay before a new attempt.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+
+/// The longest delay between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// A session that lasted as long starts the delays anew when it is lost. A relay that accepts and
+/// drops its clients at once is not asked more often than one that is not there.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// A client that can run.
+#[derive(Debug)]
+pub struct Client {
+    config: Arc<Config>,
+    status: watch::Sender<Status>,
+}
+
+/// What a client is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// No session: connecting, or waiting to.
+    Connecting,
+    /// In session; these are its tunnels.
+    Live(Vec<LiveTunnel>),
+    /// Done.
+    Ended,
+}
+
+/// A tunnel that is open on the relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveTunnel {
+    /// Its name.
+    pub name: TunnelName,
+    /// Where visitors reach it, such as `tcp://relay.example:8080`.
+    pub public: String,
+    /// The local service it leads to, such as `127.0.0.1:3000`.
+    pub local: String,
+}
+
+/// What happens to a client, for whoever watches its stdout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Visitors of the tunnel come to this client.
+    Live(LiveTunnel),
+    /// A newer client serves the tunnel; this one waits to take over.
+    Standby(TunnelName),
+    /// The session is gone. The text says why.
+    Lost(String),
+    /// The next attempt comes after this delay.
+    Reconnecting(Duration),
+    /// The client ends. The text says why.
+    Ended(String),
+}
+
+impl Status {
+    /// Whether there is a session.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// The public addresses of the tunnels, in the order of the configuration.
+    pub fn public_addresses(&self) -> Vec<String> {
+        match self {
+            Self::Live(tunnels) => tunnels.iter().map(|tunnel| tunnel.public.clone()).collect(),
+            Self::Connecting | Self::Ended => Vec::new(),
+        }
+    }
+}
+
+impl Client {
+    /// A client that has not done anything yet.
+    pub fn new(config: Config) -> Self {
+        Self { config: Arc::new(config), status: watch::Sender::new(Status::Connecting) }
+    }
+
+    /// Follows what the client is doing.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Runs until asked to stop, or until the relay or the [`Reconnect`] policy ends it. `announce`
+    /// is told of every event.
+    ///
+    /// # Errors
+    ///
+    /// There is no session, and the policy or the relay says not to try again.
+    pub async fn run(self, stop: Stop, mut announce: impl FnMut(Event)) -> anyhow::Result<()> {
+        let outcome = self.keep_connected(&stop, &mut announce).await;
+        self.status.send_replace(Status::Ended);
+        announce(Event::Ended(match &outcome {
+            Ok(reason) => (*reason).to_owned(),
+            Err(err) => format!("{err:#}"),
+        }));
+        outcome.map(|reason| info!("the client ends: {reason}"))
+    }
+
+    /// Connects again and again, as the policy says. Returns the reason of a good end.
+    async fn keep_connected(
+        &self,
+        stop: &Stop,
+        announce: &mut impl FnMut(Event),
+    ) -> anyhow::Result<&'static str> {
+        let policy = self.config.reconnect;
+        let instance = InstanceId::random();
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let mut ports = HashMap::new();
+        let mut first = true;
+        loop {
+            let connected = tokio::select! {
+                () = stop.gracefully.cancelled() => return Ok("stopped"),
+                connected = connect(&self.config, instance, &ports) => connected,
+            };
+            let session = match connected {
+                Ok(session) => session,
+                Err(err) if policy.retries(&err, first) => {
+                    warn!("cannot connect to the relay: {err:#}");
+                    if !wait(&mut backoff, stop, announce).await {
+                        return Ok("stopped");
+                    }
+                    continue;
+                }
+                Err(err) => return Err(err).context("cannot connect to the relay"),
+            };
+
+            first = false;
+            ports = session.ports();
+            let since = Instant::now();
+            let tunnels = session.tunnels().to_vec();
+            for tunnel in &tunnels {
+                announce(Event::Live(tunnel.clone()));
+            }
+            self.status.send_replace(Status::Live(tunnels));
+            let end = session.run(stop, announce).await;
+            self.status.send_replace(Status::Connecting);
+            if since.elapsed() >= LASTED {
+                backoff.reset();
+            }
+            match end {
+                SessionEnd::Stopped => return Ok("stopped"),
+                SessionEnd::EndedByRelay if policy != Reconnect::Always => {
+                    return Ok("the relay ended the session");
+                }
+                SessionEnd::EndedByRelay => announce(Event::Lost("ended by the relay".into())),
+                SessionEnd::Lost(reason) if policy == Reconnect::Never => {
+                    return Err(anyhow::anyhow!(reason).context("the session is lost"));
+                }
+                SessionEnd::Lost(reason) => {
+                    warn!("the session is lost: {reason}");
+                    announce(Event::Lost(reason));
+                }
+            }
+            if !wait(&mut backoff, stop, announce).await {
+                return Ok("stopped");
+            }
+        }
+    }
+}
+
+impl Reconnect {
+    /// Whether to try again after an attempt that failed.
+    fn retries(self, err: &ConnectError, first: bool) -> bool {
+        let allowed = match self {
+            Self::Never => false,
+            Self::OnFailure => !first,
+            Self::Always => true,
+        };
+        allowed && err.is_temporary()
+    }
+}
+
+/// Waits before the next attempt. Returns whether to go on.
+async fn wait(backoff: &mut Backoff, stop: &Stop, announce: &mut impl FnMut(Event)) -> bool {
+    let delay = backoff.next_delay();
+    info!(seconds = delay.as_secs_f64(), "connecting again");
+    announce(Event::Reconnecting(delay));
+    tokio::select! {
+        () = stop.gracefully.cancelled() => false,
+        () = sleep(delay) => true,
+    }
+}

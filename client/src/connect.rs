@@ -1,0 +1,169 @@
+//! From an address to a session.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use shared::control::{Control, ReceiveError};
+use shared::mux::{self, End, Mux};
+use shared::net::dial_relay;
+use shared::protocol::{
+    FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE, MAX_STREAMS, Refusal,
+    TunnelKind, TunnelName, TunnelRequest, VERSION, Welcome,
+};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+use tokio_util::sync::CancellationToken;
+use yamux::Mode;
+
+use crate::client::LiveTunnel;
+use crate::config::Config;
+use crate::session::{Running, Session};
+
+/// The control stream as the client sees it.
+pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
+
+/// Why there is no session. One variant for each thing that the caller does differently.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The relay could not be reached, or not in time. Worth trying again.
+    Unreachable(io::Error),
+    /// The relay answered and said no. The refusal knows whether that will last.
+    Refused(Refusal),
+    /// Something answered that is no relay, or not one of this version. Trying again cannot help.
+    NotARelay(String),
+}
+
+/// Dials the relay and opens the tunnels. `ports` are those of the last session.
+pub(crate) async fn connect(
+    config: &Arc<Config>,
+    instance: InstanceId,
+    ports: &HashMap<TunnelName, u16>,
+) -> Result<Session, ConnectError> {
+    let (host, port) = config.server.or_host("localhost");
+    let socket = timeout(config.connect_timeout, dial_relay(host, port))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(ConnectError::Unreachable)?;
+
+    let (mux, inbound, driver) = mux::start(socket, Mode::Client, MAX_STREAMS as usize);
+    let close = CancellationToken::new();
+    let mut task = JoinSet::new();
+    task.spawn(driver.run(close.clone()));
+    let mut running = Running { mux, inbound, driver: task, close };
+
+    let hello = hello(config, instance, ports);
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello)) => shaken,
+        Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
+    };
+    let (control, welcome) = match shaken {
+        Ok(Ok(welcomed)) => welcomed,
+        Ok(Err(err)) => return Err(err),
+        Err(_) => {
+            let silent = io::Error::new(
+                io::ErrorKind::TimedOut,
+                "connected, but no answer: is this the relay's control port?",
+            );
+            return Err(ConnectError::Unreachable(silent));
+        }
+    };
+    let tunnels = live_tunnels(config, &welcome)?;
+    Ok(Session::new(Arc::clone(config), running, control, welcome, tunnels))
+}
+
+fn hello(config: &Config, instance: InstanceId, ports: &HashMap<TunnelName, u16>) -> Hello {
+    let request = |tunnel: &crate::tunnel::TunnelConfig| TunnelRequest {
+        name: tunnel.name.clone(),
+        kind: TunnelKind::Tcp,
+        port: tunnel.port,
+        prefer: ports.get(&tunnel.name).copied(),
+    };
+    Hello {
+        version: VERSION,
+        agent: concat!("sallyport-client/", env!("CARGO_PKG_VERSION")).into(),
+        instance,
+        max_streams: MAX_STREAMS,
+        tunnels: config.tunnels.iter().map(request).collect(),
+    }
+}
+
+async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), ConnectError> {
+    let gone = || ConnectError::Unreachable(io::ErrorKind::ConnectionReset.into());
+    let stream = mux.open().await.map_err(|_| gone())?;
+    let mut control = ControlStream::new(stream.compat(), MAX_MESSAGE);
+    control.send(&FromClient::Hello(hello)).await.map_err(ConnectError::Unreachable)?;
+    match control.receive().await {
+        Ok(FromRelay::Welcome(welcome)) => Ok((control, welcome)),
+        Ok(FromRelay::Refused(refusal)) => Err(ConnectError::Refused(refusal)),
+        Ok(_) => Err(ConnectError::NotARelay("it says something else than welcome".into())),
+        // The driver has the reason, and the caller is about to see it.
+        Err(ReceiveError::Closed) => std::future::pending().await,
+        Err(ReceiveError::Io(err)) => Err(ConnectError::Unreachable(err)),
+        Err(err @ ReceiveError::Message(_)) => Err(ConnectError::NotARelay(err.to_string())),
+    }
+}
+
+/// What the client may say of its tunnels, now that it knows their ports.
+fn live_tunnels(config: &Config, welcome: &Welcome) -> Result<Vec<LiveTunnel>, ConnectError> {
+    let host = match config.server.host.as_deref().unwrap_or("localhost") {
+        ip if ip.contains(':') => format!("[{ip}]"),
+        host => host.to_owned(),
+    };
+    let asked = config.tunnels.iter().map(|tunnel| &tunnel.name);
+    if !asked.eq(welcome.tunnels.iter().map(|tunnel| &tunnel.name)) {
+        return Err(ConnectError::NotARelay(
+            "it opened other tunnels than it was asked for".into(),
+        ));
+    }
+    let tunnels = config.tunnels.iter().zip(&welcome.tunnels);
+    let live = tunnels.map(|(tunnel, open)| LiveTunnel {
+        name: tunnel.name.clone(),
+        public: format!("tcp://{host}:{}", open.port),
+        local: tunnel.local.to_string(),
+    });
+    Ok(live.collect())
+}
+
+/// What it means that the driver ended during the handshake.
+fn broken_off(end: Result<End, tokio::task::JoinError>) -> ConnectError {
+    match end {
+        Ok(end @ (End::Breach(_) | End::Yamux(_))) => ConnectError::NotARelay(end.to_string()),
+        Ok(end) => ConnectError::Unreachable(io::Error::other(end.to_string())),
+        Err(err) => ConnectError::Unreachable(io::Error::other(err)),
+    }
+}
+
+impl ConnectError {
+    /// Whether the same attempt may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(refusal) => refusal.retry,
+            Self::NotARelay(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(_) => f.write_str("it cannot be reached"),
+            Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
+            Self::NotARelay(reason) => write!(f, "the other end is no relay: {reason}"),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unreachable(err) => Some(err),
+            // Told in full by `Display`.
+            Self::Refused(_) | Self::NotARelay(_) => None,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The client: the end of Sallyport beside the local services.
+//!
+//! [`Client`] connects to a relay, serves, and comes back when the connection is lost. Below it
+//! lie, one level each: `session`, one connection with its control stream; `local`, one visitor's
+//! stream and the local service that it leads to. [`banner`] is what a person or a program sees
+//! of it all on stdout.
+
+pub mod banner;
+pub mod cli;
+mod client;
+mod config;
+mod connect;
+mod local;
+mod session;
+mod tunnel;
+
+pub use crate::client::{Client, Event, LiveTunnel, Status};
+pub use config::{Config, Reconnect};
+pub use tunnel::{BadTunnel, LocalService, TunnelConfig};

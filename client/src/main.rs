@@ -1,0 +1,46 @@
+//! The `client` program: parse, log, run, exit status.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use client::banner::Banner;
+use client::cli::Cli;
+use client::{Client, Config};
+use shared::stop::Stop;
+use tracing::{error, warn};
+
+fn main() -> ExitCode {
+    let (config, output) = Cli::parse().into_config();
+    if let Err(err) = shared::logging::start(&output.filter, output.format) {
+        // Checked by `cli` before.
+        error!("{err}");
+    }
+    match run(config, Banner::new(output.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!("{err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a client until it ends or a signal ends it.
+fn run(config: Config, banner: Banner) -> anyhow::Result<()> {
+    if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
+        warn!("the limit of open files stays as it is: {err}");
+    }
+    // One thread: a session is driven by one task, and whatever its streams do wakes that task.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = Stop::new();
+        tokio::select! {
+            outcome = Client::new(config).run(stop.clone(), |event| banner.show(&event)) => outcome,
+            signals = stop.on_signals() => signals.context("cannot handle signals"),
+        }
+    })
+}

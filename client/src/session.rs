@@ -1,0 +1,260 @@
+//! One session: heartbeats, incoming streams, and its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::mux::{End, Inbound, Mux};
+use shared::protocol::{
+    DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
+};
+use shared::stop::Stop;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span};
+
+use crate::client::{Event, LiveTunnel};
+use crate::config::Config;
+use crate::connect::ControlStream;
+use crate::local::Locals;
+
+/// How long a message to the relay may wait for room.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Visits beyond what the relay may open: those that it has ended and this end has not yet. More
+/// than that are reset.
+const MOST_VISITS: usize = 2 * MAX_STREAMS as usize;
+
+/// A session with a relay.
+pub(crate) struct Session {
+    config: Arc<Config>,
+    running: Running,
+    control: ControlStream,
+    welcome: Welcome,
+    tunnels: Vec<LiveTunnel>,
+    locals: Arc<Locals>,
+    visits: JoinSet<()>,
+    heartbeats: u64,
+}
+
+/// The parts of a session that run by themselves.
+pub(crate) struct Running {
+    pub(crate) mux: Mux,
+    pub(crate) inbound: Inbound,
+    /// The one task that drives the session; it ends with this set.
+    pub(crate) driver: JoinSet<End>,
+    /// Makes the driver send what is queued and close.
+    pub(crate) close: CancellationToken,
+}
+
+/// How a session ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SessionEnd {
+    /// The client was asked to stop.
+    Stopped,
+    /// The relay ended it on purpose.
+    EndedByRelay,
+    /// It is gone, and the text says why.
+    Lost(String),
+}
+
+/// Where a session is on its way to a stop.
+enum Stopping {
+    No,
+    /// Open visits may finish until then.
+    Until(Instant),
+}
+
+impl Session {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        running: Running,
+        control: ControlStream,
+        welcome: Welcome,
+        tunnels: Vec<LiveTunnel>,
+    ) -> Self {
+        let locals = Arc::new(Locals::new(&config));
+        let visits = JoinSet::new();
+        Self { config, running, control, welcome, tunnels, locals, visits, heartbeats: 0 }
+    }
+
+    /// The public port of each tunnel.
+    pub(crate) fn ports(&self) -> HashMap<TunnelName, u16> {
+        self.welcome.tunnels.iter().map(|tunnel| (tunnel.name.clone(), tunnel.port)).collect()
+    }
+
+    pub(crate) fn tunnels(&self) -> &[LiveTunnel] {
+        &self.tunnels
+    }
+
+    /// Serves visitors until the session ends. No visit is left when it returns.
+    pub(crate) async fn run(self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
+        let span = info_span!("session", id = self.welcome.session);
+        self.serve(stop, announce).instrument(span).await
+    }
+
+    async fn serve(mut self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
+        for tunnel in &self.tunnels {
+            info!("live: {}  {} -> {}", tunnel.name, tunnel.public, tunnel.local);
+        }
+        let end = self.attend(stop, announce).await;
+        self.visits.shutdown().await;
+        if !matches!(end, SessionEnd::Lost(_)) {
+            self.running.close.cancel();
+            self.running.driver.join_next().await;
+        }
+        end
+    }
+
+    /// Does whatever comes up until the session is over.
+    async fn attend(&mut self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
+        // A relay that wants a heartbeat all the time does not get one.
+        let beat = Duration::from_millis(self.welcome.heartbeat_ms).max(SHORTEST_HEARTBEAT);
+        let dead = beat * DEAD_AFTER_HEARTBEATS;
+        let mut heartbeat = interval_at(Instant::now() + beat, beat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = Stopping::No;
+        loop {
+            let silence = self.running.mux.link().silence();
+            let deadline = match stopping {
+                Stopping::No => None,
+                Stopping::Until(_) if self.visits.is_empty() => return self.goodbye().await,
+                Stopping::Until(deadline) => Some(deadline),
+            };
+            let sent = tokio::select! {
+                Some(end) = self.running.driver.join_next() => return lost(end),
+                message = self.control.receive() => match message {
+                    Ok(message) => match self.on_message(message, announce).await {
+                        Ok(()) => Ok(()),
+                        Err(end) => return end,
+                    },
+                    Err(err) => return self.driver_end(err.to_string()).await,
+                },
+                Some(stream) = self.running.inbound.next() => {
+                    self.on_stream(stream, deadline.is_some());
+                    Ok(())
+                }
+                Some(ended) = self.visits.join_next() => {
+                    report(ended);
+                    Ok(())
+                }
+                _ = heartbeat.tick() => {
+                    let id = self.heartbeats;
+                    self.heartbeats += 1;
+                    self.send(&FromClient::Heartbeat { id }).await
+                }
+                () = sleep(dead.saturating_sub(silence)) => {
+                    if self.running.mux.link().silence() >= dead {
+                        return SessionEnd::Lost(format!("nothing heard for {dead:?}"));
+                    }
+                    Ok(())
+                }
+                () = stop.gracefully.cancelled(), if deadline.is_none() => {
+                    stopping = Stopping::Until(Instant::now() + self.config.grace);
+                    self.send(&FromClient::Draining).await
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    info!(open = self.visits.len(), "the grace period is over: visits are cut off");
+                    self.visits.shutdown().await;
+                    Ok(())
+                }
+                () = stop.at_once.cancelled() => {
+                    self.visits.shutdown().await;
+                    return self.goodbye().await;
+                }
+            };
+            if let Err(end) = sent {
+                return end;
+            }
+        }
+    }
+
+    async fn on_message(
+        &mut self,
+        message: FromRelay,
+        announce: &mut impl FnMut(Event),
+    ) -> Result<(), SessionEnd> {
+        match message {
+            FromRelay::Heartbeat { id } => {
+                return self.send(&FromClient::HeartbeatAck { id }).await;
+            }
+            // Any byte is a sign of life, so the answer has done its work by arriving.
+            FromRelay::HeartbeatAck { .. } => (),
+            FromRelay::Standby { tunnel } => {
+                info!(%tunnel, "standing by: a newer client serves the tunnel");
+                announce(Event::Standby(tunnel));
+            }
+            FromRelay::Live { tunnel } => {
+                info!(%tunnel, "live again");
+                let live = self.tunnels.iter().find(|live| live.name == tunnel);
+                if let Some(live) = live {
+                    announce(Event::Live(live.clone()));
+                }
+            }
+            FromRelay::Draining => info!("the relay is stopping: open visits may finish"),
+            FromRelay::Goodbye { reason } => {
+                info!("the relay says goodbye: {}", reason.escape_debug());
+                return Err(SessionEnd::EndedByRelay);
+            }
+            FromRelay::Welcome(_) | FromRelay::Refused(_) => {
+                return Err(SessionEnd::Lost("the relay broke the protocol".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A visitor has come.
+    fn on_stream(&mut self, stream: yamux::Stream, stopping: bool) {
+        if self.visits.len() >= MOST_VISITS {
+            // Dropped, and so reset.
+            error!("the relay has opened too many streams");
+            return;
+        }
+        let locals = Arc::clone(&self.locals);
+        self.visits.spawn(locals.visit(stream, stopping).in_current_span());
+    }
+
+    /// Ends the session on purpose.
+    async fn goodbye(&mut self) -> SessionEnd {
+        let goodbye = FromClient::Goodbye { reason: "the client is stopping".into() };
+        // The session ends either way.
+        drop(self.send(&goodbye).await);
+        SessionEnd::Stopped
+    }
+
+    async fn send(&mut self, message: &FromClient) -> Result<(), SessionEnd> {
+        match timeout(SEND_TIMEOUT, self.control.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(err)) => Err(self.driver_end(err.to_string()).await),
+            Err(_) => Err(SessionEnd::Lost("the relay does not read its control stream".into())),
+        }
+    }
+
+    /// The control stream is broken: why, if the driver knows better.
+    async fn driver_end(&mut self, reason: String) -> SessionEnd {
+        match timeout(Duration::from_millis(100), self.running.driver.join_next()).await {
+            Ok(Some(end)) => lost(end),
+            Ok(None) | Err(_) => SessionEnd::Lost(reason),
+        }
+    }
+}
+
+/// The shortest interval of heartbeats that a relay can ask for.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// What the end of the driver means. A session that was ended on purpose said goodbye before.
+fn lost(end: Result<End, JoinError>) -> SessionEnd {
+    SessionEnd::Lost(match end {
+        Ok(end) => end.to_string(),
+        Err(err) => err.to_string(),
+    })
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(err) = ended
+        && !err.is_cancelled()
+    {
+        error!("a visit's task panicked: {err}");
+    }
+}

@@ -94,10 +94,6 @@ impl Inbound {
     /// Looks at the next header and lets its frame through, or takes it out if it is a ping.
     /// Returns `false` when the header has not arrived yet.
     pub(super) fn next_frame(&mut self, link: &Link, outbound: &mut Outbound) -> io::Result<bool> {
-        if link.is_given_up() {
-            // Not one frame more after the one that was refused: it would leave a hole.
-            return Err(io::ErrorKind::InvalidData.into());
-        }
         let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEADER>() else {
             return Ok(false);
         };

@@ -137,6 +137,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncRead for Wire<T> {
             let allowed = this.inbound.allowed();
             let wanted = allowed.min(buf.len());
             let read = if allowed == 0 {
+                if this.socket.link.is_given_up() {
+                    // Not one frame more after the one that was refused: there is a hole between.
+                    ready!(this.poll_read_allowed(cx))?;
+                }
                 if this.inbound.next_frame(&this.socket.link, &mut this.outbound)? {
                     continue;
                 }

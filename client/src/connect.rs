@@ -56,9 +56,19 @@ pub(crate) async fn connect(
     let mut running = Running { mux, inbound, driver: task, close };
 
     let hello = hello(config, instance, ports);
-    let shaken = tokio::select! {
-        shaken = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello)) => shaken,
-        Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
+    let shaken = {
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
+        let mut handshake = std::pin::pin!(handshake);
+        tokio::select! {
+            shaken = &mut handshake => shaken,
+            Some(end) = running.driver.join_next() => tokio::select! {
+                // A relay that refuses a client closes the session right behind it, so the refusal
+                // may not have been read yet.
+                biased;
+                shaken = &mut handshake => shaken,
+                () = std::future::ready(()) => Ok(Err(broken_off(end))),
+            },
+        }
     };
     let (control, welcome) = match shaken {
         Ok(Ok(welcomed)) => welcomed,
@@ -91,19 +101,26 @@ fn hello(config: &Config, instance: InstanceId, ports: &HashMap<TunnelName, u16>
     }
 }
 
+/// Says hello and waits for the answer. When the session ends first it waits for ever: the driver
+/// has the reason.
 async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), ConnectError> {
-    let gone = || ConnectError::Unreachable(io::ErrorKind::ConnectionReset.into());
-    let stream = mux.open().await.map_err(|_| gone())?;
+    let Ok(stream) = mux.open().await else {
+        return std::future::pending().await;
+    };
     let mut control = ControlStream::new(stream.compat(), MAX_MESSAGE);
-    control.send(&FromClient::Hello(hello)).await.map_err(ConnectError::Unreachable)?;
+    if control.send(&FromClient::Hello(hello)).await.is_err() {
+        return std::future::pending().await;
+    }
     match control.receive().await {
         Ok(FromRelay::Welcome(welcome)) => Ok((control, welcome)),
         Ok(FromRelay::Refused(refusal)) => Err(ConnectError::Refused(refusal)),
         Ok(_) => Err(ConnectError::NotARelay("it says something else than welcome".into())),
-        // The driver has the reason, and the caller is about to see it.
-        Err(ReceiveError::Closed) => std::future::pending().await,
-        Err(ReceiveError::Io(err)) => Err(ConnectError::Unreachable(err)),
         Err(err @ ReceiveError::Message(_)) => Err(ConnectError::NotARelay(err.to_string())),
+        // Longer than a relay's messages are.
+        Err(ReceiveError::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
+            Err(ConnectError::NotARelay(err.to_string()))
+        }
+        Err(ReceiveError::Closed | ReceiveError::Io(_)) => std::future::pending().await,
     }
 }
 

@@ -43,8 +43,8 @@ impl Locals {
         }
     }
 
-    /// Serves one stream until it ends. `stopping`: the client takes no new visits.
-    pub(crate) async fn visit(self: Arc<Self>, stream: yamux::Stream, stopping: bool) {
+    /// Serves one stream until it ends.
+    pub(crate) async fn visit(self: Arc<Self>, stream: yamux::Stream) {
         let (stream, open) = match timeout(OPEN_TIMEOUT, DataStream::accept(stream)).await {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(broken)) => return debug!("a stream without a visit: {broken}"),
@@ -55,9 +55,6 @@ impl Locals {
             let tunnel = open.tunnel.clone();
             let visit = Visit::begin(open);
             match self.services.get(&tunnel) {
-                _ if stopping => {
-                    visit.fail(stream, FailureReason::Stopping, "try again".into()).await;
-                }
                 None => {
                     visit.fail(stream, FailureReason::UnknownTunnel, tunnel.to_string()).await;
                 }

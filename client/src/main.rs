@@ -38,9 +38,10 @@ fn run(config: Config, banner: Banner) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = Stop::new();
+        let signals = stop.on_signals().context("cannot handle signals")?;
         tokio::select! {
             outcome = Client::new(config).run(stop.clone(), |event| banner.show(&event)) => outcome,
-            signals = stop.on_signals() => signals.context("cannot handle signals"),
+            never = signals => match never {},
         }
     })
 }

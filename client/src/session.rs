@@ -36,6 +36,8 @@ pub(crate) struct Session {
     locals: Arc<Locals>,
     visits: JoinSet<()>,
     heartbeats: u64,
+    /// Set from `Draining` until the relay has answered this heartbeat.
+    draining: Option<u64>,
 }
 
 /// The parts of a session that run by themselves.
@@ -76,7 +78,17 @@ impl Session {
     ) -> Self {
         let locals = Arc::new(Locals::new(&config));
         let visits = JoinSet::new();
-        Self { config, running, control, welcome, tunnels, locals, visits, heartbeats: 0 }
+        Self {
+            config,
+            running,
+            control,
+            welcome,
+            tunnels,
+            locals,
+            visits,
+            heartbeats: 0,
+            draining: None,
+        }
     }
 
     /// The public port of each tunnel.
@@ -119,11 +131,13 @@ impl Session {
             let silence = self.running.mux.link().silence();
             let deadline = match stopping {
                 Stopping::No => None,
-                Stopping::Until(_) if self.visits.is_empty() => return self.goodbye().await,
+                Stopping::Until(deadline) if self.is_drained(deadline) => {
+                    return self.goodbye().await;
+                }
                 Stopping::Until(deadline) => Some(deadline),
             };
             let sent = tokio::select! {
-                Some(end) = self.running.driver.join_next() => return lost(end),
+                Some(end) = self.running.driver.join_next() => return self.last_words(end).await,
                 message = self.control.receive() => match message {
                     Ok(message) => match self.on_message(message, announce).await {
                         Ok(()) => Ok(()),
@@ -132,18 +146,14 @@ impl Session {
                     Err(err) => return self.driver_end(err.to_string()).await,
                 },
                 Some(stream) = self.running.inbound.next() => {
-                    self.on_stream(stream, deadline.is_some());
+                    self.on_stream(stream);
                     Ok(())
                 }
                 Some(ended) = self.visits.join_next() => {
                     report(ended);
                     Ok(())
                 }
-                _ = heartbeat.tick() => {
-                    let id = self.heartbeats;
-                    self.heartbeats += 1;
-                    self.send(&FromClient::Heartbeat { id }).await
-                }
+                _ = heartbeat.tick() => self.beat().await.map(drop),
                 () = sleep(dead.saturating_sub(silence)) => {
                     if self.running.mux.link().silence() >= dead {
                         return SessionEnd::Lost(format!("nothing heard for {dead:?}"));
@@ -152,7 +162,7 @@ impl Session {
                 }
                 () = stop.gracefully.cancelled(), if deadline.is_none() => {
                     stopping = Stopping::Until(Instant::now() + self.config.grace);
-                    self.send(&FromClient::Draining).await
+                    self.drain().await
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     info!(open = self.visits.len(), "the grace period is over: visits are cut off");
@@ -180,7 +190,9 @@ impl Session {
                 return self.send(&FromClient::HeartbeatAck { id }).await;
             }
             // Any byte is a sign of life, so the answer has done its work by arriving.
-            FromRelay::HeartbeatAck { .. } => (),
+            FromRelay::HeartbeatAck { id } => {
+                self.draining.take_if(|awaited| *awaited == id);
+            }
             FromRelay::Standby { tunnel } => {
                 info!(%tunnel, "standing by: a newer client serves the tunnel");
                 announce(Event::Standby(tunnel));
@@ -204,15 +216,42 @@ impl Session {
         Ok(())
     }
 
+    /// Sends a heartbeat and returns its number.
+    async fn beat(&mut self) -> Result<u64, SessionEnd> {
+        let id = self.heartbeats;
+        self.heartbeats += 1;
+        self.send(&FromClient::Heartbeat { id }).await?;
+        Ok(id)
+    }
+
+    /// Asks the relay for no more visitors. Those it has sent before it read that are still to be
+    /// served: the answer to the heartbeat comes after the last of them.
+    async fn drain(&mut self) -> Result<(), SessionEnd> {
+        self.send(&FromClient::Draining).await?;
+        self.draining = Some(self.beat().await?);
+        Ok(())
+    }
+
+    /// Whether a client that stops has no visit any more and none on the way.
+    fn is_drained(&mut self, deadline: Instant) -> bool {
+        if self.draining.is_some() && Instant::now() < deadline {
+            return false;
+        }
+        while let Some(stream) = self.running.inbound.try_next() {
+            self.on_stream(stream);
+        }
+        self.visits.is_empty()
+    }
+
     /// A visitor has come.
-    fn on_stream(&mut self, stream: yamux::Stream, stopping: bool) {
+    fn on_stream(&mut self, stream: yamux::Stream) {
         if self.visits.len() >= MOST_VISITS {
             // Dropped, and so reset.
             error!("the relay has opened too many streams");
             return;
         }
         let locals = Arc::clone(&self.locals);
-        self.visits.spawn(locals.visit(stream, stopping).in_current_span());
+        self.visits.spawn(locals.visit(stream).in_current_span());
     }
 
     /// Ends the session on purpose.
@@ -231,10 +270,22 @@ impl Session {
         }
     }
 
+    /// The driver has ended. A relay that says goodbye closes the session right behind it, so the
+    /// goodbye may not have been read yet.
+    async fn last_words(&mut self, end: Result<End, JoinError>) -> SessionEnd {
+        while let Ok(message) = self.control.receive().await {
+            if let FromRelay::Goodbye { reason } = message {
+                info!("the relay says goodbye: {}", reason.escape_debug());
+                return SessionEnd::EndedByRelay;
+            }
+        }
+        lost(end)
+    }
+
     /// The control stream is broken: why, if the driver knows better.
     async fn driver_end(&mut self, reason: String) -> SessionEnd {
         match timeout(Duration::from_millis(100), self.running.driver.join_next()).await {
-            Ok(Some(end)) => lost(end),
+            Ok(Some(end)) => self.last_words(end).await,
             Ok(None) | Err(_) => SessionEnd::Lost(reason),
         }
     }
@@ -243,7 +294,7 @@ impl Session {
 /// The shortest interval of heartbeats that a relay can ask for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 
-/// What the end of the driver means. A session that was ended on purpose said goodbye before.
+/// What the end of the driver means when nothing was said before.
 fn lost(end: Result<End, JoinError>) -> SessionEnd {
     SessionEnd::Lost(match end {
         Ok(end) => end.to_string(),

@@ -37,6 +37,8 @@ fn run(mut config: Config) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
+        let stop = Stop::new();
+        let signals = stop.on_signals().context("cannot handle signals")?;
         let relay = Relay::bind(config).await?;
         let addrs = relay.addrs();
         info!(
@@ -46,10 +48,9 @@ fn run(mut config: Config) -> anyhow::Result<()> {
             "relay {} is ready",
             env!("CARGO_PKG_VERSION"),
         );
-        let stop = Stop::new();
         tokio::select! {
             outcome = relay.run(stop.clone()) => outcome,
-            signals = stop.on_signals() => signals.context("cannot handle signals"),
+            never = signals => match never {},
         }
     })
 }

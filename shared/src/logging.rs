@@ -32,6 +32,8 @@ pub fn check_filter(filter: &str) -> Result<(), ParseError> {
 pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
+        // It would complain on stderr, and panic where that is what cannot be written.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match format {

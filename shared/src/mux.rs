@@ -157,6 +157,11 @@ impl Inbound {
     pub async fn next(&mut self) -> Option<yamux::Stream> {
         self.0.recv().await
     }
+
+    /// The next stream, if the peer has opened one already.
+    pub fn try_next(&mut self) -> Option<yamux::Stream> {
+        self.0.try_recv().ok()
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -12,8 +14,8 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// reading.
     fn pending_error(&self) -> Option<io::Error>;
 
-    /// Makes the coming close a reset, where the socket knows such a thing.
-    fn make_close_a_reset(&self);
+    /// Makes a close a reset or an ordinary one, where the socket knows such a thing.
+    fn make_close_a_reset(&self, reset: bool);
 }
 
 impl Socket for TcpStream {
@@ -21,9 +23,10 @@ impl Socket for TcpStream {
         self.take_error().ok().flatten()
     }
 
-    fn make_close_a_reset(&self) {
+    fn make_close_a_reset(&self, reset: bool) {
+        let linger = reset.then_some(Duration::ZERO);
         // It fails only on a socket that is gone already.
-        drop(self.set_zero_linger());
+        drop(SockRef::from(self).set_linger(linger));
     }
 }
 
@@ -34,28 +37,27 @@ impl Socket for UnixStream {
 
     /// Unix sockets have no reset. The peer of one that closes with unread data gets an error,
     /// any other an end.
-    fn make_close_a_reset(&self) {}
+    fn make_close_a_reset(&self, _: bool) {}
 }
 
-/// A socket that is closed with a reset when dropped, until [`ended_well`](Self::ended_well).
+/// A socket that is closed with a reset, until [`ended_well`](Self::ended_well).
 ///
 /// Whatever cuts a visit short, a panic or an aborted task included, its visitor is never told
-/// that a truncated answer was complete.
+/// that a truncated answer was complete. The kernel knows it from the start, so that this is true
+/// even of a process that is killed.
 #[derive(Debug)]
-pub struct ResetOnDrop<S: Socket> {
-    socket: S,
-    reset: bool,
-}
+pub struct ResetOnDrop<S: Socket>(S);
 
 impl<S: Socket> ResetOnDrop<S> {
     /// Guards `socket`.
     pub fn new(socket: S) -> Self {
-        Self { socket, reset: true }
+        socket.make_close_a_reset(true);
+        Self(socket)
     }
 
     /// Both directions have ended: the close is an ordinary one.
     pub fn ended_well(&mut self) {
-        self.reset = false;
+        self.0.make_close_a_reset(false);
     }
 }
 
@@ -63,20 +65,12 @@ impl<S: Socket> Deref for ResetOnDrop<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
-        &self.socket
+        &self.0
     }
 }
 
 impl<S: Socket> DerefMut for ResetOnDrop<S> {
     fn deref_mut(&mut self) -> &mut S {
-        &mut self.socket
-    }
-}
-
-impl<S: Socket> Drop for ResetOnDrop<S> {
-    fn drop(&mut self) {
-        if self.reset {
-            self.socket.make_close_a_reset();
-        }
+        &mut self.0
     }
 }

@@ -1,8 +1,9 @@
 //! Stopping in two steps: first gracefully, then at once.
 
+use std::convert::Infallible;
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The two requests to end that a program obeys.
@@ -21,14 +22,19 @@ impl Stop {
     }
 
     /// Turns SIGINT and SIGTERM into requests: the first asks for a graceful stop, the second for
-    /// one at once. Never returns; whoever polls it drops it in the end.
+    /// one at once. From this call on neither ends the process; they are turned into requests by
+    /// the future, which never returns: whoever polls it drops it in the end.
     ///
     /// # Errors
     ///
     /// The system does not let the process handle signals.
-    pub async fn on_signals(&self) -> io::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+    pub fn on_signals(&self) -> io::Result<impl Future<Output = Infallible> + use<'_>> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(self.obey(interrupt, terminate))
+    }
+
+    async fn obey(&self, mut interrupt: Signal, mut terminate: Signal) -> Infallible {
         loop {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",

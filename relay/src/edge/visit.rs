@@ -58,7 +58,8 @@ impl Visit {
             }
             Err(OpenError::Gone) => {
                 self.end(Outcome::NoClient, "no client serves the tunnel".into());
-                turn_away(socket).await;
+                // Boxed: its buffers would be part of every visit's task.
+                Box::pin(turn_away(socket)).await;
             }
             Err(OpenError::Full) => {
                 self.end(Outcome::Limit, "the session has no room for more streams".into());

@@ -95,7 +95,7 @@ impl Live {
         loop {
             let silence = self.running.mux.link().silence();
             let sent = tokio::select! {
-                Some(end) = self.running.driver.join_next() => return over(end),
+                Some(end) = self.running.driver.join_next() => return self.last_words(end).await,
                 message = self.control.receive() => match message {
                     Ok(message) => match self.on_message(message).await {
                         Ok(()) => Ok(()),
@@ -104,7 +104,7 @@ impl Live {
                     // The end of the session is the reason more often than not, and knows more.
                     Err(err) => return self.driver_end(err.to_string()).await,
                 },
-                _ = self.running.inbound.next() => {
+                Some(_) = self.running.inbound.next() => {
                     return Over::Broken("the client opened a stream".into());
                 }
                 _ = heartbeat.tick() => self.beat().await,
@@ -148,10 +148,7 @@ impl Live {
                 self.claims.clear();
                 Ok(())
             }
-            FromClient::Goodbye { reason } => {
-                info!("the client says goodbye: {}", reason.escape_debug());
-                Err(Over::OnPurpose("the client ended it"))
-            }
+            FromClient::Goodbye { reason } => Err(goodbye(&reason)),
         }
     }
 
@@ -197,16 +194,33 @@ impl Live {
         }
     }
 
+    /// The driver has ended. A client that says goodbye closes the session right behind it, so the
+    /// goodbye may not have been read yet.
+    async fn last_words(&mut self, end: Result<End, tokio::task::JoinError>) -> Over {
+        while let Ok(message) = self.control.receive().await {
+            if let FromClient::Goodbye { reason } = message {
+                return goodbye(&reason);
+            }
+        }
+        over(end)
+    }
+
     /// The control stream is broken: why, if the driver knows better.
     async fn driver_end(&mut self, reason: String) -> Over {
         match timeout(Duration::from_millis(100), self.running.driver.join_next()).await {
-            Ok(Some(end)) => over(end),
+            Ok(Some(end)) => self.last_words(end).await,
             Ok(None) | Err(_) => Over::Broken(reason),
         }
     }
 }
 
-/// What the end of the driver means.
+/// The client has ended the session on purpose.
+fn goodbye(reason: &str) -> Over {
+    info!("the client says goodbye: {}", reason.escape_debug());
+    Over::OnPurpose("the client ended it")
+}
+
+/// What the end of the driver means when nothing was said before.
 fn over(end: Result<End, tokio::task::JoinError>) -> Over {
     match end {
         Ok(end @ (End::Breach(_) | End::Yamux(_))) => Over::Broken(end.to_string()),

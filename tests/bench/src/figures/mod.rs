@@ -1,0 +1,151 @@
+//! What is measured. Each file measures one kind of thing on a contender that is ready.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::contenders::Contender;
+use crate::plan::Plan;
+use crate::tunnel::{Line, Tunnel};
+
+mod bulk;
+mod first_byte;
+mod idle_memory;
+mod keep_alive;
+mod latency;
+mod line_bulk;
+mod line_loss;
+mod line_small;
+mod new_connections;
+mod open_visitors;
+mod stalled_visitor;
+
+/// One measurement; it may have more than one number for a result.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Figure {
+    /// One stream, local service to visitor.
+    BulkDown,
+    /// One stream, visitor to local service.
+    BulkUp,
+    /// Four streams, local service to visitors.
+    BulkFour,
+    /// One stream each way at once.
+    BulkBoth,
+    /// Small requests on 50 connections that stay.
+    KeepAlive,
+    /// Small requests on one connection.
+    Latency,
+    /// New connections, 20 at a time.
+    NewConnections,
+    /// Memory at start and per idle visitor.
+    IdleMemory,
+    /// As many open visitors as descriptors allow.
+    OpenVisitors,
+    /// Memory that visitors hold who do not read.
+    StalledVisitor,
+    /// First byte of a new visit over a line with delay.
+    FirstByte,
+    /// One download over a line with delay and rate.
+    LineBulk,
+    /// Small requests beside two downloads over a line with delay and rate.
+    LineSmall,
+    /// Small requests of ten visitors beside two downloads, as before but with losses.
+    LineLoss,
+}
+
+/// A number that a figure yields.
+#[derive(Debug, Serialize)]
+pub(crate) struct Metric {
+    /// The name in the report and of the chart's file.
+    pub(crate) name: &'static str,
+    /// What it is, in words.
+    pub(crate) title: &'static str,
+    pub(crate) unit: &'static str,
+    /// Whether more of it is better.
+    pub(crate) more_is_better: bool,
+}
+
+/// What was measured of a metric, in its unit.
+pub(crate) type Reading = (&'static Metric, f64);
+
+/// What a figure has before it.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) tunnel: &'a mut Tunnel,
+    /// The local service itself, past any tunnel.
+    pub(crate) service: SocketAddr,
+    pub(crate) plan: &'a Plan,
+}
+
+impl Figure {
+    /// Every figure, in the order of the table.
+    pub(crate) fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// The name on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The line that has to lie between client and relay.
+    pub(crate) fn line(self) -> Option<Line> {
+        let megabits_per_second = match self {
+            Self::FirstByte | Self::LineBulk => line_bulk::MEGABITS_PER_SECOND,
+            Self::LineSmall | Self::LineLoss => line_small::MEGABITS_PER_SECOND,
+            _ => return None,
+        };
+        let losses_per_million =
+            if self == Self::LineLoss { line_loss::LOSSES_PER_MILLION } else { 0 };
+        Some(Line {
+            round_trip: ROUND_TRIP,
+            megabits_per_second,
+            queue_bytes: QUEUE_BYTES,
+            losses_per_million,
+        })
+    }
+
+    /// How many rounds it needs of those that were asked for: memory repeats to a few per cent, and
+    /// its figures take long.
+    pub(crate) fn rounds(self, wanted: u32) -> u32 {
+        match self {
+            Self::IdleMemory | Self::OpenVisitors | Self::StalledVisitor => 1,
+            _ => wanted,
+        }
+    }
+
+    /// Whether there is something to measure on that contender.
+    pub(crate) fn applies_to(self, contender: Contender) -> bool {
+        let of_processes = matches!(self, Self::IdleMemory | Self::StalledVisitor);
+        !(of_processes && contender == Contender::Direct)
+    }
+
+    /// Measures it once.
+    pub(crate) async fn measure(self, scene: Scene<'_>) -> Result<Vec<Reading>> {
+        match self {
+            Self::BulkDown => bulk::down(scene).await,
+            Self::BulkUp => bulk::up(scene).await,
+            Self::BulkFour => bulk::four(scene).await,
+            Self::BulkBoth => bulk::both(scene).await,
+            Self::KeepAlive => keep_alive::measure(scene).await,
+            Self::Latency => latency::measure(scene).await,
+            Self::NewConnections => new_connections::measure(scene).await,
+            Self::IdleMemory => idle_memory::measure(scene).await,
+            Self::OpenVisitors => open_visitors::measure(scene).await,
+            Self::StalledVisitor => stalled_visitor::measure(scene).await,
+            Self::FirstByte => first_byte::measure(scene).await,
+            Self::LineBulk => line_bulk::measure(scene).await,
+            Self::LineSmall => line_small::measure(scene).await,
+            Self::LineLoss => line_loss::measure(scene).await,
+        }
+    }
+}
+
+/// As between two ends of a continent.
+const ROUND_TRIP: Duration = Duration::from_millis(40);
+
+/// A moderate router's queue: 8 ms at 500 Mbit/s, 21 ms at 200 Mbit/s.
+const QUEUE_BYTES: usize = 512 * 1024;

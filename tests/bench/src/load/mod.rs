@@ -1,0 +1,6 @@
+//! What visitors do, as plain tasks on the run's one thread.
+
+pub(crate) mod bulk;
+pub(crate) mod crowd;
+pub(crate) mod requests;
+pub(crate) mod visitor;

@@ -1,0 +1,34 @@
+//! The program behind `make bench`: measures our tunnel beside others, on loopback only.
+//!
+//! One process drives a run and produces the load. What has to be a process of its own, so that its
+//! CPU time, memory and descriptors are its own too, is the same program started with a hidden
+//! command: the local [service](helpers::service), a plain TCP [hop](helpers::hop), a slow
+//! [line](helpers::line). See `README.md` beside this crate for what each figure means.
+
+use anyhow::Result;
+use clap::Parser;
+
+mod cli;
+mod console;
+mod contenders;
+mod figures;
+mod helpers;
+mod load;
+mod machine;
+mod plan;
+mod proc;
+mod process;
+mod programs;
+mod protocol;
+mod report;
+mod run;
+mod statistics;
+mod tunnel;
+
+fn main() -> Result<()> {
+    let cli = cli::Cli::parse();
+    match cli.helper {
+        Some(helper) => helpers::run(helper),
+        None => run::run(&cli.run),
+    }
+}

@@ -1,0 +1,71 @@
+//! How much of everything a run does.
+
+use std::time::Duration;
+
+use crate::cli::RunArgs;
+
+/// The sizes of a run's loads: the real ones, or tiny ones that only check the harness.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How often each contender is measured.
+    pub(crate) rounds: u32,
+    /// What goes before each measured window and is not counted.
+    pub(crate) warm_up: Duration,
+    /// As `warm_up`, over a line with delay, where windows take round trips to open.
+    pub(crate) line_warm_up: Duration,
+    /// How long a rate or a latency is measured.
+    pub(crate) window: Duration,
+    /// Visitors of the idle memory figure.
+    pub(crate) idle_visitors: usize,
+    /// Visitors of the many open visitors figure, as far as descriptors allow.
+    pub(crate) open_visitors: usize,
+    /// How long idle visitors rest before memory is read.
+    pub(crate) rest: Duration,
+    /// Visitors who ask for an endless answer and read none of it.
+    pub(crate) stalled_visitors: usize,
+    /// For how long memory has to stand still to count as settled.
+    pub(crate) settled: Duration,
+    /// New visits of the first byte figure.
+    pub(crate) first_bytes: usize,
+}
+
+impl Plan {
+    /// What the flags ask for.
+    pub(crate) fn from_args(args: &RunArgs) -> Self {
+        if args.smoke {
+            Self::smoke()
+        } else {
+            Self::full(args.rounds, Duration::from_secs(args.seconds.into()))
+        }
+    }
+
+    fn full(rounds: u32, window: Duration) -> Self {
+        Self {
+            rounds,
+            warm_up: Duration::from_millis(500),
+            line_warm_up: Duration::from_millis(1_500),
+            window,
+            idle_visitors: 2_000,
+            open_visitors: 10_000,
+            rest: Duration::from_secs(10),
+            stalled_visitors: 100,
+            settled: Duration::from_secs(2),
+            first_bytes: 20,
+        }
+    }
+
+    fn smoke() -> Self {
+        Self {
+            rounds: 1,
+            warm_up: Duration::from_millis(30),
+            line_warm_up: Duration::from_millis(200),
+            window: Duration::from_millis(100),
+            idle_visitors: 20,
+            open_visitors: 50,
+            rest: Duration::from_millis(50),
+            stalled_visitors: 3,
+            settled: Duration::from_millis(200),
+            first_bytes: 2,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a run found out, and the files that say it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Error, Result};
+use serde::Serialize;
+
+use crate::contenders::Contender;
+use crate::figures::{Metric, Reading};
+use crate::machine::Machine;
+use crate::statistics::Summary;
+
+mod chart;
+mod table;
+
+/// All results of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// Who was measured, and what each says of its version.
+    pub(crate) versions: BTreeMap<Contender, String>,
+    /// In the order of measuring.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// One metric, of all contenders.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) metric: &'static Metric,
+    pub(crate) values: BTreeMap<Contender, Vec<f64>>,
+}
+
+/// A measurement that did not succeed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) figure: String,
+    pub(crate) contender: Contender,
+    pub(crate) error: String,
+}
+
+impl Report {
+    /// A report of nothing yet.
+    pub(crate) fn new(machine: Machine, versions: BTreeMap<Contender, String>) -> Self {
+        Self { machine, versions, rows: Vec::new(), failures: Vec::new() }
+    }
+
+    /// Adds the outcome of one measurement.
+    pub(crate) fn add(
+        &mut self,
+        figure: &str,
+        contender: Contender,
+        measured: Result<Vec<Reading>, Error>,
+    ) {
+        match measured {
+            Ok(readings) => {
+                for (metric, value) in readings {
+                    self.row(metric).values.entry(contender).or_default().push(value);
+                }
+            }
+            Err(error) => self.failures.push(Failure {
+                figure: figure.to_owned(),
+                contender,
+                error: format!("{error:#}"),
+            }),
+        }
+    }
+
+    /// Writes `report.json`, `report.md` and a chart for each metric.
+    pub(crate) fn write(&self, directory: &Path) -> Result<()> {
+        let json = serde_json::to_string_pretty(self).context("writing the report as JSON")?;
+        write(directory, "report.json", &json)?;
+        write(directory, "report.md", &self.to_markdown())?;
+        for row in &self.rows {
+            write(directory, &format!("{}.svg", row.metric.name), &chart::svg(row))?;
+        }
+        Ok(())
+    }
+
+    /// The report as a person reads it.
+    pub(crate) fn to_markdown(&self) -> String {
+        table::markdown(self)
+    }
+
+    fn row(&mut self, metric: &'static Metric) -> &mut Row {
+        let place = self.rows.iter().position(|row| row.metric.name == metric.name);
+        let place = place.unwrap_or_else(|| {
+            self.rows.push(Row { metric, values: BTreeMap::new() });
+            self.rows.len() - 1
+        });
+        &mut self.rows[place]
+    }
+}
+
+impl Row {
+    /// The middle and the spread of one contender's values, if it has any.
+    pub(crate) fn summary(&self, contender: Contender) -> Option<Summary> {
+        Summary::of(self.values.get(&contender)?)
+    }
+
+    /// The best of the other tunnels' medians.
+    pub(crate) fn best_peer(&self) -> Option<f64> {
+        let peers = self.values.keys().filter(|contender| contender.is_peer());
+        let medians = peers.filter_map(|peer| Some(self.summary(*peer)?.median));
+        if self.metric.more_is_better {
+            medians.max_by(f64::total_cmp)
+        } else {
+            medians.min_by(f64::total_cmp)
+        }
+    }
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
+    fs::write(directory.join(name), text).with_context(|| format!("writing {name}"))
+}

@@ -1,0 +1,112 @@
+//! The report as a Markdown table, aligned so that it reads as plain text too.
+
+use std::fmt::Write;
+
+use super::{Report, Row};
+use crate::contenders::Contender;
+
+/// The whole report.
+pub(super) fn markdown(report: &Report) -> String {
+    let machine = &report.machine;
+    let mut text = format!(
+        "Commit {}, Linux {}, {} ({} cores, load before the run {}).\n",
+        machine.commit, machine.kernel, machine.cpu, machine.cores, machine.load_before
+    );
+    let versions: Vec<String> = report
+        .versions
+        .iter()
+        .filter(|(_, version)| !version.is_empty())
+        .map(|(contender, version)| format!("{}: {version}", contender.name()))
+        .collect();
+    if !versions.is_empty() {
+        text += &format!("{}.\n", versions.join("; "));
+    }
+    text += "Medians, with the lowest and highest of all rounds; everything on loopback.\n\n";
+    text += &aligned(&cells(report));
+    for failure in &report.failures {
+        // A failed write to a string does not happen.
+        write!(
+            text,
+            "\n{} of {} failed: {}",
+            failure.figure,
+            failure.contender.name(),
+            failure.error
+        )
+        .ok();
+    }
+    text
+}
+
+fn cells(report: &Report) -> Vec<Vec<String>> {
+    let contenders: Vec<Contender> = report.versions.keys().copied().collect();
+    let mut header = vec!["figure".to_owned(), "unit".to_owned()];
+    header.extend(contenders.iter().map(|contender| contender.name().to_owned()));
+    header.extend(["ours / best peer".to_owned(), "ours / two hops".to_owned()]);
+    let mut rows = vec![header];
+    for row in &report.rows {
+        let mut line = vec![row.metric.title.to_owned(), row.metric.unit.to_owned()];
+        line.extend(contenders.iter().map(|contender| value(row, *contender)));
+        let hops = row.summary(Contender::TwoHops).map(|summary| summary.median);
+        line.extend([ratio(row, row.best_peer()), ratio(row, hops)]);
+        rows.push(line);
+    }
+    rows
+}
+
+fn value(row: &Row, contender: Contender) -> String {
+    let Some(summary) = row.summary(contender) else { return "-".to_owned() };
+    let median = number(summary.median);
+    let (min, max) = (number(summary.min), number(summary.max));
+    if min == max { median } else { format!("{median} ({min}..{max})") }
+}
+
+fn ratio(row: &Row, other: Option<f64>) -> String {
+    match (row.summary(Contender::Ours), other) {
+        (Some(ours), Some(other)) if other > 0.0 => format!("{:.2}x", ours.median / other),
+        _ => "-".to_owned(),
+    }
+}
+
+/// Three digits that count, or all before the point.
+pub(super) fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        small if small < 10.0 => 2,
+        middle if middle < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default())
+        .collect();
+    let line = |row: &[String]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} |"));
+        format!("|{}\n", cells.collect::<String>())
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let (header, body) = rows.split_at(rows.len().min(1));
+    let header = header.iter().map(|row| line(row)).collect::<String>();
+    let body = body.iter().map(|row| line(row)).collect::<String>();
+    header + &line(&rule) + &body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_show_three_digits_that_count() {
+        assert_eq!(number(1.234), "1.23");
+        assert_eq!(number(12.34), "12.3");
+        assert_eq!(number(4_498.4), "4498");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["bb".to_owned(), "c".to_owned()]];
+        assert_eq!(aligned(&rows), "| a  | long |\n| -- | ---- |\n| bb | c    |\n");
+    }
+}

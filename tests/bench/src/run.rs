@@ -1,0 +1,155 @@
+//! A run: every figure, round by round, on every contender in turn.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use crate::cli::RunArgs;
+use crate::console;
+use crate::contenders::Contender;
+use crate::figures::{Figure, Reading, Scene};
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::process::Process;
+use crate::programs::Programs;
+use crate::report::{Failure, Report};
+use crate::tunnel::{Tunnel, Workshop};
+
+/// Measures what the flags ask for, and writes the report.
+///
+/// An error if ours, the two hops or the direct connection could not be measured; what goes wrong
+/// with another tunnel is told in the report. All processes that were started have ended on return,
+/// also if the run is interrupted.
+// One thread: the load shall cost as little as it can, and take no more than one core.
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn run(args: &RunArgs) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("listening for a signal")?;
+    tokio::select! {
+        ended = run_to_the_end(args) => ended,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("listening for an interrupt")?;
+            bail!("interrupted")
+        }
+        _ = terminated.recv() => bail!("terminated"),
+    }
+}
+
+async fn run_to_the_end(args: &RunArgs) -> Result<()> {
+    raise_descriptor_limit()?;
+    let plan = Plan::from_args(args);
+    let programs = Programs::find(args.ours.as_deref(), &args.peers)?;
+    let contenders = present(&wanted_contenders(args), &programs)?;
+    let figures = if args.figures.is_empty() { Figure::all() } else { &args.figures };
+
+    let logs = args.out.join("logs");
+    fresh_directory(&logs)?;
+    let (service, local) = Process::start_helper(["service"], "service", &logs)?;
+    let scratch = args.out.join("scratch");
+    let workshop = Workshop { programs: &programs, local, logs: &logs, scratch: &scratch };
+
+    let mut report = Report::new(Machine::look(), versions(&contenders, &programs)?);
+    for figure in figures {
+        for round in 1..=figure.rounds(plan.rounds) {
+            for contender in contenders.iter().filter(|it| figure.applies_to(**it)) {
+                let measured = measure(*figure, *contender, &workshop, &plan).await;
+                let said = match &measured {
+                    Ok(readings) => describe(readings),
+                    Err(error) => format!("failed: {error:#}"),
+                };
+                let name = figure.name();
+                console::progress(format_args!("{name} {round} {}: {said}", contender.name()))?;
+                report.add(&name, *contender, measured);
+            }
+        }
+    }
+    drop(service);
+    report.write(&args.out)?;
+    console::result(report.to_markdown())?;
+    no_failure_of_our_own(&report.failures)
+}
+
+async fn measure(
+    figure: Figure,
+    contender: Contender,
+    workshop: &Workshop<'_>,
+    plan: &Plan,
+) -> Result<Vec<Reading>> {
+    let measured = async {
+        let mut tunnel = Tunnel::start(contender, figure.line(), workshop).await?;
+        let scene = Scene { tunnel: &mut tunnel, service: workshop.local, plan };
+        let readings = figure.measure(scene).await;
+        // Why a visitor was not answered is told best by the program that ended.
+        if readings.is_err() {
+            tunnel.check_running()?;
+        }
+        readings
+    };
+    timeout(LONGEST, measured).await.with_context(|| format!("not done within {LONGEST:?}"))?
+}
+
+fn wanted_contenders(args: &RunArgs) -> Vec<Contender> {
+    match (args.contenders.as_slice(), args.smoke) {
+        ([], true) => Contender::SMOKE.to_vec(),
+        ([], false) => Contender::ALL.to_vec(),
+        (chosen, _) => chosen.to_vec(),
+    }
+}
+
+/// Those who are installed; says how to install the others.
+fn present(wanted: &[Contender], programs: &Programs) -> Result<Vec<Contender>> {
+    let (present, missing): (Vec<Contender>, Vec<Contender>) =
+        wanted.iter().copied().partition(|contender| programs.has(*contender));
+    for contender in missing {
+        console::progress(format_args!(
+            "{} is not installed and will be missing; to install it: {}",
+            contender.name(),
+            contender.install()
+        ))?;
+        ensure!(contender.is_peer(), "nothing to measure without {}", contender.name());
+    }
+    Ok(present)
+}
+
+fn versions(contenders: &[Contender], programs: &Programs) -> Result<BTreeMap<Contender, String>> {
+    contenders.iter().map(|contender| Ok((*contender, programs.version(*contender)?))).collect()
+}
+
+fn describe(readings: &[Reading]) -> String {
+    let numbers: Vec<String> =
+        readings.iter().map(|(metric, value)| format!("{value:.2} {}", metric.unit)).collect();
+    numbers.join(", ")
+}
+
+fn no_failure_of_our_own(failures: &[Failure]) -> Result<()> {
+    let own = failures.iter().filter(|failure| !failure.contender.is_peer());
+    let named: Vec<String> =
+        own.map(|failure| format!("{} of {}", failure.figure, failure.contender.name())).collect();
+    ensure!(named.is_empty(), "not measured: {}", named.join(", "));
+    Ok(())
+}
+
+fn fresh_directory(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).context("removing the last run's logs")?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))
+}
+
+/// Everyone who is started inherits the limit.
+fn raise_descriptor_limit() -> Result<()> {
+    let (_, hard) = rlimit::Resource::NOFILE.get().context("asking for the descriptor limit")?;
+    let limit = hard.min(ENOUGH_DESCRIPTORS);
+    rlimit::Resource::NOFILE.set(limit, hard).context("raising the descriptor limit")
+}
+
+/// Twice what the largest crowd needs, and some: more would only slow down programs that close all
+/// possible descriptors when they start.
+const ENOUGH_DESCRIPTORS: u64 = 32_768;
+
+/// No measurement of one contender takes that long; one that does is stuck.
+const LONGEST: Duration = Duration::from_secs(180);

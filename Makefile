@@ -1,0 +1,79 @@
+# The one entry to everything. CI calls the same targets.
+
+CARGO ?= cargo
+# What `make test` needs beyond a Rust toolchain.
+TEST_PROGRAMS = promtool prlimit
+
+.PHONY: all demo build test test-programs check fmt lint doc deny lines bench bench-smoke fuzz cover soak up down clean
+
+all: check test
+
+# A relay, a client and a web service; one page fetched through them. ONCE=1 ends after the fetch.
+demo:
+	$(CARGO) build --quiet -p relay -p client -p tests
+	$(CARGO) run --quiet -p tests --bin demo -- $(if $(ONCE),--once)
+
+# The two programs as they are shipped, in target/release.
+build:
+	$(CARGO) build --release -p relay -p client
+
+test: test-programs
+	$(CARGO) test --workspace
+
+# Installs what is missing, where it can; says what to do where it cannot.
+test-programs:
+	@tests/programs $(TEST_PROGRAMS)
+
+# Everything but the tests: format, lints, documentation, dependencies, length of files.
+check: lint doc deny lines
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# Licences, advisories, duplicates. Skipped with a note where the tool is not installed.
+deny:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+	    $(CARGO) deny --log-level error check bans licenses sources; \
+	else \
+	    echo "skipped: cargo-deny is not installed (cargo install cargo-deny --locked)"; \
+	fi
+
+# A file holds one idea: 500 lines are the most.
+lines:
+	@git ls-files '*.rs' | xargs wc -l | awk '$$2 != "total" && $$1 > 500 { print $$2 ": " $$1 " lines, 500 are the most"; bad = 1 } END { exit bad }'
+
+# Ours beside its peers, as far as they are installed. See tests/bench/README.md.
+bench: build
+	$(CARGO) run --release -p bench -- $(ARGS)
+
+# Only whether the benchmark works.
+bench-smoke: build
+	$(CARGO) run --release -p bench -- --smoke
+
+# Every decoder, for SECONDS each. Needs a nightly toolchain and cargo-fuzz.
+SECONDS ?= 30
+fuzz:
+	for target in $$(cd tests && $(CARGO) +nightly fuzz list); do \
+	    (cd tests && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS)) || exit 1; \
+	done
+
+# Coverage of the tests. Needs cargo-llvm-cov.
+cover:
+	$(CARGO) llvm-cov --workspace --summary-only
+
+# The demo in containers, with Prometheus. See compose.yaml.
+up:
+	docker compose up --build --detach --wait
+
+down:
+	docker compose down --volumes
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,180 @@
+//! `make demo`: a relay, a client and a small web service, each in a process or task of its own,
+//! and one page fetched through all of them.
+//!
+//! Runs until Ctrl-C; with `--once` it ends after the fetch, with status 1 if that failed. Every
+//! port is the kernel's choice, and everything it started ends with it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long each step may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The page of the local web service.
+const PAGE: &str = "<h1>Hello from behind the firewall</h1>\n";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let once = std::env::args().any(|arg| arg == "--once");
+    match demo(once).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            say(&format!("the demo failed: {err:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(once: bool) -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot start the web service")?;
+    let service = listener.local_addr()?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_page(listener));
+    say(&format!("local web service   http://{service}"));
+
+    let mut relay = Program::start("relay", &["--log-format", "json"], &["control", "public", "admin"])?;
+    let addrs = relay.first_line(Stream::Stderr, |line| {
+        let field = |name: &str| line.get(name)?.as_str()?.parse::<SocketAddr>().ok();
+        Some([field("control")?, field("public")?, field("admin")?])
+    });
+    let [control, public, admin] = addrs.await.context("the relay did not start")?;
+    say(&format!("relay               clients connect to {control}"));
+
+    let server = control.to_string();
+    let local = service.to_string();
+    let mut client =
+        Program::start("client", &["--json", "--server", &server, "--local", &local], &[])?;
+    let live = client.first_line(Stream::Stdout, |line| {
+        (line.get("event")? == "live").then_some(())
+    });
+    live.await.context("the client did not get a tunnel")?;
+    say("client              connected");
+
+    let answer = timeout(PATIENCE, fetch(public)).await.context("no answer in time")??;
+    ensure!(answer.ends_with(PAGE), "not the page that was expected:\n{answer}");
+    say(&format!("\nGET http://{public}/ through the tunnel:\n\n{answer}"));
+    say(&format!("public address      http://{public}/"));
+    say(&format!("metrics             http://{admin}/metrics"));
+
+    if !once {
+        say("\nRunning. Ctrl-C ends everything.");
+        tokio::select! {
+            signal = tokio::signal::ctrl_c() => signal?,
+            _ = relay.child.wait() => bail!("the relay ended"),
+            _ = client.child.wait() => bail!("the client ended"),
+        }
+    }
+    client.end().await?;
+    relay.end().await
+}
+
+/// One of the two programs, killed when dropped.
+struct Program {
+    name: &'static str,
+    child: Child,
+    /// Reads the rest of its output, so that it never waits for a reader.
+    drain: JoinSet<()>,
+}
+
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Program {
+    /// Starts the program that was built beside this one; the flags of `addresses` get a port of
+    /// the kernel's choice.
+    fn start(name: &'static str, args: &[&str], addresses: &[&str]) -> anyhow::Result<Self> {
+        let here = std::env::current_exe()?;
+        let path: PathBuf = here.with_file_name(name);
+        let mut command = Command::new(&path);
+        command.args(args);
+        for flag in addresses {
+            command.args([&format!("--{flag}"), "127.0.0.1:0"]);
+        }
+        let quiet = if name == "client" { Stdio::null() } else { Stdio::piped() };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(quiet)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}: build it first", path.display()))?;
+        Ok(Self { name, child, drain: JoinSet::new() })
+    }
+
+    /// Waits for the first JSON line that `pick` likes.
+    async fn first_line<T>(
+        &mut self,
+        stream: Stream,
+        pick: impl Fn(&Value) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let reader: Box<dyn tokio::io::AsyncRead + Unpin + Send> = match stream {
+            Stream::Stdout => Box::new(self.child.stdout.take().context("no stdout")?),
+            Stream::Stderr => Box::new(self.child.stderr.take().context("no stderr")?),
+        };
+        let mut lines = BufReader::new(reader).lines();
+        let find = async {
+            while let Some(line) = lines.next_line().await? {
+                let picked = serde_json::from_str(&line).ok().and_then(|line| pick(&line));
+                if let Some(picked) = picked {
+                    return Ok(picked);
+                }
+            }
+            bail!("{} ended", self.name)
+        };
+        let found = timeout(PATIENCE, find).await.context("nothing in time")?;
+        self.drain.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        found
+    }
+
+    async fn end(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.with_context(|| format!("cannot end {}", self.name))
+    }
+}
+
+/// The local web service: one page for everyone.
+async fn serve_page(listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut socket, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let mut request = [0; 4096];
+            let length = PAGE.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\
+                 Connection: close\r\n\r\n{PAGE}"
+            );
+            if socket.read(&mut request).await.is_ok_and(|n| n > 0) {
+                // A visitor who has left needs no page.
+                drop(socket.write_all(answer.as_bytes()).await);
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Fetches `/` as a visitor does.
+async fn fetch(public: SocketAddr) -> anyhow::Result<String> {
+    let mut visitor = TcpStream::connect(public).await?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {public}\r\nConnection: close\r\n\r\n");
+    visitor.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    visitor.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// To whoever runs the demo.
+#[allow(clippy::print_stdout, reason = "talking to a person is what the demo is for")]
+fn say(text: &str) {
+    println!("{text}");
+}

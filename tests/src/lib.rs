@@ -1,0 +1,38 @@
+//! A whole world for tests: a relay, its clients, the services behind them, the wire between them
+//! and the visitors in front.
+//!
+//! - [`world`]: a relay and its clients, in this process
+//! - [`wire`]: the link between them, which a test can cut, stall, slow down and mend
+//! - [`local`]: local services, well behaved and not
+//! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
+//! - [`pattern`]: bytes that are told apart wherever they turn up
+//! - [`scrape`]: what the relay shows to Prometheus
+//! - [`raw`]: yamux frames by hand
+//! - [`rogue`]: clients and relays that do not play by the rules
+//! - [`usage`]: what this process holds; tests that need a process of their own
+//! - [`wait`]: waiting for something, but not forever
+//! - [`process`]: the relay and the client as real processes
+//!
+//! Nothing here uses a port that the kernel did not choose, and everything that waits says for
+//! what. Tests run on one thread each (`#[tokio::test]`): the harness tells its own tasks and
+//! panics from others' by their thread.
+
+pub mod local;
+pub mod pattern;
+pub mod peer;
+pub mod process;
+pub mod raw;
+pub mod rogue;
+pub mod scrape;
+pub mod tasks;
+pub mod usage;
+pub mod wait;
+pub mod wire;
+pub mod world;
+
+pub use local::Local;
+pub use peer::Peer;
+pub use tasks::Tasks;
+pub use wait::{eventually, within, within_time};
+pub use wire::Wire;
+pub use world::{RunningClient, World};

@@ -1,0 +1,36 @@
+//! Where the two programs are, built when they are first needed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where cargo has put `program`.
+///
+/// Builds both programs once for each test process, into the target directory and with the profile
+/// of the running test. So `cargo test` alone never tests yesterday's programs.
+pub(super) fn binary(program: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(build).join(program)
+}
+
+fn build() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test");
+    // TARGET/PROFILE/deps/it-0123456789abcdef
+    let directory = test.parent().and_then(Path::parent).expect("a test in cargo's deps directory");
+    let target = directory.parent().expect("a target directory");
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    // The whole workspace is selected, as by `cargo test`: features, and so the dependencies that
+    // have been built already, are the same.
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--workspace", "--bin", "relay", "--bin", "client"])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "cargo cannot build the programs");
+    directory.to_owned()
+}

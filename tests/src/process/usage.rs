@@ -1,0 +1,37 @@
+//! What a process uses, as Linux tells.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::program::Process;
+
+impl Process {
+    /// The processor time that it has used so far.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).expect("a running process");
+        // The name, in brackets, can contain blanks; the fields are counted behind it.
+        let (_, fields) = stat.rsplit_once(") ").expect("the name in brackets");
+        let mut times = fields.split(' ').skip(11).map(|ticks| ticks.parse::<u64>());
+        let mut next = || times.next().expect("a field").expect("a number");
+        let ticks = next() + next();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// The processor time that it uses during `window`.
+    pub async fn cpu_during(&self, window: Duration) -> Duration {
+        let before = self.cpu();
+        sleep(window).await;
+        self.cpu() - before
+    }
+
+    /// How many files it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).expect("a running process").count()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.pid())
+    }
+}

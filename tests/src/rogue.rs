@@ -1,0 +1,181 @@
+//! Clients and relays that speak yamux well and then do not play by the rules.
+
+use std::net::SocketAddr;
+
+use futures::AsyncWriteExt;
+use shared::control::Control;
+use shared::mux::{self, Inbound, Mux};
+use shared::protocol::{
+    FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE, OpenTunnel, TunnelKind,
+    TunnelRequest, VERSION, Welcome,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+use tokio_util::sync::CancellationToken;
+use yamux::Mode;
+
+use crate::tasks::Tasks;
+use crate::wait::within;
+
+/// A client that a test plays.
+#[derive(Debug)]
+pub struct RogueClient {
+    /// Opens streams.
+    pub mux: Mux,
+    /// The streams that the relay opens.
+    pub inbound: Inbound,
+    /// The control stream.
+    pub control: Control<Compat<yamux::Stream>, FromRelay, FromClient>,
+    _driver: Tasks,
+}
+
+/// A relay that a test plays.
+#[derive(Debug)]
+pub struct RogueRelay {
+    listener: TcpListener,
+}
+
+/// One client of a [`RogueRelay`], before it is welcomed.
+#[derive(Debug)]
+pub struct RogueSession {
+    /// Opens streams.
+    pub mux: Mux,
+    /// The control stream.
+    pub control: Control<Compat<yamux::Stream>, FromClient, FromRelay>,
+    /// What the client said first.
+    pub hello: Hello,
+    close: CancellationToken,
+    driver: Tasks,
+}
+
+/// A first message that asks for these tunnels.
+pub fn hello(tunnels: &[&str]) -> Hello {
+    let request = |name: &&str| TunnelRequest {
+        name: name.parse().expect("a name"),
+        kind: TunnelKind::Tcp,
+        port: None,
+        prefer: None,
+    };
+    Hello {
+        version: VERSION,
+        agent: "test".into(),
+        instance: InstanceId::random(),
+        max_streams: 1000,
+        tunnels: tunnels.iter().map(request).collect(),
+    }
+}
+
+impl RogueClient {
+    /// Connects and says `hello`.
+    pub async fn connect(control: SocketAddr, hello: Hello) -> Self {
+        let socket = within("a connection", TcpStream::connect(control)).await;
+        let socket = socket.expect("a connection to the control port");
+        let (mux, inbound, driver) = mux::start(socket, Mode::Client, 1000);
+        let mut tasks = Tasks::new();
+        tasks.spawn(async { drop(driver.run(CancellationToken::new()).await) });
+        let stream = within("a stream", mux.open()).await.expect("a session");
+        let mut control = Control::new(stream.compat(), MAX_MESSAGE);
+        control.send(&FromClient::Hello(hello)).await.expect("a session");
+        Self { mux, inbound, control, _driver: tasks }
+    }
+
+    /// Connects and is welcomed for the tunnel `default`.
+    pub async fn admitted(control: SocketAddr) -> Self {
+        let mut client = Self::connect(control, hello(&["default"])).await;
+        match client.receive().await {
+            FromRelay::Welcome(_) => client,
+            other => panic!("not welcomed but {other:?}"),
+        }
+    }
+
+    /// The next message of the relay.
+    pub async fn receive(&mut self) -> FromRelay {
+        within("a message of the relay", self.control.receive()).await.expect("a message")
+    }
+
+    /// The next stream, with a visitor's `OPEN` somewhere in it.
+    pub async fn stream(&mut self) -> yamux::Stream {
+        within("a stream of the relay", self.inbound.next()).await.expect("a stream")
+    }
+
+    /// Waits until the relay has ended the session.
+    pub async fn expect_end(&mut self) {
+        let end = async { while self.control.receive().await.is_ok() {} };
+        within("the relay to end the session", end).await;
+    }
+}
+
+impl RogueRelay {
+    /// A relay that answers nobody yet.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+        Self { listener }
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a listener with an address")
+    }
+
+    /// The next client's connection, before a word was said.
+    pub async fn accept(&self) -> TcpStream {
+        within("a client", self.listener.accept()).await.expect("a connection").0
+    }
+
+    /// The next client, which has said who it is.
+    pub async fn greeted(&self) -> RogueSession {
+        let socket = self.accept().await;
+        let (mux, mut inbound, driver) = mux::start(socket, Mode::Server, 1000);
+        let mut tasks = Tasks::new();
+        let close = CancellationToken::new();
+        let closing = close.clone();
+        tasks.spawn(async { drop(driver.run(closing).await) });
+        let stream = within("a control stream", inbound.next()).await.expect("a stream");
+        let mut control = Control::<_, FromClient, _>::new(stream.compat(), MAX_MESSAGE);
+        let first = within("a Hello", control.receive()).await.expect("a message");
+        let FromClient::Hello(hello) = first else { panic!("{first:?} comes before Hello") };
+        mux.link().admit();
+        RogueSession { mux, control, hello, close, driver: tasks }
+    }
+
+    /// The next client, welcomed as an honest relay would.
+    pub async fn welcomed(&self) -> RogueSession {
+        let mut session = self.greeted().await;
+        let open = |request: &TunnelRequest| OpenTunnel { name: request.name.clone(), port: 1 };
+        let welcome = Welcome {
+            session: 1,
+            heartbeat_ms: HEARTBEAT.as_millis() as u64,
+            tunnels: session.hello.tunnels.iter().map(open).collect(),
+        };
+        session.control.send(&FromRelay::Welcome(welcome)).await.expect("a session");
+        session
+    }
+}
+
+impl RogueSession {
+    /// Sends what is queued and closes the connection.
+    pub async fn close(self) {
+        self.close.cancel();
+        within("the session to close", self.driver.join()).await;
+    }
+
+    /// A stream that begins with these bytes.
+    pub async fn open(&self, bytes: &[u8]) -> yamux::Stream {
+        let mut stream = within("a stream", self.mux.open()).await.expect("a session");
+        write(&mut stream, bytes).await;
+        stream
+    }
+}
+
+/// Writes bytes as they are.
+pub async fn write(stream: &mut yamux::Stream, bytes: &[u8]) {
+    within("bytes to be taken", stream.write_all(bytes)).await.expect("a stream that is open");
+}
+
+/// What comes on `stream` until it ends, in whatever way.
+pub async fn read_to_end(stream: &mut yamux::Stream) -> Vec<u8> {
+    use futures::AsyncReadExt as _;
+    let mut bytes = Vec::new();
+    drop(within("the end of a stream", stream.read_to_end(&mut bytes)).await);
+    bytes
+}

@@ -1,0 +1,67 @@
+//! What the relay shows to Prometheus, as Prometheus would fetch it.
+
+use std::net::SocketAddr;
+
+use crate::peer::Peer;
+use crate::wait::eventually;
+
+/// One answer of `/metrics`.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The text itself.
+    pub text: String,
+}
+
+/// Fetches `path` from the HTTP server at `addr`: the status and the body.
+pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let mut peer = Peer::connect(addr).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    peer.send(request.as_bytes()).await;
+    let answer = String::from_utf8(peer.read_to_end().await).expect("an answer in UTF-8");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer with a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("an answer with a status"), body.to_owned())
+}
+
+/// Fetches the metrics.
+pub async fn scrape(admin: SocketAddr) -> Scrape {
+    let (status, text) = get(admin, "/metrics").await;
+    assert_eq!(status, 200, "{text}");
+    Scrape { text }
+}
+
+impl Scrape {
+    /// The value of a series, written as Prometheus writes it: `name` or `name{label="value"}`
+    /// with the labels in the order of the alphabet.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        let mut lines = self.text.lines().filter(|line| !line.starts_with('#'));
+        let value = lines.find_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            (name == series).then_some(value)
+        })?;
+        Some(value.parse().expect("a value that is a number"))
+    }
+
+    /// How many visits of `tunnel` have ended in this way.
+    pub fn visits(&self, tunnel: &str, outcome: &str) -> f64 {
+        let series = format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"{tunnel}\"}}");
+        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+    }
+
+    /// How many bytes of `tunnel` have gone `in` or `out`.
+    pub fn bytes(&self, tunnel: &str, direction: &str) -> f64 {
+        let series = format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"{tunnel}\"}}");
+        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+    }
+
+    /// How many handshakes have ended in this way.
+    pub fn handshakes(&self, outcome: &str) -> f64 {
+        let series = format!("relay_handshakes_total{{outcome=\"{outcome}\"}}");
+        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+    }
+}
+
+/// Waits until the metrics show what `expected` looks for.
+pub async fn shows(admin: SocketAddr, what: &str, mut expected: impl FnMut(&Scrape) -> bool) {
+    eventually(what, async || expected(&scrape(admin).await)).await;
+}

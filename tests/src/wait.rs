@@ -1,0 +1,49 @@
+//! Waiting for something, but not forever, and with a name for what did not come.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+/// How long a test waits for something that should happen now. Generous: a busy machine is no
+/// failure, and only a test that fails waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The pause between two looks at something that tells nobody when it changes.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits for `future`, but not forever.
+///
+/// # Panics
+///
+/// It takes longer than [`PATIENCE`].
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    within_time(PATIENCE, what, future).await
+}
+
+/// Waits for `future`, for `patience` at most.
+///
+/// # Panics
+///
+/// It takes longer.
+pub async fn within_time<F: Future>(patience: Duration, what: &str, future: F) -> F::Output {
+    match timeout(patience, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {patience:?} for {what}"),
+    }
+}
+
+/// Looks again and again until `condition` is true. For what has no event to wait for: figures of
+/// the kernel, of the runtime, of the metrics.
+///
+/// # Panics
+///
+/// It is not true within [`PATIENCE`].
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !condition().await {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+}

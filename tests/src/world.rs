@@ -1,0 +1,234 @@
+//! A relay and its clients, in this process.
+//!
+//! A test starts a [`World`], does what a visitor or an operator would do, and stops the world,
+//! which fails the test if anything panicked, failed or was left.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::panic;
+use std::sync::Once;
+use std::time::Duration;
+
+use client::{Client, Event, Status, TunnelConfig};
+use relay::{Addrs, Relay};
+use shared::stop::Stop;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::scrape::{self, Scrape};
+use crate::tasks;
+use crate::usage::raise_file_limit;
+use crate::wait::within;
+use crate::wire::Wire;
+
+/// Events that a test has not looked at yet.
+const EVENTS: usize = 1024;
+
+/// A running relay and everything connected to it.
+#[derive(Debug)]
+pub struct World {
+    /// Where the relay listens, with the ports the kernel chose.
+    pub addrs: Addrs,
+    /// The link between clients and relay.
+    pub wire: Wire,
+    /// Stops the relay.
+    pub relay_stop: Stop,
+    relay: JoinSet<anyhow::Result<()>>,
+    clients: Vec<RunningClient>,
+}
+
+/// A client that runs.
+#[derive(Debug)]
+pub struct RunningClient {
+    /// What it is doing.
+    pub status: watch::Receiver<Status>,
+    /// Stops it.
+    pub stop: Stop,
+    events: mpsc::Receiver<Event>,
+    running: JoinSet<anyhow::Result<()>>,
+}
+
+impl World {
+    /// Starts a relay on loopback.
+    pub async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// Starts a relay on loopback, set up by `adjust` before it binds.
+    pub async fn start_with(adjust: impl FnOnce(&mut relay::Config)) -> Self {
+        raise_file_limit();
+        count_panics();
+        let mut config = relay::Config::loopback();
+        adjust(&mut config);
+        let relay = Relay::bind(config).await.expect("a relay on loopback");
+        let addrs = *relay.addrs();
+        let wire = Wire::to(addrs.control).await;
+        let relay_stop = Stop::new();
+        let mut running = JoinSet::new();
+        running.spawn(relay.run(relay_stop.clone()));
+        Self { addrs, wire, relay_stop, relay: running, clients: Vec::new() }
+    }
+
+    /// A client's configuration for these tunnels, each written as on the command line.
+    pub fn config(&self, tunnels: &[String]) -> client::Config {
+        let tunnels = tunnels.iter().map(|tunnel| tunnel.parse::<TunnelConfig>());
+        let tunnels = tunnels.collect::<Result<_, _>>().expect("tunnels as on the command line");
+        client::Config::loopback(self.wire.addr(), tunnels)
+    }
+
+    /// A client of the tunnel `default`, which leads to `local`.
+    pub async fn client(&self, local: SocketAddr) -> RunningClient {
+        self.client_for(&[format!("default={local}")]).await
+    }
+
+    /// A client of these tunnels, once it is live.
+    pub async fn client_for(&self, tunnels: &[String]) -> RunningClient {
+        let mut client = RunningClient::start(self.config(tunnels));
+        client.live().await;
+        client
+    }
+
+    /// Exposes `local` as the tunnel `default` by a client that lives as long as the world, and
+    /// returns where visitors come in.
+    pub async fn expose(&mut self, local: SocketAddr) -> SocketAddr {
+        let client = self.client(local).await;
+        let public = client.public(0);
+        self.clients.push(client);
+        public
+    }
+
+    /// Exposes each as a tunnel, all by one client, and returns where visitors come in.
+    pub async fn expose_all(&mut self, tunnels: &[String]) -> Vec<SocketAddr> {
+        let client = self.client_for(tunnels).await;
+        let public = (0..tunnels.len()).map(|i| client.public(i)).collect();
+        self.clients.push(client);
+        public
+    }
+
+    /// The first client that lives as long as the world.
+    pub fn first_client(&mut self) -> &mut RunningClient {
+        self.clients.first_mut().expect("a client")
+    }
+
+    /// The relay's metrics.
+    pub async fn metrics(&self) -> Scrape {
+        scrape::scrape(self.addrs.admin).await
+    }
+
+    /// Waits until the metrics show what `expected` looks for.
+    pub async fn shows(&self, what: &str, expected: impl FnMut(&Scrape) -> bool) {
+        scrape::shows(self.addrs.admin, what, expected).await;
+    }
+
+    /// Waits until so many visits of the tunnel `default` have ended in this way.
+    pub async fn counts(&self, outcome: &str, visits: usize) {
+        let what = format!("{visits} visits that are {outcome}");
+        self.shows(&what, |metrics| metrics.visits("default", outcome) == visits as f64).await;
+    }
+
+    /// Waits until the relay has ended.
+    pub async fn relay_ended(&mut self) {
+        let ended = within("the relay to stop", self.relay.join_next()).await;
+        if let Some(ended) = ended {
+            ended.expect("no panic in the relay").expect("a good end of the relay");
+        }
+    }
+
+    /// Stops everything in the order an operator would, and fails the test if anything panicked,
+    /// failed, or was still there at the end.
+    pub async fn stop(mut self) {
+        self.relay_stop.gracefully.cancel();
+        self.relay_ended().await;
+        for client in std::mem::take(&mut self.clients) {
+            // One that was waiting to connect again would wait on.
+            client.stop.gracefully.cancel();
+            client.ended().await.expect("a good end of the client");
+        }
+        tasks::none_left().await;
+        assert_eq!(PANICS.get(), 0, "something panicked");
+    }
+}
+
+impl RunningClient {
+    /// Starts a client.
+    pub fn start(config: client::Config) -> Self {
+        let client = Client::new(config);
+        let status = client.status();
+        let stop = Stop::new();
+        let (send, events) = mpsc::channel(EVENTS);
+        let mut running = JoinSet::new();
+        let announce = move |event| drop(send.try_send(event));
+        running.spawn(client.run(stop.clone(), announce));
+        Self { status, stop, events, running }
+    }
+
+    /// Waits until the client is in session.
+    pub async fn live(&mut self) {
+        let live = self.status.wait_for(Status::is_live);
+        drop(within("the tunnels to go live", live).await.expect("a client that runs"));
+    }
+
+    /// Waits until the client has noticed that it is not in session any more.
+    pub async fn lost(&mut self) {
+        let lost = self.status.wait_for(|status| !status.is_live());
+        drop(within("the client to lose its session", lost).await);
+    }
+
+    /// Where visitors of the tunnel number `index` come in.
+    pub fn public(&self, index: usize) -> SocketAddr {
+        let addresses = self.status.borrow().public_addresses();
+        let address = addresses.get(index).expect("a live tunnel");
+        let address = address.strip_prefix("tcp://").expect("a TCP tunnel");
+        address.parse().expect("an IP address")
+    }
+
+    /// Waits for an event that `wanted` accepts; those before it are passed over.
+    pub async fn event(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> bool) -> Event {
+        within(what, async {
+            loop {
+                let event = self.events.recv().await;
+                let event = event.unwrap_or_else(|| panic!("the client ended before {what}"));
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the client ends by itself: how it ended.
+    pub async fn ended(mut self) -> anyhow::Result<()> {
+        let ended = within("the client to end", self.running.join_next()).await;
+        ended.expect("a client that runs").expect("no panic in the client")
+    }
+
+    /// Stops it gracefully and waits for a good end.
+    pub async fn finish(self) {
+        self.stop.gracefully.cancel();
+        self.ended().await.expect("a good end of the client");
+    }
+
+    /// Makes it vanish from one moment to the next, like a process that is killed.
+    pub async fn vanish(mut self) {
+        self.running.shutdown().await;
+    }
+}
+
+thread_local! {
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the panics of each thread, the test's own excepted: after that nobody asks.
+fn count_panics() {
+    static HOOKED: Once = Once::new();
+    HOOKED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            before(info);
+        }));
+    });
+}
+
+/// A short heartbeat, for tests in which the far end falls silent.
+pub const SHORT_HEARTBEAT: Duration = Duration::from_millis(150);

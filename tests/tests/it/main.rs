@@ -1,0 +1,16 @@
+//! What a user would notice, over real sockets on loopback.
+
+mod carrying;
+mod crowd;
+mod ends;
+mod hostile_clients;
+mod hostile_relay;
+mod hostile_strangers;
+mod link;
+mod local_service;
+mod metrics;
+mod ports;
+mod process;
+mod standby;
+mod stopping;
+mod yamux;

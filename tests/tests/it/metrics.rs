@@ -1,0 +1,211 @@
+//! What an operator sees at `/metrics`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tests::world::SHORT_HEARTBEAT;
+use tests::{Peer, RunningClient, World, local, scrape};
+
+#[tokio::test]
+async fn bytes_are_counted_to_the_byte_and_grow_during_a_transfer() {
+    let service = local::played().await;
+    let mut world = World::start().await;
+    let public = world.expose(service.addr()).await;
+    let mut visitor = Peer::connect(public).await;
+    let mut local = service.accept().await;
+
+    visitor.send_pattern(1, 12_345).await;
+    local.expect_pattern(1, 12_345).await;
+    local.send_pattern(2, 67_890).await;
+    visitor.expect_pattern(2, 67_890).await;
+    let running = world.metrics().await;
+    assert_eq!(running.value("relay_visitors{tunnel=\"default\"}"), Some(1.0));
+    assert_eq!(running.bytes("default", "in"), 12_345.0);
+    assert_eq!(running.bytes("default", "out"), 67_890.0);
+
+    visitor.send_pattern(3, 5).await;
+    visitor.half_close().await;
+    local.expect_pattern(3, 5).await;
+    local.half_close().await;
+    visitor.expect_end().await;
+    world.counts("completed", 1).await;
+    let after = world.metrics().await;
+    assert_eq!(after.bytes("default", "in"), 12_350.0);
+    assert_eq!(after.bytes("default", "out"), 67_890.0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn gauges_return_to_zero() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let tunnels = [format!("default={}", service.addr()), format!("web={}", service.addr())];
+    let client = world.client_for(&tunnels).await;
+    let mut visitors = Vec::new();
+    for i in 0..4 {
+        let mut visitor = Peer::connect(client.public(i % 2)).await;
+        visitor.expect_echo(b"here").await;
+        visitors.push(visitor);
+    }
+    let gauges = [
+        ("relay_sessions", 1.0),
+        ("relay_tunnels", 2.0),
+        ("relay_visitors{tunnel=\"default\"}", 2.0),
+        ("relay_visitors{tunnel=\"web\"}", 2.0),
+    ];
+    let metrics = world.metrics().await;
+    for (gauge, value) in gauges {
+        assert_eq!(metrics.value(gauge), Some(value), "{gauge}");
+    }
+
+    client.vanish().await;
+    for visitor in &mut visitors {
+        visitor.expect_reset().await;
+    }
+    for (gauge, _) in gauges {
+        world.shows(gauge, |metrics| metrics.value(gauge) == Some(0.0)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_documented_metric_is_there_from_the_start() {
+    let world = World::start().await;
+    let metrics = world.metrics().await;
+    let mut series = vec![
+        "relay_sessions".to_owned(),
+        "relay_tunnels".into(),
+        "relay_visitors{tunnel=\"default\"}".into(),
+        "relay_session_rtt_seconds{tunnel=\"default\"}".into(),
+        "process_open_fds".into(),
+        "process_resident_memory_bytes".into(),
+        "process_cpu_seconds_total".into(),
+    ];
+    for direction in ["in", "out"] {
+        series.push(format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"default\"}}"));
+    }
+    let outcomes = [
+        "completed", "reset", "no_client", "local_refused", "local_timeout", "limit", "lost",
+        "timeout",
+    ];
+    for outcome in outcomes {
+        series.push(format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"default\"}}"));
+    }
+    for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
+        series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
+    }
+    for histogram in ["relay_connect_seconds", "relay_first_byte_seconds", "relay_visit_seconds"] {
+        series.push(format!("{histogram}_count{{tunnel=\"default\"}}"));
+        series.push(format!("{histogram}_sum{{tunnel=\"default\"}}"));
+        series.push(format!("{histogram}_bucket{{tunnel=\"default\",le=\"+Inf\"}}"));
+    }
+    for series in &series {
+        assert!(metrics.value(series).is_some(), "{series} is missing in\n{}", metrics.text);
+    }
+    let ours = metrics.text.lines().filter(|line| line.starts_with("relay_"));
+    let ours = ours.filter(|line| !line.contains("_bucket{")).count();
+    let expected = series.iter().filter(|s| s.starts_with("relay_") && !s.contains("_bucket{"));
+    assert_eq!(ours, expected.count(), "undocumented series in\n{}", metrics.text);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn latencies_are_measured() {
+    let service = local::echo().await;
+    let mut world = World::start_with(|config| config.heartbeat = SHORT_HEARTBEAT).await;
+    let public = world.expose(service.addr()).await;
+    for _ in 0..3 {
+        let mut visitor = Peer::connect(public).await;
+        visitor.expect_echo(b"how long").await;
+        visitor.half_close().await;
+        visitor.expect_end().await;
+    }
+    world.counts("completed", 3).await;
+    let metrics = world.metrics().await;
+    for histogram in ["relay_connect_seconds", "relay_first_byte_seconds", "relay_visit_seconds"] {
+        let count = metrics.value(&format!("{histogram}_count{{tunnel=\"default\"}}"));
+        assert_eq!(count, Some(3.0), "{histogram}");
+        let sum = metrics.value(&format!("{histogram}_sum{{tunnel=\"default\"}}")).unwrap();
+        assert!(sum > 0.0, "{histogram}");
+    }
+    let rtt = "relay_session_rtt_seconds{tunnel=\"default\"}";
+    world.shows("a round trip", |m| m.value(rtt).is_some_and(|rtt| rtt > 0.0)).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn visitors_cannot_make_label_values() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let public = world.expose(service.addr()).await;
+    let before = labels(&world.metrics().await.text);
+
+    for host in ["evil-1.example", "evil-2.example"] {
+        let mut visitor = Peer::connect(public).await;
+        let request = format!("GET /{host} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        visitor.expect_echo(request.as_bytes()).await;
+    }
+    let (status, _) = scrape::get(world.addrs.admin, "/metrics?tunnel=evil-3").await;
+    assert_eq!(status, 200);
+    let (status, _) = scrape::get(world.addrs.admin, "/evil-4").await;
+    assert_eq!(status, 404);
+
+    let after = world.metrics().await.text;
+    assert_eq!(labels(&after), before);
+    assert!(!after.contains("evil"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_leaves_no_series() {
+    let world = World::start().await;
+    let before = labels(&world.metrics().await.text);
+    let tunnels = ["never=1".to_owned(), "nowhere=1?port=1".to_owned()];
+    let refused = RunningClient::start(world.config(&tunnels)).ended().await;
+    assert!(refused.is_err());
+    // The first of the two has been opened and is held like any other; the second never was.
+    let after = labels(&world.metrics().await.text);
+    assert!(after.iter().all(|label| before.contains(label) || label.contains("never")));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_wrong() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let public = world.expose(service.addr()).await;
+    Peer::connect(public).await.expect_echo(b"something to count").await;
+    let metrics = world.metrics().await.text;
+
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is needed: apt-get install --no-install-recommends prometheus");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    let said = [checked.stdout, checked.stderr].concat();
+    assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_health_and_refuses_the_rest() {
+    let world = World::start().await;
+    let admin = world.addrs.admin;
+    assert_eq!(scrape::get(admin, "/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(scrape::get(admin, "/readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(scrape::get(admin, "/").await.0, 404);
+    let mut visitor = Peer::connect(admin).await;
+    visitor.send(b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(visitor.read_to_end().await.starts_with(b"HTTP/1.1 405 "));
+    world.stop().await;
+}
+
+/// All label sets of the relay's own metrics, those of buckets excepted.
+fn labels(text: &str) -> std::collections::BTreeSet<String> {
+    let lines = text.lines().filter(|line| line.starts_with("relay_"));
+    lines.filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0.to_owned())).collect()
+}

@@ -1,0 +1,135 @@
+//! The public ports of tunnels: asked for, refused, kept and given back.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use tests::{Peer, RunningClient, World, eventually, local, scrape};
+
+/// A port that nobody uses just now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// What a client of these tunnels is refused with.
+async fn refusal(world: &World, tunnels: &[String]) -> String {
+    let client = RunningClient::start(world.config(tunnels));
+    format!("{:#}", client.ended().await.unwrap_err())
+}
+
+#[tokio::test]
+async fn a_tunnel_gets_the_port_that_it_asks_for() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let port = free_port();
+    let public = world.expose_all(&[format!("web={}?port={port}", service.addr())]).await[0];
+
+    assert_eq!(public.port(), port);
+    Peer::connect(public).await.expect_echo(b"here").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_without_a_wish_gets_a_port_of_the_range() {
+    let service = local::echo().await;
+    let port = free_port();
+    let range = format!("{port}-{port}");
+    let mut world = World::start_with(|config| config.ports = range.parse().unwrap()).await;
+    let public = world.expose_all(&[format!("web={}", service.addr())]).await[0];
+    assert_eq!(public.port(), port);
+
+    let refused = refusal(&world, &["mail=1".to_owned()]).await;
+    assert!(refused.contains(&range) && refused.contains("taken"), "{refused}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_had_is_refused_to_its_client_and_nobody_else() {
+    let service = local::echo().await;
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let by_other = taken.local_addr().unwrap().port();
+    let mut world = World::start().await;
+    let public = world.expose_all(&[format!("web={}", service.addr())]).await[0];
+    let by_tunnel = public.port();
+
+    for (port, why) in
+        [(by_other, "in use"), (by_tunnel, "in use"), (80, "does not give out port 80")]
+    {
+        let refused = refusal(&world, &[format!("mail=1?port={port}")]).await;
+        assert!(refused.contains("refused") && refused.contains(why), "{port}: {refused}");
+        assert!(refused.contains(&port.to_string()), "{refused}");
+    }
+    let refused = refusal(&world, &[format!("web=1?port={}", free_port())]).await;
+    assert!(refused.contains("`web` has port"), "{refused}");
+
+    Peer::connect(public).await.expect_echo(b"undisturbed").await;
+    assert_eq!(world.metrics().await.handshakes("refused"), 4.0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_one_tunnel_holds_none_of_the_others() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let hold = Duration::from_millis(10);
+    let world = World::start_with(|config| config.hold = hold).await;
+
+    refusal(&world, &["good=1".to_owned(), format!("bad=1?port={port}")]).await;
+    world.shows("no tunnel", |m| m.value("relay_tunnels") == Some(0.0)).await;
+    world.shows("no series", |m| !m.text.contains("good") && !m.text.contains("bad\"")).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_has_the_same_port_after_a_reconnect() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let tunnels = [format!("web={}", service.addr()), format!("mail={}", service.addr())];
+    let before = world.expose_all(&tunnels).await;
+
+    world.wire.cut();
+    world.first_client().lost().await;
+    world.wire.mend();
+    world.first_client().live().await;
+    let client = world.first_client();
+    assert_eq!([client.public(0), client.public(1)], before[..]);
+    for addr in before {
+        Peer::connect(addr).await.expect_echo(b"same place").await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_is_held_for_a_while_and_then_given_back() {
+    let service = local::echo().await;
+    let hold = Duration::from_millis(500);
+    let world = World::start_with(|config| config.hold = hold).await;
+    let client = world.client_for(&[format!("web={}", service.addr())]).await;
+    let public = client.public(0);
+    Peer::connect(public).await.expect_echo(b"here").await;
+    let since = tokio::time::Instant::now();
+    client.finish().await;
+
+    let (status, _) = scrape::get(public, "/").await;
+    assert!(status == 503 || since.elapsed() >= hold, "held, so that visitors are told");
+    eventually("the port to be closed", async || Peer::try_connect(public).await.is_err()).await;
+    assert!(since.elapsed() >= hold, "given back after {:?}", since.elapsed());
+    world.shows("no series of the tunnel", |m| !m.text.contains("web")).await;
+    drop(TcpListener::bind(public).unwrap());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_in_time_keeps_its_port() {
+    let service = local::echo().await;
+    let hold = Duration::from_secs(30);
+    let world = World::start_with(|config| config.hold = hold).await;
+    let tunnels = [format!("web={}", service.addr())];
+    let mut before: Option<SocketAddr> = None;
+    for _ in 0..3 {
+        let client = world.client_for(&tunnels).await;
+        assert_eq!(*before.get_or_insert(client.public(0)), client.public(0));
+        client.finish().await;
+    }
+    world.stop().await;
+}

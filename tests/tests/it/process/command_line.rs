@@ -1,0 +1,206 @@
+//! Flags, environment variables, help, and what is said to mistakes.
+
+use tests::process::{Client, Program, Relay, own_host, visit};
+use tests::{Peer, local};
+
+const RELAY_FLAGS: [&str; 12] = [
+    "control",
+    "public",
+    "ports",
+    "admin",
+    "grace",
+    "max-visitors",
+    "stall-timeout",
+    "hold",
+    "heartbeat",
+    "threads",
+    "log",
+    "log-format",
+];
+
+const CLIENT_FLAGS: [&str; 10] = [
+    "server",
+    "local",
+    "tunnel",
+    "reconnect",
+    "grace",
+    "connect-timeout",
+    "stall-timeout",
+    "json",
+    "log",
+    "log-format",
+];
+
+/// The variable of a flag of `program`.
+fn variable(program: &str, flag: &str) -> String {
+    format!("{program}_{flag}").to_uppercase().replace('-', "_")
+}
+
+#[tokio::test]
+async fn help_fits_a_terminal_and_explains_every_flag_and_its_variable() {
+    for (program, flags) in [("relay", &RELAY_FLAGS[..]), ("client", &CLIENT_FLAGS[..])] {
+        let (status, help, _) = Program::bare(program).args(["--help"]).output().await;
+        assert_eq!(status, Some(0));
+        for flag in flags {
+            let variable = variable(program, flag);
+            assert!(help.contains(&format!("--{flag}")), "{program} --{flag}:\n{help}");
+            assert!(help.contains(&format!("[env: {variable}=]")), "{variable}:\n{help}");
+        }
+        let lines: Vec<&str> = help.lines().collect();
+        let described = lines.iter().filter(|line| line.contains("[env: ")).count();
+        assert_eq!(described, flags.len(), "a flag of {program} that this test does not know");
+        for line in &lines {
+            assert!(line.chars().count() <= 80, "{program}: {line}");
+        }
+
+        let (status, short, _) = Program::bare(program).args(["-h"]).output().await;
+        assert_eq!(status, Some(0));
+        assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    }
+}
+
+#[tokio::test]
+async fn version_is_name_and_number() {
+    for program in ["relay", "client"] {
+        let (status, version, _) = Program::bare(program).args(["--version"]).output().await;
+        assert_eq!(status, Some(0));
+        assert_eq!(version, format!("{program} {}", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+/// Values that are none: the flag, the value, and what the message says of it.
+const BAD_RELAY: [(&str, &str, &str); 19] = [
+    ("control", "nonsense", "'nonsense' is neither PORT (0 to 65535) nor HOST:PORT"),
+    ("control", "", "neither PORT"),
+    ("public", "70000", "'70000' is neither PORT"),
+    ("admin", "127.0.0.1", "'127.0.0.1' is neither PORT"),
+    ("ports", "2-1", "a range of ports is FIRST-LAST"),
+    ("ports", "22", "such as 20000-20999, or 0 for any free port"),
+    ("grace", "soon", "expected number"),
+    ("grace", "10", "time unit needed"),
+    ("max-visitors", "0", "0 is not in 1..=16384"),
+    ("max-visitors", "many", "invalid digit"),
+    ("stall-timeout", "0s", "must be longer than zero"),
+    ("hold", "-1s", "expected number"),
+    ("heartbeat", "0ms", "must be longer than zero"),
+    ("heartbeat", "x", "expected number"),
+    ("threads", "0", "0 is not in 1..=256"),
+    ("threads", "1000", "1000 is not in 1..=256"),
+    ("log", "relay=loud", "error parsing level filter: expected one of"),
+    ("log-format", "xml", "[possible values: text, json]"),
+    ("log-format", "", "[possible values: text, json]"),
+];
+
+/// See [`BAD_RELAY`].
+const BAD_CLIENT: [(&str, &str, &str); 19] = [
+    ("server", "4444", "needs a host as well, such as relay.example:4444"),
+    ("server", "relay", "'relay' is neither PORT"),
+    ("server", "relay:0", "the port must not be 0"),
+    ("local", "0", "'0' is no target: use PORT, HOST:PORT, tcp://HOST:PORT or unix:/path"),
+    ("local", "http://127.0.0.1:80", "'http://' is not known: use tcp:// or leave it out"),
+    ("local", "unix:", "unix: needs a path, such as unix:/run/app.sock"),
+    ("tunnel", "22", "a tunnel is NAME=TARGET, such as ssh=22"),
+    ("tunnel", "SSH=22", "1 to 63 characters of a-z, 0-9 and -"),
+    ("tunnel", "ssh=22?port=0", "'port=0' is no port from 1 to 65535"),
+    ("tunnel", "ssh=22?prot=1", "the option 'prot=1' is not known: there is ?port=PORT"),
+    ("tunnel", "ssh=22 ssh=23", "the tunnel `ssh` is there twice: give each its own name"),
+    ("reconnect", "sometimes", "[possible values: never, on-failure, always]"),
+    ("grace", "soon", "expected number"),
+    ("connect-timeout", "0s", "must be longer than zero"),
+    ("connect-timeout", "5", "time unit needed"),
+    ("stall-timeout", "0s", "must be longer than zero"),
+    ("stall-timeout", "long", "expected number"),
+    ("log", "client=loud", "error parsing level filter: expected one of"),
+    ("log-format", "xml", "[possible values: text, json]"),
+];
+
+#[tokio::test]
+async fn a_bad_value_is_named_with_its_flag_and_the_reason() {
+    for (program, cases) in [("relay", BAD_RELAY), ("client", BAD_CLIENT)] {
+        for (flag, value, reason) in cases {
+            let by_flag = Program::bare(program).args([format!("--{flag}={value}")]);
+            let by_variable = Program::bare(program).env(&variable(program, flag), value);
+            for started in [by_flag, by_variable] {
+                let started = match (program, flag) {
+                    ("client", "server") | ("relay", _) => started,
+                    _ => started.args(["--server", "relay.example:4444"]),
+                };
+                let (status, printed, error) = started.output().await;
+                let case = format!("{program} --{flag}={value}: {error}");
+                assert_eq!(status, Some(2), "{case}");
+                assert_eq!(printed, "", "{case}");
+                assert!(error.contains(reason), "{case}");
+                assert!(error.contains(flag), "{case}");
+                assert!(error.contains("--help"), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn mistakes_of_usage_end_with_status_2() {
+    let cases = [
+        ("relay", &["--contrl", "1"][..], "a similar argument exists: '--control'"),
+        ("relay", &["4444"], "unexpected argument '4444'"),
+        ("relay", &["--control", "1", "--control", "2"], "cannot be used multiple times"),
+        ("client", &[], "--server <HOST:PORT>"),
+        ("client", &["--server"], "a value is required for '--server <HOST:PORT>'"),
+    ];
+    for (program, args, reason) in cases {
+        let (status, _, error) = Program::bare(program).args(args).output().await;
+        assert_eq!(status, Some(2), "{program} {args:?}: {error}");
+        assert!(error.contains(reason) && error.contains("--help"), "{program} {args:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_is_as_good_as_flags() {
+    let service = local::speaks_first(b"one").await;
+    let other = local::speaks_first(b"two").await;
+    // The harness starts every relay with its addresses in variables; here is one more.
+    let relay = Relay::of(Program::relay().env("RELAY_MAX_VISITORS", "1")).await;
+    let tunnels = format!("one={} two={}", service.addr(), other.addr());
+    let mut client = Client::of(
+        Program::client()
+            .env("CLIENT_SERVER", relay.control.to_string())
+            .env("CLIENT_TUNNEL", tunnels),
+    );
+    let one = client.live("one").await;
+    let two = client.live("two").await;
+    let mut first = Peer::connect(one).await;
+    first.expect(b"one").await;
+    Peer::connect(two).await.expect(b"two").await;
+    // RELAY_MAX_VISITORS.
+    Peer::connect(one).await.expect_reset().await;
+}
+
+#[tokio::test]
+async fn a_flag_beats_its_variable() {
+    let host = own_host();
+    let relay = Relay::start(&["--public", &format!("{host}:0")]).await;
+    assert_eq!(relay.public.ip(), host);
+    let service = local::echo().await;
+    let nowhere = local::nobody().await;
+    let program = Program::client()
+        .env("CLIENT_LOCAL", nowhere.to_string())
+        .env("CLIENT_SERVER", nowhere.to_string())
+        .args(["--server", &relay.control.to_string()])
+        .args(["--local", &service.addr().to_string()]);
+    let mut client = Client::of(program);
+    client.event("live").await;
+    visit(relay.public).await;
+}
+
+#[tokio::test]
+async fn a_person_reads_one_line_for_each_tunnel_on_stdout() {
+    let relay = Relay::start(&[]).await;
+    let service = local::echo().await;
+    let local = service.addr();
+    let client = Program::bare("client")
+        .args(["--server", &relay.control.to_string(), "--local", &local.to_string()])
+        .start();
+    let expected = format!("default  tcp://{} -> {local}", relay.public);
+    let pick = |line: &str| (line == expected).then_some(());
+    client.stdout.find(&expected, 0, pick).await;
+    assert_eq!(client.stdout.so_far().len(), 1);
+}

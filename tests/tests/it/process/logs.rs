@@ -1,0 +1,191 @@
+//! What the log says, at which level, and what it never says.
+
+use serde_json::Value;
+use tests::process::{Client, Process, Program, Relay, Signal, visit};
+use tests::raw::{self, RawPeer};
+use tests::{Peer, local, rogue};
+
+/// Whether any line so far is of `level`.
+fn has_level(process: &Process, level: &str) -> bool {
+    process.stderr.as_json().iter().any(|line| line["level"] == level)
+}
+
+/// The lines at the ends of visits, so far.
+fn visits_over(process: &Process) -> Vec<Value> {
+    let over = |line: &Value| line["message"].as_str().is_some_and(|m| m.contains("visit over"));
+    process.stderr.as_json().into_iter().filter(over).collect()
+}
+
+/// Has one visit led through a relay and a client that were started as told.
+async fn one_visit(relay: Program, client: Program) -> (Relay, Client) {
+    let relay = Relay::of(relay).await;
+    let service = local::echo().await;
+    let args = ["--server", &relay.control.to_string(), "--local", &service.addr().to_string()];
+    let mut client = Client::of(client.args(args));
+    client.event("live").await;
+    let mut visitor = visit(relay.public).await;
+    visitor.half_close().await;
+    visitor.expect_end().await;
+    for process in [&*relay, &*client] {
+        process.logged("visit over").await;
+    }
+    (relay, client)
+}
+
+#[tokio::test]
+async fn the_level_is_info_unless_flag_variable_or_rust_log_say_otherwise() {
+    let none: [(&str, &str); 0] = [];
+    let cases = [
+        (none.to_vec(), None, false),
+        (vec![("RUST_LOG", "debug")], None, true),
+        (vec![("RUST_LOG", "relay=debug,client=debug")], None, true),
+        (vec![("RUST_LOG", "debug"), ("LOG", "info")], None, false),
+        (vec![("RUST_LOG", "info"), ("LOG", "debug")], None, true),
+        (vec![("RUST_LOG", "debug"), ("LOG", "debug")], Some("info"), false),
+        (vec![("LOG", "info")], Some("debug"), true),
+        (vec![("RUST_LOG", "=this is no filter=")], None, false),
+        (vec![("RUST_LOG", "")], None, false),
+        (vec![("LOG", "")], None, false),
+    ];
+    for (environment, flag, debug) in cases {
+        let with = |mut program: Program, prefix: &str| {
+            for (name, value) in &environment {
+                let name = name.replace("RUST_LOG", "?").replace("LOG", prefix);
+                program = program.env(&name.replace('?', "RUST_LOG"), value);
+            }
+            program.args(flag.map(|flag| format!("--log={flag}")))
+        };
+        let (relay, client) =
+            one_visit(with(Program::relay(), "RELAY_LOG"), with(Program::client(), "CLIENT_LOG"))
+                .await;
+        for process in [&*relay, &*client] {
+            assert!(has_level(process, "INFO"), "{environment:?} {flag:?}");
+            assert_eq!(has_level(process, "DEBUG"), debug, "{environment:?} {flag:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_is_the_default_and_has_no_colour_in_a_file() {
+    let relay = Program::bare("relay")
+        .args(["--control=127.0.0.1:0", "--public=127.0.0.1:0", "--admin=127.0.0.1:0"])
+        .start();
+    let ready = |line: &str| line.contains("is ready").then(|| line.to_owned());
+    let (_, line) = relay.stderr.find("the relay to be ready", 0, ready).await;
+    assert!(line.contains(" INFO ") && line.contains("control=127.0.0.1:"), "{line}");
+    assert!(!line.contains('\u{1b}'), "{line:?}");
+}
+
+#[tokio::test]
+async fn each_visit_has_one_line_at_each_end_with_the_same_number() {
+    let relay = Relay::start(&[]).await;
+    let service = local::played().await;
+    let local = service.addr().to_string();
+    let client = Client::live_with(relay.control, &["--local", &local]).await;
+    for outcome in ["completed", "reset"] {
+        let mut visitor = Peer::connect(relay.public).await;
+        let mut at_service = service.accept().await;
+        visitor.send(&[b'i'; 1000]).await;
+        at_service.expect(&[b'i'; 1000]).await;
+        at_service.send(&[b'o'; 2000]).await;
+        visitor.expect(&[b'o'; 2000]).await;
+        if outcome == "reset" {
+            at_service.reset();
+            visitor.expect_reset().await;
+        } else {
+            at_service.half_close().await;
+            visitor.expect_end().await;
+            visitor.half_close().await;
+            at_service.expect_end().await;
+        }
+        relay.visit_over(outcome).await;
+    }
+    let number = |line: &Value| line["span"]["visit"].as_u64();
+    client.logged_where("the second visit", |line| number(line) == Some(2)).await;
+
+    let (at_relay, at_client) = (visits_over(&relay), visits_over(&client));
+    assert_eq!(at_relay.iter().map(number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!(at_client.iter().map(number).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    for line in at_relay.iter().chain(&at_client) {
+        assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&1000.into(), &2000.into()), "{line}");
+        assert!(line["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
+        assert!(line["span"]["addr"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")));
+    }
+    let said =
+        |line: &Value, words: &str| line["message"].as_str().is_some_and(|m| m.contains(words));
+    for lines in [&at_relay, &at_client] {
+        assert!(said(&lines[0], "completed"), "{}", lines[0]);
+        assert!(said(&lines[1], "reset"), "{}", lines[1]);
+    }
+}
+
+#[tokio::test]
+async fn both_ends_say_why_the_local_service_could_not_be_reached() {
+    let relay = Relay::start(&[]).await;
+    let client = Client::expose(relay.control, local::nobody().await).await;
+    Peer::connect(relay.public).await.expect_reset().await;
+    relay.counts(1, "local_refused").await;
+    let at_client = client.logged("visit over").await;
+    let at_relay = relay.visit_over("local_refused").await;
+    for line in [&at_client, &at_relay] {
+        assert!(
+            line["message"].as_str().is_some_and(|m| m.contains("Connection refused")),
+            "{line}"
+        );
+        assert_eq!(line["span"]["visit"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_breach_of_the_protocol_is_logged_with_its_code_and_what_was_wrong() {
+    let relay = Relay::start(&[]).await;
+    let cases = [
+        // The client gives up, for a reason of its own.
+        (raw::header(raw::GO_AWAY, 0, 0, 1), "go-away code 1 (protocol error)"),
+        (raw::header(raw::GO_AWAY, 0, 0, 2), "go-away code 2 (internal error)"),
+        // A stream with a number that only the relay may give.
+        (raw::data(raw::SYN, 2, b"x"), "go-away code 1 (protocol error) sent in answer to"),
+        // More than the window.
+        (raw::header(raw::DATA, 0, 1, 300_000), "a frame of 300000 bytes, allowed are 262144"),
+        (b"GET / HTTP/1.1\r\n".to_vec(), "the peer does not speak yamux (byte 0x47)"),
+    ];
+    for (bytes, reason) in cases {
+        let mut peer = RawPeer::admitted(relay.control, rogue::hello(&["default"])).await;
+        peer.send(&bytes).await;
+        peer.expect_closed().await;
+        let line = relay.logged(reason).await;
+        assert_eq!(line["level"], "WARN", "{line}");
+        assert!(line["span"]["client"].as_str().is_some_and(|c| c.starts_with("127.0.0.1:")));
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged_and_every_line_is_json() {
+    let trace = |program: Program| program.args(["--log", "trace"]);
+    let (mut relay, mut client) =
+        one_visit(trace(Program::relay()), trace(Program::client())).await;
+    // A client whose secret is known here, which then misbehaves.
+    let hello = rogue::hello(&["default"]);
+    let secret = String::from(hello.instance);
+    let mut peer = RawPeer::admitted(relay.control, hello).await;
+    peer.send(b"GET / HTTP/1.1\r\n").await;
+    peer.hang_up().await;
+    relay.logged("session broken off").await;
+    // A stranger whose hello is nonsense.
+    let mut stranger = RawPeer::connect(relay.control).await;
+    let bad = format!(r#"{{"type":"hello","instance":"{secret}","version":"?"}}"#);
+    stranger.send(&raw::data(raw::SYN, 1, &raw::message(bad.as_bytes()))).await;
+    stranger.expect_closed().await;
+
+    relay.signal(Signal::TERM);
+    relay.exit().await;
+    client.exit().await;
+    for process in [&*relay, &*client] {
+        assert!(!process.stderr.as_json().is_empty());
+        for line in process.stderr.so_far() {
+            assert!(!line.contains(&secret), "{line}");
+            let digits = line.split(|c: char| !c.is_ascii_hexdigit());
+            assert!(digits.map(str::len).all(|length| length < 32), "an instance? {line}");
+        }
+    }
+}

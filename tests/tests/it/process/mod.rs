@@ -1,0 +1,12 @@
+//! What only real processes can show: signals, kills, limits, the command line.
+
+mod closing;
+mod command_line;
+mod descriptors;
+mod killed;
+mod logs;
+mod quiet;
+mod reconnect;
+mod refused;
+mod standby;
+mod targets;

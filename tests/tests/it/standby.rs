@@ -1,0 +1,126 @@
+//! Two clients for one tunnel: the newer serves, the older takes over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use client::Event;
+use tests::{Peer, Tasks, World, eventually, local};
+
+#[tokio::test]
+async fn the_newest_client_serves_and_running_visits_stay_where_they_are() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut first = world.client(one.addr()).await;
+    let public = first.public(0);
+    let mut early = Peer::connect(public).await;
+    early.expect(b"one").await;
+
+    let second = world.client(two.addr()).await;
+    assert_eq!(second.public(0), public);
+    first.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
+    let mut late = Peer::connect(public).await;
+    late.expect(b"two").await;
+    early.expect_echo(b"still with the first").await;
+
+    second.vanish().await;
+    late.expect_reset().await;
+    first.event("to be live", |event| matches!(event, Event::Live(_))).await;
+    Peer::connect(public).await.expect(b"one").await;
+    early.expect_echo(b"all the time").await;
+
+    drop(early);
+    first.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_older_client_may_leave_without_anybody_noticing() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let first = world.client(one.addr()).await;
+    let second = world.client(two.addr()).await;
+    let public = second.public(0);
+
+    first.finish().await;
+    Peer::connect(public).await.expect(b"two").await;
+    second.finish().await;
+    world.counts("no_client", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn no_visitor_is_turned_away_while_clients_come_and_go() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let first = world.client(service.addr()).await;
+    let hammer = Hammer::start(first.public(0));
+
+    for _ in 0..5 {
+        let second = world.client(service.addr()).await;
+        hammer.many_more().await;
+        second.finish().await;
+        hammer.many_more().await;
+    }
+
+    hammer.stop().await;
+    first.finish().await;
+    world.counts("no_client", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_costs_no_visitor_that_comes_later() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let first = world.client(service.addr()).await;
+    for _ in 0..10 {
+        let second = world.client(service.addr()).await;
+        second.vanish().await;
+        world.shows("one session", |m| m.value("relay_sessions") == Some(1.0)).await;
+        let mut visitor = Peer::connect(first.public(0)).await;
+        visitor.expect_echo(b"no gap").await;
+    }
+    first.finish().await;
+    world.stop().await;
+}
+
+/// Visitors that come one after the other, without a pause, and must all be served.
+struct Hammer {
+    tasks: Tasks,
+    served: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Hammer {
+    fn start(public: std::net::SocketAddr) -> Self {
+        let (served, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let mut tasks = Tasks::new();
+        for _ in 0..4 {
+            let (served, stop) = (Arc::clone(&served), Arc::clone(&stop));
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut visitor = Peer::connect(public).await;
+                    visitor.expect_echo(b"served").await;
+                    visitor.half_close().await;
+                    visitor.expect_end().await;
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { tasks, served, stop }
+    }
+
+    /// Waits until many more visitors have been served.
+    async fn many_more(&self) {
+        let before = self.served.load(Ordering::Relaxed);
+        eventually("visitors to be served", async || {
+            self.served.load(Ordering::Relaxed) > before + 20
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join().await;
+    }
+}

@@ -22,6 +22,10 @@ use crate::local::Locals;
 /// How long a message to the relay may wait for room.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the relay may take to stop sending visitors to a client that stops. A round trip is
+/// enough; a relay that has gone without a word does not hold up Ctrl-C.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Visits beyond what the relay may open: those that it has ended and this end has not yet. More
 /// than that are reset.
 const MOST_VISITS: usize = 2 * MAX_STREAMS as usize;
@@ -36,8 +40,8 @@ pub(crate) struct Session {
     locals: Arc<Locals>,
     visits: JoinSet<()>,
     heartbeats: u64,
-    /// Set from `Draining` until the relay has answered this heartbeat.
-    draining: Option<u64>,
+    /// Set from `Draining` until the relay has answered this heartbeat, or has had its time for it.
+    draining: Option<(u64, Instant)>,
 }
 
 /// The parts of a session that run by themselves.
@@ -136,6 +140,7 @@ impl Session {
                 }
                 Stopping::Until(deadline) => Some(deadline),
             };
+            let draining = self.draining.map(|(_, until)| until);
             let sent = tokio::select! {
                 Some(end) = self.running.driver.join_next() => return self.last_words(end).await,
                 message = self.control.receive() => match message {
@@ -164,6 +169,11 @@ impl Session {
                     stopping = Stopping::Until(Instant::now() + self.config.grace);
                     self.drain().await
                 }
+                () = sleep_until(draining.unwrap_or_else(Instant::now)), if draining.is_some() => {
+                    info!("the relay does not answer: stopping without it");
+                    self.draining = None;
+                    Ok(())
+                }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     info!(open = self.visits.len(), "the grace period is over: visits are cut off");
                     self.visits.shutdown().await;
@@ -191,7 +201,7 @@ impl Session {
             }
             // Any byte is a sign of life, so the answer has done its work by arriving.
             FromRelay::HeartbeatAck { id } => {
-                self.draining.take_if(|awaited| *awaited == id);
+                self.draining.take_if(|(awaited, _)| *awaited == id);
             }
             FromRelay::Standby { tunnel } => {
                 info!(%tunnel, "standing by: a newer client serves the tunnel");
@@ -228,13 +238,14 @@ impl Session {
     /// served: the answer to the heartbeat comes after the last of them.
     async fn drain(&mut self) -> Result<(), SessionEnd> {
         self.send(&FromClient::Draining).await?;
-        self.draining = Some(self.beat().await?);
+        self.draining = Some((self.beat().await?, Instant::now() + DRAIN_TIMEOUT));
         Ok(())
     }
 
     /// Whether a client that stops has no visit any more and none on the way.
     fn is_drained(&mut self, deadline: Instant) -> bool {
-        if self.draining.is_some() && Instant::now() < deadline {
+        let waits = |until: Instant| Instant::now() < until.min(deadline);
+        if self.draining.is_some_and(|(_, until)| waits(until)) {
             return false;
         }
         while let Some(stream) = self.running.inbound.try_next() {

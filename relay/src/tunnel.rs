@@ -97,10 +97,14 @@ impl Tunnel {
         Claim { tunnel: Arc::clone(self), generation }
     }
 
+    /// Whether a client claims the tunnel.
+    pub(crate) fn is_claimed(&self) -> bool {
+        !self.claims.lock().stack.is_empty()
+    }
+
     /// Whether nobody claims or visits the tunnel.
     pub(crate) fn is_unused(&self) -> bool {
-        self.claims.lock().stack.is_empty()
-            && self.visitors.available_permits() == self.most_visitors
+        !self.is_claimed() && self.visitors.available_permits() == self.most_visitors
     }
 
     /// Resolves when nobody has claimed the tunnel for `hold`.

@@ -94,7 +94,7 @@ struct Bridge<S: Socket> {
     up: Direction,
     down: Direction,
     connected: bool,
-    /// Set while a direction may be blocked.
+    /// Set while a direction may be blocked or has ended.
     watch: Option<Pin<Box<Sleep>>>,
     /// When bytes last moved.
     moved: Instant,
@@ -237,10 +237,12 @@ impl<S: Socket> Bridge<S> {
         }
     }
 
-    /// While a direction is blocked, looks at both ends from time to time: a reset of the end that
-    /// is not being read would otherwise go unnoticed.
+    /// While a direction is blocked or has ended, looks at both ends from time to time: a reset of
+    /// the end that is not being read would otherwise go unnoticed.
     fn poll_watch(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<Ended> {
-        if !blocked && self.watch.is_none() {
+        let ended = self.up == Direction::Ended || self.down == Direction::Ended;
+        let unread = blocked || ended;
+        if !unread && self.watch.is_none() {
             return Poll::Pending;
         }
         let look = LOOK.min(self.stall);
@@ -248,7 +250,7 @@ impl<S: Socket> Bridge<S> {
             let watch = self.watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(look)));
             ready!(watch.as_mut().poll(cx));
             self.watch = None;
-            if !blocked {
+            if !unread {
                 return Poll::Pending;
             }
             if let Some(err) = self.socket.pending_error() {
@@ -257,7 +259,7 @@ impl<S: Socket> Bridge<S> {
             if self.stream.is_lost() {
                 return Poll::Ready(Ended::Stream(self.stream.why_broken(cx)));
             }
-            if self.moved.elapsed() >= self.stall {
+            if blocked && self.moved.elapsed() >= self.stall {
                 return Poll::Ready(Ended::Stalled);
             }
         }

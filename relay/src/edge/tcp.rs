@@ -3,16 +3,21 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::serve::serve;
 use shared::socket::ResetOnDrop;
 use shared::stop::Stop;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tracing::{Instrument, info, info_span};
 
 use super::EdgeShared;
 use super::visit::Visit;
 use crate::tunnel::Tunnel;
+
+/// A tunnel that nobody came back to waits so long for a visitor who is being turned away just now.
+const TURNING_AWAY: Duration = Duration::from_millis(100);
 
 /// Serves the visitors of `tunnel` until the relay stops or the tunnel has been abandoned.
 pub(super) async fn listen(
@@ -71,8 +76,11 @@ async fn retire(shared: &EdgeShared, tunnel: &Tunnel) {
     }
     loop {
         tunnel.abandoned(shared.hold).await;
-        if shared.registry.retire(tunnel) {
-            return;
+        while !tunnel.is_claimed() {
+            if shared.registry.retire(tunnel) {
+                return;
+            }
+            sleep(TURNING_AWAY).await;
         }
     }
 }

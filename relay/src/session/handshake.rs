@@ -70,6 +70,8 @@ impl SessionsShared {
         let result = tokio::select! {
             result = timeout(HANDSHAKE_TIMEOUT, self.handshake(&mut running.inbound, &running.mux)) => result,
             Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
+            // Nobody to say goodbye to.
+            () = self.ending.cancelled() => return Admission::Turned,
             () = handshake.evicted() => {
                 debug!("handshake given up: too many newer ones");
                 self.metrics.handshake(Handshake::Evicted);

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::bridge::{Ended, Observer, bridge};
+use shared::bridge::{Bridge, Ended, Observer};
 use shared::net::dial_service;
 use shared::protocol::TunnelName;
 use shared::record::{Failure, FailureReason, Open};
-use shared::socket::{ResetOnDrop, Socket};
+use shared::socket::ResetOnDrop;
 use shared::stream::{Broken, DataStream};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 use crate::config::Config;
 use crate::tunnel::LocalService;
@@ -31,71 +30,110 @@ pub(crate) struct Locals {
     services: HashMap<TunnelName, LocalService>,
     connect_timeout: Duration,
     stall_timeout: Duration,
+    /// The span of the session that the visits belong to.
+    session: Span,
 }
 
 impl Locals {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The local services of `config`, for visits within the span `session`.
+    pub(crate) fn new(config: &Config, session: Span) -> Self {
         let services = config.tunnels.iter();
         Self {
             services: services.map(|t| (t.name.clone(), t.local.clone())).collect(),
             connect_timeout: config.connect_timeout,
             stall_timeout: config.stall_timeout,
+            session,
         }
     }
 
     /// Serves one stream until it ends.
     pub(crate) async fn visit(self: Arc<Self>, stream: yamux::Stream) {
-        let (stream, open) = match timeout(OPEN_TIMEOUT, DataStream::accept(stream)).await {
-            Ok(Ok(accepted)) => accepted,
-            Ok(Err(broken)) => return debug!("a stream without a visit: {broken}"),
-            Err(_) => return debug!("a stream without a visit: nothing came"),
+        let stall_timeout = self.stall_timeout;
+        // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
+        let Some(Connected { mut visit, stream, local }) = Box::pin(self.connect(stream)).await
+        else {
+            return;
         };
-        let span = info_span!("visitor", visit = open.visit, addr = %open.visitor);
-        async {
-            let tunnel = open.tunnel.clone();
-            let visit = Visit::begin(open);
-            match self.services.get(&tunnel) {
-                None => {
-                    visit.fail(stream, FailureReason::UnknownTunnel, tunnel.to_string()).await;
-                }
-                Some(LocalService::Tcp(address)) => {
-                    let (host, port) = address.or_host("127.0.0.1");
-                    self.serve(visit, stream, dial_service(host, port)).await;
-                }
-                Some(LocalService::Unix(path)) => {
-                    self.serve(visit, stream, UnixStream::connect(path)).await;
-                }
-            }
-        }
-        .instrument(span)
-        .await;
+        let ended = match local {
+            Local::Tcp(socket) => Bridge::new(socket, stream, stall_timeout, &mut visit).await,
+            Local::Unix(socket) => Bridge::new(socket, stream, stall_timeout, &mut visit).await,
+        };
+        visit.end(ended);
     }
 
-    /// Connects by `dial` and bridges.
-    async fn serve<S: Socket>(
-        &self,
-        mut visit: Visit,
-        mut stream: DataStream,
-        dial: impl Future<Output = io::Result<S>>,
-    ) {
-        let dialled = tokio::select! {
-            dialled = timeout(self.connect_timeout, dial) => dialled,
-            broken = stream.broken() => return visit.end(Ended::Stream(broken)),
-        };
-        let socket = match dialled {
-            Ok(Ok(socket)) => ResetOnDrop::new(socket),
-            Ok(Err(err)) => return visit.fail(stream, reason(&err), err.to_string()).await,
+    /// From a stream to a local service, if there is a way.
+    async fn connect(self: Arc<Self>, stream: yamux::Stream) -> Option<Connected> {
+        let (mut stream, open) = match timeout(OPEN_TIMEOUT, DataStream::accept(stream)).await {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(broken)) => {
+                debug!("a stream without a visit: {broken}");
+                return None;
+            }
             Err(_) => {
-                let explanation = format!("no answer within {:?}", self.connect_timeout);
-                return visit.fail(stream, FailureReason::TimedOut, explanation).await;
+                debug!("a stream without a visit: nothing came");
+                return None;
+            }
+        };
+        let visit = Visit::begin(open, Arc::clone(&self));
+        let dialled = tokio::select! {
+            dialled = self.dial(&visit.open.tunnel) => dialled,
+            broken = stream.broken() => {
+                visit.end(Ended::Stream(broken));
+                return None;
+            }
+        };
+        let local = match dialled {
+            Ok(local) => local,
+            Err(failure) => {
+                visit.fail(stream, failure).await;
+                return None;
             }
         };
         if let Err(broken) = stream.connected().await {
-            return visit.end(Ended::Stream(broken));
+            visit.end(Ended::Stream(broken));
+            return None;
         }
-        let ended = bridge(socket, stream, self.stall_timeout, &mut visit).await;
-        visit.end(ended);
+        Some(Connected { visit, stream, local })
     }
+
+    /// Connects to the local service of a tunnel.
+    async fn dial(&self, tunnel: &TunnelName) -> Result<Local, Failure> {
+        let dial = async {
+            match self.services.get(tunnel) {
+                None => {
+                    let explanation = tunnel.to_string();
+                    return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
+                }
+                Some(LocalService::Tcp(address)) => {
+                    let (host, port) = address.or_host("127.0.0.1");
+                    let socket = dial_service(host, port).await;
+                    socket.map(|socket| Local::Tcp(ResetOnDrop::new(socket)))
+                }
+                Some(LocalService::Unix(path)) => {
+                    let socket = UnixStream::connect(path).await;
+                    socket.map(|socket| Local::Unix(ResetOnDrop::new(socket)))
+                }
+            }
+            .map_err(|err| Failure { reason: reason(&err), explanation: err.to_string() })
+        };
+        timeout(self.connect_timeout, dial).await.unwrap_or_else(|_| {
+            let explanation = format!("no answer within {:?}", self.connect_timeout);
+            Err(Failure { reason: FailureReason::TimedOut, explanation })
+        })
+    }
+}
+
+/// A visit that has reached its local service.
+struct Connected {
+    visit: Visit,
+    stream: DataStream,
+    local: Local,
+}
+
+/// A connection to a local service.
+enum Local {
+    Tcp(ResetOnDrop<TcpStream>),
+    Unix(ResetOnDrop<UnixStream>),
 }
 
 /// Why a local service cannot be reached, for the relay.
@@ -108,9 +146,9 @@ fn reason(err: &io::Error) -> FailureReason {
 }
 
 /// A visit that is going on. Logged when dropped, so none is forgotten.
-#[derive(Debug)]
 struct Visit {
-    tunnel: TunnelName,
+    open: Open,
+    locals: Arc<Locals>,
     since: Instant,
     bytes_in: u64,
     bytes_out: u64,
@@ -118,22 +156,28 @@ struct Visit {
 }
 
 impl Visit {
-    fn begin(open: Open) -> Self {
-        let visitor: SocketAddr = open.visitor;
-        debug!(tunnel = %open.tunnel, %visitor, "visitor arrived");
-        Self { tunnel: open.tunnel, since: Instant::now(), bytes_in: 0, bytes_out: 0, ended: None }
+    fn begin(open: Open, locals: Arc<Locals>) -> Self {
+        let since = Instant::now();
+        let visit = Self { open, locals, since, bytes_in: 0, bytes_out: 0, ended: None };
+        debug!(parent: &visit.span(), "visitor arrived");
+        visit
     }
 
     /// There is no connection to the local service: tells the relay.
-    async fn fail(self, stream: DataStream, reason: FailureReason, explanation: String) {
-        let failure = Failure { reason, explanation };
-        warn!(tunnel = %self.tunnel, "{failure}");
+    async fn fail(self, mut stream: DataStream, failure: Failure) {
+        warn!(parent: &self.span(), "{failure}");
         let told = stream.failed(failure.clone()).await;
         self.end(Ended::Stream(told.err().unwrap_or(Broken::Failed(failure))));
     }
 
     fn end(mut self, ended: Ended) {
         self.ended = Some(ended);
+    }
+
+    /// Made when something is logged: open visits need none.
+    fn span(&self) -> Span {
+        let Open { visit, tunnel, visitor } = &self.open;
+        info_span!(parent: &self.locals.session, "visitor", visit, %tunnel, addr = %visitor)
     }
 }
 
@@ -154,7 +198,7 @@ impl Drop for Visit {
             None => "cut off with the session".to_owned(),
         };
         info!(
-            tunnel = %self.tunnel,
+            parent: &self.span(),
             bytes_in = self.bytes_in,
             bytes_out = self.bytes_out,
             seconds = self.since.elapsed().as_secs_f64(),

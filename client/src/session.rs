@@ -12,7 +12,7 @@ use shared::stop::Stop;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, Span, error, info, info_span};
 
 use crate::client::{Event, LiveTunnel};
 use crate::config::Config;
@@ -40,6 +40,7 @@ pub(crate) struct Session {
     locals: Arc<Locals>,
     visits: JoinSet<()>,
     heartbeats: u64,
+    span: Span,
     /// Set from `Draining` until the relay has answered this heartbeat, or has had its time for it.
     draining: Option<(u64, Instant)>,
 }
@@ -80,7 +81,8 @@ impl Session {
         welcome: Welcome,
         tunnels: Vec<LiveTunnel>,
     ) -> Self {
-        let locals = Arc::new(Locals::new(&config));
+        let span = info_span!("session", id = welcome.session);
+        let locals = Arc::new(Locals::new(&config, span.clone()));
         let visits = JoinSet::new();
         Self {
             config,
@@ -92,6 +94,7 @@ impl Session {
             visits,
             heartbeats: 0,
             draining: None,
+            span,
         }
     }
 
@@ -106,7 +109,7 @@ impl Session {
 
     /// Serves visitors until the session ends. No visit is left when it returns.
     pub(crate) async fn run(self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
-        let span = info_span!("session", id = self.welcome.session);
+        let span = self.span.clone();
         self.serve(stop, announce).instrument(span).await
     }
 
@@ -262,7 +265,7 @@ impl Session {
             return;
         }
         let locals = Arc::clone(&self.locals);
-        self.visits.spawn(locals.visit(stream).in_current_span());
+        self.visits.spawn(locals.visit(stream));
     }
 
     /// Ends the session on purpose.

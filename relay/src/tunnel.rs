@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use shared::protocol::TunnelName;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
+use tracing::{Span, info_span};
 
 use crate::metrics::{Counted, Metrics, TunnelMetrics};
 use crate::target::Target;
@@ -21,6 +22,7 @@ use crate::target::Target;
 pub(crate) struct Tunnel {
     name: TunnelName,
     port: u16,
+    span: Span,
     series: TunnelMetrics,
     metrics: Metrics,
     visitors: Arc<Semaphore>,
@@ -49,6 +51,7 @@ impl Tunnel {
     ) -> Arc<Self> {
         Arc::new(Self {
             series: metrics.tunnel(&name),
+            span: info_span!(parent: None, "tunnel", %name),
             name,
             port,
             metrics: metrics.clone(),
@@ -66,6 +69,11 @@ impl Tunnel {
     /// The public port.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The span for all that is logged about the tunnel.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(crate) fn metrics(&self) -> &TunnelMetrics {

@@ -9,7 +9,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -52,46 +51,23 @@ pub enum Ended {
     Stalled,
 }
 
-/// Copies both ways until both directions have ended, or one has broken off.
+/// Copies both ways until both directions have ended, or one has broken off. A future of how it
+/// [`Ended`].
 ///
-/// `stall` is how long data may wait without any moving in either direction.
-///
-/// # Cancel safety
-///
-/// When this future is dropped the socket is reset and the stream too, as after any other end than
+/// When it is dropped early the socket is reset and the stream too, as after any other end than
 /// [`Ended::Completed`].
-pub async fn bridge<S: Socket>(
+///
+/// A type rather than an `async fn`: thousands of these wait at a time, and in the state of an
+/// `async fn` every argument that moves has two places.
+#[must_use = "a bridge does nothing unless it is awaited"]
+#[derive(Debug)]
+pub struct Bridge<S: Socket, O> {
     socket: ResetOnDrop<S>,
     stream: DataStream,
-    stall: Duration,
-    observer: &mut impl Observer,
-) -> Ended {
-    let mut bridge = Bridge {
-        socket,
-        stream,
-        up: Direction::Copying,
-        down: Direction::Copying,
-        connected: false,
-        watch: None,
-        moved: Instant::now(),
-        stall,
-    };
-    let ended = poll_fn(|cx| bridge.poll(cx, observer)).await;
-    let Bridge { mut socket, stream, .. } = bridge;
-    match &ended {
-        Ended::Completed => socket.ended_well(),
-        Ended::Socket(_) => stream.abort(Abort::Reset),
-        Ended::Stalled => stream.abort(Abort::TimedOut),
-        Ended::Stream(_) => (),
-    }
-    ended
-}
-
-/// One bridge. `up` leads from the socket to the stream, `down` from the stream to the socket.
-struct Bridge<S: Socket> {
-    socket: ResetOnDrop<S>,
-    stream: DataStream,
+    observer: O,
+    /// From the socket to the stream.
     up: Direction,
+    /// From the stream to the socket.
     down: Direction,
     connected: bool,
     /// Set while a direction may be blocked or has ended.
@@ -117,13 +93,21 @@ enum Pause {
     Blocked,
 }
 
-impl<S: Socket> Bridge<S> {
-    fn poll(&mut self, cx: &mut Context<'_>, observer: &mut impl Observer) -> Poll<Ended> {
-        let up = match self.poll_up(cx, observer) {
+impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
+    /// A bridge between `socket` and `stream`. `stall` is how long data may wait without any
+    /// moving in either direction.
+    pub fn new(socket: ResetOnDrop<S>, stream: DataStream, stall: Duration, observer: O) -> Self {
+        let (up, down) = (Direction::Copying, Direction::Copying);
+        let moved = Instant::now();
+        Self { socket, stream, observer, up, down, connected: false, watch: None, moved, stall }
+    }
+
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let up = match self.poll_up(cx) {
             Ok(pause) => pause,
             Err(ended) => return Poll::Ready(ended),
         };
-        let down = match self.poll_down(cx, observer) {
+        let down = match self.poll_down(cx) {
             Ok(pause) => pause,
             Err(ended) => return Poll::Ready(ended),
         };
@@ -134,11 +118,7 @@ impl<S: Socket> Bridge<S> {
     }
 
     /// Copies from the socket to the stream until one of them makes it wait.
-    fn poll_up(
-        &mut self,
-        cx: &mut Context<'_>,
-        observer: &mut impl Observer,
-    ) -> Result<Pause, Ended> {
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
@@ -149,7 +129,7 @@ impl<S: Socket> Bridge<S> {
                     match self.poll_chunk(cx)? {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {
-                            observer.to_stream(n);
+                            self.observer.to_stream(n);
                             self.moved = Instant::now();
                         }
                         Poll::Pending => return Ok(Pause::Idle),
@@ -188,17 +168,13 @@ impl<S: Socket> Bridge<S> {
     }
 
     /// Copies from the stream to the socket until one of them makes it wait.
-    fn poll_down(
-        &mut self,
-        cx: &mut Context<'_>,
-        observer: &mut impl Observer,
-    ) -> Result<Pause, Ended> {
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
         for _ in 0..TURN {
             match self.down {
                 Direction::Copying => {
                     let filled = self.stream.poll_fill(cx);
                     let Poll::Ready(data) = filled else {
-                        self.note_connected(observer);
+                        self.note_connected();
                         return Ok(Pause::Idle);
                     };
                     let data = data.map_err(Ended::Stream)?;
@@ -208,8 +184,8 @@ impl<S: Socket> Bridge<S> {
                         match Pin::new(&mut *self.socket).poll_write(cx, data) {
                             Poll::Ready(Ok(n)) => {
                                 self.stream.consume(n);
-                                self.note_connected(observer);
-                                observer.to_socket(n);
+                                self.note_connected();
+                                self.observer.to_socket(n);
                                 self.moved = Instant::now();
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
@@ -230,10 +206,10 @@ impl<S: Socket> Bridge<S> {
         Ok(Pause::Idle)
     }
 
-    fn note_connected(&mut self, observer: &mut impl Observer) {
+    fn note_connected(&mut self) {
         if !self.connected && self.stream.is_connected() {
             self.connected = true;
-            observer.connected();
+            self.observer.connected();
         }
     }
 
@@ -266,10 +242,33 @@ impl<S: Socket> Bridge<S> {
     }
 }
 
-impl Ended {
-    /// Whether every byte arrived.
-    pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Completed)
+impl<S: Socket, O: Observer + Unpin> Future for Bridge<S, O> {
+    type Output = Ended;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.get_mut();
+        let ended = ready!(this.poll_ended(cx));
+        match &ended {
+            Ended::Completed => this.socket.ended_well(),
+            Ended::Socket(_) => this.stream.abort(Abort::Reset),
+            Ended::Stalled => this.stream.abort(Abort::TimedOut),
+            Ended::Stream(_) => (),
+        }
+        Poll::Ready(ended)
+    }
+}
+
+impl<O: Observer> Observer for &mut O {
+    fn to_stream(&mut self, bytes: usize) {
+        (**self).to_stream(bytes);
+    }
+
+    fn to_socket(&mut self, bytes: usize) {
+        (**self).to_socket(bytes);
+    }
+
+    fn connected(&mut self) {
+        (**self).connected();
     }
 }
 

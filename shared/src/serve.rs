@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, error};
+use tracing::error;
 
 /// A pause after the system could not accept: long enough for a descriptor to be freed, short
 /// enough to go unnoticed.
@@ -40,7 +40,7 @@ pub async fn serve<H, F>(
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             (stream, peer) = acceptor.accept() => {
-                connections.spawn(handle(stream, peer).instrument(Span::current()));
+                connections.spawn(handle(stream, peer));
             }
         }
     }

@@ -143,12 +143,12 @@ impl DataStream {
         self.send(&Record::Connected).await
     }
 
-    /// Client: there is no connection to the local service. Ends the stream.
+    /// Client: there is no connection to the local service. The stream is to be dropped after it.
     ///
     /// # Errors
     ///
     /// The stream is broken.
-    pub async fn failed(mut self, failure: Failure) -> Result<(), Broken> {
+    pub async fn failed(&mut self, failure: Failure) -> Result<(), Broken> {
         self.send(&Record::Failed(failure)).await
     }
 
@@ -251,8 +251,8 @@ impl DataStream {
         }
     }
 
-    /// Cuts the stream off and tells the far end why, if it can still be told.
-    pub fn abort(mut self, reason: Abort) {
+    /// Tells the far end, if it still can be told, that the stream is about to be dropped and why.
+    pub fn abort(&mut self, reason: Abort) {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
             // If it does not fit the window, the reset that follows says enough.

@@ -10,7 +10,7 @@ use shared::socket::ResetOnDrop;
 use shared::stop::Stop;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, info};
 
 use super::EdgeShared;
 use super::visit::Visit;
@@ -26,7 +26,7 @@ pub(super) async fn listen(
     listener: TcpListener,
     stop: Stop,
 ) {
-    let span = info_span!("tunnel", name = %tunnel.name());
+    let span = tunnel.span().clone();
     async {
         // A child, so that a tunnel can end without the relay.
         let stop = Stop {

@@ -1,15 +1,16 @@
 //! One visit, from the accepted connection to its line in the log.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::bridge::{Ended, Observer, bridge};
+use shared::bridge::{Bridge, Ended, Observer};
 use shared::record::{Abort, FailureReason, Open};
 use shared::socket::ResetOnDrop;
 use shared::stream::Broken;
 use tokio::net::TcpStream;
-use tracing::{debug, info, info_span};
+use tracing::{Span, debug, info, info_span};
 
 use super::turned_away::turn_away;
 use crate::metrics::{Counted, Outcome};
@@ -28,14 +29,13 @@ pub(super) struct Visit {
     bytes_out: u64,
     /// How it ended, as soon as that is known.
     outcome: Outcome,
-    reason: String,
+    reason: Cow<'static, str>,
     _present: Counted,
 }
 
 impl Visit {
     pub(super) fn begin(tunnel: Arc<Tunnel>, id: u64, visitor: SocketAddr) -> Self {
-        debug!(visit = id, %visitor, "visitor connected");
-        Self {
+        let visit = Self {
             _present: tunnel.metrics().visitor(),
             tunnel,
             id,
@@ -45,34 +45,36 @@ impl Visit {
             bytes_out: 0,
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
-        }
+        };
+        debug!(parent: &visit.span(), "visitor connected");
+        visit
     }
 
     /// Leads the visitor to the local service, or turns it away.
     pub(super) async fn run(mut self, socket: ResetOnDrop<TcpStream>, stall_timeout: Duration) {
-        match self.open().await {
+        // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
+        match Box::pin(self.open()).await {
             Ok(OpenStream { stream, permit }) => {
-                let ended = bridge(socket, stream, stall_timeout, &mut self).await;
+                let ended = Bridge::new(socket, stream, stall_timeout, &mut self).await;
                 drop(permit);
                 self.end(outcome(&ended), ended.to_string());
             }
             Err(OpenError::Gone) => {
-                self.end(Outcome::NoClient, "no client serves the tunnel".into());
-                // Boxed: its buffers would be part of every visit's task.
+                self.end(Outcome::NoClient, "no client serves the tunnel");
                 Box::pin(turn_away(socket)).await;
             }
             Err(OpenError::Full) => {
-                self.end(Outcome::Limit, "the session has no room for more streams".into());
+                self.end(Outcome::Limit, "the session has no room for more streams");
             }
             Err(OpenError::Unresponsive) => {
-                self.end(Outcome::Timeout, "the client does not take more streams".into());
+                self.end(Outcome::Timeout, "the client does not take more streams");
             }
         }
     }
 
     /// Turns the visitor away because a limit of visitors has been reached.
     pub(super) fn no_room(mut self) {
-        self.end(Outcome::Limit, "too many visitors".into());
+        self.end(Outcome::Limit, "too many visitors");
     }
 
     /// Opens a stream on the newest session that is still there.
@@ -88,8 +90,14 @@ impl Visit {
         Err(OpenError::Gone)
     }
 
-    fn end(&mut self, outcome: Outcome, reason: String) {
-        (self.outcome, self.reason) = (outcome, reason);
+    fn end(&mut self, outcome: Outcome, reason: impl Into<Cow<'static, str>>) {
+        (self.outcome, self.reason) = (outcome, reason.into());
+    }
+
+    /// Made when something is logged: open visits need none.
+    fn span(&self) -> Span {
+        let (visit, addr) = (self.id, self.visitor);
+        info_span!(parent: self.tunnel.span(), "visitor", visit, %addr)
     }
 }
 
@@ -116,9 +124,8 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let length = self.arrived.elapsed();
         self.tunnel.metrics().ended(self.outcome, length);
-        let span = info_span!("visitor", visit = self.id, addr = %self.visitor);
-        let _entered = span.enter();
         info!(
+            parent: &self.span(),
             outcome = self.outcome.label(),
             bytes_in = self.bytes_in,
             bytes_out = self.bytes_out,

@@ -107,7 +107,7 @@ async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), 
     let Ok(stream) = mux.open().await else {
         return std::future::pending().await;
     };
-    let mut control = ControlStream::new(stream.compat(), MAX_MESSAGE);
+    let mut control = ControlStream::new(stream.io.compat(), MAX_MESSAGE);
     if control.send(&FromClient::Hello(hello)).await.is_err() {
         return std::future::pending().await;
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::bridge::{Bridge, Ended, Observer};
+use shared::mux::MuxStream;
 use shared::net::dial_service;
 use shared::protocol::TunnelName;
 use shared::record::{Failure, FailureReason, Open};
@@ -47,7 +48,7 @@ impl Locals {
     }
 
     /// Serves one stream until it ends.
-    pub(crate) async fn visit(self: Arc<Self>, stream: yamux::Stream) {
+    pub(crate) async fn visit(self: Arc<Self>, stream: MuxStream) {
         let stall_timeout = self.stall_timeout;
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
         let Some(Connected { mut visit, stream, local }) = Box::pin(self.connect(stream)).await
@@ -62,7 +63,7 @@ impl Locals {
     }
 
     /// From a stream to a local service, if there is a way.
-    async fn connect(self: Arc<Self>, stream: yamux::Stream) -> Option<Connected> {
+    async fn connect(self: Arc<Self>, stream: MuxStream) -> Option<Connected> {
         let (mut stream, open) = match timeout(OPEN_TIMEOUT, DataStream::accept(stream)).await {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(broken)) => {

@@ -31,8 +31,7 @@ fn run(config: Config, banner: Banner) -> anyhow::Result<()> {
         warn!("the limit of open files stays as it is: {err}");
     }
     // One thread: a session is driven by one task, and whatever its streams do wakes that task.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::mux::{End, Inbound, Mux};
+use shared::mux::{End, Inbound, Mux, MuxStream};
 use shared::protocol::{
     DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
 };
@@ -258,7 +258,7 @@ impl Session {
     }
 
     /// A visitor has come.
-    fn on_stream(&mut self, stream: yamux::Stream) {
+    fn on_stream(&mut self, stream: MuxStream) {
         if self.visits.len() >= MOST_VISITS {
             // Dropped, and so reset.
             error!("the relay has opened too many streams");

@@ -152,7 +152,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
     /// Reads one chunk and hands it to the stream.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Ended> {
         SCRATCH.with_borrow_mut(|chunk| {
-            let mut buf = ReadBuf::new(chunk.payload());
+            let mut buf = ReadBuf::new(chunk.payload(self.stream.chunk()));
             match Pin::new(&mut *self.socket).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => {
                     let n = buf.filled().len();

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use yamux::{Config, Connection, ConnectionError, Mode};
 
 use crate::record::HEADER;
 use crate::stream::CHUNK;
-use crate::wire::{Breach, Link, Wire};
+use crate::wire::{Breach, Link, Transport, Wire};
 
 /// Streams the peer may have opened beyond the permits that were given out: those that one end
 /// has ended and the other not yet.
@@ -51,7 +50,19 @@ pub struct Mux {
 
 /// The streams that the peer opens, in order.
 #[derive(Debug)]
-pub struct Inbound(mpsc::Receiver<yamux::Stream>);
+pub struct Inbound {
+    streams: mpsc::Receiver<yamux::Stream>,
+    link: Arc<Link>,
+}
+
+/// A stream of a session.
+#[derive(Debug)]
+pub struct MuxStream {
+    /// The stream itself.
+    pub io: yamux::Stream,
+    /// The wire under the session.
+    pub link: Arc<Link>,
+}
 
 /// The session is over; it opens no more streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +102,7 @@ pub struct Driver<T> {
 /// than a relay, since it may notice the end of a stream later.
 pub fn start<T>(io: T, mode: Mode, permits: usize) -> (Mux, Inbound, Driver<T>)
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: Transport,
 {
     let streams = match mode {
         Mode::Server => 2 * permits + SPARE_STREAMS,
@@ -104,10 +115,11 @@ where
     }
     let connection = Connection::new(wire, config(streams), mode);
     let (send_request, requests) = mpsc::channel(OPEN_QUEUE);
-    let (inbound, receive_inbound) = mpsc::channel(INBOUND_QUEUE);
+    let (inbound, streams) = mpsc::channel(INBOUND_QUEUE);
+    let receive = Inbound { streams, link: Arc::clone(&link) };
     let mux = Mux { requests: send_request, link: Arc::clone(&link) };
     let driver = Driver { connection, link, requests, waiting: None, inbound };
-    (mux, Inbound(receive_inbound), driver)
+    (mux, receive, driver)
 }
 
 /// A configuration for at most `streams` streams.
@@ -131,10 +143,11 @@ impl Mux {
     /// # Cancel safety
     ///
     /// Cancel safe: a stream that nobody waits for any more is not opened, or is reset.
-    pub async fn open(&self) -> Result<yamux::Stream, Gone> {
+    pub async fn open(&self) -> Result<MuxStream, Gone> {
         let (reply, stream) = oneshot::channel();
         self.requests.send(reply).await.map_err(|_| Gone)?;
-        stream.await.map_err(|_| Gone)
+        let io = stream.await.map_err(|_| Gone)?;
+        Ok(MuxStream { io, link: Arc::clone(&self.link) })
     }
 
     /// The wire under the session.
@@ -154,17 +167,19 @@ impl Inbound {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn next(&mut self) -> Option<yamux::Stream> {
-        self.0.recv().await
+    pub async fn next(&mut self) -> Option<MuxStream> {
+        let io = self.streams.recv().await?;
+        Some(MuxStream { io, link: Arc::clone(&self.link) })
     }
 
     /// The next stream, if the peer has opened one already.
-    pub fn try_next(&mut self) -> Option<yamux::Stream> {
-        self.0.try_recv().ok()
+    pub fn try_next(&mut self) -> Option<MuxStream> {
+        let io = self.streams.try_recv().ok()?;
+        Some(MuxStream { io, link: Arc::clone(&self.link) })
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+impl<T: Transport> Driver<T> {
     /// Runs the session until it ends, or until `close` fires and the last frames are out.
     ///
     /// Whoever fires `close` has ended the streams before: those still open are lost.

@@ -16,7 +16,7 @@ const BACKLOG: i32 = 4096;
 /// Bytes that the kernel takes from us beyond what the network can carry. What is in the kernel
 /// cannot be overtaken any more: this bounds how long a small request waits behind bulk, and what
 /// a stalled reader holds.
-const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+pub(crate) const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 
 /// A silent connection is probed after this long, so that a peer that vanished is noticed.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);

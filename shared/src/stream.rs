@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use futures::{AsyncWrite as _, Stream as _};
 use tokio::time::timeout;
 use yamux::Packet;
 
+use crate::mux::MuxStream;
 use crate::record::{self, Abort, BadRecord, Decoder, Failure, HEADER, Item, Open, Record};
+use crate::wire::Link;
 
 /// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
 /// socket brings. Larger chunks gain little and make others wait longer on a slow line.
@@ -70,6 +73,7 @@ pub enum Broken {
 /// A stream that carries one visit.
 pub struct DataStream {
     io: yamux::Stream,
+    link: Arc<Link>,
     side: Side,
     phase: Phase,
     decoder: Decoder,
@@ -91,8 +95,8 @@ impl DataStream {
     /// # Errors
     ///
     /// [`Broken::Lost`] when the session has ended meanwhile.
-    pub async fn open(io: yamux::Stream, open: Open) -> Result<Self, Broken> {
-        let mut stream = Self::new(io, Side::Relay);
+    pub async fn open(stream: MuxStream, open: Open) -> Result<Self, Broken> {
+        let mut stream = Self::new(stream, Side::Relay);
         stream.send(&Record::Open(open)).await?;
         Ok(stream)
     }
@@ -106,8 +110,8 @@ impl DataStream {
     /// # Errors
     ///
     /// The stream is lost or begins with something else.
-    pub async fn accept(io: yamux::Stream) -> Result<(Self, Open), Broken> {
-        let mut stream = Self::new(io, Side::Client);
+    pub async fn accept(stream: MuxStream) -> Result<(Self, Open), Broken> {
+        let mut stream = Self::new(stream, Side::Client);
         let open = loop {
             match poll_fn(|cx| stream.poll_record(cx)).await? {
                 Some(Record::Open(open)) => break open,
@@ -119,9 +123,10 @@ impl DataStream {
         Ok((stream, open))
     }
 
-    fn new(io: yamux::Stream, side: Side) -> Self {
+    fn new(stream: MuxStream, side: Side) -> Self {
         Self {
-            io,
+            io: stream.io,
+            link: stream.link,
             side,
             phase: Phase::Start,
             decoder: Decoder::default(),
@@ -198,6 +203,12 @@ impl DataStream {
             (self.unsent, self.sent) = (Vec::new(), 0);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
+    /// that other streams have their turn.
+    pub fn chunk(&self) -> usize {
+        self.link.chunk()
     }
 
     /// Sends the first `length` bytes of payload in `chunk`. Only after
@@ -364,9 +375,9 @@ impl Chunk {
         Self(vec![0; HEADER + CHUNK].into())
     }
 
-    /// Where the payload goes.
-    pub fn payload(&mut self) -> &mut [u8] {
-        &mut self.0[HEADER..]
+    /// Where a payload of at most `length` bytes goes, [`CHUNK`] at most.
+    pub fn payload(&mut self, length: usize) -> &mut [u8] {
+        &mut self.0[HEADER..HEADER + length.min(CHUNK)]
     }
 }
 

@@ -118,7 +118,7 @@ impl SessionsShared {
             // The driver has the reason, and the caller is about to see it.
             return std::future::pending().await;
         };
-        let mut control = ControlStream::new(stream.compat(), MAX_HELLO);
+        let mut control = ControlStream::new(stream.io.compat(), MAX_HELLO);
         let hello = match control.receive().await {
             Ok(FromClient::Hello(hello)) => hello,
             Ok(_) => return Err(Turned::Invalid("the first message is no Hello".into())),

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::stream::CHUNK;
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.
@@ -22,6 +24,8 @@ pub struct Link {
     /// Milliseconds after `start` at which anything last arrived.
     heard: AtomicU64,
     largest_frame: AtomicU32,
+    /// Bytes of payload that one frame should carry at the pace of the line.
+    chunk: AtomicUsize,
     given_up: AtomicBool,
     breach: Mutex<Option<Breach>>,
 }
@@ -50,6 +54,7 @@ impl Link {
             start: Instant::now(),
             heard: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
+            chunk: AtomicUsize::new(CHUNK),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
         }
@@ -64,6 +69,16 @@ impl Link {
     /// Accepts frames of full size from now on: the peer has been admitted.
     pub fn admit(&self) {
         self.largest_frame.store(LARGEST_FRAME, Ordering::Relaxed);
+    }
+
+    /// How many bytes of payload to put into one frame: as many as the line carries in about a
+    /// millisecond, [`CHUNK`] at most.
+    pub fn chunk(&self) -> usize {
+        self.chunk.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_chunk(&self, bytes: usize) {
+        self.chunk.store(bytes.min(CHUNK), Ordering::Relaxed);
     }
 
     /// Why the wire gave the session up, if it did.

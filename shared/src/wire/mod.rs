@@ -14,6 +14,8 @@
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
 //!   that no honest peer sends. The reason is kept in the [`Link`].
 //! - **Notes when anything last arrived**: any byte is a sign of life.
+//! - **Keeps queues short.** It measures how fast the line takes what is written and has no more of
+//!   it wait than a few milliseconds' worth.
 //! - **Takes turns.** After [`TURN`] bytes it yields, so that the bridges pass on what has come
 //!   while it is still in the processor's cache.
 
@@ -21,13 +23,16 @@ mod frame;
 mod inbound;
 mod link;
 mod outbound;
+mod pace;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
 
 use self::inbound::Inbound;
 use self::outbound::Outbound;
@@ -39,6 +44,24 @@ const TURN: usize = 256 * 1024;
 
 /// The smallest read that goes straight into yamux's buffer instead of through the read-ahead.
 const DIRECT_READ: usize = 8 * 1024;
+
+/// What a wire can be laid over.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Lets at most about so many bytes wait in the transport for the line, where it knows such a
+    /// thing.
+    fn limit_unsent(&self, bytes: usize);
+}
+
+impl Transport for TcpStream {
+    fn limit_unsent(&self, bytes: usize) {
+        // It cannot fail on a socket that is open, and does not matter on one that is not.
+        drop(SockRef::from(self).set_tcp_notsent_lowat(bytes as u32));
+    }
+}
+
+impl Transport for DuplexStream {
+    fn limit_unsent(&self, _: usize) {}
+}
 
 /// A byte stream with yamux's frames on it. Made for one `yamux::Connection`, which owns it.
 #[derive(Debug)]
@@ -57,7 +80,7 @@ struct Socket<T> {
     turn: usize,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+impl<T: Transport> Wire<T> {
     /// A layer over `io`, and the view of it that stays with its owner.
     pub fn new(io: T) -> (Self, Arc<Link>) {
         let link = Arc::new(Link::new());
@@ -69,7 +92,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// is over, and refuses when the session has been given up.
     fn poll_read_allowed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A refused write does not hold up reading: its waker brings the driver back.
-        let _blocked = self.outbound.poll_drain(&mut self.socket.io, cx)?.is_pending();
+        let _blocked =
+            self.outbound.poll_drain(&mut self.socket.io, &self.socket.link, cx)?.is_pending();
         if let Some(breach) = self.socket.link.breach() {
             return Poll::Ready(Err(breach.into()));
         }
@@ -126,7 +150,7 @@ impl<T: AsyncRead + Unpin> Socket<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncRead for Wire<T> {
+impl<T: Transport> futures::AsyncRead for Wire<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -160,7 +184,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncRead for Wire<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncWrite for Wire<T> {
+impl<T: Transport> futures::AsyncWrite for Wire<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -177,7 +201,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures::AsyncWrite for Wire<T> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.outbound.poll_drain(&mut this.socket.io, cx))?;
+        ready!(this.outbound.poll_drain(&mut this.socket.io, &this.socket.link, cx))?;
         Pin::new(&mut this.socket.io).poll_shutdown(cx)
     }
 }

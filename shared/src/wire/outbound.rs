@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use tokio::io::AsyncWrite;
-
+use super::Transport;
 use super::frame::{self, HEADER, Header, Kind};
 use super::link::{Breach, Link};
+use super::pace::Pace;
 
 /// So many bytes are collected before they are sent without waiting for the next read.
 const COLLECT: usize = 16 * 1024;
@@ -28,11 +29,19 @@ pub(super) struct Outbound {
     pongs: VecDeque<u32>,
     /// The last frame that yamux was given, for the log.
     inbound: Option<Header>,
+    pace: Pace,
 }
 
 impl Outbound {
     pub(super) fn new() -> Self {
-        Self { buffer: Vec::new(), start: 0, body: 0, pongs: VecDeque::new(), inbound: None }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            body: 0,
+            pongs: VecDeque::new(),
+            inbound: None,
+            pace: Pace::new(),
+        }
     }
 
     /// Takes note of a frame that yamux may answer with a go-away.
@@ -51,7 +60,7 @@ impl Outbound {
     }
 
     /// Takes bytes from yamux: collects them, or sends them when they are many.
-    pub(super) fn poll_write<T: AsyncWrite + Unpin>(
+    pub(super) fn poll_write<T: Transport>(
         &mut self,
         io: &mut T,
         link: &Link,
@@ -61,10 +70,10 @@ impl Outbound {
         let body = if self.body == 0 { self.look_at(link, bytes)? } else { 0 };
         if self.pending() + bytes.len() > COLLECT {
             if self.body > 0 {
-                return self.poll_send_through(io, cx, bytes);
+                return self.poll_send_through(io, link, cx, bytes);
             }
             // A frame begins only when all that came before it has been taken.
-            ready!(self.poll_drain(io, cx))?;
+            ready!(self.poll_drain(io, link, cx))?;
         }
         if self.body > 0 {
             self.body -= bytes.len();
@@ -77,13 +86,15 @@ impl Outbound {
     }
 
     /// Sends all that has been collected. Pending: the socket takes no more for now.
-    pub(super) fn poll_drain<T: AsyncWrite + Unpin>(
+    pub(super) fn poll_drain<T: Transport>(
         &mut self,
         io: &mut T,
+        link: &Link,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.pending() > 0 {
-            let n = ready!(Pin::new(&mut *io).poll_write(cx, &self.buffer[self.start..]))?;
+            let written = Pin::new(&mut *io).poll_write(cx, &self.buffer[self.start..]);
+            let n = ready!(self.paced(io, link, written))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -93,16 +104,18 @@ impl Outbound {
     }
 
     /// Sends what has been collected and `bytes` of a body behind it, without copying them.
-    fn poll_send_through<T: AsyncWrite + Unpin>(
+    fn poll_send_through<T: Transport>(
         &mut self,
         io: &mut T,
+        link: &Link,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
             let pending = self.pending();
             let slices = [IoSlice::new(&self.buffer[self.start..]), IoSlice::new(bytes)];
-            let n = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices))?;
+            let written = Pin::new(&mut *io).poll_write_vectored(cx, &slices);
+            let n = ready!(self.paced(io, link, written))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -114,6 +127,26 @@ impl Outbound {
                 return Poll::Ready(Ok(n));
             }
         }
+    }
+
+    /// Passes on what a write came to, once the pace of the line has been taken from it.
+    fn paced<T: Transport>(
+        &mut self,
+        io: &T,
+        link: &Link,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(n)) => self.pace.sent(*n),
+            Poll::Ready(Err(_)) => (),
+            Poll::Pending => {
+                if let Some(advice) = self.pace.refused(Instant::now()) {
+                    io.limit_unsent(advice.unsent);
+                    link.set_chunk(advice.frame);
+                }
+            }
+        }
+        written
     }
 
     /// How many bytes wait for the socket.

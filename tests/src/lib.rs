@@ -33,6 +33,6 @@ pub mod world;
 pub use local::Local;
 pub use peer::Peer;
 pub use tasks::Tasks;
-pub use wait::{eventually, within, within_time};
+pub use wait::{eventually, stays, within, within_time};
 pub use wire::Wire;
 pub use world::{RunningClient, World};

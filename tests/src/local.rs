@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::peer::Peer;
@@ -75,33 +76,11 @@ pub async fn counts_to_the_end() -> Local {
     .await
 }
 
-/// Sends the first `length` bytes of the pattern of seed 1, then ends.
-pub async fn source(length: usize) -> Local {
-    Local::start(move |socket| async move {
-        let mut peer = Peer::from(socket);
-        peer.send_pattern(1, length).await;
-        peer.half_close().await;
-        peer.read_to_end().await;
-    })
-    .await
-}
-
 /// Sends without end, whether anybody reads or not.
 pub async fn endless() -> Local {
     Local::start(async |mut socket: TcpStream| {
         let piece = vec![7; 64 * 1024];
         while socket.write_all(&piece).await.is_ok() {}
-    })
-    .await
-}
-
-/// Sends `before`, then resets.
-pub async fn resets_after(before: &'static [u8]) -> Local {
-    Local::start(async |mut socket: TcpStream| {
-        drop(socket.write_all(before).await);
-        // Some of it must be seen before the reset takes the rest away.
-        drop(socket.read(&mut [0; 1]).await);
-        drop(socket.set_zero_linger());
     })
     .await
 }
@@ -130,6 +109,13 @@ pub struct Played(TcpListener);
 /// Nothing but a listener: the test accepts and answers.
 pub async fn played() -> Played {
     Played(listener().await)
+}
+
+/// As [`played`], with a kernel that takes in little.
+pub async fn played_narrow() -> Played {
+    let listener = listener().await;
+    SockRef::from(&listener).set_recv_buffer_size(4096).expect("a small buffer");
+    Played(listener)
 }
 
 impl Played {

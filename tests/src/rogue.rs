@@ -74,7 +74,7 @@ impl RogueClient {
         let mut tasks = Tasks::new();
         tasks.spawn(async { drop(driver.run(CancellationToken::new()).await) });
         let stream = within("a stream", mux.open()).await.expect("a session");
-        let mut control = Control::new(stream.compat(), MAX_MESSAGE);
+        let mut control = Control::new(stream.io.compat(), MAX_MESSAGE);
         control.send(&FromClient::Hello(hello)).await.expect("a session");
         Self { mux, inbound, control, _driver: tasks }
     }
@@ -95,7 +95,7 @@ impl RogueClient {
 
     /// The next stream, with a visitor's `OPEN` somewhere in it.
     pub async fn stream(&mut self) -> yamux::Stream {
-        within("a stream of the relay", self.inbound.next()).await.expect("a stream")
+        within("a stream of the relay", self.inbound.next()).await.expect("a stream").io
     }
 
     /// Waits until the relay has ended the session.
@@ -131,7 +131,7 @@ impl RogueRelay {
         let closing = close.clone();
         tasks.spawn(async { drop(driver.run(closing).await) });
         let stream = within("a control stream", inbound.next()).await.expect("a stream");
-        let mut control = Control::<_, FromClient, _>::new(stream.compat(), MAX_MESSAGE);
+        let mut control = Control::<_, FromClient, _>::new(stream.io.compat(), MAX_MESSAGE);
         let first = within("a Hello", control.receive()).await.expect("a message");
         let FromClient::Hello(hello) = first else { panic!("{first:?} comes before Hello") };
         mux.link().admit();
@@ -161,7 +161,7 @@ impl RogueSession {
 
     /// A stream that begins with these bytes.
     pub async fn open(&self, bytes: &[u8]) -> yamux::Stream {
-        let mut stream = within("a stream", self.mux.open()).await.expect("a session");
+        let mut stream = within("a stream", self.mux.open()).await.expect("a session").io;
         write(&mut stream, bytes).await;
         stream
     }

@@ -42,6 +42,12 @@ impl Scrape {
         Some(value.parse().expect("a value that is a number"))
     }
 
+    /// How many visitors `tunnel` has.
+    pub fn visitors(&self, tunnel: &str) -> f64 {
+        let series = format!("relay_visitors{{tunnel=\"{tunnel}\"}}");
+        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+    }
+
     /// How many visits of `tunnel` have ended in this way.
     pub fn visits(&self, tunnel: &str, outcome: &str) -> f64 {
         let series = format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"{tunnel}\"}}");

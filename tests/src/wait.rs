@@ -47,3 +47,17 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     })
     .await;
 }
+
+/// Looks again and again for `time`, and checks that `condition` is true throughout: that
+/// something does not happen cannot be waited for.
+///
+/// # Panics
+///
+/// It is not.
+pub async fn stays(what: &str, time: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < time {
+        assert!(condition().await, "did not stay so for {time:?}: {what}");
+        sleep(LOOK).await;
+    }
+}

@@ -92,7 +92,8 @@ async fn link(near: TcpStream, relay: SocketAddr, mut condition: watch::Receiver
     let (far_reader, far_writer) = far.into_split();
     let (mut up, mut down) = ((near_reader, far_writer), (far_reader, near_writer));
     let (watching_up, watching_down) = (condition.clone(), condition.clone());
-    let passed = async { tokio::try_join!(pass(&mut up, watching_up), pass(&mut down, watching_down)) };
+    let passed =
+        async { tokio::try_join!(pass(&mut up, watching_up), pass(&mut down, watching_down)) };
     let ended_well = tokio::select! {
         passed = passed => passed.is_ok(),
         _ = condition.wait_for(|now| *now == Condition::Cut) => false,

@@ -148,5 +148,5 @@ fn soak() -> Option<Duration> {
 }
 
 fn visitors_now(metrics: &tests::scrape::Scrape) -> f64 {
-    metrics.value("relay_visitors{tunnel=\"default\"}").unwrap()
+    metrics.visitors("default")
 }

@@ -162,5 +162,5 @@ async fn a_visitor_that_is_only_silent_may_stay() {
 
 /// How many visitors a tunnel has.
 fn open(metrics: &tests::scrape::Scrape, tunnel: &str) -> f64 {
-    metrics.value(&format!("relay_visitors{{tunnel=\"{tunnel}\"}}")).unwrap()
+    metrics.visitors(tunnel)
 }

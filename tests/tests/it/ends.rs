@@ -1,6 +1,8 @@
-//! An end is passed on as an end and a reset as a reset: never a truncated success.
+//! An end is passed on as an end, one direction at a time, and nothing is lost before it.
 
-use tests::{Local, Peer, World, local};
+use std::time::Duration;
+
+use tests::{Local, Peer, World, local, stays};
 
 #[tokio::test]
 async fn a_visitor_that_has_said_everything_still_gets_the_whole_answer() {
@@ -97,133 +99,50 @@ async fn a_thousand_visitors_without_an_answer_do_not_keep_the_next_one_waiting(
 }
 
 #[tokio::test]
-async fn a_reset_by_the_local_service_in_mid_reply_resets_the_visitor() {
+async fn a_slow_visitor_gets_the_whole_answer_although_the_local_service_has_long_gone() {
     let service = local::played().await;
     let mut world = World::start().await;
     let public = world.expose(service.addr()).await;
 
-    let mut visitor = Peer::connect(public).await;
+    let mut visitor = Peer::connect_narrow(public).await;
     let mut local = service.accept().await;
-    local.send(b"half of the ans").await;
-    visitor.expect(b"half of the ans").await;
-    local.reset();
-    visitor.expect_reset().await;
-
-    world.counts("reset", 1).await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_reset_after_the_visitor_said_everything_is_still_a_reset() {
-    let service = local::played().await;
-    let mut world = World::start().await;
-    let public = world.expose(service.addr()).await;
-
-    let mut visitor = Peer::connect(public).await;
-    let mut local = service.accept().await;
-    visitor.send(b"a question").await;
     visitor.half_close().await;
-    local.expect(b"a question").await;
     local.expect_end().await;
-    local.send(b"half of the ans").await;
-    visitor.expect(b"half of the ans").await;
-    local.reset();
-    visitor.expect_reset().await;
+    local.send_pattern(1, 350_000).await;
+    local.half_close().await;
+    drop(local);
+    // Longer than anybody waits before looking whether the other end is still there.
+    stays("the visit to go on", Duration::from_millis(2500), async || {
+        let metrics = world.metrics().await;
+        metrics.value("relay_visitors{tunnel=\"default\"}") == Some(1.0)
+    })
+    .await;
+    visitor.expect_pattern(1, 350_000).await;
+    visitor.expect_end().await;
 
-    world.counts("reset", 1).await;
+    world.counts("completed", 1).await;
     world.stop().await;
 }
 
 #[tokio::test]
-async fn a_reset_by_the_visitor_in_mid_upload_resets_the_local_service() {
-    let service = local::played().await;
+async fn a_slow_local_service_gets_the_whole_upload_although_the_visitor_has_long_gone() {
+    let service = local::played_narrow().await;
     let mut world = World::start().await;
     let public = world.expose(service.addr()).await;
 
     let mut visitor = Peer::connect(public).await;
     let mut local = service.accept().await;
-    visitor.send(b"half of the upl").await;
-    local.expect(b"half of the upl").await;
-    visitor.reset();
-    local.expect_reset().await;
-
-    world.counts("reset", 1).await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_reset_by_the_visitor_reaches_a_local_service_that_does_not_read() {
-    let service = local::played().await;
-    let mut world = World::start().await;
-    let public = world.expose(service.addr()).await;
-
-    let mut visitor = Peer::connect(public).await;
-    let mut local = service.accept().await;
-    local.send(b"go on").await;
-    visitor.expect(b"go on").await;
-    visitor.send_until_full().await;
-    visitor.reset();
-    local.expect_reset_unread().await;
-
-    world.counts("reset", 1).await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_reset_by_the_local_service_reaches_a_visitor_that_does_not_read() {
-    let service = local::played().await;
-    let mut world = World::start().await;
-    let public = world.expose(service.addr()).await;
-
-    let mut visitor = Peer::connect(public).await;
-    let mut local = service.accept().await;
-    local.send_until_full().await;
-    local.reset();
-    visitor.expect_reset_unread().await;
-
-    // With the stream full, the reason may not get through: the relay then counts it as lost.
-    world.shows("the visit as over", |m| ended_badly(m) == 1.0).await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_visitor_that_hangs_up_during_the_answer_stops_the_local_service() {
-    let service = local::played().await;
-    let mut world = World::start().await;
-    let public = world.expose(service.addr()).await;
-
-    let visitor = Peer::connect(public).await;
-    let mut local = service.accept().await;
-    // Closed with data unread or still to come: the kernel answers that with a reset.
+    local.half_close().await;
+    visitor.expect_end().await;
+    visitor.send_pattern(1, 350_000).await;
+    visitor.half_close().await;
     drop(visitor);
+    world.counts("completed", 1).await;
+    let sessions = async || world.metrics().await.value("relay_sessions") == Some(1.0);
+    stays("the session", Duration::from_millis(2500), sessions).await;
+    local.expect_pattern(1, 350_000).await;
     local.expect_end().await;
-    local.send_until_refused().await;
 
-    world.counts("reset", 1).await;
+    drop(local);
     world.stop().await;
-}
-
-#[tokio::test]
-async fn fifty_visitors_see_fifty_resets_when_the_link_is_cut() {
-    let service = local::echo().await;
-    let mut world = World::start().await;
-    let public = world.expose(service.addr()).await;
-
-    let mut visitors = Vec::new();
-    for _ in 0..50 {
-        let mut visitor = Peer::connect(public).await;
-        visitor.expect_echo(b"before").await;
-        visitors.push(visitor);
-    }
-    world.wire.cut();
-    for visitor in &mut visitors {
-        visitor.expect_reset().await;
-    }
-
-    world.counts("lost", 50).await;
-    world.stop().await;
-}
-
-fn ended_badly(metrics: &tests::scrape::Scrape) -> f64 {
-    metrics.visits("default", "reset") + metrics.visits("default", "lost")
 }

@@ -15,20 +15,20 @@ fn client(relay: &RogueRelay, service: std::net::SocketAddr) -> RunningClient {
 }
 
 fn config(relay: &RogueRelay, service: std::net::SocketAddr) -> Config {
-    let tunnel = format!("default={service}").parse().unwrap();
+    let tunnel = format!("default={service}").parse().expect("a tunnel");
     Config::loopback(relay.addr(), vec![tunnel])
 }
 
 fn open(tunnel: &str) -> Vec<u8> {
     let visitor = ([127, 0, 0, 1], 1).into();
-    Record::Open(Open { visit: 1, tunnel: tunnel.parse().unwrap(), visitor }).encode()
+    Record::Open(Open { visit: 1, tunnel: tunnel.parse().expect("a name"), visitor }).encode()
 }
 
 /// The records in `bytes`, without `DATA`.
 fn records(bytes: &[u8]) -> Vec<Record> {
     let mut decoder = shared::record::Decoder::default();
     let (mut at, mut records) = (0, Vec::new());
-    while let Some(item) = decoder.next(bytes, &mut at).unwrap() {
+    while let Some(item) = decoder.next(bytes, &mut at).expect("records") {
         if let Item::Record(record) = item {
             records.push(record);
         }
@@ -282,7 +282,8 @@ async fn a_relay_that_falls_silent_is_left() {
 
 #[tokio::test]
 async fn a_flood_of_visits_is_served_as_far_as_it_may_go() {
-    let service = Local::start(async |socket| Peer::from(socket).read_to_end_or_reset().await).await;
+    let service =
+        Local::start(async |socket| Peer::from(socket).read_to_end_or_reset().await).await;
     let relay = RogueRelay::start().await;
     let client = client(&relay, service.addr());
     let session = relay.welcomed().await;

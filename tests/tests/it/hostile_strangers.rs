@@ -22,8 +22,7 @@ async fn handshakes(world: &World, outcome: &str, expected: usize) {
 
 #[tokio::test]
 async fn five_hundred_strangers_with_noise_and_as_many_silent_ones_keep_no_client_out() {
-    let name =
-        "hostile_strangers::five_hundred_strangers_with_noise_and_as_many_silent_ones_keep_no_client_out";
+    let name = "hostile_strangers::five_hundred_strangers_with_noise_and_as_many_silent_ones_keep_no_client_out";
     if !runs_alone(name) {
         return;
     }
@@ -54,8 +53,13 @@ async fn five_hundred_strangers_with_noise_and_as_many_silent_ones_keep_no_clien
     }
     let metrics = world.metrics().await;
     assert_eq!(metrics.handshakes("accepted"), 2.0);
-    assert_eq!(metrics.handshakes("invalid") + metrics.handshakes("evicted")
-        + metrics.handshakes("lost") + metrics.handshakes("timeout"), 1000.0);
+    assert_eq!(
+        metrics.handshakes("invalid")
+            + metrics.handshakes("evicted")
+            + metrics.handshakes("lost")
+            + metrics.handshakes("timeout"),
+        1000.0
+    );
     assert!(metrics.handshakes("timeout") > 0.0);
     world.stop().await;
 }
@@ -97,9 +101,16 @@ async fn nonsense_ends_a_handshake_at_once() {
         ("a message that is not UTF-8", data(SYN, 1, &message(b"{\"type\":\"\xff\"}"))),
         ("an unknown message", data(SYN, 1, &message(b"{\"type\":\"dance\"}"))),
         ("a heartbeat before Hello", data(SYN, 1, &message(b"{\"type\":\"heartbeat\",\"id\":1}"))),
-        ("a name that is too long", data(SYN, 1, &message(
-            String::from_utf8(hello.clone()).unwrap().replace("web", &long_name).as_bytes(),
-        ))),
+        (
+            "a name that is too long",
+            data(
+                SYN,
+                1,
+                &message(
+                    String::from_utf8(hello.clone()).unwrap().replace("web", &long_name).as_bytes(),
+                ),
+            ),
+        ),
         ("deep nesting", data(SYN, 1, &message("[".repeat(4000).as_bytes()))),
         ("a go-away with an error", header(GO_AWAY, 0, 0, 1)),
     ];
@@ -193,8 +204,14 @@ async fn a_stranger_that_floods_is_cut_off() {
     let floods: Vec<(&str, Vec<u8>)> = vec![
         ("pings", header(PING, SYN, 0, 7).repeat(10_000)),
         ("streams", (0..60_000).flat_map(|i| header(WINDOW, SYN, 2 * i + 1, 0)).collect()),
-        ("tiny frames", [data(SYN, 1, b"")].concat().into_iter()
-            .chain(data(0, 1, b"x").repeat(100_000)).collect()),
+        (
+            "tiny frames",
+            [data(SYN, 1, b"")]
+                .concat()
+                .into_iter()
+                .chain(data(0, 1, b"x").repeat(100_000))
+                .collect(),
+        ),
     ];
     for (what, flood) in floods {
         let mut stranger = RawPeer::connect(world.addrs.control).await;

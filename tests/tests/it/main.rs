@@ -11,6 +11,7 @@ mod local_service;
 mod metrics;
 mod ports;
 mod process;
+mod resets;
 mod standby;
 mod stopping;
 mod yamux;

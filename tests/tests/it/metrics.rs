@@ -85,7 +85,13 @@ async fn every_documented_metric_is_there_from_the_start() {
         series.push(format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"default\"}}"));
     }
     let outcomes = [
-        "completed", "reset", "no_client", "local_refused", "local_timeout", "limit", "lost",
+        "completed",
+        "reset",
+        "no_client",
+        "local_refused",
+        "local_timeout",
+        "limit",
+        "lost",
         "timeout",
     ];
     for outcome in outcomes {

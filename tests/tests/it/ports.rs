@@ -7,14 +7,14 @@ use tests::{Peer, RunningClient, World, eventually, local, scrape};
 
 /// A port that nobody uses just now.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// What a client of these tunnels is refused with.
 async fn refusal(world: &World, tunnels: &[String]) -> String {
     let client = RunningClient::start(world.config(tunnels));
-    format!("{:#}", client.ended().await.unwrap_err())
+    format!("{:#}", client.ended().await.expect_err("a refusal"))
 }
 
 #[tokio::test]
@@ -100,6 +100,22 @@ async fn a_tunnel_has_the_same_port_after_a_reconnect() {
 }
 
 #[tokio::test]
+async fn a_tunnel_gets_its_port_again_although_it_was_given_back_meanwhile() {
+    let service = local::echo().await;
+    let hold = Duration::from_millis(10);
+    let mut world = World::start_with(|config| config.hold = hold).await;
+    let before = world.expose_all(&[format!("web={}", service.addr())]).await[0];
+
+    world.wire.cut();
+    eventually("the port to be closed", async || Peer::try_connect(before).await.is_err()).await;
+    world.wire.mend();
+    world.first_client().live().await;
+    assert_eq!(world.first_client().public(0), before);
+    Peer::connect(before).await.expect_echo(b"same place").await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_port_is_held_for_a_while_and_then_given_back() {
     let service = local::echo().await;
     let hold = Duration::from_millis(500);
@@ -120,6 +136,25 @@ async fn a_port_is_held_for_a_while_and_then_given_back() {
 }
 
 #[tokio::test]
+async fn a_visitor_at_the_wrong_moment_does_not_keep_a_port_for_ever() {
+    let service = local::echo().await;
+    let hold = Duration::from_millis(300);
+    let world = World::start_with(|config| config.hold = hold).await;
+    let client = world.client_for(&[format!("web={}", service.addr())]).await;
+    let public = client.public(0);
+    client.finish().await;
+
+    // Has its answer and does not leave: it is there when the time is over.
+    let mut visitor = Peer::connect(public).await;
+    visitor.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    visitor.expect(b"HTTP/1.1 503").await;
+    eventually("the port to be closed", async || Peer::try_connect(public).await.is_err()).await;
+    world.shows("no series of the tunnel", |m| !m.text.contains("web")).await;
+    drop(visitor);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_in_time_keeps_its_port() {
     let service = local::echo().await;
     let hold = Duration::from_secs(30);
@@ -128,7 +163,7 @@ async fn a_client_that_comes_back_in_time_keeps_its_port() {
     let mut before: Option<SocketAddr> = None;
     for _ in 0..3 {
         let client = world.client_for(&tunnels).await;
-        assert_eq!(*before.get_or_insert(client.public(0)), client.public(0));
+        assert_eq!(*before.get_or_insert_with(|| client.public(0)), client.public(0));
         client.finish().await;
     }
     world.stop().await;

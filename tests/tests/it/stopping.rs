@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use shared::protocol::{FromClient, FromRelay};
+use shared::record::{Open, Record};
+use tests::rogue::{RogueRelay, read_to_end};
 use tests::usage::{open_files, runs_alone};
-use tests::{Peer, Tasks, World, eventually, local, scrape};
+use tests::{Peer, Tasks, World, eventually, local, scrape, within};
 
 #[tokio::test]
 async fn a_download_that_runs_while_the_relay_stops_is_completed() {
@@ -74,6 +77,34 @@ async fn a_download_that_runs_while_the_client_stops_is_completed() {
     client.ended().await.unwrap();
     world.shows("no session", |m| m.value("relay_sessions") == Some(0.0)).await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_visitor_that_crosses_the_clients_wish_to_stop_is_served() {
+    // A relay in slow motion: it opens one more stream before it reads that the client stops.
+    let service = local::speaks_first(b"welcome").await;
+    let relay = RogueRelay::start().await;
+    let tunnel = format!("default={}", service.addr()).parse().unwrap();
+    let mut client =
+        tests::RunningClient::start(client::Config::loopback(relay.addr(), vec![tunnel]));
+    let mut session = relay.welcomed().await;
+    client.live().await;
+    client.stop.gracefully.cancel();
+    let mut next = async || within("a message", session.control.receive()).await.unwrap();
+    assert_eq!(next().await, FromClient::Draining);
+    let FromClient::Heartbeat { id } = next().await else {
+        panic!("no question whether that was all")
+    };
+
+    let visitor = ([127, 0, 0, 1], 1).into();
+    let open = Open { visit: 1, tunnel: "default".parse().unwrap(), visitor };
+    let visit = [Record::Open(open).encode(), Record::End.encode()].concat();
+    let mut stream = session.open(&visit).await;
+    session.control.send(&FromRelay::HeartbeatAck { id }).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.windows(7).any(|bytes| bytes == b"welcome"), "{}", answer.escape_ascii());
+
+    client.ended().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! What the code relies on in the yamux crate, so that a version that does otherwise is noticed.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::{AsyncRead, AsyncWrite, Stream as _};
+use parking_lot::Mutex;
 use tests::raw::{ACK, DATA, FIN, Frame, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
 use tokio::io::DuplexStream;
 use tokio::task::unconstrained;
@@ -94,7 +96,7 @@ fn read(stream: &mut Stream) -> Poll<std::io::Result<usize>> {
 }
 
 fn is_ready_with(poll: Poll<std::io::Result<usize>>, n: usize) -> bool {
-    matches!(poll, Poll::Ready(Ok(m)) if m == n)
+    poll.map(Result::ok) == Poll::Ready(Some(n))
 }
 
 fn with_streams(streams: usize) -> Config {
@@ -321,4 +323,82 @@ fn windows_smaller_than_the_streams_need_are_a_panic() {
     config.set_max_connection_receive_window(None);
     config.set_max_num_streams(1000);
     config.set_max_connection_receive_window(Some(999 * DEFAULT_CREDIT as usize));
+}
+
+/// What the crate does to its socket, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Wrote(usize),
+    Flushed,
+    Read,
+    WaitsToRead,
+}
+
+/// A socket that notes what is done to it.
+struct Noting {
+    io: Compat<DuplexStream>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.calls.lock().push(if poll.is_ready() { Call::Read } else { Call::WaitsToRead });
+        poll
+    }
+}
+
+impl AsyncWrite for Noting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.calls.lock().push(Call::Wrote(buf.len()));
+        poll
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.calls.lock().push(Call::Flushed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_written_as_a_header_and_a_body_and_reading_comes_last() {
+    // The wire layer finds the frames by it, and sends what it has collected when reading begins.
+    let (near, far) = tokio::io::duplex(1024 * 1024);
+    let mut peer = RawPeer::new(far);
+    let calls = Arc::<Mutex<Vec<Call>>>::default();
+    let io = Noting { io: near.compat(), calls: Arc::clone(&calls) };
+    let mut connection = Connection::new(io, Config::default(), Mode::Server);
+    let turn = |connection: &mut Connection<Noting>| {
+        let poll = connection.poll_next_inbound(&mut noop());
+        assert!(poll.is_pending(), "{poll:?}");
+        std::mem::take(&mut *calls.lock())
+    };
+    assert_eq!(turn(&mut connection).last(), Some(&Call::WaitsToRead));
+
+    let Poll::Ready(Ok(mut stream)) = connection.poll_new_outbound(&mut noop()) else {
+        panic!("no stream");
+    };
+    for body in [1, 100, 10_000] {
+        assert!(is_ready_with(write(&mut stream, &vec![7; body]), body));
+        let calls = turn(&mut connection);
+        let writes = calls.iter().filter(|call| matches!(call, Call::Wrote(_)));
+        assert!(writes.eq(&[Call::Wrote(12), Call::Wrote(body)]), "{calls:?}");
+        assert_eq!(calls.last(), Some(&Call::WaitsToRead), "{calls:?}");
+    }
+    // So it is when it answers something: here with a reset of a stream that it does not know.
+    peer.send(&data(0, 77, b"who?")).await;
+    assert_eq!(turn(&mut connection).last(), Some(&Call::WaitsToRead));
 }

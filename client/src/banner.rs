@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use crate::client::Event;
+use crate::status::Event;
 
 /// Shows events on stdout.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ fn as_json(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::LiveTunnel;
+    use crate::status::LiveTunnel;
 
     #[test]
     fn a_live_tunnel_reads_as_documented() {

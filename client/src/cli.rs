@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use shared::args;
 use shared::logging::LogFormat;
 use shared::net::HostPort;
+use shared::protocol::MAX_TUNNELS;
 
 use crate::config::{Config, Reconnect};
 use crate::tunnel::{LocalService, TunnelConfig};
@@ -13,15 +16,12 @@ use crate::tunnel::{LocalService, TunnelConfig};
 /// Exposes local services through a Sallyport relay.
 ///
 /// --local exposes one service at the relay's public port, as the tunnel `default`. --tunnel
-/// exposes more, each at a port of its own:
-///
-///   client --server relay.example:4444 --local 3000
-///   client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
+/// exposes more, each at a port of its own.
 ///
 /// A target is PORT (on this machine), HOST:PORT, tcp://HOST:PORT or unix:/path. A tunnel can ask
-/// for a public port: ssh=22?port=20022.
+/// for a public port with ?port=PORT.
 #[derive(Debug, Parser)]
-#[command(name = "client", version, max_term_width = 80, verbatim_doc_comment)]
+#[command(name = "client", version, max_term_width = 80, after_help = EXAMPLES)]
 pub struct Cli {
     /// The relay's control port
     #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT", value_parser = server)]
@@ -41,32 +41,39 @@ pub struct Cli {
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "CLIENT_GRACE", value_name = "TIME", default_value = "30s",
-          value_parser = humantime::parse_duration)]
+          value_parser = args::duration)]
     grace: Duration,
 
     /// How long connecting to the relay, or to a local service, may take
     #[arg(long, env = "CLIENT_CONNECT_TIMEOUT", value_name = "TIME", default_value = "5s",
-          value_parser = positive_duration)]
+          value_parser = args::positive_duration)]
     connect_timeout: Duration,
 
     /// How long the data of a visit may wait without any of it moving
     #[arg(long, env = "CLIENT_STALL_TIMEOUT", value_name = "TIME", default_value = "5m",
-          value_parser = positive_duration)]
+          value_parser = args::positive_duration)]
     stall_timeout: Duration,
 
     /// Print events as JSON, one object a line
-    #[arg(long, env = "CLIENT_JSON")]
+    #[arg(long, env = "CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `client::local=debug,info` [default: info]
-    #[arg(long, env = "CLIENT_LOG", value_name = "FILTER", value_parser = log_filter)]
+    #[arg(long, env = "CLIENT_LOG", value_name = "FILTER", value_parser = args::log_filter)]
     log: Option<String>,
 
     /// What a log line looks like
     #[arg(long, env = "CLIENT_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
+    log_format: LogFormat,
 }
+
+/// Shown below the flags.
+const EXAMPLES: &str = "\
+Examples:
+  client --server relay.example:4444 --local 3000
+  client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
+  client --server relay.example:4444 --tunnel 'ssh=22?port=20022'";
 
 /// The values of `--reconnect`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,15 +84,6 @@ enum When {
     OnFailure,
     /// The first connection is retried too, and a relay that stopped is waited for
     Always,
-}
-
-/// The values of `--log-format`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// How the program logs, and what it prints.
@@ -113,8 +111,10 @@ impl Cli {
             tunnels.insert(0, TunnelConfig::default_tunnel(local));
         }
         if let Some(twice) = first_repeated(&tunnels) {
-            let message = format!("the tunnel `{twice}` is there twice: give each its own name");
-            Self::command().error(ErrorKind::ValueValidation, message).exit();
+            fail(&format!("the tunnel `{twice}` is there twice: give each its own name"));
+        }
+        if tunnels.len() > MAX_TUNNELS {
+            fail(&format!("{} tunnels, {MAX_TUNNELS} are the most", tunnels.len()));
         }
         let config = Config {
             server: self.server,
@@ -128,13 +128,14 @@ impl Cli {
             connect_timeout: self.connect_timeout,
             stall_timeout: self.stall_timeout,
         };
-        let format = match self.log_format {
-            Format::Text => LogFormat::Text,
-            Format::Json => LogFormat::Json,
-        };
         let filter = shared::logging::filter_or_default(self.log);
-        (config, Output { filter, format, json: self.json })
+        (config, Output { filter, format: self.log_format, json: self.json })
     }
+}
+
+/// Ends the program as for any other bad argument: the reason, usage, status 2.
+fn fail(reason: &str) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, reason).exit()
 }
 
 fn first_repeated(tunnels: &[TunnelConfig]) -> Option<String> {
@@ -151,18 +152,6 @@ fn server(text: &str) -> Result<HostPort, String> {
         return Err("the port must not be 0".into());
     }
     Ok(server)
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than zero".into()),
-        Ok(duration) => Ok(duration),
-        Err(err) => Err(err.to_string()),
-    }
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    shared::logging::check_filter(text).map(|()| text.to_owned()).map_err(|err| err.to_string())
 }
 
 #[cfg(test)]

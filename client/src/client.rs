@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use shared::backoff::Backoff;
-use shared::protocol::{InstanceId, TunnelName};
+use shared::protocol::InstanceId;
 use shared::stop::Stop;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Reconnect};
 use crate::connect::{ConnectError, connect};
 use crate::session::SessionEnd;
+use crate::status::{Event, Status};
 
 /// The first delay before a new attempt.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -31,58 +32,6 @@ const LASTED: Duration = Duration::from_secs(10);
 pub struct Client {
     config: Arc<Config>,
     status: watch::Sender<Status>,
-}
-
-/// What a client is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// No session: connecting, or waiting to.
-    Connecting,
-    /// In session; these are its tunnels.
-    Live(Vec<LiveTunnel>),
-    /// Done.
-    Ended,
-}
-
-/// A tunnel that is open on the relay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveTunnel {
-    /// Its name.
-    pub name: TunnelName,
-    /// Where visitors reach it, such as `tcp://relay.example:8080`.
-    pub public: String,
-    /// The local service it leads to, such as `127.0.0.1:3000`.
-    pub local: String,
-}
-
-/// What happens to a client, for whoever watches its stdout.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Visitors of the tunnel come to this client.
-    Live(LiveTunnel),
-    /// A newer client serves the tunnel; this one waits to take over.
-    Standby(TunnelName),
-    /// The session is gone. The text says why.
-    Lost(String),
-    /// The next attempt comes after this delay.
-    Reconnecting(Duration),
-    /// The client ends. The text says why.
-    Ended(String),
-}
-
-impl Status {
-    /// Whether there is a session.
-    pub fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
-    }
-
-    /// The public addresses of the tunnels, in the order of the configuration.
-    pub fn public_addresses(&self) -> Vec<String> {
-        match self {
-            Self::Live(tunnels) => tunnels.iter().map(|tunnel| tunnel.public.clone()).collect(),
-            Self::Connecting | Self::Ended => Vec::new(),
-        }
-    }
 }
 
 impl Client {
@@ -177,12 +126,12 @@ impl Client {
 impl Reconnect {
     /// Whether to try again after an attempt that failed.
     fn retries(self, err: &ConnectError, first: bool) -> bool {
-        let allowed = match self {
+        match self {
             Self::Never => false,
-            Self::OnFailure => !first,
-            Self::Always => true,
-        };
-        allowed && err.is_temporary()
+            Self::OnFailure => !first && err.is_temporary(),
+            // Something else may be listening there while the relay is being replaced.
+            Self::Always => err.is_temporary() || matches!(err, ConnectError::NotARelay(_)),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A client on loopback with short times, for tests and demonstrations.
+    /// A client of a relay on loopback.
     pub fn loopback(server: std::net::SocketAddr, tunnels: Vec<TunnelConfig>) -> Self {
         Self {
             server: HostPort { host: Some(server.ip().to_string()), port: server.port() },

@@ -7,21 +7,19 @@ use std::io;
 use std::sync::Arc;
 
 use shared::control::{Control, ReceiveError};
-use shared::mux::{self, End, Mux};
+use shared::mux::{End, Mux, Running};
 use shared::net::dial_relay;
 use shared::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE, MAX_STREAMS, Refusal,
     TunnelKind, TunnelName, TunnelRequest, VERSION, Welcome,
 };
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
-use tokio_util::sync::CancellationToken;
 use yamux::Mode;
 
-use crate::client::LiveTunnel;
 use crate::config::Config;
-use crate::session::{Running, Session};
+use crate::session::Session;
+use crate::status::LiveTunnel;
 
 /// The control stream as the client sees it.
 pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
@@ -49,12 +47,7 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
-    let (mux, inbound, driver) = mux::start(socket, Mode::Client, MAX_STREAMS as usize);
-    let close = CancellationToken::new();
-    let mut task = JoinSet::new();
-    task.spawn(driver.run(close.clone()));
-    let mut running = Running { mux, inbound, driver: task, close };
-
+    let mut running = Running::start(socket, Mode::Client, MAX_STREAMS as usize);
     let hello = hello(config, instance, ports);
     let shaken = {
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
@@ -115,7 +108,7 @@ async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), 
         Ok(FromRelay::Welcome(welcome)) => Ok((control, welcome)),
         Ok(FromRelay::Refused(refusal)) => Err(ConnectError::Refused(refusal)),
         Ok(_) => Err(ConnectError::NotARelay("it says something else than welcome".into())),
-        Err(err @ ReceiveError::Message(_)) => Err(ConnectError::NotARelay(err.to_string())),
+        Err(err @ ReceiveError::Message(..)) => Err(ConnectError::NotARelay(err.to_string())),
         // Longer than a relay's messages are.
         Err(ReceiveError::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
             Err(ConnectError::NotARelay(err.to_string()))

@@ -12,8 +12,10 @@ mod config;
 mod connect;
 mod local;
 mod session;
+mod status;
 mod tunnel;
 
-pub use crate::client::{Client, Event, LiveTunnel, Status};
+pub use crate::client::Client;
 pub use config::{Config, Reconnect};
+pub use status::{Event, LiveTunnel, Status};
 pub use tunnel::{BadTunnel, LocalService, TunnelConfig};

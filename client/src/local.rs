@@ -10,7 +10,7 @@ use shared::mux::MuxStream;
 use shared::net::dial_service;
 use shared::protocol::TunnelName;
 use shared::record::{Failure, FailureReason, Open};
-use shared::socket::ResetOnDrop;
+use shared::socket::ResetUnlessEnded;
 use shared::stream::{Broken, DataStream};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -108,11 +108,11 @@ impl Locals {
                 Some(LocalService::Tcp(address)) => {
                     let (host, port) = address.or_host("127.0.0.1");
                     let socket = dial_service(host, port).await;
-                    socket.map(|socket| Local::Tcp(ResetOnDrop::new(socket)))
+                    socket.map(|socket| Local::Tcp(ResetUnlessEnded::new(socket)))
                 }
                 Some(LocalService::Unix(path)) => {
                     let socket = UnixStream::connect(path).await;
-                    socket.map(|socket| Local::Unix(ResetOnDrop::new(socket)))
+                    socket.map(|socket| Local::Unix(ResetUnlessEnded::new(socket)))
                 }
             }
             .map_err(|err| Failure { reason: reason(&err), explanation: err.to_string() })
@@ -133,8 +133,8 @@ struct Connected {
 
 /// A connection to a local service.
 enum Local {
-    Tcp(ResetOnDrop<TcpStream>),
-    Unix(ResetOnDrop<UnixStream>),
+    Tcp(ResetUnlessEnded<TcpStream>),
+    Unix(ResetUnlessEnded<UnixStream>),
 }
 
 /// Why a local service cannot be reached, for the relay.

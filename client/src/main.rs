@@ -35,12 +35,15 @@ fn run(config: Config, banner: Banner) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
         tokio::select! {
             outcome = Client::new(config).run(stop.clone(), |event| banner.show(&event)) => outcome,
             never = signals => match never {},
         }
-    })
+    });
+    // A name that is still being resolved, on a thread of its own, holds nobody up.
+    runtime.shutdown_background();
+    outcome
 }

@@ -4,20 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::mux::{End, Inbound, Mux, MuxStream};
+use shared::mux::{End, MuxStream, Running};
 use shared::protocol::{
     DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
 };
 use shared::stop::Stop;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, info, info_span};
 
-use crate::client::{Event, LiveTunnel};
 use crate::config::Config;
 use crate::connect::ControlStream;
 use crate::local::Locals;
+use crate::status::{Event, LiveTunnel};
 
 /// How long a message to the relay may wait for room.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,16 +42,6 @@ pub(crate) struct Session {
     span: Span,
     /// Set from `Draining` until the relay has answered this heartbeat, or has had its time for it.
     draining: Option<(u64, Instant)>,
-}
-
-/// The parts of a session that run by themselves.
-pub(crate) struct Running {
-    pub(crate) mux: Mux,
-    pub(crate) inbound: Inbound,
-    /// The one task that drives the session; it ends with this set.
-    pub(crate) driver: JoinSet<End>,
-    /// Makes the driver send what is queued and close.
-    pub(crate) close: CancellationToken,
 }
 
 /// How a session ended.
@@ -120,8 +109,7 @@ impl Session {
         let end = self.attend(stop, announce).await;
         self.visits.shutdown().await;
         if !matches!(end, SessionEnd::Lost(_)) {
-            self.running.close.cancel();
-            self.running.driver.join_next().await;
+            self.running.close().await;
         }
         end
     }

@@ -1,8 +1,10 @@
 //! The command line of `relay`, and the way from there to a [`Config`].
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use shared::args;
 use shared::logging::LogFormat;
 use shared::net::HostPort;
 
@@ -36,7 +38,7 @@ pub struct Cli {
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
-          value_parser = humantime::parse_duration)]
+          value_parser = args::duration)]
     grace: Duration,
 
     /// The most visitors that one tunnel has at a time
@@ -46,17 +48,17 @@ pub struct Cli {
 
     /// How long the data of a visit may wait without any of it moving
     #[arg(long, env = "RELAY_STALL_TIMEOUT", value_name = "TIME", default_value = "5m",
-          value_parser = positive_duration)]
+          value_parser = args::positive_duration)]
     stall_timeout: Duration,
 
     /// How long a tunnel keeps its port after its last client has gone
     #[arg(long, env = "RELAY_HOLD", value_name = "TIME", default_value = "5m",
-          value_parser = humantime::parse_duration)]
+          value_parser = args::duration)]
     hold: Duration,
 
     /// How often both ends of a session send a heartbeat; one that is silent for three is dead
     #[arg(long, env = "RELAY_HEARTBEAT", value_name = "TIME", default_value = "10s",
-          value_parser = positive_duration)]
+          value_parser = heartbeat)]
     heartbeat: Duration,
 
     /// Threads that move data; more than one helps with many busy clients
@@ -66,21 +68,12 @@ pub struct Cli {
 
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `relay::edge=debug,info` [default: info]
-    #[arg(long, env = "RELAY_LOG", value_name = "FILTER", value_parser = log_filter)]
+    #[arg(long, env = "RELAY_LOG", value_name = "FILTER", value_parser = args::log_filter)]
     log: Option<String>,
 
     /// What a log line looks like
     #[arg(long, env = "RELAY_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
-}
-
-/// The values of `--log-format`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
+    log_format: LogFormat,
 }
 
 /// How the program logs.
@@ -111,25 +104,21 @@ impl Cli {
             threads: self.threads as usize,
             descriptors: Config::loopback().descriptors,
         };
-        let format = match self.log_format {
-            Format::Text => LogFormat::Text,
-            Format::Json => LogFormat::Json,
-        };
-        (config, Logging { filter: shared::logging::filter_or_default(self.log), format })
+        let filter = shared::logging::filter_or_default(self.log);
+        (config, Logging { filter, format: self.log_format })
     }
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than zero".into()),
-        Ok(duration) => Ok(duration),
-        Err(err) => Err(err.to_string()),
+/// Heartbeats are announced to clients in milliseconds, and must be rare enough to cost nothing.
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    match args::duration(text) {
+        Ok(time) if !HEARTBEATS.contains(&time) => Err("must be between 50ms and 1h".into()),
+        result => result,
     }
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
-    shared::logging::check_filter(text).map(|()| text.to_owned()).map_err(|err| err.to_string())
-}
+/// The heartbeats that can be asked for.
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -11,28 +11,36 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// At least so many descriptors are kept for clients, the admin port and the process itself.
-const SMALLEST_RESERVE: u64 = 32;
+/// At least so many descriptors are kept from visitors.
+const SMALLEST_RESERVE: usize = 32;
 
-/// No more than so many are kept.
-const LARGEST_RESERVE: u64 = 2048;
+/// So many handshakes at a time are plenty: an honest one takes milliseconds.
+const MOST_HANDSHAKES: usize = 1024;
+
+/// Descriptors for the listeners, the admin port, the log and the runtime.
+const OWN: usize = 16;
 
 /// The limits of the whole relay. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     visitors: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
     handshakes: Arc<Handshakes>,
 }
 
 impl Limits {
-    /// Limits for a process that may have `descriptors` files open.
+    /// Limits for a process that may have `descriptors` files open: three quarters are for
+    /// visitors, the rest is for clients, those in the middle of a handshake included.
     pub(crate) fn new(descriptors: u64) -> Self {
-        let reserve = reserve(descriptors);
-        let visitors = descriptors.saturating_sub(reserve).min(Semaphore::MAX_PERMITS as u64);
-        let handshakes = Handshakes { most: reserve as usize / 2, open: Mutex::default() };
+        let descriptors =
+            usize::try_from(descriptors).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let reserve = (descriptors / 4).max(SMALLEST_RESERVE);
+        let handshakes = (reserve / 2).min(MOST_HANDSHAKES);
+        let sessions = reserve.saturating_sub(handshakes + OWN).max(1);
         Self {
-            visitors: Arc::new(Semaphore::new(visitors as usize)),
-            handshakes: Arc::new(handshakes),
+            visitors: Arc::new(Semaphore::new(descriptors.saturating_sub(reserve))),
+            sessions: Arc::new(Semaphore::new(sessions)),
+            handshakes: Arc::new(Handshakes { most: handshakes, open: Mutex::default() }),
         }
     }
 
@@ -41,16 +49,16 @@ impl Limits {
         Arc::clone(&self.visitors).try_acquire_owned().ok()
     }
 
+    /// Room for one more client, if there is.
+    pub(crate) fn session(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.sessions).try_acquire_owned().ok()
+    }
+
     /// Room for one more handshake. There always is: the one that has been going on for longest
     /// makes room. An honest one takes milliseconds, so it is a silent stranger's.
     pub(crate) fn handshake(&self) -> Handshake {
         self.handshakes.begin()
     }
-}
-
-/// How many descriptors visitors do not get.
-fn reserve(descriptors: u64) -> u64 {
-    (descriptors / 4).clamp(SMALLEST_RESERVE, LARGEST_RESERVE)
 }
 
 /// The handshakes that are going on, oldest first.
@@ -109,6 +117,13 @@ mod tests {
         assert_eq!(visitors.len(), 192);
         drop(visitors);
         assert!(limits.visitor().is_some());
+    }
+
+    #[test]
+    fn clients_leave_descriptors_for_handshakes() {
+        let limits = Limits::new(256);
+        let sessions: Vec<_> = std::iter::from_fn(|| limits.session()).collect();
+        assert_eq!(sessions.len(), 16);
     }
 
     #[test]

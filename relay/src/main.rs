@@ -41,7 +41,7 @@ fn run(mut config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
         let relay = Relay::bind(config).await?;
@@ -57,5 +57,8 @@ fn run(mut config: Config) -> anyhow::Result<()> {
             outcome = relay.run(stop.clone()) => outcome,
             never = signals => match never {},
         }
-    })
+    });
+    // A name that is still being resolved, on a thread of its own, holds nobody up.
+    runtime.shutdown_background();
+    outcome
 }

@@ -3,9 +3,11 @@
 //! Labels are names that the relay has admitted, never anything that a visitor sends. A tunnel's
 //! series exist from the moment it opens, at zero, and go when the tunnel has gone for good.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -116,6 +118,9 @@ struct Families {
     first_byte: HistogramVec,
     visit: HistogramVec,
     rtt: GaugeVec,
+    /// How many [`TunnelMetrics`] there are of each name. Two when a tunnel of that name is opened
+    /// while the last visits of a former one end: the series go with the last of them.
+    tunnels_alive: Mutex<HashMap<String, usize>>,
 }
 
 impl Metrics {
@@ -192,6 +197,7 @@ impl Metrics {
                 )?,
             )?,
             registry,
+            tunnels_alive: Mutex::default(),
         };
         Ok(Self(Arc::new(families)))
     }
@@ -224,6 +230,8 @@ impl Metrics {
     pub(crate) fn tunnel(&self, name: &TunnelName) -> TunnelMetrics {
         let name = name.as_str();
         let families = &*self.0;
+        let mut alive = families.tunnels_alive.lock();
+        *alive.entry(name.to_owned()).or_default() += 1;
         TunnelMetrics {
             metrics: self.clone(),
             name: name.to_owned(),
@@ -296,6 +304,14 @@ impl TunnelMetrics {
 impl Drop for TunnelMetrics {
     fn drop(&mut self) {
         let (families, name) = (&*self.metrics.0, [self.name.as_str()]);
+        let mut alive = families.tunnels_alive.lock();
+        if let Some(others) = alive.get_mut(&self.name)
+            && *others > 1
+        {
+            *others -= 1;
+            return;
+        }
+        alive.remove(&self.name);
         // Each was created with this object, so there is nothing to fail on.
         drop(families.visitors.remove_label_values(&name));
         drop(families.connect.remove_label_values(&name));

@@ -1,5 +1,6 @@
 //! The public ports of tunnels: which are allowed, and binding one.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -19,12 +20,17 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Binds the port that `request` insists on, else the one that it prefers, else any.
+    /// Binds the port that `request` insists on, else the one that it prefers, else any. The ports
+    /// in `taken` are not worth an attempt.
     ///
     /// # Errors
     ///
     /// A refusal that tells the client what is wrong with the port, or that none is free.
-    pub(crate) fn bind(&self, request: &TunnelRequest) -> Result<TcpListener, Refusal> {
+    pub(crate) fn bind(
+        &self,
+        request: &TunnelRequest,
+        taken: &HashSet<u16>,
+    ) -> Result<TcpListener, Refusal> {
         if let Some(port) = request.port {
             return self.bind_exactly(port);
         }
@@ -33,7 +39,8 @@ impl Ports {
         {
             return Ok(listener);
         }
-        self.range.iter().find_map(|port| self.listen(port).ok()).ok_or_else(|| {
+        let mut free = self.range.iter().filter(|port| !taken.contains(port));
+        free.find_map(|port| self.listen(port).ok()).ok_or_else(|| {
             let message = format!("every public port of the range {} is taken", self.range);
             Refusal::new(RefusalCode::NoPortFree, message)
         })

@@ -10,7 +10,7 @@
 //! - A client that comes back replaces its own stale session before it claims anything.
 //! - The lock is never held across an `.await`; every method is synchronous to keep it that way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -84,24 +84,42 @@ impl Registry {
         Membership { registry: self.clone(), instance, session, replaced }
     }
 
-    /// Claims the tunnel of `request` for `target`, and opens it if there is none of that name.
+    /// Claims the tunnel of each request for `target`, and opens those that are not there yet:
+    /// all of them, or none.
     ///
     /// # Errors
     ///
-    /// A refusal that says what about the request is wrong.
-    pub(crate) fn claim(&self, request: &TunnelRequest, target: Target) -> Result<Claim, Refusal> {
+    /// A refusal that says what about which request is wrong.
+    pub(crate) fn claim(
+        &self,
+        requests: &[TunnelRequest],
+        target: &Target,
+    ) -> Result<Vec<Claim>, Refusal> {
         let mut table = self.0.table.lock();
-        if let Some(tunnel) = table.tunnels.get(&request.name) {
-            check_port(tunnel, request)?;
-            return Ok(tunnel.claim(target));
+        let mut taken: HashSet<u16> = table.tunnels.values().map(|tunnel| tunnel.port()).collect();
+        let mut listeners = HashMap::new();
+        for request in requests {
+            if let Some(tunnel) = table.tunnels.get(&request.name) {
+                check_port(tunnel, request)?;
+            } else {
+                let listener = self.0.ports.bind(request, &taken)?;
+                let port = listener.local_addr().map_err(cannot_open)?.port();
+                taken.insert(port);
+                listeners.insert(&request.name, (port, listener));
+            }
         }
-        let listener = self.0.ports.bind(request)?;
-        let port = listener.local_addr().map_err(cannot_open)?.port();
-        let most_visitors = self.0.most_visitors;
-        let tunnel = Tunnel::new(request.name.clone(), port, most_visitors, &self.0.metrics);
-        self.0.opened.try_send((Arc::clone(&tunnel), listener)).map_err(cannot_open)?;
-        table.tunnels.insert(request.name.clone(), Arc::clone(&tunnel));
-        Ok(tunnel.claim(target))
+
+        // The edge takes what is opened at once; one that cannot is as good as stopped.
+        if self.0.opened.capacity() < listeners.len() {
+            return Err(cannot_open("too many at once"));
+        }
+        for (name, (port, listener)) in listeners {
+            let tunnel = Tunnel::new(name.clone(), port, self.0.most_visitors, &self.0.metrics);
+            self.0.opened.try_send((Arc::clone(&tunnel), listener)).map_err(cannot_open)?;
+            table.tunnels.insert(name.clone(), tunnel);
+        }
+        let claim = |request: &TunnelRequest| table.tunnels[&request.name].claim(target.clone());
+        Ok(requests.iter().map(claim).collect())
     }
 
     /// Removes a tunnel that nobody claims or visits. Returns `false` if somebody does again.
@@ -125,7 +143,7 @@ fn check_port(tunnel: &Tunnel, request: &TunnelRequest) -> Result<(), Refusal> {
                 tunnel.name(),
                 tunnel.port()
             );
-            Err(Refusal::new(RefusalCode::PortTaken, message))
+            Err(Refusal::new(RefusalCode::PortMismatch, message))
         }
         _ => Ok(()),
     }

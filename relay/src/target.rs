@@ -53,11 +53,12 @@ impl Target {
     /// Cancel safe: a stream that nobody waits for any more is reset.
     pub(crate) async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| OpenError::Full)?;
-        let stream = timeout(OPEN_TIMEOUT, self.mux.open())
-            .await
-            .map_err(|_| OpenError::Unresponsive)?
-            .map_err(|_| OpenError::Gone)?;
-        let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
+        let opening = async {
+            let stream = self.mux.open().await.map_err(|_| OpenError::Gone)?;
+            DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)
+        };
+        let stream =
+            timeout(OPEN_TIMEOUT, opening).await.map_err(|_| OpenError::Unresponsive)??;
         Ok(OpenStream { stream, permit })
     }
 

@@ -51,7 +51,7 @@ impl Tunnel {
     ) -> Arc<Self> {
         Arc::new(Self {
             series: metrics.tunnel(&name),
-            span: info_span!(parent: None, "tunnel", %name),
+            span: info_span!(parent: None, "tunnel", tunnel = %name),
             name,
             port,
             metrics: metrics.clone(),

@@ -12,13 +12,13 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::record::Abort;
-use crate::socket::{ResetOnDrop, Socket};
+use crate::socket::{ResetUnlessEnded, Socket};
 use crate::stream::{Broken, Chunk, DataStream, LOOK};
 
 /// How many chunks one direction moves before the other tasks get their turn.
@@ -62,7 +62,7 @@ pub enum Ended {
 #[must_use = "a bridge does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Bridge<S: Socket, O> {
-    socket: ResetOnDrop<S>,
+    socket: ResetUnlessEnded<S>,
     stream: DataStream,
     observer: O,
     /// From the socket to the stream.
@@ -75,6 +75,7 @@ pub struct Bridge<S: Socket, O> {
     /// When bytes last moved.
     moved: Instant,
     stall: Duration,
+    over: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +97,17 @@ enum Pause {
 impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
     /// A bridge between `socket` and `stream`. `stall` is how long data may wait without any
     /// moving in either direction.
-    pub fn new(socket: ResetOnDrop<S>, stream: DataStream, stall: Duration, observer: O) -> Self {
+    pub fn new(
+        socket: ResetUnlessEnded<S>,
+        stream: DataStream,
+        stall: Duration,
+        observer: O,
+    ) -> Self {
         let (up, down) = (Direction::Copying, Direction::Copying);
         let moved = Instant::now();
-        Self { socket, stream, observer, up, down, connected: false, watch: None, moved, stall }
+        let connected = false;
+        let (watch, over) = (None, false);
+        Self { socket, stream, observer, up, down, connected, watch, moved, stall, over }
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -173,18 +181,16 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             match self.down {
                 Direction::Copying => {
                     let filled = self.stream.poll_fill(cx);
-                    let Poll::Ready(data) = filled else {
-                        self.note_connected();
+                    self.note_connected();
+                    let Poll::Ready(length) = filled else {
                         return Ok(Pause::Idle);
                     };
-                    let data = data.map_err(Ended::Stream)?;
-                    if data.is_empty() {
+                    if length.map_err(Ended::Stream)? == 0 {
                         self.down = Direction::Ending;
                     } else {
-                        match Pin::new(&mut *self.socket).poll_write(cx, data) {
+                        match Pin::new(&mut *self.socket).poll_write(cx, self.stream.data()) {
                             Poll::Ready(Ok(n)) => {
                                 self.stream.consume(n);
-                                self.note_connected();
                                 self.observer.to_socket(n);
                                 self.moved = Instant::now();
                             }
@@ -199,7 +205,14 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
                     Poll::Pending => return Ok(Pause::Blocked),
                 },
-                Direction::Ended => return Ok(Pause::Idle),
+                Direction::Ended => {
+                    return match self.stream.poll_broken(cx) {
+                        Poll::Ready(broken) if self.up != Direction::Ended => {
+                            Err(Ended::Stream(broken))
+                        }
+                        Poll::Ready(_) | Poll::Pending => Ok(Pause::Idle),
+                    };
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -222,11 +235,14 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             return Poll::Pending;
         }
         let look = LOOK.min(self.stall);
-        loop {
-            let watch = self.watch.get_or_insert_with(|| Box::pin(tokio::time::sleep(look)));
-            ready!(watch.as_mut().poll(cx));
-            self.watch = None;
+        let watch = self.watch.get_or_insert_with(|| {
+            // Time without anything to move is no stall.
+            self.moved = Instant::now();
+            Box::pin(sleep(look))
+        });
+        while watch.as_mut().poll(cx).is_ready() {
             if !unread {
+                self.watch = None;
                 return Poll::Pending;
             }
             if let Some(err) = self.socket.pending_error() {
@@ -238,7 +254,9 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             if blocked && self.moved.elapsed() >= self.stall {
                 return Poll::Ready(Ended::Stalled);
             }
+            watch.as_mut().reset(Instant::now() + look);
         }
+        Poll::Pending
     }
 }
 
@@ -248,6 +266,7 @@ impl<S: Socket, O: Observer + Unpin> Future for Bridge<S, O> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
         let ended = ready!(this.poll_ended(cx));
+        this.over = true;
         match &ended {
             Ended::Completed => this.socket.ended_well(),
             Ended::Socket(_) => this.stream.abort(Abort::Reset),
@@ -255,6 +274,14 @@ impl<S: Socket, O: Observer + Unpin> Future for Bridge<S, O> {
             Ended::Stream(_) => (),
         }
         Poll::Ready(ended)
+    }
+}
+
+impl<S: Socket, O> Drop for Bridge<S, O> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.stream.abort(Abort::Stopping);
+        }
     }
 }
 

@@ -27,8 +27,8 @@ pub enum ReceiveError {
     Closed,
     /// The stream failed, or a message was longer than the limit.
     Io(io::Error),
-    /// A message is not what the other end may say.
-    Message(serde_json::Error),
+    /// A message is not what the other end may say; these are its bytes.
+    Message(serde_json::Error, Bytes),
 }
 
 impl<S, In, Out> Control<S, In, Out>
@@ -59,7 +59,10 @@ where
     /// After any error the stream is of no more use.
     pub async fn receive(&mut self) -> Result<In, ReceiveError> {
         match self.frames.next().await {
-            Some(Ok(frame)) => serde_json::from_slice(&frame).map_err(ReceiveError::Message),
+            Some(Ok(frame)) => {
+                let frame = frame.freeze();
+                serde_json::from_slice(&frame).map_err(|err| ReceiveError::Message(err, frame))
+            }
             Some(Err(err)) => Err(ReceiveError::Io(err)),
             None => Err(ReceiveError::Closed),
         }
@@ -85,7 +88,7 @@ impl fmt::Display for ReceiveError {
         match self {
             Self::Closed => f.write_str("the control stream ended"),
             Self::Io(err) => write!(f, "the control stream failed: {err}"),
-            Self::Message(err) => write!(f, "a control message cannot be understood: {err}"),
+            Self::Message(err, _) => write!(f, "a control message cannot be understood: {err}"),
         }
     }
 }

@@ -13,10 +13,12 @@
 //! - [`protocol`], [`control`]: the messages of the control stream
 //! - [`serve`]: the accept loop
 //! - [`backoff`]: the delays between attempts
+//! - [`args`]: values of the command line
 //! - [`logging`], [`stop`]: what the logs look like, and the signals that end a program
 //!
 //! Nothing here knows HTTP, metrics, or users.
 
+pub mod args;
 pub mod backoff;
 pub mod bridge;
 pub mod control;

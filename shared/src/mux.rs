@@ -14,8 +14,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use yamux::{Config, Connection, ConnectionError, Mode};
 
 use crate::record::HEADER;
@@ -135,6 +137,39 @@ fn config(streams: usize) -> Config {
     config
 }
 
+/// A session that runs in a task of its own, which ends with this value.
+#[derive(Debug)]
+pub struct Running {
+    /// Opens streams.
+    pub mux: Mux,
+    /// The streams that the peer opens.
+    pub inbound: Inbound,
+    /// The driver's task.
+    pub driver: JoinSet<End>,
+    /// Makes the driver send what is queued and close.
+    pub close: CancellationToken,
+}
+
+impl Running {
+    /// Like [`start`], with the driver already running.
+    pub fn start<T>(io: T, mode: Mode, permits: usize) -> Self
+    where
+        T: Transport + Send + 'static,
+    {
+        let (mux, inbound, driver) = start(io, mode, permits);
+        let close = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(driver.run(close.clone()).in_current_span());
+        Self { mux, inbound, driver: task, close }
+    }
+
+    /// Closes the session and waits until the last frames are out, within a deadline.
+    pub async fn close(&mut self) {
+        self.close.cancel();
+        self.driver.join_next().await;
+    }
+}
+
 impl Mux {
     /// Opens a stream. Nothing of it is sent before the first write.
     ///
@@ -153,11 +188,6 @@ impl Mux {
     /// The wire under the session.
     pub fn link(&self) -> &Link {
         &self.link
-    }
-
-    /// Whether the session has ended.
-    pub fn is_gone(&self) -> bool {
-        self.requests.is_closed()
     }
 }
 

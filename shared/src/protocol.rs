@@ -185,10 +185,17 @@ pub enum RefusalCode {
     PortNotAllowed,
     /// The port belongs to another tunnel or program.
     PortTaken,
+    /// The tunnel exists and has another port.
+    PortMismatch,
     /// No port of the relay's range is free.
     NoPortFree,
+    /// The relay has as many clients as it takes.
+    TooManyClients,
     /// The relay is stopping.
     ShuttingDown,
+    /// A reason that only newer relays know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Refusal {
@@ -198,8 +205,13 @@ impl Refusal {
             RefusalCode::Version
             | RefusalCode::BadRequest
             | RefusalCode::TooManyTunnels
-            | RefusalCode::PortNotAllowed => false,
-            RefusalCode::PortTaken | RefusalCode::NoPortFree | RefusalCode::ShuttingDown => true,
+            | RefusalCode::PortNotAllowed
+            | RefusalCode::PortMismatch
+            | RefusalCode::Unknown => false,
+            RefusalCode::PortTaken
+            | RefusalCode::NoPortFree
+            | RefusalCode::TooManyClients
+            | RefusalCode::ShuttingDown => true,
         };
         Self { code, message: message.into(), retry }
     }

@@ -76,8 +76,6 @@ pub enum FailureReason {
     TimedOut,
     /// The client has no such tunnel.
     UnknownTunnel,
-    /// The client is stopping.
-    Stopping,
     /// The client has reached a limit: of open files, for one.
     Limit,
 }
@@ -164,11 +162,6 @@ impl Decoder {
                 return self.finish().map(Some);
             }
         }
-    }
-
-    /// Whether the input so far ends between two records.
-    pub fn is_between_records(&self) -> bool {
-        self.have == 0 && self.payload == 0
     }
 
     /// Looks at a complete header. Returns whether the record is complete with it.
@@ -306,13 +299,12 @@ impl FailureReason {
             Self::Refused => 1,
             Self::TimedOut => 2,
             Self::UnknownTunnel => 3,
-            Self::Stopping => 4,
-            Self::Limit => 5,
+            Self::Limit => 4,
         }
     }
 
     fn decode(code: u8) -> Option<Self> {
-        let all = [Self::Refused, Self::TimedOut, Self::UnknownTunnel, Self::Stopping, Self::Limit];
+        let all = [Self::Refused, Self::TimedOut, Self::UnknownTunnel, Self::Limit];
         all.into_iter().find(|reason| reason.code() == code)
     }
 }
@@ -337,7 +329,6 @@ impl fmt::Display for Failure {
             FailureReason::Refused => "the local service cannot be reached",
             FailureReason::TimedOut => "the local service does not answer",
             FailureReason::UnknownTunnel => "the client has no such tunnel",
-            FailureReason::Stopping => "the client is stopping",
             FailureReason::Limit => "the client has reached a limit",
         };
         write!(f, "{reason}: {}", self.explanation.escape_debug())

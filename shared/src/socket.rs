@@ -46,9 +46,9 @@ impl Socket for UnixStream {
 /// that a truncated answer was complete. The kernel knows it from the start, so that this is true
 /// even of a process that is killed.
 #[derive(Debug)]
-pub struct ResetOnDrop<S: Socket>(S);
+pub struct ResetUnlessEnded<S: Socket>(S);
 
-impl<S: Socket> ResetOnDrop<S> {
+impl<S: Socket> ResetUnlessEnded<S> {
     /// Guards `socket`.
     pub fn new(socket: S) -> Self {
         socket.make_close_a_reset(true);
@@ -61,7 +61,7 @@ impl<S: Socket> ResetOnDrop<S> {
     }
 }
 
-impl<S: Socket> Deref for ResetOnDrop<S> {
+impl<S: Socket> Deref for ResetUnlessEnded<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -69,7 +69,7 @@ impl<S: Socket> Deref for ResetOnDrop<S> {
     }
 }
 
-impl<S: Socket> DerefMut for ResetOnDrop<S> {
+impl<S: Socket> DerefMut for ResetUnlessEnded<S> {
     fn deref_mut(&mut self) -> &mut S {
         &mut self.0
     }

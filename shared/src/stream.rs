@@ -240,20 +240,37 @@ impl DataStream {
         Poll::Ready(Ok(()))
     }
 
-    /// The payload that has arrived; empty when the far end has sent `END`.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], Broken>> {
+    /// Ready when payload has arrived, with its length; zero when the far end has sent `END`.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         while self.data.is_empty() && self.phase != Phase::Ended {
             if ready!(self.poll_record(cx))?.is_some() {
                 return Poll::Ready(Err(Broken::OutOfOrder));
             }
         }
+        Poll::Ready(Ok(self.data.len()))
+    }
+
+    /// The payload that [`poll_fill`](Self::poll_fill) found.
+    pub fn data(&self) -> &[u8] {
         match &self.packet {
-            Some(packet) => Poll::Ready(Ok(&packet.as_ref()[self.data.clone()])),
-            None => Poll::Ready(Ok(&[])),
+            Some(packet) => &packet.as_ref()[self.data.clone()],
+            None => &[],
         }
     }
 
-    /// Marks `n` bytes of what [`poll_fill`](Self::poll_fill) returned as used.
+    /// Ready when the stream has broken off after the far end's `END`: an end of its direction
+    /// does not keep its TCP connection from being reset later.
+    pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        if self.phase != Phase::Ended {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_record(cx)) {
+            Ok(_) => Poll::Ready(Broken::OutOfOrder),
+            Err(broken) => Poll::Ready(broken),
+        }
+    }
+
+    /// Marks `n` bytes of [`data`](Self::data) as used.
     pub fn consume(&mut self, n: usize) {
         self.data.start += n;
         if self.data.is_empty() && self.packet.as_ref().is_some_and(|p| self.at == p.as_ref().len())
@@ -275,14 +292,13 @@ impl DataStream {
     /// The reason for a write that failed: the far end may have told before it left. Takes the
     /// payload before that; it has nowhere to go.
     pub fn why_broken(&mut self, cx: &mut Context<'_>) -> Broken {
+        self.data = 0..0;
         loop {
-            match self.poll_fill(cx) {
-                Poll::Ready(Ok([])) | Poll::Pending => return Broken::Lost,
-                Poll::Ready(Ok(data)) => {
-                    let n = data.len();
-                    self.consume(n);
-                }
+            match self.poll_record(cx) {
+                Poll::Ready(Ok(None)) => (),
+                Poll::Ready(Ok(Some(_))) => return Broken::OutOfOrder,
                 Poll::Ready(Err(broken)) => return broken,
+                Poll::Pending => return Broken::Lost,
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::serve::serve;
-use shared::socket::ResetOnDrop;
+use shared::socket::ResetUnlessEnded;
 use shared::stop::Stop;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -54,7 +54,7 @@ fn admit(
     socket: TcpStream,
     visitor: SocketAddr,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let socket = ResetOnDrop::new(socket);
+    let socket = ResetUnlessEnded::new(socket);
     let visit = Visit::begin(Arc::clone(tunnel), shared.next_visit(), visitor);
     let permits = tunnel.visitor().zip(shared.limits.visitor());
     let stall_timeout = shared.stall_timeout;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use shared::socket::ResetOnDrop;
+use shared::socket::ResetUnlessEnded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     The tunnel is not connected right now. Please try again shortly.";
 
 /// Answers `503` if the visitor speaks HTTP, else leaves it to be reset.
-pub(super) async fn turn_away(mut socket: ResetOnDrop<TcpStream>) {
+pub(super) async fn turn_away(mut socket: ResetUnlessEnded<TcpStream>) {
     let mut start = [0; LONGEST_METHOD];
     let peeked = timeout(FIRST_BYTES, socket.peek(&mut start)).await;
     let Ok(Ok(n)) = peeked else { return };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shared::bridge::{Bridge, Ended, Observer};
 use shared::record::{Abort, FailureReason, Open};
-use shared::socket::ResetOnDrop;
+use shared::socket::ResetUnlessEnded;
 use shared::stream::Broken;
 use tokio::net::TcpStream;
 use tracing::{Span, debug, info, info_span};
@@ -51,7 +51,11 @@ impl Visit {
     }
 
     /// Leads the visitor to the local service, or turns it away.
-    pub(super) async fn run(mut self, socket: ResetOnDrop<TcpStream>, stall_timeout: Duration) {
+    pub(super) async fn run(
+        mut self,
+        socket: ResetUnlessEnded<TcpStream>,
+        stall_timeout: Duration,
+    ) {
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
         match Box::pin(self.open()).await {
             Ok(OpenStream { stream, permit }) => {
@@ -150,7 +154,6 @@ fn outcome(ended: &Ended) -> Outcome {
                 FailureReason::Refused | FailureReason::UnknownTunnel => Outcome::LocalRefused,
                 FailureReason::TimedOut => Outcome::LocalTimeout,
                 FailureReason::Limit => Outcome::Limit,
-                FailureReason::Stopping => Outcome::NoClient,
             },
         },
     }

@@ -5,22 +5,23 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use shared::control::{Control, ReceiveError};
-use shared::mux::{End, Inbound, Mux};
+use shared::mux::{End, Inbound, Mux, Running};
 use shared::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_HELLO, MAX_MESSAGE, MAX_STREAMS,
     MAX_TUNNELS, OpenTunnel, Refusal, RefusalCode, TunnelName, VERSION, Welcome,
 };
-use tokio::task::JoinSet;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, debug, info};
+use tracing::{Span, debug, info};
 
+use super::SessionsShared;
 use super::live::Live;
-use super::{Connection, SessionsShared};
 use crate::limits;
 use crate::metrics::Handshake;
+use crate::registry::Membership;
 use crate::target::Target;
 use crate::tunnel::Claim;
 
@@ -33,16 +34,6 @@ pub(super) enum Admission {
     Admitted(Box<Live>),
     /// It is not, and knows as much as it should.
     Turned,
-}
-
-/// The parts of a session that run by themselves.
-pub(super) struct Running {
-    pub(super) mux: Mux,
-    pub(super) inbound: Inbound,
-    /// The one task that drives the session; it ends with this set.
-    pub(super) driver: JoinSet<End>,
-    /// Makes the driver send what is queued and close.
-    pub(super) close: CancellationToken,
 }
 
 /// Why there is no session.
@@ -58,20 +49,14 @@ impl SessionsShared {
     /// Does the whole handshake, within its deadline.
     pub(super) async fn admit(
         self: &Arc<Self>,
-        connection: Connection,
+        mut running: Running,
         handshake: limits::Handshake,
     ) -> Admission {
-        let close = CancellationToken::new();
-        let mut driver = JoinSet::new();
-        driver.spawn(connection.driver.run(close.clone()).in_current_span());
-        let mut running =
-            Running { mux: connection.mux, inbound: connection.inbound, driver, close };
-
         let result = tokio::select! {
             result = timeout(HANDSHAKE_TIMEOUT, self.handshake(&mut running.inbound, &running.mux)) => result,
             Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
             // Nobody to say goodbye to.
-            () = self.ending.cancelled() => return Admission::Turned,
+            () = self.ending.cancelled() => Ok(Err(Turned::Lost("the relay is stopping".into()))),
             () = handshake.evicted() => {
                 debug!("handshake given up: too many newer ones");
                 self.metrics.handshake(Handshake::Evicted);
@@ -96,8 +81,7 @@ impl SessionsShared {
                 self.metrics.handshake(Handshake::Refused);
                 let refused = FromRelay::Refused(refusal);
                 if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
-                    running.close.cancel();
-                    running.driver.join_next().await;
+                    running.close().await;
                 }
             }
             Turned::Invalid(reason) => {
@@ -125,6 +109,10 @@ impl SessionsShared {
             Err(ReceiveError::Closed) => {
                 return Err(Turned::Lost("the control stream ended".into()));
             }
+            Err(ReceiveError::Message(err, frame)) => {
+                let refusal = not_understood(&err, &frame);
+                return Err(Turned::Refused(Box::new(control), refusal));
+            }
             Err(err) => return Err(Turned::Invalid(err.to_string())),
         };
         if let Err(refusal) = self.check(&hello) {
@@ -134,16 +122,16 @@ impl SessionsShared {
         // Before the first claim: visitors may come, and the client may answer them, before it has
         // been welcomed.
         mux.link().admit();
+        let Some(permit) = self.limits.session() else {
+            let refusal =
+                Refusal::new(RefusalCode::TooManyClients, "the relay has no room for more clients");
+            return Err(Turned::Refused(Box::new(control), refusal));
+        };
         let membership = self.registry.join(hello.instance);
         Span::current().record("id", membership.session());
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
         let target = Target::new(mux.clone(), streams);
-        let claims: Result<Vec<Claim>, Refusal> = hello
-            .tunnels
-            .iter()
-            .map(|request| self.registry.claim(request, target.clone()))
-            .collect();
-        let claims = match claims {
+        let claims = match self.registry.claim(&hello.tunnels, &target) {
             Ok(claims) => claims,
             Err(refusal) => return Err(Turned::Refused(Box::new(control), refusal)),
         };
@@ -161,19 +149,14 @@ impl SessionsShared {
         if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
             return Err(Turned::Lost(err.to_string()));
         }
-        Ok(Accepted { control, membership, target, claims, hello })
+        Ok(Accepted { control, membership, permit, target, claims, hello })
     }
 
     /// Whether the relay can do what the client asks for, as far as the message alone tells.
     fn check(&self, hello: &Hello) -> Result<(), Refusal> {
         let refuse = |code, message: String| Err(Refusal::new(code, message));
         if hello.version != VERSION {
-            let message = format!(
-                "the relay speaks version {VERSION} of the protocol, the client {}: update the \
-                 older of the two",
-                hello.version
-            );
-            return refuse(RefusalCode::Version, message);
+            return Err(other_version(hello.version));
         }
         if self.stopping.is_cancelled() {
             return refuse(RefusalCode::ShuttingDown, "the relay is stopping".into());
@@ -195,10 +178,32 @@ impl SessionsShared {
     }
 }
 
+/// The answer to a `Hello` that does not decode: it may be one of another version.
+fn not_understood(err: &serde_json::Error, frame: &[u8]) -> Refusal {
+    /// What every version of a `Hello` has.
+    #[derive(Deserialize)]
+    struct AnyHello {
+        version: u32,
+    }
+    match serde_json::from_slice(frame) {
+        Ok(AnyHello { version }) if version != VERSION => other_version(version),
+        _ => Refusal::new(RefusalCode::BadRequest, format!("the relay does not understand: {err}")),
+    }
+}
+
+fn other_version(version: u32) -> Refusal {
+    let message = format!(
+        "the relay speaks version {VERSION} of the protocol, the client {version}: update the \
+         older of the two"
+    );
+    Refusal::new(RefusalCode::Version, message)
+}
+
 /// A client that has been welcomed.
 struct Accepted {
     control: ControlStream,
-    membership: crate::registry::Membership,
+    membership: Membership,
+    permit: OwnedSemaphorePermit,
     target: Target,
     claims: Vec<Claim>,
     hello: Hello,
@@ -206,9 +211,10 @@ struct Accepted {
 
 impl Accepted {
     fn into_live(self, running: Running, shared: &SessionsShared) -> Live {
-        let Self { control, membership, target, claims, hello } = self;
+        let Self { control, membership, permit, target, claims, hello } = self;
         info!(agent = hello.agent.escape_debug().to_string(), "client connected");
-        Live::new(running, control, membership, target, claims, shared.metrics.session())
+        let counted = (shared.metrics.session(), permit);
+        Live::new(running, control, membership, target, claims, counted)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use shared::mux::End;
+use shared::mux::{End, Running};
 use shared::protocol::{DEAD_AFTER_HEARTBEATS, FromClient, FromRelay};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{info, warn};
 
 use super::SessionsShared;
-use super::handshake::{ControlStream, Running};
+use super::handshake::ControlStream;
 use crate::metrics::Counted;
 use crate::registry::Membership;
 use crate::target::Target;
@@ -31,7 +32,8 @@ pub(super) struct Live {
     unanswered: Option<(u64, Instant)>,
     heartbeats: u64,
     log: EndLog,
-    _counted: Counted,
+    /// Its place in the gauge of sessions and in their limit.
+    _counted: (Counted, OwnedSemaphorePermit),
 }
 
 /// A claim and what the client knows of it.
@@ -57,7 +59,7 @@ impl Live {
         membership: Membership,
         target: Target,
         claims: Vec<Claim>,
-        counted: Counted,
+        counted: (Counted, OwnedSemaphorePermit),
     ) -> Self {
         let held = |claim| Held { claim, known_live: true };
         Self {
@@ -79,8 +81,7 @@ impl Live {
         // New visitors go elsewhere from here on.
         self.claims.clear();
         if let Over::OnPurpose(_) = over {
-            self.running.close.cancel();
-            self.running.driver.join_next().await;
+            self.running.close().await;
         }
         self.log.over = Some(over);
     }

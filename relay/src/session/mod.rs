@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::mux::{self, Driver, Inbound, Mux};
+use shared::mux::Running;
 use shared::protocol::MAX_STREAMS;
 use shared::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,13 +37,6 @@ struct SessionsShared {
     stopping: CancellationToken,
     /// Fires when the last visit is over: sessions end.
     ending: CancellationToken,
-}
-
-/// A connection that a client, or a stranger, made.
-struct Connection {
-    mux: Mux,
-    inbound: Inbound,
-    driver: Driver<TcpStream>,
 }
 
 impl Sessions {
@@ -83,10 +76,8 @@ impl Sessions {
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
-            // The client opens one stream; the spare ones absorb it.
-            let (mux, inbound, driver) = mux::start(socket, Mode::Server, MAX_STREAMS as usize);
-            let connection = Connection { mux, inbound, driver };
-            match self.0.admit(connection, handshake).await {
+            let running = Running::start(socket, Mode::Server, MAX_STREAMS as usize);
+            match self.0.admit(running, handshake).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),
             }

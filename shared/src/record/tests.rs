@@ -34,7 +34,7 @@ fn any_record() -> impl Strategy<Value = Record> {
         }),
         Just(Record::Seen),
         Just(Record::Connected),
-        (1..=5u8, "\\PC{0,60}").prop_map(|(code, explanation)| {
+        (1..=4u8, "\\PC{0,60}").prop_map(|(code, explanation)| {
             Record::Failed(Failure { reason: FailureReason::decode(code).unwrap(), explanation })
         }),
         Just(Record::End),

@@ -36,13 +36,15 @@ async fn main() -> ExitCode {
 }
 
 async fn demo(once: bool) -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot start the web service")?;
+    let listener =
+        TcpListener::bind("127.0.0.1:0").await.context("cannot start the web service")?;
     let service = listener.local_addr()?;
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_page(listener));
     say(&format!("local web service   http://{service}"));
 
-    let mut relay = Program::start("relay", &["--log-format", "json"], &["control", "public", "admin"])?;
+    let mut relay =
+        Program::start("relay", &["--log-format", "json"], &["control", "public", "admin"])?;
     let addrs = relay.first_line(Stream::Stderr, |line| {
         let field = |name: &str| line.get(name)?.as_str()?.parse::<SocketAddr>().ok();
         Some([field("control")?, field("public")?, field("admin")?])
@@ -54,9 +56,8 @@ async fn demo(once: bool) -> anyhow::Result<()> {
     let local = service.to_string();
     let mut client =
         Program::start("client", &["--json", "--server", &server, "--local", &local], &[])?;
-    let live = client.first_line(Stream::Stdout, |line| {
-        (line.get("event")? == "live").then_some(())
-    });
+    let live =
+        client.first_line(Stream::Stdout, |line| (line.get("event")? == "live").then_some(()));
     live.await.context("the client did not get a tunnel")?;
     say("client              connected");
 

@@ -170,7 +170,6 @@ async fn each_failure_that_a_client_reports_is_counted_as_what_it_is() {
         (FailureReason::UnknownTunnel, "local_refused"),
         (FailureReason::TimedOut, "local_timeout"),
         (FailureReason::Limit, "limit"),
-        (FailureReason::Stopping, "no_client"),
     ];
     for (reason, outcome) in failures {
         let before = honest.world.metrics().await.visits("default", outcome);

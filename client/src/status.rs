@@ -1,0 +1,57 @@
+//! What a client is doing, and what happens to it, for whoever watches.
+
+use std::time::Duration;
+
+use shared::protocol::TunnelName;
+
+/// What a client is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// No session: connecting, or waiting to.
+    Connecting,
+    /// In session; these are its tunnels.
+    Live(Vec<LiveTunnel>),
+    /// Done.
+    Ended,
+}
+
+/// A tunnel that is open on the relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveTunnel {
+    /// Its name.
+    pub name: TunnelName,
+    /// Where visitors reach it, such as `tcp://relay.example:8080`.
+    pub public: String,
+    /// The local service it leads to, such as `127.0.0.1:3000`.
+    pub local: String,
+}
+
+/// What happens to a client, for whoever watches its stdout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Visitors of the tunnel come to this client.
+    Live(LiveTunnel),
+    /// A newer client serves the tunnel; this one waits to take over.
+    Standby(TunnelName),
+    /// The session is gone. The text says why.
+    Lost(String),
+    /// The next attempt comes after this delay.
+    Reconnecting(Duration),
+    /// The client ends. The text says why.
+    Ended(String),
+}
+
+impl Status {
+    /// Whether there is a session.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// The public addresses of the tunnels, in the order of the configuration.
+    pub fn public_addresses(&self) -> Vec<String> {
+        match self {
+            Self::Live(tunnels) => tunnels.iter().map(|tunnel| tunnel.public.clone()).collect(),
+            Self::Connecting | Self::Ended => Vec::new(),
+        }
+    }
+}

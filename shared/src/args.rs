@@ -1,0 +1,57 @@
+//! Values of the command line that both programs take.
+
+use std::time::Duration;
+
+use crate::logging;
+
+/// The longest time that a flag takes: whoever wants more means for ever, and sums of times must
+/// not overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A time such as `30s`, `5m` or `1h 30m`; zero is allowed.
+///
+/// # Errors
+///
+/// What is wrong with the text, for a person.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => Err("must be a year at most".into()),
+        Ok(duration) => Ok(duration),
+        Err(err) => Err(format!("{err}; a time is a number and a unit, such as 30s or 5m")),
+    }
+}
+
+/// A time longer than zero.
+///
+/// # Errors
+///
+/// What is wrong with the text, for a person.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text) {
+        Ok(Duration::ZERO) => Err("must be longer than zero".into()),
+        result => result,
+    }
+}
+
+/// A filter of the log, checked and as it was written.
+///
+/// # Errors
+///
+/// What is wrong with the text, for a person.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    logging::check_filter(text).map(|()| text.to_owned()).map_err(|err| err.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_bounds() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert!(duration("90").is_err());
+        assert!(duration("300000000000years").is_err());
+        assert!(positive_duration("0s").is_err());
+    }
+}

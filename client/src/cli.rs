@@ -1,5 +1,6 @@
 //! The command line of `client`, and the way from there to a [`Config`].
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -11,7 +12,7 @@ use shared::net::HostPort;
 use shared::protocol::MAX_TUNNELS;
 
 use crate::config::{Config, Reconnect};
-use crate::tunnel::{LocalService, TunnelConfig};
+use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
 
 /// Exposes local services through a Sallyport relay.
 ///
@@ -31,9 +32,9 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_LOCAL", value_name = "TARGET")]
     local: Option<LocalService>,
 
-    /// One more tunnel; may be repeated
-    #[arg(long, env = "CLIENT_TUNNEL", value_name = "NAME=TARGET", value_delimiter = ' ')]
-    tunnel: Vec<TunnelConfig>,
+    /// One more tunnel; may be repeated, or hold several with blanks between
+    #[arg(long, env = "CLIENT_TUNNEL", value_name = "NAME=TARGET")]
+    tunnel: Vec<Tunnels>,
 
     /// When to connect again after the connection has ended
     #[arg(long, env = "CLIENT_RECONNECT", value_name = "WHEN", default_value = "on-failure")]
@@ -104,7 +105,7 @@ impl Cli {
     /// The configuration that the arguments describe. Ends the program with status 2 if they
     /// contradict each other.
     pub fn into_config(self) -> (Config, Output) {
-        let mut tunnels = self.tunnel;
+        let mut tunnels: Vec<_> = self.tunnel.into_iter().flat_map(|tunnels| tunnels.0).collect();
         let local =
             self.local.or_else(|| tunnels.is_empty().then_some(LocalService::Tcp(DEFAULT_LOCAL)));
         if let Some(local) = local {
@@ -130,6 +131,18 @@ impl Cli {
         };
         let filter = shared::logging::filter_or_default(self.log);
         (config, Output { filter, format: self.log_format, json: self.json })
+    }
+}
+
+/// The tunnels in one value. A variable has to hold them all, and may be empty.
+#[derive(Clone, Debug)]
+struct Tunnels(Vec<TunnelConfig>);
+
+impl FromStr for Tunnels {
+    type Err = BadTunnel;
+
+    fn from_str(text: &str) -> Result<Self, BadTunnel> {
+        text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -185,6 +198,8 @@ mod tests {
             tunnels(&["--tunnel", "ssh=22", "--local", "80"]),
             ["default=127.0.0.1:80", "ssh=127.0.0.1:22"]
         );
+        assert_eq!(tunnels(&["--tunnel", " a=1  b=2\n"]), ["a=127.0.0.1:1", "b=127.0.0.1:2"]);
+        assert_eq!(tunnels(&["--tunnel", ""]), ["default=127.0.0.1:3000"]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromCl
 pub(crate) enum ConnectError {
     /// The relay could not be reached, or not in time. Worth trying again.
     Unreachable(io::Error),
+    /// Something took the connection and says nothing. Worth trying again.
+    Silent,
     /// The relay answered and said no. The refusal knows whether that will last.
     Refused(Refusal),
     /// Something answered that is no relay, or not one of this version. Trying again cannot help.
@@ -67,11 +69,7 @@ pub(crate) async fn connect(
         Ok(Ok(welcomed)) => welcomed,
         Ok(Err(err)) => return Err(err),
         Err(_) => {
-            let silent = io::Error::new(
-                io::ErrorKind::TimedOut,
-                "connected, but no answer: is this the relay's control port?",
-            );
-            return Err(ConnectError::Unreachable(silent));
+            return Err(ConnectError::Silent);
         }
     };
     let tunnels = live_tunnels(config, &welcome)?;
@@ -151,7 +149,7 @@ impl ConnectError {
     /// Whether the same attempt may succeed later.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable(_) | Self::Silent => true,
             Self::Refused(refusal) => refusal.retry,
             Self::NotARelay(_) => false,
         }
@@ -162,6 +160,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(_) => f.write_str("it cannot be reached"),
+            Self::Silent => {
+                f.write_str("it gives no answer: is this the address of its control port?")
+            }
             Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
             Self::NotARelay(reason) => write!(f, "the other end is no relay: {reason}"),
         }
@@ -173,7 +174,7 @@ impl Error for ConnectError {
         match self {
             Self::Unreachable(err) => Some(err),
             // Told in full by `Display`.
-            Self::Refused(_) | Self::NotARelay(_) => None,
+            Self::Silent | Self::Refused(_) | Self::NotARelay(_) => None,
         }
     }
 }

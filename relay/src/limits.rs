@@ -25,7 +25,7 @@ const OWN: usize = 16;
 pub(crate) struct Limits {
     visitors: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
-    handshakes: Arc<Handshakes>,
+    handshakes: Places,
 }
 
 impl Limits {
@@ -40,7 +40,7 @@ impl Limits {
         Self {
             visitors: Arc::new(Semaphore::new(descriptors.saturating_sub(reserve))),
             sessions: Arc::new(Semaphore::new(sessions)),
-            handshakes: Arc::new(Handshakes { most: handshakes, open: Mutex::default() }),
+            handshakes: Places::new(handshakes),
         }
     }
 
@@ -54,54 +54,61 @@ impl Limits {
         Arc::clone(&self.sessions).try_acquire_owned().ok()
     }
 
-    /// Room for one more handshake. There always is: the one that has been going on for longest
-    /// makes room. An honest one takes milliseconds, so it is a silent stranger's.
-    pub(crate) fn handshake(&self) -> Handshake {
-        self.handshakes.begin()
+    /// Room for one more handshake. An honest one takes milliseconds, so the one that makes room is
+    /// a silent stranger's.
+    pub(crate) fn handshake(&self) -> Place {
+        self.handshakes.take()
     }
 }
 
-/// The handshakes that are going on, oldest first.
-#[derive(Debug)]
-struct Handshakes {
+/// A number of places, of which there is always one more: whoever has been there for longest makes
+/// room.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
     most: usize,
-    open: Mutex<VecDeque<CancellationToken>>,
+    /// Who is there, oldest first.
+    taken: Arc<Mutex<VecDeque<CancellationToken>>>,
 }
 
-impl Handshakes {
-    fn begin(self: &Arc<Self>) -> Handshake {
+impl Places {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+
+    /// Takes a place, and tells the oldest to make room if there is none.
+    pub(crate) fn take(&self) -> Place {
         let evicted = CancellationToken::new();
-        let mut open = self.open.lock();
-        while open.len() >= self.most {
-            let Some(oldest) = open.pop_front() else { break };
+        let mut taken = self.taken.lock();
+        while taken.len() >= self.most {
+            let Some(oldest) = taken.pop_front() else { break };
             oldest.cancel();
         }
-        open.push_back(evicted.clone());
-        drop(open);
-        Handshake { handshakes: Arc::clone(self), evicted }
+        taken.push_back(evicted.clone());
+        drop(taken);
+        Place { places: self.clone(), evicted }
     }
 }
 
-/// A handshake that is going on. Dropping it makes room for another.
+/// A place that is taken. Dropping it makes room for another.
 #[derive(Debug)]
-pub(crate) struct Handshake {
-    handshakes: Arc<Handshakes>,
+pub(crate) struct Place {
+    places: Places,
     evicted: CancellationToken,
 }
 
-impl Handshake {
-    /// Resolves when the handshake has to make room for newer ones.
+impl Place {
+    /// Resolves when the place is needed for somebody else.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
 }
 
-impl Drop for Handshake {
+impl Drop for Place {
     fn drop(&mut self) {
         // An evicted one has been taken out already, and its token is the only cancelled one.
         if !self.evicted.is_cancelled() {
             self.evicted.cancel();
-            self.handshakes.open.lock().retain(|token| !token.is_cancelled());
+            self.places.taken.lock().retain(|token| !token.is_cancelled());
         }
     }
 }

@@ -109,7 +109,7 @@ impl Relay {
             ending.clone(),
         );
         let edge = Edge::new(registry, opened, limits, config.stall_timeout, config.hold);
-        let admin = Admin { metrics, stopping: stop.gracefully.clone() };
+        let admin = Admin::new(metrics, stop.gracefully.clone());
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run(stop.clone()));

@@ -16,21 +16,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::limits::Places;
 use crate::metrics::Metrics;
 
 /// How long a request's header may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// So many connections at a time are plenty; they must not use up the descriptors of others.
+const MOST_CONNECTIONS: usize = 32;
+
 /// What the admin port shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
-    /// Everything that is measured.
-    pub(crate) metrics: Metrics,
-    /// Fires when the relay takes no new visitors any more.
-    pub(crate) stopping: CancellationToken,
+    metrics: Metrics,
+    stopping: CancellationToken,
+    connections: Places,
 }
 
 impl Admin {
+    /// An admin port that shows `metrics`. `stopping` fires when the relay takes no new visitors
+    /// any more.
+    pub(crate) fn new(metrics: Metrics, stopping: CancellationToken) -> Self {
+        Self { metrics, stopping, connections: Places::new(MOST_CONNECTIONS) }
+    }
+
     /// Answers requests until `stop` fires.
     pub(crate) async fn run(
         self,
@@ -42,6 +51,7 @@ impl Admin {
     }
 
     fn connection(self, socket: TcpStream) -> impl Future<Output = ()> + Send {
+        let place = self.connections.take();
         let service = service_fn(move |request: Request<Incoming>| {
             let response = self.respond(request.method(), request.uri().path());
             async { Ok::<_, Infallible>(response) }
@@ -50,9 +60,12 @@ impl Admin {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .serve_connection(TokioIo::new(socket), service);
-        async {
-            if let Err(err) = connection.await {
-                debug!("an admin connection failed: {err}");
+        async move {
+            tokio::select! {
+                result = connection => if let Err(err) = result {
+                    debug!("an admin connection failed: {err}");
+                },
+                () = place.evicted() => debug!("an admin connection made room for newer ones"),
             }
         }
     }

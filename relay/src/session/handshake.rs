@@ -19,7 +19,7 @@ use tracing::{Span, debug, info};
 
 use super::SessionsShared;
 use super::live::Live;
-use crate::limits;
+use crate::limits::Place;
 use crate::metrics::Handshake;
 use crate::registry::Membership;
 use crate::target::Target;
@@ -47,17 +47,13 @@ enum Turned {
 
 impl SessionsShared {
     /// Does the whole handshake, within its deadline.
-    pub(super) async fn admit(
-        self: &Arc<Self>,
-        mut running: Running,
-        handshake: limits::Handshake,
-    ) -> Admission {
+    pub(super) async fn admit(self: &Arc<Self>, mut running: Running, place: Place) -> Admission {
         let result = tokio::select! {
             result = timeout(HANDSHAKE_TIMEOUT, self.handshake(&mut running.inbound, &running.mux)) => result,
             Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
             // Nobody to say goodbye to.
             () = self.ending.cancelled() => Ok(Err(Turned::Lost("the relay is stopping".into()))),
-            () = handshake.evicted() => {
+            () = place.evicted() => {
                 debug!("handshake given up: too many newer ones");
                 self.metrics.handshake(Handshake::Evicted);
                 return Admission::Turned;
@@ -110,8 +106,10 @@ impl SessionsShared {
                 return Err(Turned::Lost("the control stream ended".into()));
             }
             Err(ReceiveError::Message(err, frame)) => {
-                let refusal = not_understood(&err, &frame);
-                return Err(Turned::Refused(Box::new(control), refusal));
+                return Err(match not_understood(&err, &frame) {
+                    Some(refusal) => Turned::Refused(Box::new(control), refusal),
+                    None => Turned::Invalid(err.to_string()),
+                });
             }
             Err(err) => return Err(Turned::Invalid(err.to_string())),
         };
@@ -178,17 +176,19 @@ impl SessionsShared {
     }
 }
 
-/// The answer to a `Hello` that does not decode: it may be one of another version.
-fn not_understood(err: &serde_json::Error, frame: &[u8]) -> Refusal {
+/// The answer to a `Hello` that does not decode. Whatever is no `Hello` gets none.
+fn not_understood(err: &serde_json::Error, frame: &[u8]) -> Option<Refusal> {
     /// What every version of a `Hello` has.
     #[derive(Deserialize)]
     struct AnyHello {
         version: u32,
     }
-    match serde_json::from_slice(frame) {
-        Ok(AnyHello { version }) if version != VERSION => other_version(version),
-        _ => Refusal::new(RefusalCode::BadRequest, format!("the relay does not understand: {err}")),
+    let AnyHello { version } = serde_json::from_slice(frame).ok()?;
+    if version != VERSION {
+        return Some(other_version(version));
     }
+    let message = format!("the relay does not understand the client: {err}");
+    Some(Refusal::new(RefusalCode::BadRequest, message))
 }
 
 fn other_version(version: u32) -> Refusal {

@@ -72,12 +72,12 @@ impl Sessions {
         addr: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         // Taken here, so that the order is that of arrival.
-        let handshake = self.0.limits.handshake();
+        let place = self.0.limits.handshake();
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
             let running = Running::start(socket, Mode::Server, MAX_STREAMS as usize);
-            match self.0.admit(running, handshake).await {
+            match self.0.admit(running, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),
             }

@@ -83,14 +83,13 @@ async fn a_visitor_beyond_the_limit_of_its_tunnel_is_reset_and_the_next_is_serve
 #[tokio::test]
 async fn visitors_leave_files_for_clients_and_for_the_operator() {
     let service = local::silent().await;
-    // Half of what remains after the reserve.
-    let mut world = World::start_with(|config| config.descriptors = 64).await;
+    let mut world = World::start_with(|config| config.descriptors = 160).await;
     let public = world.expose(service.addr()).await;
     let mut visitors = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..200 {
         visitors.push(Peer::connect(public).await);
     }
-    world.counts("limit", 68).await;
+    world.counts("limit", 80).await;
     let client = world.client(service.addr()).await;
     client.finish().await;
 

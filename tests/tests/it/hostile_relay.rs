@@ -37,11 +37,11 @@ fn records(bytes: &[u8]) -> Vec<Record> {
 }
 
 #[tokio::test]
-async fn what_is_no_relay_is_named_as_such_and_not_tried_again() {
+async fn what_is_no_relay_is_named_as_such() {
     for said in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.9\r\n"] {
         let relay = RogueRelay::start().await;
         let mut config = config(&relay, local::nobody().await);
-        config.reconnect = Reconnect::Always;
+        config.reconnect = Reconnect::OnFailure;
         let client = RunningClient::start(config);
         let mut socket = relay.accept().await;
         socket.write_all(said).await.unwrap();

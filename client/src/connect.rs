@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use shared::control::{Control, ReceiveError};
+use shared::control::ReceiveError;
 use shared::mux::{End, Mux, Running};
 use shared::net::dial_relay;
 use shared::protocol::{
@@ -14,15 +14,12 @@ use shared::protocol::{
     TunnelKind, TunnelName, TunnelRequest, VERSION, Welcome,
 };
 use tokio::time::timeout;
-use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 use yamux::Mode;
 
 use crate::config::Config;
-use crate::session::Session;
+use crate::session::{ControlStream, Session};
 use crate::status::LiveTunnel;
-
-/// The control stream as the client sees it.
-pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
 
 /// Why there is no session. One variant for each thing that the caller does differently.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::control::Control;
 use shared::mux::{End, MuxStream, Running};
 use shared::protocol::{
     DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
@@ -11,10 +12,10 @@ use shared::protocol::{
 use shared::stop::Stop;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+use tokio_util::compat::Compat;
 use tracing::{Instrument, Span, error, info, info_span};
 
 use crate::config::Config;
-use crate::connect::ControlStream;
 use crate::local::Locals;
 use crate::status::{Event, LiveTunnel};
 
@@ -28,6 +29,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Visits beyond what the relay may open: those that it has ended and this end has not yet. More
 /// than that are reset.
 const MOST_VISITS: usize = 2 * MAX_STREAMS as usize;
+
+/// The control stream as the client sees it.
+pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
 
 /// A session with a relay.
 pub(crate) struct Session {

@@ -20,8 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use yamux::{Config, Connection, ConnectionError, Mode};
 
-use crate::record::HEADER;
-use crate::stream::CHUNK;
+use crate::record::{CHUNK, HEADER};
 use crate::wire::{Breach, Link, Transport, Wire};
 
 /// Streams the peer may have opened beyond the permits that were given out: those that one end

@@ -15,6 +15,10 @@ pub const HEADER: usize = 4;
 /// The longest body of a record in bytes. A `DATA` record is cut into several before that.
 pub const MAX_DATA: usize = (1 << 24) - 1;
 
+/// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
+/// socket brings. Larger chunks gain little and make others wait longer on a slow line.
+pub const CHUNK: usize = 64 * 1024;
+
 /// The longest body in bytes of any record but `DATA`; such a body is collected before it is
 /// decoded.
 const MAX_BODY: usize = 512;

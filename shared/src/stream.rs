@@ -20,12 +20,8 @@ use tokio::time::timeout;
 use yamux::Packet;
 
 use crate::mux::MuxStream;
-use crate::record::{self, Abort, BadRecord, Decoder, Failure, HEADER, Item, Open, Record};
+use crate::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Open, Record};
 use crate::wire::Link;
-
-/// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
-/// socket brings. Larger chunks gain little and make others wait longer on a slow line.
-pub const CHUNK: usize = 64 * 1024;
 
 /// How often whoever cannot read from a stream looks whether its far end is still there.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::stream::CHUNK;
+use crate::record::CHUNK;
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stream::CHUNK;
+use crate::record::CHUNK;
 
 /// How long it may take the line to carry what the kernel holds of it and has not sent.
 const UNSENT: Duration = Duration::from_millis(2);

@@ -2,6 +2,7 @@
 
 mod carrying;
 mod crowd;
+mod dependencies;
 mod ends;
 mod hostile_clients;
 mod hostile_relay;

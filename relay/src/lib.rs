@@ -1,12 +1,12 @@
 //! The relay: the public end of Sallyport.
 //!
-//! Two halves meet in the [`registry`]: sessions (clients) claim tunnels there, the edge
-//! (visitors) finds them. [`relay`] binds everything, runs it and stops it in order. The nouns
+//! Two halves meet in the `registry`: sessions (clients) claim tunnels there, the edge
+//! (visitors) finds them. `relay` binds everything, runs it and stops it in order. The nouns
 //! that the parts share lie beside it; the parts themselves never import each other:
 //!
-//! - [`session`]: the port that clients dial
-//! - [`edge`]: what visitors reach
-//! - [`admin`]: metrics and health
+//! - `session`: the port that clients dial
+//! - `edge`: what visitors reach
+//! - `admin`: metrics and health
 
 mod admin;
 pub mod cli;

@@ -16,7 +16,7 @@
 //! - **Notes when anything last arrived**: any byte is a sign of life.
 //! - **Keeps queues short.** It measures how fast the line takes what is written and has no more of
 //!   it wait than a few milliseconds' worth.
-//! - **Takes turns.** After [`TURN`] bytes it yields, so that the bridges pass on what has come
+//! - **Takes turns.** After `TURN` bytes it yields, so that the bridges pass on what has come
 //!   while it is still in the processor's cache.
 
 mod frame;

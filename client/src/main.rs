@@ -11,6 +11,7 @@ use shared::stop::Stop;
 use tracing::{error, warn};
 
 fn main() -> ExitCode {
+    shared::memory::keep_freed();
     let (config, output) = Cli::parse().into_config();
     if let Err(err) = shared::logging::start(&output.filter, output.format) {
         // Checked by `cli` before.

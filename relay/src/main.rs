@@ -10,6 +10,7 @@ use shared::stop::Stop;
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
+    shared::memory::keep_freed();
     let cli = Cli::parse();
     let (config, logging) = cli.into_config();
     if let Err(err) = shared::logging::start(&logging.filter, logging.format) {

@@ -14,6 +14,7 @@
 //! - [`serve`]: the accept loop
 //! - [`backoff`]: the delays between attempts
 //! - [`args`]: values of the command line
+//! - [`memory`]: what becomes of memory that is freed
 //! - [`logging`], [`stop`]: what the logs look like, and the signals that end a program
 //!
 //! Nothing here knows HTTP, metrics, or users.
@@ -23,6 +24,7 @@ pub mod backoff;
 pub mod bridge;
 pub mod control;
 pub mod logging;
+pub mod memory;
 pub mod mux;
 pub mod net;
 pub mod protocol;

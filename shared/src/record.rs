@@ -17,7 +17,7 @@ pub const MAX_DATA: usize = (1 << 24) - 1;
 
 /// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
 /// socket brings. Larger chunks gain little and make others wait longer on a slow line.
-pub const CHUNK: usize = 64 * 1024;
+pub const CHUNK: usize = 128 * 1024;
 
 /// The longest body in bytes of any record but `DATA`; such a body is collected before it is
 /// decoded.

@@ -14,7 +14,7 @@ use crate::record::CHUNK;
 const STRANGERS_FRAME: u32 = 16 * 1024;
 
 /// The largest frame body in bytes that is accepted from an admitted peer: yamux's first window.
-/// No peer of ours sends more than a quarter of it.
+/// No peer of ours sends much more than half of it.
 const LARGEST_FRAME: u32 = 256 * 1024;
 
 /// One wire's state, shared between the layer and the session that owns it.

@@ -30,7 +30,7 @@ const CLIENT: &[&[&str]] = &[
 
 /// See [`RELAY`].
 const SHARED: &[&[&str]] = &[
-    &["backoff", "logging", "stop", "serve", "socket", "net"],
+    &["backoff", "logging", "stop", "serve", "socket", "net", "memory"],
     &["protocol", "args"],
     &["record", "control"],
     &["wire"],

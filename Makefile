@@ -37,7 +37,7 @@ lint:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# Licences, advisories, duplicates. Skipped with a note where the tool is not installed.
+# Licences, sources, duplicates. Skipped with a note where the tool is not installed.
 deny:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 	    $(CARGO) deny --log-level error check bans licenses sources; \
@@ -63,6 +63,10 @@ fuzz:
 	for target in $$(cd tests && $(CARGO) +nightly fuzz list); do \
 	    (cd tests && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS)) || exit 1; \
 	done
+
+# Both directions saturated over a slow wire for a minute.
+soak:
+	SALLYPORT_SOAK=60 $(CARGO) test -p tests --test it saturated
 
 # Coverage of the tests. Needs cargo-llvm-cov.
 cover:

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use shared::control::ReceiveError;
+use shared::logging::Foreign;
 use shared::mux::{End, Mux, Running};
 use shared::net::dial_relay;
 use shared::protocol::{
@@ -160,8 +161,8 @@ impl fmt::Display for ConnectError {
             Self::Silent => {
                 f.write_str("it gives no answer: is this the address of its control port?")
             }
-            Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
-            Self::NotARelay(reason) => write!(f, "the other end is no relay: {reason}"),
+            Self::Refused(refusal) => write!(f, "it refused: {}", Foreign(&refusal.message)),
+            Self::NotARelay(reason) => write!(f, "the other end is no relay: {}", Foreign(reason)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::control::Control;
+use shared::logging::Foreign;
 use shared::mux::{End, MuxStream, Running};
 use shared::protocol::{
     DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
@@ -111,6 +112,12 @@ impl Session {
             info!("live: {}  {} -> {}", tunnel.name, tunnel.public, tunnel.local);
         }
         let end = self.attend(stop, announce).await;
+        if end == SessionEnd::EndedByRelay {
+            // The relay has counted its visits as over. What has come may still be on the way to a
+            // local service that is slow.
+            let finish = async { while self.visits.join_next().await.is_some() {} };
+            drop(timeout(self.config.grace, finish).await);
+        }
         self.visits.shutdown().await;
         if !matches!(end, SessionEnd::Lost(_)) {
             self.running.close().await;
@@ -120,8 +127,9 @@ impl Session {
 
     /// Does whatever comes up until the session is over.
     async fn attend(&mut self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
-        // A relay that wants a heartbeat all the time does not get one.
-        let beat = Duration::from_millis(self.welcome.heartbeat_ms).max(SHORTEST_HEARTBEAT);
+        // A relay that wants a heartbeat all the time, or none, does not get its way.
+        let beat = Duration::from_millis(self.welcome.heartbeat_ms);
+        let beat = beat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT);
         let dead = beat * DEAD_AFTER_HEARTBEATS;
         let mut heartbeat = interval_at(Instant::now() + beat, beat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -211,7 +219,7 @@ impl Session {
             }
             FromRelay::Draining => info!("the relay is stopping: open visits may finish"),
             FromRelay::Goodbye { reason } => {
-                info!("the relay says goodbye: {}", reason.escape_debug());
+                info!("the relay says goodbye: {}", Foreign(&reason));
                 return Err(SessionEnd::EndedByRelay);
             }
             FromRelay::Welcome(_) | FromRelay::Refused(_) => {
@@ -281,7 +289,7 @@ impl Session {
     async fn last_words(&mut self, end: Result<End, JoinError>) -> SessionEnd {
         while let Ok(message) = self.control.receive().await {
             if let FromRelay::Goodbye { reason } = message {
-                info!("the relay says goodbye: {}", reason.escape_debug());
+                info!("the relay says goodbye: {}", Foreign(&reason));
                 return SessionEnd::EndedByRelay;
             }
         }
@@ -299,6 +307,9 @@ impl Session {
 
 /// The shortest interval of heartbeats that a relay can ask for.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// The longest one: a relay that is gone is noticed within three of them.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 
 /// What the end of the driver means when nothing was said before.
 fn lost(end: Result<End, JoinError>) -> SessionEnd {

@@ -90,6 +90,11 @@ impl FromStr for PortRange {
             return Ok(Self::ANY);
         }
         let (first, last) = text.split_once('-').ok_or(BadPortRange)?;
+        // `u16` would also take `+80`.
+        let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(first) || !digits(last) {
+            return Err(BadPortRange);
+        }
         let parse = |port: &str| port.parse::<u16>().map_err(|_| BadPortRange);
         let range = Self { first: parse(first)?, last: parse(last)? };
         if range.first == 0 || range.first > range.last {
@@ -127,7 +132,7 @@ mod tests {
         assert!(range.allows(20000) && range.allows(20999));
         assert!(!range.allows(19999) && !range.allows(21000));
         assert_eq!(range.to_string(), "20000-20999");
-        for bad in ["", "1", "2-1", "0-5", "a-b", "1-65536", "-"] {
+        for bad in ["", "1", "2-1", "0-5", "a-b", "1-65536", "-", "+1-+5"] {
             assert_eq!(bad.parse::<PortRange>(), Err(BadPortRange), "{bad}");
         }
     }

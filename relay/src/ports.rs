@@ -39,11 +39,19 @@ impl Ports {
         {
             return Ok(listener);
         }
-        let mut free = self.range.iter().filter(|port| !taken.contains(port));
-        free.find_map(|port| self.listen(port).ok()).ok_or_else(|| {
-            let message = format!("every public port of the range {} is taken", self.range);
-            Refusal::new(RefusalCode::NoPortFree, message)
-        })
+        for port in self.range.iter().filter(|port| !taken.contains(port)) {
+            match self.listen(port) {
+                Ok(listener) => return Ok(listener),
+                Err(err) if err.kind() == io::ErrorKind::AddrInUse => (),
+                // Out of files, say: the next port will not do better.
+                Err(err) => {
+                    let message = format!("the relay cannot open one more port: {err}");
+                    return Err(Refusal::new(RefusalCode::NoPortFree, message));
+                }
+            }
+        }
+        let message = format!("every public port of the range {} is taken", self.range);
+        Err(Refusal::new(RefusalCode::NoPortFree, message))
     }
 
     fn bind_exactly(&self, port: u16) -> Result<TcpListener, Refusal> {

@@ -53,6 +53,9 @@ impl Target {
     /// Cancel safe: a stream that nobody waits for any more is reset.
     pub(crate) async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| OpenError::Full)?;
+        if self.mux.link().is_backed_up() {
+            return Err(OpenError::Unresponsive);
+        }
         let opening = async {
             let stream = self.mux.open().await.map_err(|_| OpenError::Gone)?;
             DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)

@@ -120,7 +120,10 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             Err(ended) => return Poll::Ready(ended),
         };
         if self.up == Direction::Ended && self.down == Direction::Ended {
-            return Poll::Ready(Ended::Completed);
+            if self.stream.poll_finish(cx).is_ready() {
+                return Poll::Ready(Ended::Completed);
+            }
+            return self.poll_watch(cx, true);
         }
         self.poll_watch(cx, up == Pause::Blocked || down == Pause::Blocked)
     }
@@ -130,6 +133,9 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
+                    if self.stream.is_backed_up() {
+                        return Ok(Pause::Blocked);
+                    }
                     let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
                         return Ok(Pause::Blocked);
                     };
@@ -248,7 +254,10 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             if let Some(err) = self.socket.pending_error() {
                 return Poll::Ready(Ended::Socket(err));
             }
-            if self.stream.is_lost() {
+            if !blocked {
+                self.moved = Instant::now();
+            }
+            if self.stream.is_lost() && !self.stream.is_complete(cx) {
                 return Poll::Ready(Ended::Stream(self.stream.why_broken(cx)));
             }
             if blocked && self.moved.elapsed() >= self.stall {

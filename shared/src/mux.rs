@@ -17,11 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 use yamux::{Config, Connection, ConnectionError, Mode};
 
 use crate::record::{CHUNK, HEADER};
-use crate::wire::{Breach, Link, Transport, Wire};
+use crate::wire::{Breach, Held, Link, Transport, Wire};
 
 /// Streams the peer may have opened beyond the permits that were given out: those that one end
 /// has ended and the other not yet.
@@ -34,10 +34,6 @@ const WINDOW_BUDGET: usize = 64 * 1024 * 1024;
 
 /// Requests to open a stream that wait for the driver; more wait in the callers.
 const OPEN_QUEUE: usize = 256;
-
-/// Streams that the peer has opened and nobody has taken yet. yamux's own backlog of streams that
-/// are not acknowledged is as long.
-const INBOUND_QUEUE: usize = 256;
 
 /// How long the last frames may take to get out when a session is closed on purpose.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,8 +48,7 @@ pub struct Mux {
 /// The streams that the peer opens, in order.
 #[derive(Debug)]
 pub struct Inbound {
-    streams: mpsc::Receiver<yamux::Stream>,
-    link: Arc<Link>,
+    streams: mpsc::Receiver<MuxStream>,
 }
 
 /// A stream of a session.
@@ -61,8 +56,15 @@ pub struct Inbound {
 pub struct MuxStream {
     /// The stream itself.
     pub io: yamux::Stream,
-    /// The wire under the session.
-    pub link: Arc<Link>,
+    /// Keeps the stream in use.
+    pub held: Held,
+}
+
+impl MuxStream {
+    fn new(io: yamux::Stream, link: &Arc<Link>) -> Self {
+        let held = Held::new(link, io.id().val());
+        Self { io, held }
+    }
 }
 
 /// The session is over; it opens no more streams.
@@ -93,7 +95,7 @@ pub struct Driver<T> {
     requests: mpsc::Receiver<OpenRequest>,
     /// A request that yamux cannot serve before the peer acknowledges an earlier stream.
     waiting: Option<OpenRequest>,
-    inbound: mpsc::Sender<yamux::Stream>,
+    inbound: mpsc::Sender<MuxStream>,
 }
 
 /// Starts a session over `io`. It lives only while the [`Driver`] is run.
@@ -110,14 +112,23 @@ where
         Mode::Client => 4 * permits + SPARE_STREAMS,
     };
     let (wire, link) = Wire::new(io);
-    if mode == Mode::Client {
-        // A client has chosen its relay, and visitors may come with the relay's first words.
-        link.admit();
-    }
+    let inbound_queue = match mode {
+        // A client has chosen its relay, and visitors may come with the relay's first words. Each
+        // of them may be waiting at a time: one that reset right after it came counts for a moment.
+        Mode::Client => {
+            link.admit();
+            permits
+        }
+        // The control stream.
+        Mode::Server => {
+            link.limit_opened(1);
+            1
+        }
+    };
     let connection = Connection::new(wire, config(streams), mode);
     let (send_request, requests) = mpsc::channel(OPEN_QUEUE);
-    let (inbound, streams) = mpsc::channel(INBOUND_QUEUE);
-    let receive = Inbound { streams, link: Arc::clone(&link) };
+    let (inbound, streams) = mpsc::channel(inbound_queue);
+    let receive = Inbound { streams };
     let mux = Mux { requests: send_request, link: Arc::clone(&link) };
     let driver = Driver { connection, link, requests, waiting: None, inbound };
     (mux, receive, driver)
@@ -181,7 +192,7 @@ impl Mux {
         let (reply, stream) = oneshot::channel();
         self.requests.send(reply).await.map_err(|_| Gone)?;
         let io = stream.await.map_err(|_| Gone)?;
-        Ok(MuxStream { io, link: Arc::clone(&self.link) })
+        Ok(MuxStream::new(io, &self.link))
     }
 
     /// The wire under the session.
@@ -197,14 +208,12 @@ impl Inbound {
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<MuxStream> {
-        let io = self.streams.recv().await?;
-        Some(MuxStream { io, link: Arc::clone(&self.link) })
+        self.streams.recv().await
     }
 
     /// The next stream, if the peer has opened one already.
     pub fn try_next(&mut self) -> Option<MuxStream> {
-        let io = self.streams.try_recv().ok()?;
-        Some(MuxStream { io, link: Arc::clone(&self.link) })
+        self.streams.try_recv().ok()
     }
 }
 
@@ -245,16 +254,30 @@ impl<T: Transport> Driver<T> {
         if let Err(err) = self.poll_requests(cx) {
             return Poll::Ready(self.end(err));
         }
-        // An inbound stream that is refused is dropped and costs the peer a round trip, so a flood
-        // of them cannot keep this loop busy beyond the wire's turn.
+        // Bounded by the wire's turn.
         loop {
             match self.connection.poll_next_inbound(cx) {
-                Poll::Ready(Some(Ok(stream))) => drop(self.inbound.try_send(stream)),
+                Poll::Ready(Some(Ok(io))) => {
+                    let stream = MuxStream::new(io, &self.link);
+                    if self.inbound.try_send(stream).is_err() {
+                        warn!("a stream is reset: too many wait to be taken");
+                    }
+                }
                 Poll::Ready(Some(Err(err))) => return Poll::Ready(self.end(err)),
                 Poll::Ready(None) => return Poll::Ready(self.end(ConnectionError::Closed)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => break,
             }
         }
+        if self.waiting.is_some() {
+            // A stream that was reset or dropped makes room too, of which yamux tells nobody.
+            if let Err(err) = self.poll_requests(cx) {
+                return Poll::Ready(self.end(err));
+            }
+            if self.waiting.is_none() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
     }
 
     /// Opens streams for those who wait for one.

@@ -116,7 +116,7 @@ pub enum BadRecord {
 }
 
 /// Finds the records in a stream of bytes that arrives in arbitrary pieces.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Decoder {
     header: [u8; HEADER],
     /// How much of the header has come.

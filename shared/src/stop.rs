@@ -21,8 +21,8 @@ impl Stop {
         Self::default()
     }
 
-    /// Turns SIGINT, SIGTERM and SIGHUP (the terminal is gone) into requests: the first asks for a graceful stop, the second for
-    /// one at once. From this call on none ends the process; they are turned into requests by
+    /// Turns SIGINT and SIGTERM into requests: the first asks for a graceful stop, the second for
+    /// one at once. From this call on neither ends the process; they are turned into requests by
     /// the future, which never returns: whoever polls it drops it in the end.
     ///
     /// # Errors
@@ -31,21 +31,14 @@ impl Stop {
     pub fn on_signals(&self) -> io::Result<impl Future<Output = Infallible> + use<'_>> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(self.obey(interrupt, terminate, hangup))
+        Ok(self.obey(interrupt, terminate))
     }
 
-    async fn obey(
-        &self,
-        mut interrupt: Signal,
-        mut terminate: Signal,
-        mut hangup: Signal,
-    ) -> Infallible {
+    async fn obey(&self, mut interrupt: Signal, mut terminate: Signal) -> Infallible {
         loop {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
                 _ = terminate.recv() => "SIGTERM",
-                _ = hangup.recv() => "SIGHUP",
             };
             if self.gracefully.is_cancelled() {
                 tracing::info!("{name} again: stopping at once");

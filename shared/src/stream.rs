@@ -7,12 +7,12 @@
 //! yamux's own end (FIN) is sent only after `END` went both ways. A stream that is dropped before
 //! that is therefore always reset, and the far end always learns of it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::{AsyncWrite as _, Stream as _};
@@ -21,7 +21,7 @@ use yamux::Packet;
 
 use crate::mux::MuxStream;
 use crate::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Open, Record};
-use crate::wire::Link;
+use crate::wire::Held;
 
 /// How often whoever cannot read from a stream looks whether its far end is still there.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -64,18 +64,22 @@ pub enum Broken {
     Bad(BadRecord),
     /// The far end sent a record where it may not stand.
     OutOfOrder,
+    /// The far end sent so many tiny frames that were not taken that the rest was not let through.
+    TinyFrames,
 }
 
 /// A stream that carries one visit.
 pub struct DataStream {
     io: yamux::Stream,
-    link: Arc<Link>,
+    held: Held,
     side: Side,
     phase: Phase,
     decoder: Decoder,
     /// What yamux delivered last, decoded up to `at`.
     packet: Option<Packet>,
     at: usize,
+    /// What yamux has delivered behind `packet`, once the stream is closed.
+    rest: VecDeque<Packet>,
     /// Payload in the packet that has not been consumed.
     data: Range<usize>,
     /// Encoded records from `sent` on that wait for the far end's window.
@@ -122,12 +126,13 @@ impl DataStream {
     fn new(stream: MuxStream, side: Side) -> Self {
         Self {
             io: stream.io,
-            link: stream.link,
+            held: stream.held,
             side,
             phase: Phase::Start,
             decoder: Decoder::default(),
             packet: None,
             at: 0,
+            rest: VecDeque::new(),
             data: 0..0,
             unsent: Vec::new(),
             sent: 0,
@@ -182,7 +187,29 @@ impl DataStream {
     /// Whether the far end, or the session, is gone although the stream has not ended. Costs a
     /// lock; for those who are waiting for something else than the stream.
     pub fn is_lost(&self) -> bool {
-        self.io.is_closed() && !(self.end_sent && self.phase == Phase::Ended)
+        let over = self.end_sent && self.phase == Phase::Ended;
+        (self.io.is_closed() || self.held.is_overrun()) && !over
+    }
+
+    /// Whether all has been sent, and `END` has come although the far end is gone: what is here is
+    /// all there is, and may take its time.
+    pub(crate) fn is_complete(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Poll::Ready(Some(Ok(packet))) = Pin::new(&mut self.io).poll_next(cx) {
+            self.rest.push_back(packet);
+        }
+        let (mut decoder, mut at) = (self.decoder.clone(), self.at);
+        for packet in self.packet.iter().chain(&self.rest) {
+            loop {
+                match decoder.next(packet.as_ref(), &mut at) {
+                    Ok(Some(Item::Data(_))) => (),
+                    Ok(Some(Item::Record(Record::End))) => return self.end_sent,
+                    Ok(Some(Item::Record(_))) | Err(_) => return false,
+                    Ok(None) => break,
+                }
+            }
+            at = 0;
+        }
+        false
     }
 
     /// Ready when the next record can be sent.
@@ -190,7 +217,10 @@ impl DataStream {
         while self.sent < self.unsent.len() {
             let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.sent..]));
             match n {
-                Ok(n) => self.sent += n,
+                Ok(n) => {
+                    self.sent += n;
+                    self.held.link().queued(n);
+                }
                 Err(_) => return Poll::Ready(Err(self.why_broken(cx))),
             }
         }
@@ -204,7 +234,13 @@ impl DataStream {
     /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
     /// that other streams have their turn.
     pub fn chunk(&self) -> usize {
-        self.link.chunk()
+        self.held.link().chunk()
+    }
+
+    /// Whether so much waits for the far end of the session that this end should send no more for
+    /// now. Nobody is woken when that is over; see [`LOOK`].
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.held.link().is_backed_up()
     }
 
     /// Sends the first `length` bytes of payload in `chunk`. Only after
@@ -231,9 +267,14 @@ impl DataStream {
             self.end_sent = true;
             self.write(cx, &Record::End.encode())?;
         }
-        ready!(self.poll_ready(cx))?;
-        self.finish(cx);
-        Poll::Ready(Ok(()))
+        self.poll_ready(cx)
+    }
+
+    /// Sends yamux's end, after `END` went both ways. Ready when it is on its way, or not needed.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        debug_assert!(self.end_sent && self.phase == Phase::Ended, "END went both ways");
+        // An error means that the session has ended: so has the stream.
+        Pin::new(&mut self.io).poll_close(cx).map(drop)
     }
 
     /// Ready when payload has arrived, with its length; zero when the far end has sent `END`.
@@ -277,11 +318,13 @@ impl DataStream {
 
     /// Tells the far end, if it still can be told, that the stream is about to be dropped and why.
     pub fn abort(&mut self, reason: Abort) {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
             // If it does not fit the window, the reset that follows says enough.
             let record = Record::Abort(reason).encode();
-            drop(Pin::new(&mut self.io).poll_write(&mut cx, &record));
+            if let Poll::Ready(Ok(n)) = Pin::new(&mut self.io).poll_write(&mut cx, &record) {
+                self.held.link().queued(n);
+            }
         }
     }
 
@@ -310,8 +353,8 @@ impl DataStream {
     /// Writes what fits and keeps the rest.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Broken> {
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
-            Poll::Ready(Ok(n)) if n == bytes.len() => Ok(()),
             Poll::Ready(Ok(n)) => {
+                self.held.link().queued(n);
                 self.unsent.extend_from_slice(&bytes[n..]);
                 Ok(())
             }
@@ -334,12 +377,20 @@ impl DataStream {
                         return Poll::Ready(Ok(None));
                     }
                     Some(Item::Data(_)) => return Poll::Ready(Err(Broken::OutOfOrder)),
-                    Some(Item::Record(record)) => return Poll::Ready(self.on_record(record, cx)),
+                    Some(Item::Record(record)) => return Poll::Ready(self.on_record(record)),
                     None => self.packet = None,
                 }
             }
-            match ready!(Pin::new(&mut self.io).poll_next(cx)) {
+            if self.held.is_overrun() {
+                return Poll::Ready(Err(Broken::TinyFrames));
+            }
+            let next = match self.rest.pop_front() {
+                Some(packet) => Some(Ok(packet)),
+                None => ready!(Pin::new(&mut self.io).poll_next(cx)),
+            };
+            match next {
                 Some(Ok(packet)) => {
+                    self.held.taken(packet.as_ref().len());
                     self.at = 0;
                     self.data = 0..0;
                     self.packet = Some(packet);
@@ -349,11 +400,7 @@ impl DataStream {
         }
     }
 
-    fn on_record(
-        &mut self,
-        record: Record,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Record>, Broken> {
+    fn on_record(&mut self, record: Record) -> Result<Option<Record>, Broken> {
         self.phase = match (record, self.side, self.phase) {
             (record @ Record::Open(_), Side::Client, Phase::Start) => {
                 self.phase = Phase::Flowing;
@@ -368,16 +415,7 @@ impl DataStream {
             (Record::Abort(abort), _, _) => return Err(Broken::Aborted(abort)),
             _ => return Err(Broken::OutOfOrder),
         };
-        self.finish(cx);
         Ok(None)
-    }
-
-    /// Sends yamux's end once `END` went both ways. Should there be no room for it just now, the
-    /// reset that follows the drop means the same: nothing is left to be lost.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        if self.end_sent && self.unsent.is_empty() && self.phase == Phase::Ended {
-            drop(Pin::new(&mut self.io).poll_close(cx));
-        }
     }
 }
 
@@ -399,6 +437,15 @@ impl Default for Chunk {
     }
 }
 
+impl Drop for DataStream {
+    /// yamux may not get to send the reset for a while. What has come is freed now; nothing more
+    /// gets through.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.io).poll_next(&mut cx) {}
+    }
+}
+
 impl fmt::Debug for DataStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataStream")
@@ -416,6 +463,7 @@ impl fmt::Display for Broken {
             Self::Aborted(abort) => write!(f, "the far end was {abort}"),
             Self::Failed(failure) => failure.fmt(f),
             Self::Bad(bad) => write!(f, "the far end broke the protocol: {bad}"),
+            Self::TinyFrames => f.write_str("too many tiny pieces that nobody takes"),
             Self::OutOfOrder => {
                 f.write_str("the far end broke the protocol: a record out of order")
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use futures::AsyncWriteExt;
 use shared::control::Control;
-use shared::mux::{self, Inbound, Mux};
+use shared::mux::{self, Inbound, Mux, MuxStream};
 use shared::protocol::{
     FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE, OpenTunnel, TunnelKind,
     TunnelRequest, VERSION, Welcome,
@@ -95,7 +95,7 @@ impl RogueClient {
 
     /// The next stream, with a visitor's `OPEN` somewhere in it.
     pub async fn stream(&mut self) -> yamux::Stream {
-        within("a stream of the relay", self.inbound.next()).await.expect("a stream").io
+        raw(within("a stream of the relay", self.inbound.next()).await.expect("a stream"))
     }
 
     /// Waits until the relay has ended the session.
@@ -161,10 +161,18 @@ impl RogueSession {
 
     /// A stream that begins with these bytes.
     pub async fn open(&self, bytes: &[u8]) -> yamux::Stream {
-        let mut stream = within("a stream", self.mux.open()).await.expect("a session").io;
+        let mut stream = raw(within("a stream", self.mux.open()).await.expect("a session"));
         write(&mut stream, bytes).await;
         stream
     }
+}
+
+/// A stream alone, for whoever speaks no records. The wire lets its frames through as long as the
+/// session lasts.
+fn raw(stream: MuxStream) -> yamux::Stream {
+    let MuxStream { io, held } = stream;
+    std::mem::forget(held);
+    io
 }
 
 /// Writes bytes as they are.

@@ -149,6 +149,7 @@ fn outcome(ended: &Ended) -> Outcome {
         Ended::Stream(broken) => match broken {
             Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
             Broken::Aborted(Abort::Reset | Abort::Stopping) => Outcome::Reset,
+            Broken::TinyFrames => Outcome::Limit,
             Broken::Lost | Broken::Bad(_) | Broken::OutOfOrder => Outcome::Lost,
             Broken::Failed(failure) => match failure.reason {
                 FailureReason::Refused | FailureReason::UnknownTunnel => Outcome::LocalRefused,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use shared::control::{Control, ReceiveError};
+use shared::logging::Foreign;
 use shared::mux::{End, Inbound, Mux, Running};
 use shared::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_HELLO, MAX_MESSAGE, MAX_STREAMS,
@@ -73,7 +74,7 @@ impl SessionsShared {
         };
         match turned {
             Turned::Refused(mut control, refusal) => {
-                info!(code = ?refusal.code, "client refused: {refusal}");
+                info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
                 self.metrics.handshake(Handshake::Refused);
                 let refused = FromRelay::Refused(refusal);
                 if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
@@ -81,7 +82,7 @@ impl SessionsShared {
                 }
             }
             Turned::Invalid(reason) => {
-                debug!("not a client: {reason}");
+                debug!("not a client: {}", Foreign(&reason));
                 self.metrics.handshake(Handshake::Invalid);
             }
             Turned::Lost(reason) => {
@@ -212,7 +213,7 @@ struct Accepted {
 impl Accepted {
     fn into_live(self, running: Running, shared: &SessionsShared) -> Live {
         let Self { control, membership, permit, target, claims, hello } = self;
-        info!(agent = hello.agent.escape_debug().to_string(), "client connected");
+        info!(agent = %Foreign(&hello.agent), "client connected");
         let counted = (shared.metrics.session(), permit);
         Live::new(running, control, membership, target, claims, counted)
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shared::logging::Foreign;
 use shared::mux::{End, Running};
 use shared::protocol::{DEAD_AFTER_HEARTBEATS, FromClient, FromRelay};
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,6 +20,9 @@ use crate::tunnel::Claim;
 /// as good as dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client may take to close the connection behind its goodbye.
+const LAST_FRAMES: Duration = Duration::from_secs(3);
+
 /// A client that is connected.
 ///
 /// Dropping it gives up its tunnels and ends its streams.
@@ -31,6 +35,8 @@ pub(super) struct Live {
     /// The heartbeat that has not been answered yet.
     unanswered: Option<(u64, Instant)>,
     heartbeats: u64,
+    /// The client takes no new visitors.
+    draining: bool,
     log: EndLog,
     /// Its place in the gauge of sessions and in their limit.
     _counted: (Counted, OwnedSemaphorePermit),
@@ -44,8 +50,12 @@ struct Held {
 
 /// Why a session is over.
 enum Over {
-    /// One of the two ended it on purpose. The text is for the log.
-    OnPurpose(&'static str),
+    /// The relay is stopping. No visit is open any more.
+    Stopping,
+    /// The client ended it on purpose.
+    Goodbye,
+    /// The same client has connected again.
+    Replaced,
     /// The client broke the protocol.
     Broken(String),
     /// It is gone.
@@ -70,6 +80,7 @@ impl Live {
             membership,
             unanswered: None,
             heartbeats: 0,
+            draining: false,
             log: EndLog { since: Instant::now(), over: None },
             _counted: counted,
         }
@@ -80,8 +91,15 @@ impl Live {
         let over = self.attend(shared).await;
         // New visitors go elsewhere from here on.
         self.claims.clear();
-        if let Over::OnPurpose(_) = over {
-            self.running.close().await;
+        match over {
+            // Only without open visits: an orderly close does not tell yamux's streams of it, while
+            // the end of the driver does.
+            Over::Stopping => self.running.close().await,
+            // It may have overtaken the last frames of visits. They come before the connection ends.
+            Over::Goodbye => {
+                drop(timeout(LAST_FRAMES, self.running.driver.join_next()).await);
+            }
+            Over::Replaced | Over::Broken(_) | Over::Lost(_) => (),
         }
         self.log.over = Some(over);
     }
@@ -105,9 +123,6 @@ impl Live {
                     // The end of the session is the reason more often than not, and knows more.
                     Err(err) => return self.driver_end(err.to_string()).await,
                 },
-                Some(_) = self.running.inbound.next() => {
-                    return Over::Broken("the client opened a stream".into());
-                }
                 _ = heartbeat.tick() => self.beat().await,
                 () = sleep(dead.saturating_sub(silence)) => {
                     if self.running.mux.link().silence() >= dead {
@@ -117,7 +132,7 @@ impl Live {
                 }
                 () = self.target.standing_changed() => self.tell_standing().await,
                 () = self.membership.replaced() => {
-                    return Over::OnPurpose("the client has connected again");
+                    return Over::Replaced;
                 }
                 () = shared.stopping.cancelled(), if !told_stopping => {
                     told_stopping = true;
@@ -127,7 +142,7 @@ impl Live {
                     let goodbye = FromRelay::Goodbye { reason: "the relay is stopping".into() };
                     // The session ends either way.
                     drop(self.send(&goodbye).await);
-                    return Over::OnPurpose("the relay is stopping");
+                    return Over::Stopping;
                 }
             };
             if let Err(over) = sent {
@@ -144,8 +159,10 @@ impl Live {
                 self.on_ack(id);
                 Ok(())
             }
+            FromClient::Draining if self.draining => Err(Over::Broken("a second Draining".into())),
             FromClient::Draining => {
                 info!("the client is stopping");
+                self.draining = true;
                 self.claims.clear();
                 Ok(())
             }
@@ -217,8 +234,8 @@ impl Live {
 
 /// The client has ended the session on purpose.
 fn goodbye(reason: &str) -> Over {
-    info!("the client says goodbye: {}", reason.escape_debug());
-    Over::OnPurpose("the client ended it")
+    info!("the client says goodbye: {}", Foreign(reason));
+    Over::Goodbye
 }
 
 /// What the end of the driver means when nothing was said before.
@@ -240,9 +257,15 @@ impl Drop for EndLog {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs_f64();
         match &self.over {
-            Some(Over::OnPurpose(reason)) => info!(seconds, "session over: {reason}"),
+            Some(Over::Stopping) => info!(seconds, "session over: the relay is stopping"),
+            Some(Over::Goodbye) => info!(seconds, "session over: the client ended it"),
+            Some(Over::Replaced) => {
+                info!(seconds, "session over: the client has connected again");
+            }
             Some(Over::Lost(reason)) => info!(seconds, "session lost: {reason}"),
-            Some(Over::Broken(reason)) => warn!(seconds, "session broken off: {reason}"),
+            Some(Over::Broken(reason)) => {
+                warn!(seconds, "session broken off: {}", Foreign(reason));
+            }
             None => info!(seconds, "session cut off"),
         }
     }

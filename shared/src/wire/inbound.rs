@@ -22,6 +22,12 @@ const TINY_BURST: u64 = 1024;
 /// Beyond the burst one tiny frame is forgiven for this many bytes received.
 const BYTES_PER_TINY: u64 = 16 * 1024;
 
+/// What becomes of a frame of so many bytes, its header included.
+enum Verdict {
+    Pass(usize),
+    Refuse(usize),
+}
+
 /// The read-ahead buffer, and how much of it yamux may have.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
@@ -31,6 +37,10 @@ pub(super) struct Inbound {
     end: usize,
     /// The rest of the current frame, looked at and let through.
     allowed: usize,
+    /// The rest of a frame that is not let through.
+    refused: usize,
+    /// Streams that the peer has opened.
+    opened: u32,
     tiny: u64,
     received: u64,
 }
@@ -64,7 +74,7 @@ impl Inbound {
     pub(super) fn filled(&mut self, n: usize) {
         self.end += n;
         if self.end == self.buffer.len() && self.end < LARGEST {
-            self.buffer.resize(self.end * 4, 0);
+            self.buffer.resize((self.end * 4).min(LARGEST), 0);
         }
     }
 
@@ -85,15 +95,21 @@ impl Inbound {
     /// What yamux is told when the connection has ended: an end between two frames is an ordinary
     /// one.
     pub(super) fn at_end(&self) -> io::Result<usize> {
-        if self.allowed == 0 && !self.has_bytes() {
+        if self.allowed == 0 && self.refused == 0 && !self.has_bytes() {
             return Ok(0);
         }
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Looks at the next header and lets its frame through, or takes it out if it is a ping.
-    /// Returns `false` when the header has not arrived yet.
+    /// Looks at the next header and lets its frame through, or takes it out if it is a ping or for
+    /// nobody. Returns `false` when more has to arrive first.
     pub(super) fn next_frame(&mut self, link: &Link, outbound: &mut Outbound) -> io::Result<bool> {
+        let discarded = self.refused.min(self.end - self.start);
+        self.start += discarded;
+        self.refused -= discarded;
+        if self.refused > 0 {
+            return Ok(false);
+        }
         let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEADER>() else {
             return Ok(false);
         };
@@ -102,9 +118,12 @@ impl Inbound {
             Err(byte) => Err(Breach::NotYamux(byte)),
         };
         match checked {
-            Ok(true) => Ok(true),
-            Ok(false) => {
-                self.start += HEADER;
+            Ok(Verdict::Pass(length)) => {
+                self.allowed = length;
+                Ok(true)
+            }
+            Ok(Verdict::Refuse(length)) => {
+                self.refused = length;
                 Ok(true)
             }
             Err(breach) => {
@@ -120,26 +139,53 @@ impl Inbound {
         header: Header,
         link: &Link,
         outbound: &mut Outbound,
-    ) -> Result<bool, Breach> {
+    ) -> Result<Verdict, Breach> {
+        let length = HEADER + header.body();
         match header.kind {
             Kind::Ping if header.flags & SYN != 0 => {
                 outbound.pong(header.length)?;
-                return Ok(false);
+                return Ok(Verdict::Refuse(length));
             }
+            Kind::Ping => (),
             Kind::GoAway => link.break_off(Breach::GoAwayReceived(header.length)),
-            Kind::Data => self.check_size(header, link.largest_frame())?,
-            Kind::Ping | Kind::WindowUpdate => (),
+            Kind::Data => {
+                self.check_opening(header, link)?;
+                self.check_size(header, link)?;
+                // Flags are for yamux, which knows the stream for a while longer.
+                if header.is_visit()
+                    && !link.streams.arrived(header.stream, header.length)
+                    && header.flags == 0
+                {
+                    return Ok(Verdict::Refuse(length));
+                }
+            }
+            Kind::WindowUpdate => self.check_opening(header, link)?,
         }
         outbound.in_answer_to(header);
-        self.allowed = HEADER + header.body();
-        Ok(true)
+        Ok(Verdict::Pass(length))
     }
 
-    fn check_size(&mut self, header: Header, limit: u32) -> Result<(), Breach> {
+    /// Counts the streams that the peer opens, and notes them as in use.
+    fn check_opening(&mut self, header: Header, link: &Link) -> Result<(), Breach> {
+        if header.flags & SYN != 0 {
+            self.opened = self.opened.saturating_add(1);
+            if self.opened > link.most_opened() {
+                return Err(Breach::StreamNotAllowed);
+            }
+            link.streams.open(header.stream);
+        }
+        Ok(())
+    }
+
+    fn check_size(&mut self, header: Header, link: &Link) -> Result<(), Breach> {
+        let limit = link.largest_frame();
         if header.length > limit {
             return Err(Breach::FrameTooLarge(header.length, limit));
         }
         self.received += u64::from(header.length);
+        if self.received > link.most_received() {
+            return Err(Breach::TooMuch);
+        }
         if (1..TINY).contains(&header.body()) {
             self.tiny += 1;
             if self.tiny > TINY_BURST + self.received / BYTES_PER_TINY {

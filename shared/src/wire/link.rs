@@ -2,16 +2,24 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::streams::Streams;
 use crate::record::CHUNK;
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.
 const STRANGERS_FRAME: u32 = 16 * 1024;
+
+/// The most bytes of bodies in all that are accepted from a stranger: a handshake and its framing.
+const STRANGERS_BYTES: u64 = 32 * 1024;
+
+/// The most bytes that may wait in a session for a peer that takes them too slowly. Beyond that no
+/// visitor is read from.
+const MOST_QUEUED: isize = 64 * 1024 * 1024;
 
 /// The largest frame body in bytes that is accepted from an admitted peer: yamux's first window.
 /// No peer of ours sends much more than half of it.
@@ -26,6 +34,14 @@ pub struct Link {
     largest_frame: AtomicU32,
     /// Bytes of payload that one frame should carry at the pace of the line.
     chunk: AtomicUsize,
+    /// The most streams that the peer may ever open.
+    most_opened: AtomicU32,
+    /// The most bytes of bodies that the peer may ever send.
+    most_received: AtomicU64,
+    /// Bytes of visits that yamux has and the socket has not taken yet. Below zero for a moment,
+    /// when another thread writes them before they have been counted.
+    queued: AtomicIsize,
+    pub(super) streams: Streams,
     given_up: AtomicBool,
     breach: Mutex<Option<Breach>>,
 }
@@ -44,6 +60,10 @@ pub enum Breach {
     FrameTooLarge(u32, u32),
     /// Frames so small and so many that each costs more memory than it carries.
     TinyFrames,
+    /// The peer opened a stream that it may not open.
+    StreamNotAllowed,
+    /// Far more than a handshake from a peer that has not been admitted.
+    TooMuch,
     /// More pings than anybody needs, with none of the answers read.
     PingFlood,
 }
@@ -55,6 +75,10 @@ impl Link {
             heard: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
             chunk: AtomicUsize::new(CHUNK),
+            most_opened: AtomicU32::new(u32::MAX),
+            most_received: AtomicU64::new(STRANGERS_BYTES),
+            queued: AtomicIsize::new(0),
+            streams: Streams::default(),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
         }
@@ -69,6 +93,35 @@ impl Link {
     /// Accepts frames of full size from now on: the peer has been admitted.
     pub fn admit(&self) {
         self.largest_frame.store(LARGEST_FRAME, Ordering::Relaxed);
+        self.most_received.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Lets the peer open no more than `streams` streams in all: one, if it is a client.
+    pub(crate) fn limit_opened(&self, streams: u32) {
+        self.most_opened.store(streams, Ordering::Relaxed);
+    }
+
+    /// Whether so much waits for the peer that nothing more should be sent to it for now.
+    pub fn is_backed_up(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > MOST_QUEUED
+    }
+
+    /// yamux has taken so many bytes of a visit.
+    pub(crate) fn queued(&self, bytes: usize) {
+        self.queued.fetch_add(bytes.cast_signed(), Ordering::Relaxed);
+    }
+
+    /// yamux writes so many of them.
+    pub(super) fn unqueued(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes.cast_signed(), Ordering::Relaxed);
+    }
+
+    pub(super) fn most_opened(&self) -> u32 {
+        self.most_opened.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn most_received(&self) -> u64 {
+        self.most_received.load(Ordering::Relaxed)
     }
 
     /// How many bytes of payload to put into one frame: as many as the line carries in about a
@@ -127,6 +180,8 @@ impl fmt::Display for Breach {
                 write!(f, "a frame of {length} bytes, allowed are {limit}")
             }
             Self::TinyFrames => f.write_str("too many frames of next to nothing"),
+            Self::StreamNotAllowed => f.write_str("the peer opened a stream that it may not open"),
+            Self::TooMuch => f.write_str("too many bytes for a handshake"),
             Self::PingFlood => f.write_str("a flood of pings"),
         }
     }

@@ -12,7 +12,8 @@
 //!   enough because yamux never waits without having tried to read or having been refused a write.
 //! - **Answers pings itself,** so that reading never waits for writing.
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
-//!   that no honest peer sends. The reason is kept in the [`Link`].
+//!   that no honest peer sends, and streams that it may not open. The reason is kept in the
+//!   [`Link`]. What a stream has unread is counted, and nothing passes to one that is not in use.
 //! - **Notes when anything last arrived**: any byte is a sign of life.
 //! - **Keeps queues short.** It measures how fast the line takes what is written and has no more of
 //!   it wait than a few milliseconds' worth.
@@ -24,6 +25,7 @@ mod inbound;
 mod link;
 mod outbound;
 mod pace;
+mod streams;
 
 use std::io;
 use std::pin::Pin;
@@ -38,9 +40,13 @@ use self::inbound::Inbound;
 use self::outbound::Outbound;
 
 pub use self::link::{Breach, Link};
+pub use self::streams::Held;
 
 /// How many bytes are read from the socket before the other tasks get their turn.
 const TURN: usize = 256 * 1024;
+
+/// What a frame counts in a turn beside its bytes: about what it costs to handle one.
+const FRAME_TURN: usize = 256;
 
 /// The smallest read that goes straight into yamux's buffer instead of through the read-ahead.
 const DIRECT_READ: usize = 8 * 1024;
@@ -161,11 +167,12 @@ impl<T: Transport> futures::AsyncRead for Wire<T> {
             let allowed = this.inbound.allowed();
             let wanted = allowed.min(buf.len());
             let read = if allowed == 0 {
-                if this.socket.link.is_given_up() {
+                if this.socket.link.is_given_up() || this.socket.turn >= TURN {
                     // Not one frame more after the one that was refused: there is a hole between.
                     ready!(this.poll_read_allowed(cx))?;
                 }
                 if this.inbound.next_frame(&this.socket.link, &mut this.outbound)? {
+                    this.socket.turn += FRAME_TURN;
                     continue;
                 }
                 ready!(this.poll_read_ahead(cx))?

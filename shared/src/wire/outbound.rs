@@ -67,7 +67,7 @@ impl Outbound {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let body = if self.body == 0 { self.look_at(link, bytes)? } else { 0 };
+        let (body, is_visit) = if self.body == 0 { self.look_at(link, bytes)? } else { (0, false) };
         if self.pending() + bytes.len() > COLLECT {
             if self.body > 0 {
                 return self.poll_send_through(io, link, cx, bytes);
@@ -79,6 +79,9 @@ impl Outbound {
             self.body -= bytes.len();
         } else {
             self.body = body;
+            if is_visit {
+                link.unqueued(body);
+            }
         }
         self.buffer.extend_from_slice(bytes);
         self.place_pongs();
@@ -100,6 +103,7 @@ impl Outbound {
             }
             self.sent(n);
         }
+        self.pace.drained();
         Poll::Ready(Ok(()))
     }
 
@@ -160,13 +164,16 @@ impl Outbound {
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
+        } else if self.start > COLLECT {
+            self.buffer.drain(..self.start);
+            self.start = 0;
         }
     }
 
     /// Looks at the header of a frame that yamux is about to write, which it does in one piece,
-    /// and returns the length of the body. A go-away counts although it may not get out any more:
+    /// and returns the length of the body and whether it is a visit's. A go-away counts although it may not get out any more:
     /// yamux reads on after it, with a hole where the frame was that it refused.
-    fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<usize> {
+    fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<(usize, bool)> {
         let header = bytes.first_chunk::<HEADER>().filter(|_| bytes.len() == HEADER);
         let header = header
             .and_then(|header| Header::decode(header).ok())
@@ -176,7 +183,7 @@ impl Outbound {
             let cause = self.inbound.map_or_else(|| "nothing".into(), |frame| format!("{frame:?}"));
             link.break_off(Breach::GoAwaySent(header.length, cause));
         }
-        Ok(header.body())
+        Ok((header.body(), header.is_visit()))
     }
 
     /// Puts waiting pongs between two frames.

@@ -23,7 +23,7 @@ const FRAME_BYTES: (usize, usize) = (8 * 1024, CHUNK);
 /// A rate is measured over at least this long.
 const WINDOW: Duration = Duration::from_millis(50);
 
-/// After so long without a refused write the line is no longer what limits us.
+/// When the line has taken all there was for so long, it is no longer what limits us.
 const FORGET: Duration = Duration::from_millis(500);
 
 /// What the measurements say.
@@ -38,8 +38,10 @@ pub(super) struct Advice {
 /// Measures the line while it is what limits us: from one refused write to another.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the current window began; nothing while nothing is refused.
+    /// When the current window began: at a refused write.
     window: Option<Instant>,
+    /// Since when the line has taken all there was.
+    drained: Option<Instant>,
     /// Bytes taken by the socket in this window.
     sent: usize,
     advice: Advice,
@@ -59,7 +61,7 @@ impl Advice {
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { window: None, sent: 0, advice: Advice::FAST }
+        Self { window: None, drained: None, sent: 0, advice: Advice::FAST }
     }
 
     /// The socket took `n` bytes.
@@ -67,17 +69,25 @@ impl Pace {
         self.sent += n;
     }
 
+    /// The socket took all that there was.
+    pub(super) fn drained(&mut self) {
+        if self.window.is_some() && self.drained.is_none() {
+            self.drained = Some(Instant::now());
+        }
+    }
+
     /// The socket refused a write at `now`. Returns new advice, if it differs noticeably.
     pub(super) fn refused(&mut self, now: Instant) -> Option<Advice> {
+        let idle = self.drained.take().is_some_and(|since| now.duration_since(since) > FORGET);
         let Some(start) = self.window else {
             (self.window, self.sent) = (Some(now), 0);
             return None;
         };
         let time = now - start;
-        if time < WINDOW {
+        if !idle && (time < WINDOW || self.sent == 0) {
             return None;
         }
-        let advice = if time > FORGET { Advice::FAST } else { Advice::at(self.sent, time) };
+        let advice = if idle { Advice::FAST } else { Advice::at(self.sent, time) };
         (self.window, self.sent) = (Some(now), 0);
         if !differs(advice.unsent, self.advice.unsent) && !differs(advice.frame, self.advice.frame)
         {
@@ -121,12 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_so_slow_that_it_refuses_rarely_is_slow_all_the_same() {
+        let mut pace = Pace::new();
+        let begin = Instant::now();
+        for second in 0..5 {
+            pace.refused(begin + Duration::from_secs(second));
+            pace.sent(60_000);
+        }
+        assert_eq!(pace.advice, Advice { unsent: 16 * 1024, frame: 8 * 1024 });
+    }
+
+    #[test]
     fn a_line_that_has_been_idle_is_measured_anew() {
         let mut pace = Pace::new();
         let begin = Instant::now();
         pace.refused(begin);
         pace.sent(1000);
         assert!(pace.refused(begin + WINDOW).is_some_and(|advice| advice != Advice::FAST));
-        assert_eq!(pace.refused(begin + WINDOW + FORGET * 2), Some(Advice::FAST));
+        pace.drained();
+        assert_eq!(pace.refused(Instant::now() + FORGET * 2), Some(Advice::FAST));
     }
 }

@@ -30,6 +30,7 @@ fn wire(buffer: usize) -> (Wire<DuplexStream>, Arc<Link>, DuplexStream) {
     let (near, far) = tokio::io::duplex(buffer);
     let (wire, link) = Wire::new(near);
     link.admit();
+    (0..64).for_each(|stream| link.streams.open(stream));
     (wire, link, far)
 }
 

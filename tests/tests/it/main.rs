@@ -12,6 +12,7 @@ mod local_service;
 mod metrics;
 mod ports;
 mod process;
+mod regressions;
 mod resets;
 mod standby;
 mod stopping;

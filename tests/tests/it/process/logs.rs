@@ -144,7 +144,12 @@ async fn a_breach_of_the_protocol_is_logged_with_its_code_and_what_was_wrong() {
         (raw::header(raw::GO_AWAY, 0, 0, 1), "go-away code 1 (protocol error)"),
         (raw::header(raw::GO_AWAY, 0, 0, 2), "go-away code 2 (internal error)"),
         // A stream with a number that only the relay may give.
-        (raw::data(raw::SYN, 2, b"x"), "go-away code 1 (protocol error) sent in answer to"),
+        (raw::data(raw::SYN, 2, b"x"), "the peer opened a stream that it may not open"),
+        // More credit than there can be.
+        (
+            raw::header(raw::WINDOW, 0, 1, u32::MAX),
+            "go-away code 1 (protocol error) sent in answer to",
+        ),
         // More than the window.
         (raw::header(raw::DATA, 0, 1, 300_000), "a frame of 300000 bytes, allowed are 262144"),
         (b"GET / HTTP/1.1\r\n".to_vec(), "the peer does not speak yamux (byte 0x47)"),

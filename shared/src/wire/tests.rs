@@ -197,6 +197,33 @@ async fn a_stranger_may_send_small_frames_only() {
 }
 
 #[tokio::test]
+async fn a_stranger_opens_one_stream_and_says_no_more_than_a_handshake_needs() {
+    for (frames, breach) in [
+        ([header(DATA, 1, 1, 0), header(DATA, 1, 3, 0)].concat(), Breach::StreamNotAllowed),
+        ([header(DATA, 1, 1, 0), data(1, &[7; 16_000]).repeat(3)].concat(), Breach::TooMuch),
+    ] {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut wire, link) = Wire::new(near);
+        link.limit_opened(1);
+        far.write_all(&frames).await.unwrap();
+        assert!(wire.read_to_end(&mut Vec::new()).await.is_err());
+        assert_eq!(link.breach(), Some(breach));
+    }
+}
+
+#[tokio::test]
+async fn frames_for_nobody_do_not_get_through() {
+    let (mut wire, link, mut far) = wire(1 << 20);
+    let held = Held::new(&link, 8);
+    drop(held);
+    far.write_all(&data(8, &[7; 10_000])).await.unwrap();
+    far.write_all(&data(2, b"after")).await.unwrap();
+    let mut frame = vec![0; HEADER + 5];
+    wire.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame, data(2, b"after"));
+}
+
+#[tokio::test]
 async fn any_byte_is_a_sign_of_life() {
     let (mut wire, link, mut far) = wire(1 << 20);
     while link.silence() < std::time::Duration::from_millis(3) {

@@ -66,7 +66,7 @@ fuzz:
 
 # Both directions saturated over a slow wire for a minute.
 soak:
-	SALLYPORT_SOAK=60 $(CARGO) test -p tests --test it saturated
+	SALLYPORT_SOAK=60 $(CARGO) test -p tests --test it saturate
 
 # Coverage of the tests. Needs cargo-llvm-cov.
 cover:
@@ -74,7 +74,7 @@ cover:
 
 # The demo in containers, with Prometheus. See compose.yaml.
 up:
-	docker compose up --build --detach --wait
+	docker compose up --build --detach
 
 down:
 	docker compose down --volumes

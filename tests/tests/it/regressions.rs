@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::protocol::FromClient;
 use tests::rogue::{self, RogueClient, hello};
-use tests::{Peer, World, local, within};
+use tests::{Peer, RunningClient, World, eventually, local, within};
 
 /// A stream of a client that has the visitor's connection to its local service.
 async fn answered(client: &mut RogueClient) -> yamux::Stream {
@@ -41,7 +41,10 @@ async fn an_idle_visitor_is_reset_when_its_client_says_goodbye() {
 async fn a_slow_visitor_gets_all_of_an_answer_that_was_over_before_the_client_stopped() {
     let service = local::played().await;
     let world = World::start().await;
-    let client = world.client(service.addr()).await;
+    let mut config = world.config(&[format!("default={}", service.addr())]);
+    config.grace = Duration::from_millis(300);
+    let mut client = RunningClient::start(config);
+    client.live().await;
     let mut visitor = Peer::connect_narrow(client.public(0)).await;
     let mut local = service.accept().await;
     visitor.half_close().await;
@@ -49,11 +52,19 @@ async fn a_slow_visitor_gets_all_of_an_answer_that_was_over_before_the_client_st
     local.send_pattern(1, 250_000).await;
     local.half_close().await;
     drop(local);
+
+    // Another visit is as slow, and not over: it is cut off with the client. The relay notices that
+    // when it looks after visits that are blocked, this one first.
+    let _cut = Peer::connect_narrow(client.public(0)).await;
+    let mut unfinished = service.accept().await;
+    unfinished.send_pattern(2, 250_000).await;
     client.stop.gracefully.cancel();
     client.ended().await.unwrap();
-    // The relay looks at visits that are blocked every second; it must find this one whole.
-    let looked = tokio::time::sleep(Duration::from_millis(1500));
-    looked.await;
+    eventually("the other visit to end", async || {
+        let metrics = world.metrics().await;
+        metrics.visits("default", "reset") + metrics.visits("default", "lost") == 1.0
+    })
+    .await;
     visitor.expect_pattern(1, 250_000).await;
     visitor.expect_end().await;
 }

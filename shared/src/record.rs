@@ -16,8 +16,9 @@ pub const HEADER: usize = 4;
 pub const MAX_DATA: usize = (1 << 24) - 1;
 
 /// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
-/// socket brings. Larger chunks gain little and make others wait longer on a slow line.
-pub const CHUNK: usize = 128 * 1024;
+/// socket brings. Larger chunks gain little and make others wait longer on a slow line. With its
+/// header it fills half of yamux's first window, so that no record is cut by the end of one.
+pub const CHUNK: usize = 128 * 1024 - HEADER;
 
 /// The longest body in bytes of any record but `DATA`; such a body is collected before it is
 /// decoded.

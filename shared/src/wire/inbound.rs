@@ -12,6 +12,12 @@ const SMALLEST: usize = 2 * 1024;
 /// The read-ahead grows to this many bytes under traffic.
 const LARGEST: usize = 64 * 1024;
 
+/// A body of at least this many bytes is worth a system call of its own.
+const BULK: usize = 32 * 1024;
+
+/// How far to read ahead amid bulk: what goes through the buffer is copied once more.
+const AMID_BULK: usize = 2 * 1024;
+
 /// Bodies below this many bytes are tiny: even the header of a record is longer.
 const TINY: usize = 4;
 
@@ -39,6 +45,8 @@ pub(super) struct Inbound {
     allowed: usize,
     /// The rest of a frame that is not let through.
     refused: usize,
+    /// Whether the current frame, or else the last one, is large.
+    bulk: bool,
     /// Streams that the peer has opened.
     opened: u32,
     tiny: u64,
@@ -67,7 +75,9 @@ impl Inbound {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        &mut self.buffer[self.end..]
+        let most = if self.bulk { AMID_BULK } else { self.buffer.len() };
+        let end = (self.end + most).min(self.buffer.len());
+        &mut self.buffer[self.end..end]
     }
 
     /// Notes that a read put `n` bytes into the space.
@@ -120,6 +130,10 @@ impl Inbound {
         match checked {
             Ok(Verdict::Pass(length)) => {
                 self.allowed = length;
+                // Window updates come amid bulk too, and say nothing about it.
+                if length > HEADER {
+                    self.bulk = length >= BULK;
+                }
                 Ok(true)
             }
             Ok(Verdict::Refuse(length)) => {

@@ -26,21 +26,21 @@ mod link;
 mod outbound;
 mod pace;
 mod streams;
+mod transport;
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 
 use self::inbound::Inbound;
 use self::outbound::Outbound;
 
 pub use self::link::{Breach, Link};
 pub use self::streams::Held;
+pub use self::transport::Transport;
 
 /// How many bytes are read from the socket before the other tasks get their turn.
 const TURN: usize = 256 * 1024;
@@ -50,24 +50,6 @@ const FRAME_TURN: usize = 256;
 
 /// The smallest read that goes straight into yamux's buffer instead of through the read-ahead.
 const DIRECT_READ: usize = 8 * 1024;
-
-/// What a wire can be laid over.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Lets at most about so many bytes wait in the transport for the line, where it knows such a
-    /// thing.
-    fn limit_unsent(&self, bytes: usize);
-}
-
-impl Transport for TcpStream {
-    fn limit_unsent(&self, bytes: usize) {
-        // It cannot fail on a socket that is open, and does not matter on one that is not.
-        drop(SockRef::from(self).set_tcp_notsent_lowat(bytes as u32));
-    }
-}
-
-impl Transport for DuplexStream {
-    fn limit_unsent(&self, _: usize) {}
-}
 
 /// A byte stream with yamux's frames on it. Made for one `yamux::Connection`, which owns it.
 #[derive(Debug)]
@@ -114,20 +96,24 @@ impl<T: Transport> Wire<T> {
         Poll::Ready(Ok(n))
     }
 
-    /// Reads past the read-ahead buffer. Zero is the end of the connection.
+    /// Reads past the read-ahead buffer, and what follows into it. Zero is the end of the
+    /// connection.
     fn poll_read_direct(
         &mut self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_read_allowed(cx))?;
-        let n = ready!(self.socket.poll_read(cx, buf))?;
-        self.inbound.passed(n);
-        Poll::Ready(Ok(n))
+        let wanted = buf.len();
+        let mut both = [IoSliceMut::new(buf), IoSliceMut::new(self.inbound.space())];
+        let n = ready!(self.socket.poll_read_vectored(cx, &mut both))?;
+        self.inbound.passed(n.min(wanted));
+        self.inbound.filled(n.saturating_sub(wanted));
+        Poll::Ready(Ok(n.min(wanted)))
     }
 }
 
-impl<T: AsyncRead + Unpin> Socket<T> {
+impl<T: Transport> Socket<T> {
     /// Ready while the turn lasts.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.turn < TURN {
@@ -140,19 +126,30 @@ impl<T: AsyncRead + Unpin> Socket<T> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) => {
-                let n = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut buf);
+        self.after_read(read.map_ok(|()| buf.filled().len()))
+    }
+
+    fn poll_read_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let read = self.io.poll_read_vectored(cx, bufs);
+        self.after_read(read)
+    }
+
+    /// Counts what a read brought towards the turn, and as a sign of life.
+    fn after_read(&mut self, read: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &read {
+            Poll::Ready(Ok(n)) => {
                 self.turn += n;
                 self.link.heard();
-                Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(err)) => Poll::Ready(Err(err)),
-            Poll::Pending => {
-                self.turn = 0;
-                Poll::Pending
-            }
+            Poll::Ready(Err(_)) => (),
+            Poll::Pending => self.turn = 0,
         }
+        read
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum, value_parser};
 use shared::args;
 use shared::logging::LogFormat;
 use shared::net::HostPort;
-use shared::protocol::MAX_TUNNELS;
+use shared::protocol::{MAX_CONNECTIONS, MAX_TUNNELS};
 
 use crate::config::{Config, Reconnect};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
@@ -35,6 +35,11 @@ pub struct Cli {
     /// One more tunnel; may be repeated, or hold several with blanks between
     #[arg(long, env = "CLIENT_TUNNEL", value_name = "NAME=TARGET")]
     tunnel: Vec<Tunnels>,
+
+    /// Connections to the relay. More of them help where the network loses packets
+    #[arg(long, env = "CLIENT_CONNECTIONS", value_name = "N", default_value = "1",
+          value_parser = value_parser!(u16).range(1..=i64::from(MAX_CONNECTIONS)))]
+    connections: u16,
 
     /// When to connect again after the connection has ended
     #[arg(long, env = "CLIENT_RECONNECT", value_name = "WHEN", default_value = "on-failure")]
@@ -120,6 +125,7 @@ impl Cli {
         let config = Config {
             server: self.server,
             tunnels,
+            connections: self.connections,
             reconnect: match self.reconnect {
                 When::Never => Reconnect::Never,
                 When::OnFailure => Reconnect::OnFailure,

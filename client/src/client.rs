@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use shared::backoff::Backoff;
@@ -12,20 +12,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use crate::bundle::{Announcer, Bundle};
 use crate::config::{Config, Reconnect};
-use crate::connect::{ConnectError, connect};
+use crate::connect::{self, ConnectError, LASTED, connect};
 use crate::session::SessionEnd;
 use crate::status::{Event, Status};
-
-/// The first delay before a new attempt.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-
-/// The longest delay between two attempts.
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-
-/// A session that lasted as long starts the delays anew when it is lost. A relay that accepts and
-/// drops its clients at once is not asked more often than one that is not there.
-const LASTED: Duration = Duration::from_secs(10);
 
 /// A client that can run.
 #[derive(Debug)]
@@ -51,7 +42,11 @@ impl Client {
     /// # Errors
     ///
     /// There is no session, and the policy or the relay says not to try again.
-    pub async fn run(self, stop: Stop, mut announce: impl FnMut(Event)) -> anyhow::Result<()> {
+    pub async fn run(
+        self,
+        stop: Stop,
+        mut announce: impl FnMut(Event) + Send,
+    ) -> anyhow::Result<()> {
         let outcome = self.keep_connected(&stop, &mut announce).await;
         self.status.send_replace(Status::Ended);
         announce(Event::Ended(match &outcome {
@@ -65,17 +60,17 @@ impl Client {
     async fn keep_connected(
         &self,
         stop: &Stop,
-        announce: &mut impl FnMut(Event),
+        announce: &mut (impl FnMut(Event) + Send),
     ) -> anyhow::Result<&'static str> {
         let policy = self.config.reconnect;
         let instance = InstanceId::random();
-        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let mut backoff = connect::backoff();
         let mut ports = HashMap::new();
         let mut first = true;
         loop {
             let connected = tokio::select! {
                 () = stop.gracefully.cancelled() => return Ok("stopped"),
-                connected = connect(&self.config, instance, &ports) => connected,
+                connected = connect(&self.config, instance, 0, &ports) => connected,
             };
             let session = match connected {
                 Ok(session) => session,
@@ -97,7 +92,10 @@ impl Client {
                 announce(Event::Live(tunnel.clone()));
             }
             self.status.send_replace(Status::Live(tunnels));
-            let end = session.run(stop, announce).await;
+            let announcer = Announcer::new(&mut *announce);
+            let bundle = Bundle { config: &self.config, instance, ports: &ports, stop, announcer };
+            let end = bundle.run(session).await;
+            drop(bundle);
             self.status.send_replace(Status::Connecting);
             if since.elapsed() >= LASTED {
                 backoff.reset();

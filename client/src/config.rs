@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use shared::net::HostPort;
+#[cfg(doc)]
+use shared::protocol::MAX_CONNECTIONS;
 
 use crate::tunnel::TunnelConfig;
 
@@ -13,6 +15,8 @@ pub struct Config {
     pub server: HostPort,
     /// The tunnels, at least one, each with a name of its own.
     pub tunnels: Vec<TunnelConfig>,
+    /// How many connections to hold to the relay: 1 to [`MAX_CONNECTIONS`].
+    pub connections: u16,
     /// When to connect again.
     pub reconnect: Reconnect,
     /// How long open visits may go on after a request to stop.
@@ -29,6 +33,7 @@ impl Config {
         Self {
             server: HostPort { host: Some(server.ip().to_string()), port: server.port() },
             tunnels,
+            connections: 1,
             reconnect: Reconnect::OnFailure,
             grace: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),

@@ -5,7 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use shared::backoff::Backoff;
 use shared::control::ReceiveError;
 use shared::logging::Foreign;
 use shared::mux::{End, Mux, Running};
@@ -22,6 +24,21 @@ use crate::config::Config;
 use crate::session::{ControlStream, Session};
 use crate::status::LiveTunnel;
 
+/// The first delay before a new attempt.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+
+/// The longest delay between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// A session that lasted as long starts the delays anew when it is lost. A relay that accepts and
+/// drops its clients at once is not asked more often than one that is not there.
+pub(crate) const LASTED: Duration = Duration::from_secs(10);
+
+/// The delays between attempts.
+pub(crate) fn backoff() -> Backoff {
+    Backoff::new(FIRST_DELAY, LONGEST_DELAY)
+}
+
 /// Why there is no session. One variant for each thing that the caller does differently.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
@@ -35,10 +52,12 @@ pub(crate) enum ConnectError {
     NotARelay(String),
 }
 
-/// Dials the relay and opens the tunnels. `ports` are those of the last session.
+/// Dials the relay and opens the tunnels. `number` is which of the client's connections it is,
+/// `ports` are those of the last session.
 pub(crate) async fn connect(
     config: &Arc<Config>,
     instance: InstanceId,
+    number: u16,
     ports: &HashMap<TunnelName, u16>,
 ) -> Result<Session, ConnectError> {
     let (host, port) = config.server.or_host("localhost");
@@ -48,7 +67,7 @@ pub(crate) async fn connect(
         .map_err(ConnectError::Unreachable)?;
 
     let mut running = Running::start(socket, Mode::Client, MAX_STREAMS as usize);
-    let hello = hello(config, instance, ports);
+    let hello = hello(config, instance, number, ports);
     let shaken = {
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
         let mut handshake = std::pin::pin!(handshake);
@@ -74,7 +93,12 @@ pub(crate) async fn connect(
     Ok(Session::new(Arc::clone(config), running, control, welcome, tunnels))
 }
 
-fn hello(config: &Config, instance: InstanceId, ports: &HashMap<TunnelName, u16>) -> Hello {
+fn hello(
+    config: &Config,
+    instance: InstanceId,
+    number: u16,
+    ports: &HashMap<TunnelName, u16>,
+) -> Hello {
     let request = |tunnel: &crate::tunnel::TunnelConfig| TunnelRequest {
         name: tunnel.name.clone(),
         kind: TunnelKind::Tcp,
@@ -85,6 +109,7 @@ fn hello(config: &Config, instance: InstanceId, ports: &HashMap<TunnelName, u16>
         version: VERSION,
         agent: concat!("sallyport-client/", env!("CARGO_PKG_VERSION")).into(),
         instance,
+        connection: number,
         max_streams: MAX_STREAMS,
         tunnels: config.tunnels.iter().map(request).collect(),
     }

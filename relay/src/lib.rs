@@ -9,6 +9,7 @@
 //! - `admin`: metrics and health
 
 mod admin;
+mod claims;
 pub mod cli;
 mod config;
 mod edge;

@@ -146,7 +146,7 @@ impl Metrics {
         let families = Families {
             sessions: register(
                 &registry,
-                IntGauge::new("relay_sessions", "Clients that are connected.")?,
+                IntGauge::new("relay_sessions", "Connections of clients.")?,
             )?,
             tunnels: register(
                 &registry,

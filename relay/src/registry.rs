@@ -7,21 +7,21 @@
 //! # Invariants
 //!
 //! - A tunnel has one port for as long as it exists, and a port one tunnel.
-//! - A client that comes back replaces its own stale session before it claims anything.
+//! - A connection that comes back replaces its own stale session before it claims anything.
 //! - The lock is never held across an `.await`; every method is synchronous to keep it that way.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use shared::protocol::{InstanceId, Refusal, RefusalCode, TunnelName, TunnelRequest};
+use shared::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::ports::Ports;
-use crate::target::Target;
+use crate::target::{ConnectionId, Target};
 use crate::tunnel::{Claim, Tunnel};
 
 /// New tunnels that the edge has not taken over yet. It does so at once.
@@ -46,7 +46,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     tunnels: HashMap<TunnelName, Arc<Tunnel>>,
-    clients: HashMap<InstanceId, (u64, CancellationToken)>,
+    connections: HashMap<ConnectionId, (u64, CancellationToken)>,
     next_session: u64,
 }
 
@@ -71,17 +71,18 @@ impl Registry {
         (Self(Arc::new(shared)), receiver)
     }
 
-    /// Makes a session known as the one of client `instance`. An earlier session of the same
-    /// client is told to end and loses its tunnels to this one.
-    pub(crate) fn join(&self, instance: InstanceId) -> Membership {
+    /// Makes a session known as the one of `connection`. An earlier session of it is told to end
+    /// and loses its tunnels to this one.
+    pub(crate) fn join(&self, connection: ConnectionId) -> Membership {
         let replaced = CancellationToken::new();
         let mut table = self.0.table.lock();
         table.next_session += 1;
         let session = table.next_session;
-        if let Some((_, before)) = table.clients.insert(instance, (session, replaced.clone())) {
+        let entry = (session, replaced.clone());
+        if let Some((_, before)) = table.connections.insert(connection, entry) {
             before.cancel();
         }
-        Membership { registry: self.clone(), instance, session, replaced }
+        Membership { registry: self.clone(), connection, session, replaced }
     }
 
     /// Claims the tunnel of each request for `target`, and opens those that are not there yet:
@@ -153,11 +154,11 @@ fn cannot_open(err: impl std::fmt::Display) -> Refusal {
     Refusal::new(RefusalCode::NoPortFree, format!("the relay cannot open one more port: {err}"))
 }
 
-/// A session's place among the clients. Dropping it frees the place, if it is still its own.
+/// A session's place among the connections. Dropping it frees the place, if it is still its own.
 #[derive(Debug)]
 pub(crate) struct Membership {
     registry: Registry,
-    instance: InstanceId,
+    connection: ConnectionId,
     session: u64,
     replaced: CancellationToken,
 }
@@ -168,7 +169,7 @@ impl Membership {
         self.session
     }
 
-    /// Resolves when the same client has connected again.
+    /// Resolves when the same connection has come again.
     ///
     /// # Cancel safety
     ///
@@ -181,10 +182,9 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut table = self.registry.0.table.lock();
-        let still_ours =
-            table.clients.get(&self.instance).is_some_and(|(session, _)| *session == self.session);
-        if still_ours {
-            table.clients.remove(&self.instance);
+        let entry = table.connections.get(&self.connection);
+        if entry.is_some_and(|(session, _)| *session == self.session) {
+            table.connections.remove(&self.connection);
         }
     }
 }

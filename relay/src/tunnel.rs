@@ -9,15 +9,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tracing::{Span, info_span};
 
+use crate::claims::Claims;
 use crate::metrics::{Counted, Metrics, TunnelMetrics};
 use crate::target::Target;
 
 /// One tunnel. It outlives its clients by a while, so that one that comes back finds its port.
-///
-/// # Invariants
-///
-/// - The newest claim serves; those before it stand by, newest first.
-/// - A claim that goes takes away itself and no other: claims carry a generation.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     name: TunnelName,
@@ -27,16 +23,14 @@ pub(crate) struct Tunnel {
     metrics: Metrics,
     visitors: Arc<Semaphore>,
     most_visitors: usize,
-    claims: Mutex<Claims>,
+    state: Mutex<State>,
     /// Told when the last claim goes.
     vacated: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Claims {
-    /// Oldest first.
-    stack: Vec<(u64, Target)>,
-    next_generation: u64,
+struct State {
+    claims: Claims,
     /// Set while there is a claim.
     served: Option<Counted>,
 }
@@ -57,7 +51,7 @@ impl Tunnel {
             metrics: metrics.clone(),
             visitors: Arc::new(Semaphore::new(most_visitors)),
             most_visitors,
-            claims: Mutex::default(),
+            state: Mutex::default(),
             vacated: Notify::new(),
         })
     }
@@ -85,29 +79,22 @@ impl Tunnel {
         Arc::clone(&self.visitors).try_acquire_owned().ok()
     }
 
-    /// The sessions that could serve a visitor, best first.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> + use<> {
-        let claims = self.claims.lock();
-        let targets: Vec<_> = claims.stack.iter().map(|(_, target)| target.clone()).collect();
-        targets.into_iter().rev()
+    /// The sessions that could serve a visitor: those of each client, best first.
+    pub(crate) fn targets(&self) -> Vec<Vec<Target>> {
+        self.state.lock().claims.targets()
     }
 
     /// Points the tunnel at `target` until the claim is dropped.
     pub(crate) fn claim(self: &Arc<Self>, target: Target) -> Claim {
-        let mut claims = self.claims.lock();
-        let generation = claims.next_generation;
-        claims.next_generation += 1;
-        if let Some((_, before)) = claims.stack.last() {
-            before.notify_standing();
-        }
-        claims.stack.push((generation, target));
-        claims.served.get_or_insert_with(|| self.metrics.served_tunnel());
+        let mut state = self.state.lock();
+        let generation = state.claims.add(target);
+        state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         Claim { tunnel: Arc::clone(self), generation }
     }
 
     /// Whether a client claims the tunnel.
     pub(crate) fn is_claimed(&self) -> bool {
-        !self.claims.lock().stack.is_empty()
+        !self.state.lock().claims.is_empty()
     }
 
     /// Whether nobody claims or visits the tunnel.
@@ -120,10 +107,10 @@ impl Tunnel {
         loop {
             // A permit of an earlier time costs one more round.
             self.vacated.notified().await;
-            let generation = self.claims.lock().next_generation;
+            let generation = self.state.lock().claims.generation();
             sleep(hold).await;
-            let claims = self.claims.lock();
-            if claims.stack.is_empty() && claims.next_generation == generation {
+            let state = self.state.lock();
+            if state.claims.is_empty() && state.claims.generation() == generation {
                 return;
             }
         }
@@ -143,25 +130,19 @@ impl Claim {
         &self.tunnel
     }
 
-    /// Whether new visitors come to this claim's session, rather than to a newer one's.
+    /// Whether new visitors come to this claim's session, or another of the same client.
     pub(crate) fn is_live(&self) -> bool {
-        let claims = self.tunnel.claims.lock();
-        claims.stack.last().is_some_and(|(generation, _)| *generation == self.generation)
+        self.tunnel.state.lock().claims.is_live(self.generation)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let mut claims = self.tunnel.claims.lock();
-        let was_live = claims.stack.last().is_some_and(|(newest, _)| *newest == self.generation);
-        claims.stack.retain(|(generation, _)| *generation != self.generation);
-        match claims.stack.last() {
-            Some((_, target)) if was_live => target.notify_standing(),
-            Some(_) => (),
-            None => {
-                claims.served = None;
-                self.tunnel.vacated.notify_one();
-            }
+        let mut state = self.tunnel.state.lock();
+        state.claims.remove(self.generation);
+        if state.claims.is_empty() {
+            state.served = None;
+            self.tunnel.vacated.notify_one();
         }
     }
 }
@@ -169,33 +150,20 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use shared::mux;
+    use shared::protocol::InstanceId;
 
     use super::*;
+    use crate::target::ConnectionId;
 
     fn target() -> Target {
         let (io, _) = tokio::io::duplex(64);
-        Target::new(mux::start(io, yamux::Mode::Server, 1).0, 1)
+        let (mux, _, _) = mux::start(io, yamux::Mode::Server, 1);
+        Target::new(ConnectionId { instance: InstanceId::random(), number: 0 }, mux, 1)
     }
 
     fn tunnel() -> Arc<Tunnel> {
         let metrics = Metrics::new().unwrap();
         Tunnel::new("web".parse().unwrap(), 20000, 10, &metrics)
-    }
-
-    #[test]
-    fn the_newest_claim_serves_and_the_one_before_takes_over() {
-        let tunnel = tunnel();
-        let first = tunnel.claim(target());
-        let second = tunnel.claim(target());
-        let third = tunnel.claim(target());
-        assert!(third.is_live() && !second.is_live() && !first.is_live());
-        drop(second);
-        assert!(third.is_live());
-        drop(third);
-        assert!(first.is_live());
-        assert_eq!(tunnel.targets().count(), 1);
-        drop(first);
-        assert!(tunnel.is_unused());
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,6 +40,9 @@ pub const MAX_STREAMS: u32 = 16 * 1024;
 /// the longest names.
 pub const MAX_TUNNELS: usize = 64;
 
+/// The most connections of one client.
+pub const MAX_CONNECTIONS: u16 = 16;
+
 /// What a client says to a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -109,12 +112,20 @@ pub struct Hello {
     pub version: u32,
     /// Program and version, for the log: `sallyport-client/0.1.0`.
     pub agent: String,
-    /// Random for each client process. A client that comes back replaces its own old session.
+    /// Random for each client process.
     pub instance: InstanceId,
+    /// Which of the client's connections this is, 0 the first, below [`MAX_CONNECTIONS`]. A
+    /// connection that comes back replaces its own old session.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub connection: u16,
     /// The most streams that the client takes at a time.
     pub max_streams: u32,
     /// The tunnels it wants, at least one. All are opened, or the client is refused.
     pub tunnels: Vec<TunnelRequest>,
+}
+
+fn is_first(connection: &u16) -> bool {
+    *connection == 0
 }
 
 /// One tunnel that a client asks for.

@@ -101,6 +101,30 @@ impl Peer {
         self.expect(bytes).await;
     }
 
+    /// Whether `bytes` come back. They do not if the connection was reset.
+    pub async fn tries_echo(&mut self, bytes: &[u8]) -> bool {
+        let mut got = vec![0; bytes.len()];
+        let echo = async {
+            self.socket.write_all(bytes).await?;
+            self.socket.read_exact(&mut got).await
+        };
+        match within("an echo or a reset", echo).await {
+            Ok(_) => got == bytes,
+            Err(err) => {
+                let gone = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                assert!(gone.contains(&err.kind()), "{err}");
+                false
+            }
+        }
+    }
+
+    /// Takes so many bytes.
+    pub async fn take(&mut self, bytes: usize) {
+        let mut all = vec![0; bytes];
+        let read = within("many bytes", self.socket.read_exact(&mut all)).await;
+        read.unwrap_or_else(|err| panic!("not so many bytes but {err}"));
+    }
+
     /// Says that nothing more comes from this end.
     pub async fn half_close(&mut self) {
         self.socket.shutdown().await.expect("a connection that is open");

@@ -60,6 +60,7 @@ pub fn hello(tunnels: &[&str]) -> Hello {
         version: VERSION,
         agent: "test".into(),
         instance: InstanceId::random(),
+        connection: 0,
         max_streams: 1000,
         tunnels: tunnels.iter().map(request).collect(),
     }

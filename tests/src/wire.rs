@@ -17,6 +17,8 @@ use crate::tasks::Tasks;
 pub struct Wire {
     addr: SocketAddr,
     condition: watch::Sender<Condition>,
+    /// The connection that was cut last, counted from 0 in the order they were made.
+    cut_off: watch::Sender<Option<usize>>,
     _tasks: Tasks,
 }
 
@@ -39,16 +41,21 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let addr = listener.local_addr().expect("a listener with an address");
         let condition = watch::Sender::new(Condition::Whole);
-        let watching = condition.subscribe();
+        let cut_off = watch::Sender::new(None);
+        let (watching, watching_cuts) = (condition.subscribe(), cut_off.subscribe());
         let mut tasks = Tasks::new();
         tasks.spawn(async move {
             let mut links = Tasks::new();
-            loop {
+            for number in 0.. {
                 let (near, _) = listener.accept().await.expect("a connection to the wire");
-                links.spawn(link(near, relay, watching.clone()));
+                let mut cuts = watching_cuts.clone();
+                let cut = async move {
+                    drop(cuts.wait_for(|cut| *cut == Some(number)).await);
+                };
+                links.spawn(link(near, relay, watching.clone(), cut));
             }
         });
-        Self { addr, condition, _tasks: tasks }
+        Self { addr, condition, cut_off, _tasks: tasks }
     }
 
     /// Where clients connect.
@@ -59,6 +66,11 @@ impl Wire {
     /// Resets what goes through, and whatever tries to, until the link is mended.
     pub fn cut(&self) {
         self.condition.send_replace(Condition::Cut);
+    }
+
+    /// Resets one connection, counted from 0 in the order they were made.
+    pub fn cut_off(&self, number: usize) {
+        self.cut_off.send_replace(Some(number));
     }
 
     /// Lets nothing pass any more, as if a cable had been pulled.
@@ -77,7 +89,12 @@ impl Wire {
     }
 }
 
-async fn link(near: TcpStream, relay: SocketAddr, mut condition: watch::Receiver<Condition>) {
+async fn link(
+    near: TcpStream,
+    relay: SocketAddr,
+    mut condition: watch::Receiver<Condition>,
+    cut_off: impl Future<Output = ()>,
+) {
     let Ok(far) = TcpStream::connect(relay).await else {
         return drop(near.set_zero_linger());
     };
@@ -97,6 +114,7 @@ async fn link(near: TcpStream, relay: SocketAddr, mut condition: watch::Receiver
     let ended_well = tokio::select! {
         passed = passed => passed.is_ok(),
         _ = condition.wait_for(|now| *now == Condition::Cut) => false,
+        () = cut_off => false,
     };
     if !ended_well {
         // Each socket has one half in each direction.

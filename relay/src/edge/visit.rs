@@ -81,14 +81,21 @@ impl Visit {
         self.end(Outcome::Limit, "too many visitors");
     }
 
-    /// Opens a stream on the newest session that is still there.
+    /// Opens a stream on the least busy session of the newest client that is still there.
     async fn open(&self) -> Result<OpenStream, OpenError> {
         let open =
             Open { visit: self.id, tunnel: self.tunnel.name().clone(), visitor: self.visitor };
-        for target in self.tunnel.targets() {
-            match target.open(open.clone()).await {
-                Err(OpenError::Gone) => (),
-                result => return result,
+        for client in self.tunnel.targets() {
+            let mut refused = None;
+            for session in client {
+                match session.open(open.clone()).await {
+                    Err(OpenError::Gone) => (),
+                    Err(err) => refused = Some(err),
+                    opened => return opened,
+                }
+            }
+            if let Some(err) = refused {
+                return Err(err);
             }
         }
         Err(OpenError::Gone)

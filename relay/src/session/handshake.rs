@@ -10,8 +10,8 @@ use shared::control::{Control, ReceiveError};
 use shared::logging::Foreign;
 use shared::mux::{End, Inbound, Mux, Running};
 use shared::protocol::{
-    FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_HELLO, MAX_MESSAGE, MAX_STREAMS,
-    MAX_TUNNELS, OpenTunnel, Refusal, RefusalCode, TunnelName, VERSION, Welcome,
+    FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
+    MAX_STREAMS, MAX_TUNNELS, OpenTunnel, Refusal, RefusalCode, TunnelName, VERSION, Welcome,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use super::live::Live;
 use crate::limits::Place;
 use crate::metrics::Handshake;
 use crate::registry::Membership;
-use crate::target::Target;
+use crate::target::{ConnectionId, Target};
 use crate::tunnel::Claim;
 
 /// The control stream as the relay sees it.
@@ -126,10 +126,11 @@ impl SessionsShared {
                 Refusal::new(RefusalCode::TooManyClients, "the relay has no room for more clients");
             return Err(Turned::Refused(Box::new(control), refusal));
         };
-        let membership = self.registry.join(hello.instance);
+        let connection = ConnectionId::from(&hello);
+        let membership = self.registry.join(connection);
         Span::current().record("id", membership.session());
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
-        let target = Target::new(mux.clone(), streams);
+        let target = Target::new(connection, mux.clone(), streams);
         let claims = match self.registry.claim(&hello.tunnels, &target) {
             Ok(claims) => claims,
             Err(refusal) => return Err(Turned::Refused(Box::new(control), refusal)),
@@ -159,6 +160,10 @@ impl SessionsShared {
         }
         if self.stopping.is_cancelled() {
             return refuse(RefusalCode::ShuttingDown, "the relay is stopping".into());
+        }
+        if hello.connection >= MAX_CONNECTIONS {
+            let message = format!("a client has {MAX_CONNECTIONS} connections at most");
+            return refuse(RefusalCode::BadRequest, message);
         }
         if hello.tunnels.is_empty() {
             return refuse(RefusalCode::BadRequest, "the client asks for no tunnel".into());

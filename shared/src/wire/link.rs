@@ -31,6 +31,8 @@ pub struct Link {
     start: Instant,
     /// Milliseconds after `start` at which anything last arrived.
     heard: AtomicU64,
+    /// Bytes that went over the wire, both ways together.
+    traffic: AtomicU64,
     largest_frame: AtomicU32,
     /// Bytes of payload that one frame should carry at the pace of the line.
     chunk: AtomicUsize,
@@ -73,6 +75,7 @@ impl Link {
         Self {
             start: Instant::now(),
             heard: AtomicU64::new(0),
+            traffic: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
             chunk: AtomicUsize::new(CHUNK),
             most_opened: AtomicU32::new(u32::MAX),
@@ -104,6 +107,20 @@ impl Link {
     /// Whether so much waits for the peer that nothing more should be sent to it for now.
     pub fn is_backed_up(&self) -> bool {
         self.queued.load(Ordering::Relaxed) > MOST_QUEUED
+    }
+
+    /// How many bytes have gone over the wire so far, both ways together.
+    pub fn traffic(&self) -> u64 {
+        self.traffic.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn moved(&self, bytes: usize) {
+        self.traffic.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of visits that wait for the peer.
+    pub fn waiting(&self) -> u64 {
+        self.queued.load(Ordering::Relaxed).try_into().unwrap_or(0)
     }
 
     /// yamux has taken so many bytes of a visit.

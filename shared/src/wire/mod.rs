@@ -144,6 +144,7 @@ impl<T: Transport> Socket<T> {
         match &read {
             Poll::Ready(Ok(n)) => {
                 self.turn += n;
+                self.link.moved(*n);
                 self.link.heard();
             }
             Poll::Ready(Err(_)) => (),

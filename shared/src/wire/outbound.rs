@@ -141,7 +141,10 @@ impl Outbound {
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(n)) => self.pace.sent(*n),
+            Poll::Ready(Ok(n)) => {
+                self.pace.sent(*n);
+                link.moved(*n);
+            }
             Poll::Ready(Err(_)) => (),
             Poll::Pending => {
                 if let Some(advice) = self.pace.refused(Instant::now()) {

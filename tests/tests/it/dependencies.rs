@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const RELAY: &[&[&str]] = &[
     &["config", "limits", "metrics"],
     &["target", "ports"],
+    &["claims"],
     &["tunnel"],
     &["registry"],
     &["session", "edge", "admin"],
@@ -23,6 +24,7 @@ const CLIENT: &[&[&str]] = &[
     &["local"],
     &["session"],
     &["connect"],
+    &["bundle"],
     &["client"],
     &["cli"],
     &["lib", "main"],

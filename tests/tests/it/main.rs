@@ -1,6 +1,7 @@
 //! What a user would notice, over real sockets on loopback.
 
 mod carrying;
+mod connections;
 mod crowd;
 mod dependencies;
 mod ends;

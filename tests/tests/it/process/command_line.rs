@@ -18,10 +18,11 @@ const RELAY_FLAGS: [&str; 12] = [
     "log-format",
 ];
 
-const CLIENT_FLAGS: [&str; 10] = [
+const CLIENT_FLAGS: [&str; 11] = [
     "server",
     "local",
     "tunnel",
+    "connections",
     "reconnect",
     "grace",
     "connect-timeout",
@@ -107,6 +108,8 @@ const BAD_CLIENT: &[(&str, &str, &str)] = &[
     ("tunnel", "ssh=22 ssh=23", "the tunnel `ssh` is there twice: give each its own name"),
     ("reconnect", "sometimes", "[possible values: never, on-failure, always]"),
     ("grace", "soon", "expected number"),
+    ("connections", "0", "0 is not in 1..=16"),
+    ("connections", "17", "17 is not in 1..=16"),
     ("connect-timeout", "0s", "must be longer than zero"),
     ("connect-timeout", "5", "time unit needed"),
     ("stall-timeout", "0s", "must be longer than zero"),

@@ -1,0 +1,177 @@
+//! A client with several connections to the relay.
+
+use client::Event;
+use shared::protocol::{FromRelay, MAX_CONNECTIONS, RefusalCode};
+use tests::rogue::{RogueClient, hello};
+use tests::{Local, Peer, RunningClient, World, local};
+
+/// A client of `service` with so many connections, all of them up.
+async fn client(world: &World, service: &Local, connections: u16) -> RunningClient {
+    let mut config = world.config(&[format!("default={}", service.addr())]);
+    config.connections = connections;
+    let before = world.metrics().await.value("relay_sessions").expect("a gauge");
+    let mut client = RunningClient::start(config);
+    client.live().await;
+    has_sessions(world, before as u16 + connections).await;
+    client
+}
+
+async fn has_sessions(world: &World, sessions: u16) {
+    let what = format!("{sessions} sessions");
+    world.shows(&what, |m| m.value("relay_sessions") == Some(f64::from(sessions))).await;
+}
+
+#[tokio::test]
+async fn visitors_are_spread_and_the_loss_of_one_connection_costs_only_its_own() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let client = client(&world, &service, 3).await;
+    let mut visitors = Vec::new();
+    for _ in 0..6 {
+        let mut visitor = Peer::connect(client.public(0)).await;
+        visitor.expect_echo(b"before").await;
+        visitors.push(visitor);
+    }
+
+    world.wire.cut_off(1);
+    world.counts("lost", 2).await;
+    let mut served = 0;
+    for mut visitor in visitors {
+        served += usize::from(visitor.tries_echo(b"after").await);
+    }
+    assert_eq!(served, 4);
+    assert!(client.status.borrow().is_live());
+    has_sessions(&world, 3).await;
+
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn new_visitors_keep_away_from_bulk() {
+    let (echo, endless) = (local::echo().await, local::endless().await);
+    let world = World::start().await;
+    let mut config =
+        world.config(&[format!("default={}", echo.addr()), format!("bulk={}", endless.addr())]);
+    config.connections = 2;
+    let mut client = RunningClient::start(config);
+    client.live().await;
+    has_sessions(&world, 2).await;
+
+    // Nothing is going on yet: the first connection gets it.
+    let mut download = Peer::connect(client.public(1)).await;
+    let mut visitors = Vec::new();
+    for _ in 0..5 {
+        download.take(1_000_000).await;
+        let mut visitor = Peer::connect(client.public(0)).await;
+        visitor.expect_echo(b"before").await;
+        visitors.push(visitor);
+    }
+
+    world.wire.cut_off(0);
+    download.expect_reset().await;
+    for visitor in &mut visitors {
+        visitor.expect_echo(b"after").await;
+    }
+    drop(visitors);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_is_lost_with_its_last_connection_only() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let mut client = client(&world, &service, 3).await;
+
+    // The first one, which made the client live, is one like the others.
+    world.wire.cut_off(0);
+    has_sessions(&world, 2).await;
+    Peer::connect(client.public(0)).await.expect_echo(b"still there").await;
+    has_sessions(&world, 3).await;
+    world.wire.cut();
+    let lost = client.event("to be lost", |event| !matches!(event, Event::Live(_))).await;
+    assert!(matches!(lost, Event::Lost(_)), "{lost:?}");
+    client.lost().await;
+
+    world.wire.mend();
+    client.live().await;
+    has_sessions(&world, 3).await;
+    Peer::connect(client.public(0)).await.expect_echo(b"back again").await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_connections_of_a_client_stand_by_together() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut first = client(&world, &one, 3).await;
+    let second = client(&world, &two, 2).await;
+    first.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
+
+    // A connection that comes back does not bring its client to the front.
+    world.wire.cut_off(1);
+    has_sessions(&world, 4).await;
+    has_sessions(&world, 5).await;
+    for _ in 0..6 {
+        Peer::connect(second.public(0)).await.expect(b"two").await;
+    }
+
+    second.finish().await;
+    // The next event: that all three stood by was announced once.
+    let event = first.event("anything", |_| true).await;
+    assert!(matches!(event, Event::Live(_)), "{event:?}");
+    for _ in 0..6 {
+        Peer::connect(first.public(0)).await.expect(b"one").await;
+    }
+    first.finish().await;
+    world.counts("no_client", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_lets_the_visits_of_all_its_connections_finish() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let client = client(&world, &service, 4).await;
+    let mut visitors = Vec::new();
+    for _ in 0..8 {
+        let mut visitor = Peer::connect(client.public(0)).await;
+        visitor.expect_echo(b"before").await;
+        visitors.push(visitor);
+    }
+
+    client.stop.gracefully.cancel();
+    for mut visitor in visitors {
+        visitor.expect_echo(b"the last words").await;
+        visitor.half_close().await;
+        visitor.expect_end().await;
+    }
+    client.ended().await.expect("a good end");
+    world.counts("completed", 8).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_ends_all_connections_of_a_client() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let client = client(&world, &service, 3).await;
+    world.relay_stop.gracefully.cancel();
+    world.relay_ended().await;
+    client.ended().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn a_relay_refuses_more_connections_than_a_client_may_have() {
+    let world = World::start().await;
+    let mut hello = hello(&["default"]);
+    hello.connection = MAX_CONNECTIONS;
+    let mut rogue = RogueClient::connect(world.addrs.control, hello).await;
+    match rogue.receive().await {
+        FromRelay::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::BadRequest),
+        other => panic!("{other:?}"),
+    }
+    world.stop().await;
+}

@@ -24,7 +24,7 @@ impl Programs {
         let others = other_directories(peers);
         let mut found = HashMap::new();
         for contender in Contender::ALL {
-            let directories = if *contender == Contender::Ours { &ours } else { &others };
+            let directories = if contender.is_ours() { &ours } else { &others };
             for name in contender.programs() {
                 let file = directories.iter().map(|dir| dir.join(name)).find(|file| file.is_file());
                 if let Some(file) = file {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-use crate::contenders::{Contender, Place};
+use crate::contenders::{Contender, Place, ours};
 use crate::load::visitor::Visitor;
 use crate::proc;
 use crate::process::Process;
@@ -104,6 +104,7 @@ impl Tunnel {
         until_listening(control, &mut server).await?;
         let mut client = Process::start(recipe.client, &format!("{name}-client"), workshop.logs)?;
         until_answering(public, &mut server, &mut client).await?;
+        ours::until_complete(contender, spare).await?;
         let mut pids = proc::tree(server.pid())?;
         pids.extend(proc::tree(client.pid())?);
         Ok(Self { public, client: Some(client), server: Some(server), _line: line, pids })

@@ -17,7 +17,7 @@ mod bore;
 mod chisel;
 mod frp;
 mod hops;
-mod ours;
+pub(crate) mod ours;
 mod rathole;
 mod ssh;
 
@@ -27,6 +27,8 @@ mod ssh;
 pub(crate) enum Contender {
     /// `relay` and `client` of this workspace.
     Ours,
+    /// The same with `client --connections 8`.
+    OursEight,
     /// rathole, with a connection for each visitor.
     Rathole,
     /// bore, with a connection for each visitor.
@@ -71,6 +73,7 @@ impl Contender {
     /// Everyone, in the order of the table.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Ours,
+        Self::OursEight,
         Self::Rathole,
         Self::Bore,
         Self::Frp,
@@ -87,6 +90,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursEight => "ours x8",
             Self::Rathole => "rathole",
             Self::Bore => "bore",
             Self::Frp => "frp",
@@ -97,15 +101,20 @@ impl Contender {
         }
     }
 
+    /// Whether this is our tunnel.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursEight)
+    }
+
     /// Whether this is another tunnel, one that ours is compared with.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Ours | Self::TwoHops | Self::Direct)
+        !self.is_ours() && !matches!(self, Self::TwoHops | Self::Direct)
     }
 
     /// The programs it needs; the first one knows the version.
     pub(crate) fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Ours => &["relay", "client"],
+            Self::Ours | Self::OursEight => &["relay", "client"],
             Self::Rathole => &["rathole"],
             Self::Bore => &["bore"],
             Self::Frp => &["frps", "frpc"],
@@ -118,7 +127,12 @@ impl Contender {
     /// How to ask the first program for its version.
     pub(crate) fn version_flag(self) -> Option<&'static str> {
         match self {
-            Self::Ours | Self::Rathole | Self::Bore | Self::Frp | Self::Chisel => Some("--version"),
+            Self::Ours
+            | Self::OursEight
+            | Self::Rathole
+            | Self::Bore
+            | Self::Frp
+            | Self::Chisel => Some("--version"),
             Self::Ssh => Some("-V"),
             Self::TwoHops | Self::Direct => None,
         }
@@ -127,7 +141,7 @@ impl Contender {
     /// How a person installs it.
     pub(crate) fn install(self) -> &'static str {
         match self {
-            Self::Ours => "cargo build --release -p relay -p client",
+            Self::Ours | Self::OursEight => "cargo build --release -p relay -p client",
             // Its lock file names crates that a new compiler no longer takes.
             Self::Rathole => "cargo install rathole",
             Self::Bore => "cargo install bore-cli --locked",
@@ -148,7 +162,8 @@ impl Contender {
     /// How its two sides are started at that place; `None` if there is nothing to start.
     pub(crate) fn recipe(self, programs: &Programs, place: &Place<'_>) -> Result<Option<Recipe>> {
         match self {
-            Self::Ours => ours::recipe(programs, place),
+            Self::Ours => ours::recipe(programs, place, 1),
+            Self::OursEight => ours::recipe(programs, place, ours::MANY),
             Self::Rathole => rathole::recipe(programs, place),
             Self::Bore => bore::recipe(programs, place),
             Self::Frp => frp::recipe(programs, place),

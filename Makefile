@@ -55,7 +55,7 @@ bench: build
 
 # Only whether the benchmark works.
 bench-smoke: build
-	$(CARGO) run --release -p bench -- --smoke --contenders ours,two-hops
+	$(CARGO) run --release -p bench -- --smoke
 
 # Every decoder, for SECONDS each. Needs a nightly toolchain and cargo-fuzz.
 SECONDS ?= 30

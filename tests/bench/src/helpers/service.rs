@@ -61,7 +61,7 @@ async fn serve(mut stream: TcpStream, sunk: Arc<AtomicU64>) -> Result<()> {
             sunk.fetch_add(rest.len() as u64, Ordering::Relaxed);
             swallow(&mut stream, &sunk).await
         }
-        Order::Sunk => tell_sunk(&mut stream, &sunk).await,
+        Order::Sunk => tell_sunk(&mut stream, rest, &sunk).await,
     }
 }
 
@@ -102,9 +102,12 @@ async fn swallow(stream: &mut TcpStream, sunk: &AtomicU64) -> Result<()> {
     }
 }
 
-async fn tell_sunk(stream: &mut TcpStream, sunk: &AtomicU64) -> Result<()> {
-    while stream.read_u8().await.is_ok() {
-        stream.write_all(&sunk.load(Ordering::Relaxed).to_le_bytes()).await?;
+/// Answers questions, of which those in `waiting` have come together with the order.
+async fn tell_sunk(stream: &mut TcpStream, waiting: &[u8], sunk: &AtomicU64) -> Result<()> {
+    let (reading, mut writing) = stream.split();
+    let mut questions = waiting.chain(reading);
+    while questions.read_u8().await.is_ok() {
+        writing.write_all(&sunk.load(Ordering::Relaxed).to_le_bytes()).await?;
     }
     Ok(())
 }
@@ -113,3 +116,27 @@ async fn tell_sunk(stream: &mut TcpStream, sunk: &AtomicU64) -> Result<()> {
 const LINE_BUFFER: usize = 512;
 
 static ANSWER: [u8; ANSWER_SIZE] = [b'a'; ANSWER_SIZE];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_comes_with_its_order_is_answered() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut asker = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        asker.write_all(format!("{}??", Order::Sunk).as_bytes()).await.unwrap();
+
+        let mut connections = JoinSet::new();
+        connections.spawn(serve(stream, Arc::new(AtomicU64::new(7))));
+        for _ in 0..2 {
+            let answer = timeout(Duration::from_secs(5), asker.read_u64_le());
+            assert_eq!(answer.await.expect("an answer").unwrap(), 7);
+        }
+    }
+}

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
 TEST_PROGRAMS = promtool prlimit
 
-.PHONY: all demo build test test-programs check fmt lint doc deny lines bench bench-smoke fuzz cover soak up down clean
+.PHONY: all demo build test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak up down clean
 
 all: check test
 
@@ -56,6 +56,10 @@ bench: build
 # Only whether the benchmark works.
 bench-smoke: build
 	$(CARGO) run --release -p bench -- --smoke
+
+# The record codec, the wire and a bridge, each on its own. ARGS="bridge" chooses.
+bench-micro:
+	$(CARGO) bench -p shared --bench micro -- $(ARGS)
 
 # Every decoder, for SECONDS each. Needs a nightly toolchain and cargo-fuzz.
 SECONDS ?= 30

@@ -72,8 +72,10 @@ pub struct Bridge<S: Socket, O> {
     connected: bool,
     /// Set while a direction may be blocked or has ended.
     watch: Option<Pin<Box<Sleep>>>,
-    /// When bytes last moved.
-    moved: Instant,
+    /// Whether bytes have moved since the last look.
+    moved: bool,
+    /// The last look at which they had, or nothing had to.
+    still_since: Instant,
     stall: Duration,
     over: bool,
 }
@@ -104,10 +106,22 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         observer: O,
     ) -> Self {
         let (up, down) = (Direction::Copying, Direction::Copying);
-        let moved = Instant::now();
-        let connected = false;
-        let (watch, over) = (None, false);
-        Self { socket, stream, observer, up, down, connected, watch, moved, stall, over }
+        let still_since = Instant::now();
+        let (connected, moved, over) = (false, false, false);
+        let watch = None;
+        Self {
+            socket,
+            stream,
+            observer,
+            up,
+            down,
+            connected,
+            watch,
+            moved,
+            still_since,
+            stall,
+            over,
+        }
     }
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -144,7 +158,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {
                             self.observer.to_stream(n);
-                            self.moved = Instant::now();
+                            self.moved = true;
                         }
                         Poll::Pending => return Ok(Pause::Idle),
                     }
@@ -198,7 +212,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                             Poll::Ready(Ok(n)) => {
                                 self.stream.consume(n);
                                 self.observer.to_socket(n);
-                                self.moved = Instant::now();
+                                self.moved = true;
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
                             Poll::Pending => return Ok(Pause::Blocked),
@@ -243,7 +257,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         let look = LOOK.min(self.stall);
         let watch = self.watch.get_or_insert_with(|| {
             // Time without anything to move is no stall.
-            self.moved = Instant::now();
+            (self.moved, self.still_since) = (false, Instant::now());
             Box::pin(sleep(look))
         });
         while watch.as_mut().poll(cx).is_ready() {
@@ -254,13 +268,13 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             if let Some(err) = self.socket.pending_error() {
                 return Poll::Ready(Ended::Socket(err));
             }
-            if !blocked {
-                self.moved = Instant::now();
+            if !blocked || std::mem::take(&mut self.moved) {
+                self.still_since = Instant::now();
             }
             if self.stream.is_lost() && !self.stream.is_complete(cx) {
                 return Poll::Ready(Ended::Stream(self.stream.why_broken(cx)));
             }
-            if blocked && self.moved.elapsed() >= self.stall {
+            if blocked && self.still_since.elapsed() >= self.stall {
                 return Poll::Ready(Ended::Stalled);
             }
             watch.as_mut().reset(Instant::now() + look);

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, warn};
+use tracing::{Span, warn};
 use yamux::{Config, Connection, ConnectionError, Mode};
 
 use crate::record::{CHUNK, HEADER};
@@ -96,6 +96,8 @@ pub struct Driver<T> {
     /// A request that yamux cannot serve before the peer acknowledges an earlier stream.
     waiting: Option<OpenRequest>,
     inbound: mpsc::Sender<MuxStream>,
+    /// The session's, for what is logged. Entering it for each turn would cost more than it says.
+    span: Span,
 }
 
 /// Starts a session over `io`. It lives only while the [`Driver`] is run.
@@ -130,7 +132,8 @@ where
     let (inbound, streams) = mpsc::channel(inbound_queue);
     let receive = Inbound { streams };
     let mux = Mux { requests: send_request, link: Arc::clone(&link) };
-    let driver = Driver { connection, link, requests, waiting: None, inbound };
+    let driver =
+        Driver { connection, link, requests, waiting: None, inbound, span: Span::current() };
     (mux, receive, driver)
 }
 
@@ -169,7 +172,7 @@ impl Running {
         let (mux, inbound, driver) = start(io, mode, permits);
         let close = CancellationToken::new();
         let mut task = JoinSet::new();
-        task.spawn(driver.run(close.clone()).in_current_span());
+        task.spawn(driver.run(close.clone()));
         Self { mux, inbound, driver: task, close }
     }
 
@@ -260,7 +263,7 @@ impl<T: Transport> Driver<T> {
                 Poll::Ready(Some(Ok(io))) => {
                     let stream = MuxStream::new(io, &self.link);
                     if self.inbound.try_send(stream).is_err() {
-                        warn!("a stream is reset: too many wait to be taken");
+                        warn!(parent: &self.span, "a stream is reset: too many wait to be taken");
                     }
                 }
                 Poll::Ready(Some(Err(err))) => return Poll::Ready(self.end(err)),

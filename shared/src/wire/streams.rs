@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,7 +21,11 @@ const LEAST_AVERAGE: u64 = 32;
 
 /// The streams in use.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Mutex<HashMap<u32, Unread>>);
+pub(super) struct Streams {
+    table: Mutex<HashMap<u32, Unread>>,
+    /// Whether any stream ever had too much of too little. Asked far more often than it is so.
+    any_overrun: AtomicBool,
+}
 
 /// What has arrived for a stream and has not been taken.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,35 +39,37 @@ struct Unread {
 impl Streams {
     /// A stream has been opened.
     pub(super) fn open(&self, id: u32) {
-        self.0.lock().entry(id).or_default();
+        self.table.lock().entry(id).or_default();
     }
 
     /// A frame with `bytes` of body has come. Returns whether it may get through.
     pub(super) fn arrived(&self, id: u32, bytes: u32) -> bool {
-        let mut streams = self.0.lock();
-        let Some(unread) = streams.get_mut(&id) else { return false };
+        let mut table = self.table.lock();
+        let Some(unread) = table.get_mut(&id) else { return false };
         unread.frames += 1;
         unread.bytes += u64::from(bytes);
         if unread.frames > ALWAYS_FINE && unread.bytes < u64::from(unread.frames) * LEAST_AVERAGE {
             unread.overrun = true;
+            self.any_overrun.store(true, Ordering::Relaxed);
         }
         !unread.overrun
     }
 
     /// A frame has been taken.
     fn taken(&self, id: u32, bytes: usize) {
-        if let Some(unread) = self.0.lock().get_mut(&id) {
+        if let Some(unread) = self.table.lock().get_mut(&id) {
             unread.frames = unread.frames.saturating_sub(1);
             unread.bytes = unread.bytes.saturating_sub(bytes as u64);
         }
     }
 
     fn is_overrun(&self, id: u32) -> bool {
-        self.0.lock().get(&id).is_some_and(|unread| unread.overrun)
+        self.any_overrun.load(Ordering::Relaxed)
+            && self.table.lock().get(&id).is_some_and(|unread| unread.overrun)
     }
 
     fn close(&self, id: u32) {
-        self.0.lock().remove(&id);
+        self.table.lock().remove(&id);
     }
 }
 

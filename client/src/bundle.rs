@@ -5,6 +5,7 @@
 //! back by themselves.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::config::Config;
 use crate::connect::{self, ConnectError, LASTED, connect};
 use crate::session::{Session, SessionEnd};
-use crate::status::Event;
+use crate::status::{Event, LiveTunnel};
 
 /// What is the same for all connections of a client.
 pub(crate) struct Bundle<'a, A> {
@@ -57,40 +58,51 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         }
         let mut ended_by_relay = false;
         loop {
-            tokio::select! {
-                Some((mut connection, end)) = sessions.next() => {
+            let mut connection = tokio::select! {
+                Some((connection, end)) = sessions.next() => {
                     ended_by_relay |= end == SessionEnd::EndedByRelay;
                     if sessions.is_empty() {
                         return if ended_by_relay { SessionEnd::EndedByRelay } else { end };
                     }
-                    if let SessionEnd::Lost(reason) = end {
-                        warn!(number = connection.number, "a connection is lost: {reason}");
-                        let delay = connection.backoff.next_delay();
-                        attempts.push(self.attempt(connection, delay));
+                    self.announcer.gone(connection.number);
+                    match end {
+                        SessionEnd::Stopped => continue,
+                        SessionEnd::EndedByRelay => (),
+                        SessionEnd::Lost(reason) => {
+                            warn!(number = connection.number, "a connection is lost: {reason}");
+                        }
                     }
+                    connection
                 }
-                Some((mut connection, result)) = attempts.next() => match result {
-                    Ok(session) => sessions.push(self.session(connection, session)),
+                Some((connection, result)) = attempts.next() => match result {
+                    Ok(session) => {
+                        // There is a relay again, if it had said goodbye.
+                        ended_by_relay = false;
+                        sessions.push(self.session(connection, session));
+                        continue;
+                    }
                     Err(err) if err.is_temporary() => {
                         let number = connection.number;
                         warn!(number, "one of the connections cannot be made: {err:#}");
-                        let delay = connection.backoff.next_delay();
-                        attempts.push(self.attempt(connection, delay));
+                        connection
                     }
                     Err(err) => {
                         let number = connection.number;
                         warn!(number, "going on without one of the connections: {err:#}");
+                        continue;
                     }
                 },
-                () = self.stop.gracefully.cancelled(), if !attempts.is_empty() => attempts.clear(),
-            }
+            };
+            let delay = connection.backoff.next_delay();
+            attempts.push(self.attempt(connection, delay));
         }
     }
 
     fn session(&self, mut connection: Connection, session: Session) -> Running<'_> {
         Box::pin(async move {
             let since = Instant::now();
-            let mut announce = |event| self.announcer.announce(event);
+            let number = connection.number;
+            let mut announce = |event| self.announcer.heard(number, event);
             let end = session.run(self.stop, &mut announce).await;
             if since.elapsed() >= LASTED {
                 connection.backoff.reset();
@@ -99,18 +111,34 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         })
     }
 
+    /// Does not resolve when the client stops before it has begun to dial. A handshake that is
+    /// under way goes on: the relay may have sent visitors already.
     fn attempt(&self, connection: Connection, delay: Duration) -> Attempt<'_> {
         let span = info_span!("connection", number = connection.number);
         let attempt = async move {
-            sleep(delay).await;
+            tokio::select! {
+                () = self.stop.gracefully.cancelled() => std::future::pending().await,
+                () = sleep(delay) => (),
+            }
             let connected =
                 connect(self.config, self.instance, connection.number, self.ports).await;
+            let connected = connected.and_then(|session| self.same_ports(session));
             if connected.is_ok() {
                 info!("one more connection is up");
             }
             (connection, connected)
         };
         Box::pin(attempt.instrument(span))
+    }
+
+    /// As long as a connection is up, the tunnels keep their ports. A relay that has not got them
+    /// is another one: the client goes there when the old one has gone.
+    fn same_ports(&self, session: Session) -> Result<Session, ConnectError> {
+        if session.ports() == *self.ports {
+            return Ok(session);
+        }
+        let reason = "the relay has other ports than the one that is still there";
+        Err(ConnectError::Unreachable(io::Error::other(reason)))
     }
 }
 
@@ -125,57 +153,80 @@ pub(crate) struct Announcer<A>(Mutex<Announced<A>>);
 
 struct Announced<A> {
     announce: A,
-    /// The tunnels that another client serves.
-    standing_by: Vec<TunnelName>,
+    tunnels: Vec<LiveTunnel>,
+    /// Each tunnel that another client serves, with the connection that was told so.
+    standing_by: Vec<(u16, TunnelName)>,
 }
 
 impl<A: FnMut(Event)> Announcer<A> {
-    /// An announcer that has said of every tunnel that it is live.
-    pub(crate) fn new(announce: A) -> Self {
-        Self(Mutex::new(Announced { announce, standing_by: Vec::new() }))
+    /// An announcer that has said of all `tunnels` that they are live.
+    pub(crate) fn new(announce: A, tunnels: Vec<LiveTunnel>) -> Self {
+        Self(Mutex::new(Announced { announce, tunnels, standing_by: Vec::new() }))
     }
 
-    fn announce(&self, event: Event) {
-        let Announced { announce, standing_by } = &mut *self.0.lock();
-        let position = |name: &TunnelName| standing_by.iter().position(|known| known == name);
-        let is_news = match &event {
-            Event::Live(tunnel) => match position(&tunnel.name) {
-                Some(at) => {
-                    standing_by.swap_remove(at);
-                    true
-                }
-                None => false,
-            },
-            Event::Standby(name) if position(name).is_some() => false,
-            Event::Standby(name) => {
-                standing_by.push(name.clone());
-                true
+    /// A connection was told of an event.
+    fn heard(&self, number: u16, event: Event) {
+        let mut announced = self.0.lock();
+        match event {
+            Event::Live(tunnel) => {
+                announced.forget(|by, name| by == number && *name == tunnel.name)
             }
-            Event::Lost(_) | Event::Reconnecting(_) | Event::Ended(_) => true,
-        };
-        if is_news {
-            announce(event);
+            Event::Standby(name) => announced.stand_by(number, name),
+            other => (announced.announce)(other),
         }
+    }
+
+    /// A connection has ended, and others are up: what it was told does not count any more.
+    fn gone(&self, number: u16) {
+        self.0.lock().forget(|by, _| by == number);
+    }
+}
+
+impl<A: FnMut(Event)> Announced<A> {
+    fn stand_by(&mut self, number: u16, name: TunnelName) {
+        if !self.is_standing_by(&name) {
+            (self.announce)(Event::Standby(name.clone()));
+        }
+        self.standing_by.push((number, name));
+    }
+
+    /// Forgets what `which` finds. A tunnel that no connection stands by for any more is live.
+    fn forget(&mut self, which: impl Fn(u16, &TunnelName) -> bool) {
+        let forgotten = self.standing_by.extract_if(.., |(number, name)| which(*number, name));
+        for (_, name) in forgotten.collect::<Vec<_>>() {
+            let tunnel = self.tunnels.iter().find(|tunnel| tunnel.name == name);
+            if let Some(tunnel) = tunnel.filter(|_| !self.is_standing_by(&name)) {
+                (self.announce)(Event::Live(tunnel.clone()));
+            }
+        }
+    }
+
+    fn is_standing_by(&self, name: &TunnelName) -> bool {
+        self.standing_by.iter().any(|(_, told)| told == name)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::LiveTunnel;
 
     #[test]
     fn what_all_connections_are_told_is_announced_once() {
         let mut heard = Vec::new();
-        let announcer = Announcer::new(|event| heard.push(event));
         let name: TunnelName = "web".parse().unwrap();
-        let standby = Event::Standby(name.clone());
         let (public, local) = ("tcp://relay:8080".into(), "127.0.0.1:80".into());
-        let live = Event::Live(LiveTunnel { name, public, local });
-        for event in [&live, &standby, &standby, &live, &live, &standby] {
-            announcer.announce(event.clone());
+        let tunnel = LiveTunnel { name: name.clone(), public, local };
+        let (standby, live) = (Event::Standby(name), Event::Live(tunnel.clone()));
+
+        let announcer = Announcer::new(|event| heard.push(event), vec![tunnel]);
+        for (number, event) in [(0, &standby), (1, &standby), (0, &live), (1, &live), (1, &standby)]
+        {
+            announcer.heard(number, event.clone());
         }
+        announcer.gone(0);
+        // It was lost before it was told that the tunnel is live again.
+        announcer.gone(1);
         drop(announcer);
-        assert_eq!(heard, [standby.clone(), live, standby]);
+        assert_eq!(heard, [standby.clone(), live.clone(), standby, live]);
     }
 }

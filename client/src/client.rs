@@ -92,7 +92,7 @@ impl Client {
                 announce(Event::Live(tunnel.clone()));
             }
             self.status.send_replace(Status::Live(tunnels));
-            let announcer = Announcer::new(&mut *announce);
+            let announcer = Announcer::new(&mut *announce, session.tunnels().to_vec());
             let bundle = Bundle { config: &self.config, instance, ports: &ports, stop, announcer };
             let end = bundle.run(session).await;
             drop(bundle);

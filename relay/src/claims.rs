@@ -86,16 +86,10 @@ impl Claims {
         })
     }
 
-    /// The sessions that could serve a visitor: for each client, the one that serves first, its
-    /// sessions, the least busy first.
+    /// The sessions that could serve a visitor: those of each client, the one that serves first.
     pub(crate) fn targets(&self) -> Vec<Vec<Target>> {
         let sessions = |client: &Client| {
-            let mut targets: Vec<_> =
-                client.sessions.iter().map(|claimant| claimant.target.clone()).collect();
-            if targets.len() > 1 {
-                targets.sort_by_cached_key(Target::load);
-            }
-            targets
+            client.sessions.iter().map(|claimant| claimant.target.clone()).collect()
         };
         self.clients.iter().rev().map(sessions).collect()
     }
@@ -184,17 +178,5 @@ mod tests {
         claims.remove(other);
         let again = claims.add(target(client, 0));
         assert!(claims.is_live(again));
-    }
-
-    #[test]
-    fn a_visitor_comes_to_the_session_with_the_fewest() {
-        let mut claims = Claims::default();
-        let client = InstanceId::random();
-        claims.add(target(client, 0));
-        claims.add(target(client, 1));
-        let number = |claims: &Claims| claims.targets()[0][0].connection().number;
-        assert_eq!(number(&claims), 0);
-        let _taken = claims.targets()[0][0].take_stream().unwrap();
-        assert_eq!(number(&claims), 1);
     }
 }

@@ -85,18 +85,24 @@ impl Registry {
         Membership { registry: self.clone(), connection, session, replaced }
     }
 
-    /// Claims the tunnel of each request for `target`, and opens those that are not there yet:
-    /// all of them, or none.
+    /// Claims the tunnel of each request for `target`, the session of `member`, and opens those
+    /// that are not there yet: all of them, or none.
     ///
     /// # Errors
     ///
-    /// A refusal that says what about which request is wrong.
+    /// A refusal that says what about which request is wrong, or that the connection has come
+    /// again meanwhile.
     pub(crate) fn claim(
         &self,
+        member: &Membership,
         requests: &[TunnelRequest],
         target: &Target,
     ) -> Result<Vec<Claim>, Refusal> {
         let mut table = self.0.table.lock();
+        if !table.is_current(member) {
+            // It must not take the place of the newer one.
+            return Err(Refusal::new(RefusalCode::Replaced, "the client has connected again"));
+        }
         let mut taken: HashSet<u16> = table.tunnels.values().map(|tunnel| tunnel.port()).collect();
         let mut listeners = HashMap::new();
         for request in requests {
@@ -132,6 +138,14 @@ impl Registry {
             table.tunnels.remove(tunnel.name());
         }
         unused
+    }
+}
+
+impl Table {
+    /// Whether the member's session is the latest of its connection.
+    fn is_current(&self, member: &Membership) -> bool {
+        let entry = self.connections.get(&member.connection);
+        entry.is_some_and(|(session, _)| *session == member.session)
     }
 }
 
@@ -182,9 +196,41 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut table = self.registry.0.table.lock();
-        let entry = table.connections.get(&self.connection);
-        if entry.is_some_and(|(session, _)| *session == self.session) {
+        if table.is_current(self) {
             table.connections.remove(&self.connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::mux;
+    use shared::protocol::{InstanceId, TunnelKind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
+        let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = public.local_addr().unwrap().port();
+        let config = crate::config::Config::loopback();
+        let ports = Ports { ip: public.local_addr().unwrap().ip(), range: config.ports };
+        let (registry, _opened) = Registry::new(ports, public, port, 10, Metrics::new().unwrap());
+        let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
+        let name = TunnelName::default_tunnel();
+        let requests = [TunnelRequest { name, kind: TunnelKind::Tcp, port: None, prefer: None }];
+        let target = || {
+            let (io, _) = tokio::io::duplex(64);
+            Target::new(connection, mux::start(io, yamux::Mode::Server, 1).0, 1)
+        };
+
+        let stale = registry.join(connection);
+        let fresh = registry.join(connection);
+        let claims = registry.claim(&fresh, &requests, &target()).unwrap();
+        let refused = registry.claim(&stale, &requests, &target()).unwrap_err();
+        assert_eq!(refused.code, RefusalCode::Replaced);
+        drop(stale);
+        assert!(claims[0].is_live());
+        assert!(registry.claim(&fresh, &requests, &target()).is_ok(), "still the latest");
     }
 }

@@ -9,11 +9,6 @@ use shared::protocol::{Hello, InstanceId};
 use shared::record::Open;
 use shared::stream::DataStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-/// How long a visitor waits for a stream. Streams are opened at once unless the client has left
-/// hundreds of them unanswered.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A session that serves tunnels. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,14 +75,21 @@ impl Target {
     /// How busy the session is: the least comes first.
     pub(crate) fn load(&self) -> Load {
         let link = self.0.mux.link();
-        let recent = self.0.recent.lock().update(link.traffic(), Instant::now());
         Load {
-            bulk: (recent + link.waiting()) / BULK,
+            stalled: link.unanswered() > STALLED,
+            bulk: (self.sample() + link.waiting()) / BULK,
             streams: self.0.most_streams - self.0.streams.available_permits(),
         }
     }
 
+    /// Takes a look at what has moved since the last one, and returns the recent bytes. Called
+    /// with each heartbeat, so that a look never covers more than that.
+    pub(crate) fn sample(&self) -> u64 {
+        self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now())
+    }
+
     /// Opens a stream for a visitor. The permit is taken first: yamux's own limit ends a session.
+    /// Waits while the client leaves hundreds of streams unanswered; callers set a deadline.
     ///
     /// # Cancel safety
     ///
@@ -97,12 +99,11 @@ impl Target {
         if self.0.mux.link().is_backed_up() {
             return Err(OpenError::Unresponsive);
         }
-        let opening = async {
-            let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
-            DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)
-        };
-        let stream =
-            timeout(OPEN_TIMEOUT, opening).await.map_err(|_| OpenError::Unresponsive)??;
+        // Those that come at the same time spread out, before any of them has moved a byte.
+        self.sample();
+        self.0.recent.lock().bytes += BULK as f64;
+        let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
+        let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
         Ok(OpenStream { stream, permit })
     }
 
@@ -130,10 +131,15 @@ impl Target {
 /// what a new visitor waits for is bulk, or a line that has lost some of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Load {
+    /// Nothing comes back: no bytes move, but not because there are none.
+    stalled: bool,
     /// Bytes of the last second or so and bytes that wait, in units of [`BULK`].
     bulk: u64,
     streams: usize,
 }
+
+/// On a connection that works something comes back within this time, whatever is sent.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// So many bytes make a difference: less is heartbeats and small requests.
 const BULK: u64 = 64 * 1024;
@@ -151,7 +157,7 @@ impl Recent {
     fn update(&mut self, total: u64, now: Instant) -> u64 {
         let past = self.at.replace(now).map_or(Duration::MAX, |at| now.duration_since(at));
         let before = std::mem::replace(&mut self.total, total);
-        // Nobody asked for a while: some of it was not recent any more.
+        // The mean of a longer time, so that what is over counts less.
         let new = (total - before) as f64 / past.as_secs_f64().max(1.0);
         self.bytes = self.bytes * (-past.as_secs_f64()).exp() + new;
         self.bytes as u64
@@ -177,9 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn bulk_counts_before_streams() {
-        let load = |bulk, streams| Load { bulk, streams };
-        assert!(load(0, 100) < load(1, 0));
-        assert!(load(1, 1) < load(1, 2));
+    fn a_stall_counts_before_bulk_and_bulk_before_streams() {
+        let load = |stalled, bulk, streams| Load { stalled, bulk, streams };
+        assert!(load(false, 0, 100) < load(false, 1, 0));
+        assert!(load(false, 1, 1) < load(false, 1, 2));
+        assert!(load(false, 1000, 1000) < load(true, 0, 0));
     }
 }

@@ -79,7 +79,7 @@ impl Tunnel {
         Arc::clone(&self.visitors).try_acquire_owned().ok()
     }
 
-    /// The sessions that could serve a visitor: those of each client, best first.
+    /// The sessions that could serve a visitor: those of each client, the one that serves first.
     pub(crate) fn targets(&self) -> Vec<Vec<Target>> {
         self.state.lock().claims.targets()
     }

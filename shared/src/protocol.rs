@@ -204,6 +204,8 @@ pub enum RefusalCode {
     TooManyClients,
     /// The relay is stopping.
     ShuttingDown,
+    /// The same connection has come again before this one was welcomed.
+    Replaced,
     /// A reason that only newer relays know.
     #[serde(other)]
     Unknown,
@@ -222,7 +224,8 @@ impl Refusal {
             RefusalCode::PortTaken
             | RefusalCode::NoPortFree
             | RefusalCode::TooManyClients
-            | RefusalCode::ShuttingDown => true,
+            | RefusalCode::ShuttingDown
+            | RefusalCode::Replaced => true,
         };
         Self { code, message: message.into(), retry }
     }

@@ -16,13 +16,25 @@ use crate::tasks::Tasks;
 #[derive(Debug)]
 pub struct Wire {
     addr: SocketAddr,
-    condition: watch::Sender<Condition>,
-    /// The connection that was cut last, counted from 0 in the order they were made.
-    cut_off: watch::Sender<Option<usize>>,
+    condition: watch::Sender<Conditions>,
     _tasks: Tasks,
 }
 
-/// How the link is.
+/// How the link is: all of it, and one connection that is different, counted from 0 in the order
+/// they were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Conditions {
+    all: Condition,
+    one: Option<(usize, Condition)>,
+}
+
+impl Conditions {
+    fn of(&self, number: usize) -> Condition {
+        self.one.filter(|(one, _)| *one == number).map_or(self.all, |(_, condition)| condition)
+    }
+}
+
+/// How a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
     /// Everything passes.
@@ -40,22 +52,17 @@ impl Wire {
     pub async fn to(relay: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let addr = listener.local_addr().expect("a listener with an address");
-        let condition = watch::Sender::new(Condition::Whole);
-        let cut_off = watch::Sender::new(None);
-        let (watching, watching_cuts) = (condition.subscribe(), cut_off.subscribe());
+        let condition = watch::Sender::new(Conditions { all: Condition::Whole, one: None });
+        let watching = condition.subscribe();
         let mut tasks = Tasks::new();
         tasks.spawn(async move {
             let mut links = Tasks::new();
             for number in 0.. {
                 let (near, _) = listener.accept().await.expect("a connection to the wire");
-                let mut cuts = watching_cuts.clone();
-                let cut = async move {
-                    drop(cuts.wait_for(|cut| *cut == Some(number)).await);
-                };
-                links.spawn(link(near, relay, watching.clone(), cut));
+                links.spawn(link(near, relay, number, watching.clone()));
             }
         });
-        Self { addr, condition, cut_off, _tasks: tasks }
+        Self { addr, condition, _tasks: tasks }
     }
 
     /// Where clients connect.
@@ -65,35 +72,44 @@ impl Wire {
 
     /// Resets what goes through, and whatever tries to, until the link is mended.
     pub fn cut(&self) {
-        self.condition.send_replace(Condition::Cut);
+        self.all_are(Condition::Cut);
     }
 
     /// Resets one connection, counted from 0 in the order they were made.
-    pub fn cut_off(&self, number: usize) {
-        self.cut_off.send_replace(Some(number));
+    pub fn cut_one(&self, number: usize) {
+        self.condition.send_modify(|now| now.one = Some((number, Condition::Cut)));
     }
 
     /// Lets nothing pass any more, as if a cable had been pulled.
     pub fn stall(&self) {
-        self.condition.send_replace(Condition::Stalled);
+        self.all_are(Condition::Stalled);
+    }
+
+    /// Lets nothing pass on one connection, counted from 0 in the order they were made.
+    pub fn stall_one(&self, number: usize) {
+        self.condition.send_modify(|now| now.one = Some((number, Condition::Stalled)));
     }
 
     /// Lets so many bytes a second pass each way, in small pieces.
     pub fn slow_down(&self, bytes_per_second: u32) {
-        self.condition.send_replace(Condition::Slow(bytes_per_second));
+        self.all_are(Condition::Slow(bytes_per_second));
     }
 
     /// Lets everything pass again.
     pub fn mend(&self) {
-        self.condition.send_replace(Condition::Whole);
+        self.all_are(Condition::Whole);
+    }
+
+    fn all_are(&self, condition: Condition) {
+        self.condition.send_replace(Conditions { all: condition, one: None });
     }
 }
 
 async fn link(
     near: TcpStream,
     relay: SocketAddr,
-    mut condition: watch::Receiver<Condition>,
-    cut_off: impl Future<Output = ()>,
+    number: usize,
+    mut condition: watch::Receiver<Conditions>,
 ) {
     let Ok(far) = TcpStream::connect(relay).await else {
         return drop(near.set_zero_linger());
@@ -109,12 +125,12 @@ async fn link(
     let (far_reader, far_writer) = far.into_split();
     let (mut up, mut down) = ((near_reader, far_writer), (far_reader, near_writer));
     let (watching_up, watching_down) = (condition.clone(), condition.clone());
-    let passed =
-        async { tokio::try_join!(pass(&mut up, watching_up), pass(&mut down, watching_down)) };
+    let passed = async {
+        tokio::try_join!(pass(&mut up, number, watching_up), pass(&mut down, number, watching_down))
+    };
     let ended_well = tokio::select! {
         passed = passed => passed.is_ok(),
-        _ = condition.wait_for(|now| *now == Condition::Cut) => false,
-        () = cut_off => false,
+        _ = condition.wait_for(|now| now.of(number) == Condition::Cut) => false,
     };
     if !ended_well {
         // Each socket has one half in each direction.
@@ -126,12 +142,13 @@ async fn link(
 /// Passes bytes one way until they end.
 async fn pass(
     (reader, writer): &mut (OwnedReadHalf, OwnedWriteHalf),
-    mut condition: watch::Receiver<Condition>,
+    number: usize,
+    mut condition: watch::Receiver<Conditions>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
-        let open = condition.wait_for(|now| *now != Condition::Stalled).await;
-        let now = *open.map_err(io::Error::other)?;
+        let open = condition.wait_for(|now| now.of(number) != Condition::Stalled).await;
+        let now = open.map_err(io::Error::other)?.of(number);
         let n = tokio::select! {
             n = reader.read(&mut buffer) => n?,
             _ = condition.changed() => continue,
@@ -144,7 +161,7 @@ async fn pass(
             tokio::time::sleep(time).await;
         }
         // What was read before a stall must not pass during it.
-        let open = condition.wait_for(|now| *now != Condition::Stalled).await;
+        let open = condition.wait_for(|now| now.of(number) != Condition::Stalled).await;
         drop(open.map_err(io::Error::other)?);
         writer.write_all(&buffer[..n]).await?;
     }

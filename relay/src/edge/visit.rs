@@ -10,12 +10,17 @@ use shared::record::{Abort, FailureReason, Open};
 use shared::socket::ResetUnlessEnded;
 use shared::stream::Broken;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tracing::{Span, debug, info, info_span};
 
 use super::turned_away::turn_away;
 use crate::metrics::{Counted, Outcome};
-use crate::target::{OpenError, OpenStream};
+use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Tunnel;
+
+/// How long a visitor waits for a stream. Streams are opened at once unless the client has left
+/// hundreds of them unanswered.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
 /// one that was cut off.
@@ -83,11 +88,18 @@ impl Visit {
 
     /// Opens a stream on the least busy session of the newest client that is still there.
     async fn open(&self) -> Result<OpenStream, OpenError> {
+        timeout(OPEN_TIMEOUT, self.open_somewhere()).await.unwrap_or(Err(OpenError::Unresponsive))
+    }
+
+    async fn open_somewhere(&self) -> Result<OpenStream, OpenError> {
         let open =
             Open { visit: self.id, tunnel: self.tunnel.name().clone(), visitor: self.visitor };
-        for client in self.tunnel.targets() {
+        for mut sessions in self.tunnel.targets() {
+            if sessions.len() > 1 {
+                sessions.sort_by_cached_key(Target::load);
+            }
             let mut refused = None;
-            for session in client {
+            for session in sessions {
                 match session.open(open.clone()).await {
                     Err(OpenError::Gone) => (),
                     Err(err) => refused = Some(err),

@@ -131,7 +131,7 @@ impl SessionsShared {
         Span::current().record("id", membership.session());
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
         let target = Target::new(connection, mux.clone(), streams);
-        let claims = match self.registry.claim(&hello.tunnels, &target) {
+        let claims = match self.registry.claim(&membership, &hello.tunnels, &target) {
             Ok(claims) => claims,
             Err(refusal) => return Err(Turned::Refused(Box::new(control), refusal)),
         };

@@ -123,7 +123,10 @@ impl Live {
                     // The end of the session is the reason more often than not, and knows more.
                     Err(err) => return self.driver_end(err.to_string()).await,
                 },
-                _ = heartbeat.tick() => self.beat().await,
+                _ = heartbeat.tick() => {
+                    self.target.sample();
+                    self.beat().await
+                }
                 () = sleep(dead.saturating_sub(silence)) => {
                     if self.running.mux.link().silence() >= dead {
                         return Over::Lost(format!("nothing heard for {dead:?}"));

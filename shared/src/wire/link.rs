@@ -31,6 +31,8 @@ pub struct Link {
     start: Instant,
     /// Milliseconds after `start` at which anything last arrived.
     heard: AtomicU64,
+    /// Milliseconds after `start`, and one, of the first write after which nothing has arrived.
+    asked: AtomicU64,
     /// Bytes that went over the wire, both ways together.
     traffic: AtomicU64,
     largest_frame: AtomicU32,
@@ -75,6 +77,7 @@ impl Link {
         Self {
             start: Instant::now(),
             heard: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             traffic: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
             chunk: AtomicUsize::new(CHUNK),
@@ -114,8 +117,31 @@ impl Link {
         self.traffic.load(Ordering::Relaxed)
     }
 
-    pub(super) fn moved(&self, bytes: usize) {
+    /// How long something has been sent and nothing has come back.
+    pub fn unanswered(&self) -> Duration {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            asked => self.start.elapsed().saturating_sub(Duration::from_millis(asked - 1)),
+        }
+    }
+
+    /// The socket took so many bytes.
+    pub(super) fn sent(&self, bytes: usize) {
         self.traffic.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.asked.load(Ordering::Relaxed) == 0 {
+            self.asked.store(self.millis().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes came.
+    pub(super) fn heard(&self, bytes: usize) {
+        self.traffic.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
+        self.heard.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        self.start.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
     }
 
     /// Bytes of visits that wait for the peer.
@@ -162,11 +188,6 @@ impl Link {
 
     pub(super) fn largest_frame(&self) -> u32 {
         self.largest_frame.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn heard(&self) {
-        let now = self.start.elapsed().as_millis();
-        self.heard.store(now.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Notes a breach. The first one stays.

@@ -152,8 +152,7 @@ impl<T: Transport> Socket<T> {
         match &read {
             Poll::Ready(Ok(n)) => {
                 self.turn += n;
-                self.link.moved(*n);
-                self.link.heard();
+                self.link.heard(*n);
             }
             Poll::Ready(Err(_)) => (),
             Poll::Pending => self.turn = 0,

@@ -143,7 +143,7 @@ impl Outbound {
         match &written {
             Poll::Ready(Ok(n)) => {
                 self.pace.sent(*n);
-                link.moved(*n);
+                link.sent(*n);
             }
             Poll::Ready(Err(_)) => (),
             Poll::Pending => {

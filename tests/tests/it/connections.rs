@@ -1,9 +1,15 @@
 //! A client with several connections to the relay.
 
+use std::time::Duration;
+
 use client::Event;
-use shared::protocol::{FromRelay, MAX_CONNECTIONS, RefusalCode};
-use tests::rogue::{RogueClient, hello};
-use tests::{Local, Peer, RunningClient, World, local};
+use shared::protocol::{FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
+use tests::rogue::{RogueClient, RogueRelay, hello};
+use tests::{Local, Peer, RunningClient, World, eventually, local};
+use tokio::time::timeout;
+
+/// How long a visitor waits before it gives up.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A client of `service` with so many connections, all of them up.
 async fn client(world: &World, service: &Local, connections: u16) -> RunningClient {
@@ -33,7 +39,7 @@ async fn visitors_are_spread_and_the_loss_of_one_connection_costs_only_its_own()
         visitors.push(visitor);
     }
 
-    world.wire.cut_off(1);
+    world.wire.cut_one(1);
     world.counts("lost", 2).await;
     let mut served = 0;
     for mut visitor in visitors {
@@ -68,12 +74,45 @@ async fn new_visitors_keep_away_from_bulk() {
         visitors.push(visitor);
     }
 
-    world.wire.cut_off(0);
+    world.wire.cut_one(0);
     download.expect_reset().await;
     for visitor in &mut visitors {
         visitor.expect_echo(b"after").await;
     }
     drop(visitors);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn new_visitors_keep_away_from_a_connection_that_has_stalled() {
+    let service = local::echo().await;
+    // Heartbeats so rare that the session is not given up.
+    let world = World::start_with(|config| config.heartbeat = HEARTBEAT).await;
+    let client = client(&world, &service, 3).await;
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let mut visitor = Peer::connect(client.public(0)).await;
+        visitor.expect_echo(b"before").await;
+        busy.push(visitor);
+    }
+
+    world.wire.stall_one(1);
+    // The first ones may still come to it. The others move bytes, which it does not.
+    let mut served_in_a_row = 0;
+    eventually("visitors to be served", async || {
+        let mut visitor = Peer::connect(client.public(0)).await;
+        let served = timeout(PATIENCE, visitor.expect_echo(&[7; 100_000])).await.is_ok();
+        served_in_a_row = if served { served_in_a_row + 1 } else { 0 };
+        served_in_a_row == 20
+    })
+    .await;
+
+    world.wire.mend();
+    for visitor in &mut busy {
+        visitor.expect_echo(b"after").await;
+    }
+    drop(busy);
     client.finish().await;
     world.stop().await;
 }
@@ -85,7 +124,7 @@ async fn a_client_is_lost_with_its_last_connection_only() {
     let mut client = client(&world, &service, 3).await;
 
     // The first one, which made the client live, is one like the others.
-    world.wire.cut_off(0);
+    world.wire.cut_one(0);
     has_sessions(&world, 2).await;
     Peer::connect(client.public(0)).await.expect_echo(b"still there").await;
     has_sessions(&world, 3).await;
@@ -111,7 +150,7 @@ async fn the_connections_of_a_client_stand_by_together() {
     first.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
 
     // A connection that comes back does not bring its client to the front.
-    world.wire.cut_off(1);
+    world.wire.cut_one(1);
     has_sessions(&world, 4).await;
     has_sessions(&world, 5).await;
     for _ in 0..6 {
@@ -161,6 +200,46 @@ async fn a_relay_that_stops_ends_all_connections_of_a_client() {
     world.relay_stop.gracefully.cancel();
     world.relay_ended().await;
     client.ended().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn a_connection_that_the_relay_ends_comes_back_while_others_are_up() {
+    let relay = RogueRelay::start().await;
+    let mut config = client::Config::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
+    config.connections = 2;
+    let mut client = RunningClient::start(config);
+    let mut first = relay.welcomed().await;
+    let second = relay.welcomed().await;
+    let goodbye = FromRelay::Goodbye { reason: "moving".into() };
+    first.control.send(&goodbye).await.expect("a session");
+    first.close().await;
+    let third = relay.welcomed().await;
+
+    // Its goodbye is forgotten: there is a relay.
+    second.close().await;
+    third.close().await;
+    client.event("to be lost", |event| matches!(event, Event::Lost(_))).await;
+    client.stop.gracefully.cancel();
+    client.ended().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn one_more_connection_of_a_client_that_stands_by_is_told_so() {
+    let world = World::start().await;
+    let mut standing_by = hello(&["default"]);
+    let control = world.addrs.control;
+    let mut first = RogueClient::connect(control, standing_by.clone()).await;
+    assert!(matches!(first.receive().await, FromRelay::Welcome(_)));
+    let mut newer = RogueClient::connect(control, hello(&["default"])).await;
+    assert!(matches!(newer.receive().await, FromRelay::Welcome(_)));
+    assert!(matches!(first.receive().await, FromRelay::Standby { .. }));
+
+    standing_by.connection = 1;
+    let mut second = RogueClient::connect(control, standing_by).await;
+    assert!(matches!(second.receive().await, FromRelay::Welcome(_)));
+    assert!(matches!(second.receive().await, FromRelay::Standby { .. }));
+    drop((first, second, newer));
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@
 //! back by themselves.
 
 use std::collections::HashMap;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,10 @@ use crate::config::Config;
 use crate::connect::{self, ConnectError, LASTED, connect};
 use crate::session::{Session, SessionEnd};
 use crate::status::{Event, LiveTunnel};
+
+/// A relay that says goodbye on one connection does so on the others within this time, beside what
+/// the visits of the client may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What is the same for all connections of a client.
 pub(crate) struct Bundle<'a, A> {
@@ -56,13 +59,18 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         for number in 1..self.config.connections {
             attempts.push(self.attempt(Connection::new(number), Duration::ZERO));
         }
-        let mut ended_by_relay = false;
+        let mut goodbye = None::<Instant>;
         loop {
             let mut connection = tokio::select! {
                 Some((connection, end)) = sessions.next() => {
-                    ended_by_relay |= end == SessionEnd::EndedByRelay;
+                    if end == SessionEnd::EndedByRelay {
+                        goodbye = Some(Instant::now());
+                    }
                     if sessions.is_empty() {
-                        return if ended_by_relay { SessionEnd::EndedByRelay } else { end };
+                        // The last one may have been cut by the end of the relay itself.
+                        let farewell = self.config.grace + FAREWELL;
+                        let is_over = goodbye.is_some_and(|at| at.elapsed() < farewell);
+                        return if is_over { SessionEnd::EndedByRelay } else { end };
                     }
                     self.announcer.gone(connection.number);
                     match end {
@@ -77,7 +85,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                 Some((connection, result)) = attempts.next() => match result {
                     Ok(session) => {
                         // There is a relay again, if it had said goodbye.
-                        ended_by_relay = false;
+                        goodbye = None;
                         sessions.push(self.session(connection, session));
                         continue;
                     }
@@ -132,13 +140,9 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
     }
 
     /// As long as a connection is up, the tunnels keep their ports. A relay that has not got them
-    /// is another one: the client goes there when the old one has gone.
+    /// is another one.
     fn same_ports(&self, session: Session) -> Result<Session, ConnectError> {
-        if session.ports() == *self.ports {
-            return Ok(session);
-        }
-        let reason = "the relay has other ports than the one that is still there";
-        Err(ConnectError::Unreachable(io::Error::other(reason)))
+        if session.ports() == *self.ports { Ok(session) } else { Err(ConnectError::OtherPorts) }
     }
 }
 
@@ -184,6 +188,9 @@ impl<A: FnMut(Event)> Announcer<A> {
 
 impl<A: FnMut(Event)> Announced<A> {
     fn stand_by(&mut self, number: u16, name: TunnelName) {
+        if self.standing_by.contains(&(number, name.clone())) {
+            return;
+        }
         if !self.is_standing_by(&name) {
             (self.announce)(Event::Standby(name.clone()));
         }

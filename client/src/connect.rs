@@ -50,6 +50,9 @@ pub(crate) enum ConnectError {
     Refused(Refusal),
     /// Something answered that is no relay, or not one of this version. Trying again cannot help.
     NotARelay(String),
+    /// The tunnels have other ports there than on the client's other connections. Trying again
+    /// cannot help as long as those are up.
+    OtherPorts,
 }
 
 /// Dials the relay and opens the tunnels. `number` is which of the client's connections it is,
@@ -174,7 +177,7 @@ impl ConnectError {
         match self {
             Self::Unreachable(_) | Self::Silent => true,
             Self::Refused(refusal) => refusal.retry,
-            Self::NotARelay(_) => false,
+            Self::NotARelay(_) | Self::OtherPorts => false,
         }
     }
 }
@@ -188,6 +191,7 @@ impl fmt::Display for ConnectError {
             }
             Self::Refused(refusal) => write!(f, "it refused: {}", Foreign(&refusal.message)),
             Self::NotARelay(reason) => write!(f, "the other end is no relay: {}", Foreign(reason)),
+            Self::OtherPorts => f.write_str("it is not the relay of the other connections"),
         }
     }
 }
@@ -197,7 +201,7 @@ impl Error for ConnectError {
         match self {
             Self::Unreachable(err) => Some(err),
             // Told in full by `Display`.
-            Self::Silent | Self::Refused(_) | Self::NotARelay(_) => None,
+            Self::Silent | Self::Refused(_) | Self::NotARelay(_) | Self::OtherPorts => None,
         }
     }
 }

@@ -101,7 +101,7 @@ impl Target {
         }
         // Those that come at the same time spread out, before any of them has moved a byte.
         self.sample();
-        self.0.recent.lock().bytes += BULK as f64;
+        self.0.recent.lock().bytes += VISIT;
         let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
         let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
         Ok(OpenStream { stream, permit })
@@ -138,11 +138,14 @@ pub(crate) struct Load {
     streams: usize,
 }
 
-/// On a connection that works something comes back within this time, whatever is sent.
+/// On a connection that works a new stream is answered within this time.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// So many bytes make a difference: less is heartbeats and small requests.
 const BULK: u64 = 64 * 1024;
+
+/// What a visit counts as before it has moved anything, in bytes.
+const VISIT: f64 = 16.0 * 1024.0;
 
 /// The bytes that went over a wire lately: those of a second ago count about a third.
 #[derive(Debug, Default)]

@@ -22,6 +22,9 @@ use crate::tunnel::Tunnel;
 /// hundreds of them unanswered.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it waits before it tries another session of the same client.
+const NEXT_SESSION: Duration = Duration::from_secs(1);
+
 /// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
 /// one that was cut off.
 #[derive(Debug)]
@@ -98,12 +101,15 @@ impl Visit {
             if sessions.len() > 1 {
                 sessions.sort_by_cached_key(Target::load);
             }
+            let last = sessions.len() - 1;
             let mut refused = None;
-            for session in sessions {
-                match session.open(open.clone()).await {
-                    Err(OpenError::Gone) => (),
-                    Err(err) => refused = Some(err),
-                    opened => return opened,
+            for (at, session) in sessions.iter().enumerate() {
+                let patience = if at < last { NEXT_SESSION } else { OPEN_TIMEOUT };
+                match timeout(patience, session.open(open.clone())).await {
+                    Ok(Err(OpenError::Gone)) => (),
+                    Ok(Err(err)) => refused = Some(err),
+                    Ok(opened) => return opened,
+                    Err(_) => refused = Some(OpenError::Unresponsive),
                 }
             }
             if let Some(err) = refused {

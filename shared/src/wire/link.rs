@@ -31,7 +31,7 @@ pub struct Link {
     start: Instant,
     /// Milliseconds after `start` at which anything last arrived.
     heard: AtomicU64,
-    /// Milliseconds after `start`, and one, of the first write after which nothing has arrived.
+    /// Milliseconds after `start`, and one, of the first question after which nothing has arrived.
     asked: AtomicU64,
     /// Bytes that went over the wire, both ways together.
     traffic: AtomicU64,
@@ -117,7 +117,8 @@ impl Link {
         self.traffic.load(Ordering::Relaxed)
     }
 
-    /// How long something has been sent and nothing has come back.
+    /// How long a frame that the peer answers at once has been on its way and nothing has come:
+    /// one that opens a stream, or a ping.
     pub fn unanswered(&self) -> Duration {
         match self.asked.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -128,6 +129,10 @@ impl Link {
     /// The socket took so many bytes.
     pub(super) fn sent(&self, bytes: usize) {
         self.traffic.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A frame is about to be sent that the peer answers at once.
+    pub(super) fn asked(&self) {
         if self.asked.load(Ordering::Relaxed) == 0 {
             self.asked.store(self.millis().saturating_add(1), Ordering::Relaxed);
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use super::Transport;
-use super::frame::{self, HEADER, Header, Kind};
+use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::pace::Pace;
 
@@ -174,8 +174,9 @@ impl Outbound {
     }
 
     /// Looks at the header of a frame that yamux is about to write, which it does in one piece,
-    /// and returns the length of the body and whether it is a visit's. A go-away counts although it may not get out any more:
-    /// yamux reads on after it, with a hole where the frame was that it refused.
+    /// and returns the length of the body and whether it is a visit's. A go-away counts although it
+    /// may not get out any more: yamux reads on after it, with a hole where the frame was that it
+    /// refused.
     fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<(usize, bool)> {
         let header = bytes.first_chunk::<HEADER>().filter(|_| bytes.len() == HEADER);
         let header = header
@@ -185,6 +186,9 @@ impl Outbound {
         if header.kind == Kind::GoAway && header.length != 0 {
             let cause = self.inbound.map_or_else(|| "nothing".into(), |frame| format!("{frame:?}"));
             link.break_off(Breach::GoAwaySent(header.length, cause));
+        }
+        if header.flags & SYN != 0 {
+            link.asked();
         }
         Ok((header.body(), header.is_visit()))
     }

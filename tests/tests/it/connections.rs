@@ -1,11 +1,11 @@
 //! A client with several connections to the relay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::Event;
-use shared::protocol::{FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
-use tests::rogue::{RogueClient, RogueRelay, hello};
-use tests::{Local, Peer, RunningClient, World, eventually, local};
+use shared::protocol::{FromClient, FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
+use tests::rogue::{RogueClient, RogueRelay, RogueSession, hello};
+use tests::{Local, Peer, RunningClient, World, eventually, local, within};
 use tokio::time::timeout;
 
 /// How long a visitor waits before it gives up.
@@ -55,10 +55,14 @@ async fn visitors_are_spread_and_the_loss_of_one_connection_costs_only_its_own()
 
 #[tokio::test]
 async fn new_visitors_keep_away_from_bulk() {
-    let (echo, endless) = (local::echo().await, local::endless().await);
-    let world = World::start().await;
-    let mut config =
-        world.config(&[format!("default={}", echo.addr()), format!("bulk={}", endless.addr())]);
+    let (echo, endless, silent) =
+        (local::echo().await, local::endless().await, local::played().await);
+    let world = World::start_with(|config| config.heartbeat = HEARTBEAT).await;
+    let mut config = world.config(&[
+        format!("default={}", echo.addr()),
+        format!("bulk={}", endless.addr()),
+        format!("silent={}", silent.addr()),
+    ]);
     config.connections = 2;
     let mut client = RunningClient::start(config);
     client.live().await;
@@ -66,6 +70,18 @@ async fn new_visitors_keep_away_from_bulk() {
 
     // Nothing is going on yet: the first connection gets it.
     let mut download = Peer::connect(client.public(1)).await;
+    download.take(1_000_000).await;
+    // The other one has a question that is not answered, and is as good as before for it.
+    let mut waiting = Peer::connect(client.public(2)).await;
+    let mut service = silent.accept().await;
+    for question in [b"hello?", b"anyone"] {
+        waiting.send(question).await;
+        service.expect(question).await;
+    }
+    let start = Instant::now();
+    while start.elapsed() < 2 * PATIENCE {
+        download.take(100_000).await;
+    }
     let mut visitors = Vec::new();
     for _ in 0..5 {
         download.take(1_000_000).await;
@@ -79,7 +95,7 @@ async fn new_visitors_keep_away_from_bulk() {
     for visitor in &mut visitors {
         visitor.expect_echo(b"after").await;
     }
-    drop(visitors);
+    drop((visitors, waiting, service));
     client.finish().await;
     world.stop().await;
 }
@@ -202,18 +218,27 @@ async fn a_relay_that_stops_ends_all_connections_of_a_client() {
     client.ended().await.expect("a good end");
 }
 
+/// The next connection of a client, which has read its welcome.
+async fn up(relay: &RogueRelay) -> RogueSession {
+    let mut session = relay.welcomed().await;
+    session.control.send(&FromRelay::Heartbeat { id: 1 }).await.expect("a session");
+    let answer = within("an answer", session.control.receive()).await.expect("a message");
+    assert_eq!(answer, FromClient::HeartbeatAck { id: 1 });
+    session
+}
+
 #[tokio::test]
 async fn a_connection_that_the_relay_ends_comes_back_while_others_are_up() {
     let relay = RogueRelay::start().await;
     let mut config = client::Config::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
     config.connections = 2;
     let mut client = RunningClient::start(config);
-    let mut first = relay.welcomed().await;
-    let second = relay.welcomed().await;
+    let mut first = up(&relay).await;
+    let second = up(&relay).await;
     let goodbye = FromRelay::Goodbye { reason: "moving".into() };
     first.control.send(&goodbye).await.expect("a session");
     first.close().await;
-    let third = relay.welcomed().await;
+    let third = up(&relay).await;
 
     // Its goodbye is forgotten: there is a relay.
     second.close().await;

@@ -150,10 +150,11 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     if self.stream.is_backed_up() {
                         return Ok(Pause::Blocked);
                     }
-                    let Poll::Ready(room) = self.stream.poll_room(cx) else {
+                    let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
                         return Ok(Pause::Blocked);
                     };
-                    match self.poll_chunk(cx, room.map_err(Ended::Stream)?)? {
+                    ready.map_err(Ended::Stream)?;
+                    match self.poll_chunk(cx)? {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {
                             self.observer.to_stream(n);
@@ -176,10 +177,10 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         Ok(Pause::Idle)
     }
 
-    /// Reads one chunk of at most `room` bytes and hands it to the stream.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>, room: usize) -> Result<Poll<usize>, Ended> {
+    /// Reads one chunk and hands it to the stream.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Ended> {
         SCRATCH.with_borrow_mut(|chunk| {
-            let mut buf = ReadBuf::new(chunk.payload(room));
+            let mut buf = ReadBuf::new(chunk.payload(self.stream.chunk()));
             match Pin::new(&mut *self.socket).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => {
                     let n = buf.filled().len();

@@ -219,7 +219,7 @@ impl DataStream {
             match n {
                 Ok(n) => {
                     self.sent += n;
-                    self.held.sent(n);
+                    self.held.link().queued(n);
                 }
                 Err(_) => return Poll::Ready(Err(self.why_broken(cx))),
             }
@@ -231,14 +231,10 @@ impl DataStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when payload can be sent, with the most bytes to send at a time: no more than the far
-    /// end's window has room for, and less on a slow line, so that other streams have their turn.
-    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        ready!(self.poll_ready(cx))?;
-        let credit = ready!(self.held.poll_credit(cx));
-        let room = usize::try_from(credit).unwrap_or(usize::MAX).saturating_sub(HEADER);
-        // Less than a header and a byte is cut: the rest of the record waits for the next room.
-        Poll::Ready(Ok(room.clamp(1, self.held.link().chunk())))
+    /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
+    /// that other streams have their turn.
+    pub fn chunk(&self) -> usize {
+        self.held.link().chunk()
     }
 
     /// Whether so much waits for the far end of the session that this end should send no more for
@@ -248,7 +244,7 @@ impl DataStream {
     }
 
     /// Sends the first `length` bytes of payload in `chunk`. Only after
-    /// [`poll_room`](Self::poll_room) was ready; what does not fit the window is kept.
+    /// [`poll_ready`](Self::poll_ready) was ready; what does not fit the window is kept.
     ///
     /// # Errors
     ///
@@ -327,7 +323,7 @@ impl DataStream {
             // If it does not fit the window, the reset that follows says enough.
             let record = Record::Abort(reason).encode();
             if let Poll::Ready(Ok(n)) = Pin::new(&mut self.io).poll_write(&mut cx, &record) {
-                self.held.sent(n);
+                self.held.link().queued(n);
             }
         }
     }
@@ -358,7 +354,7 @@ impl DataStream {
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Broken> {
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
             Poll::Ready(Ok(n)) => {
-                self.held.sent(n);
+                self.held.link().queued(n);
                 self.unsent.extend_from_slice(&bytes[n..]);
                 Ok(())
             }

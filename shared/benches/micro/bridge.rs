@@ -114,8 +114,8 @@ async fn receive(stream: &mut DataStream, mut bytes: usize) {
 /// Sends `bytes` of payload on a stream.
 async fn send(stream: &mut DataStream, chunk: &mut Chunk, mut bytes: usize) {
     while bytes > 0 {
-        let room = poll_fn(|cx| stream.poll_room(cx)).await.expect("an open stream");
-        let n = bytes.min(room);
+        let n = bytes.min(stream.chunk());
+        poll_fn(|cx| stream.poll_ready(cx)).await.expect("an open stream");
         poll_fn(|cx| Poll::Ready(stream.start_send(cx, chunk, n))).await.expect("an open stream");
         bytes -= n;
     }

@@ -11,9 +11,6 @@ pub(super) const SYN: u16 = 1;
 /// On a ping: this is the answer.
 pub(super) const ACK: u16 = 2;
 
-/// The flag that resets a stream.
-pub(super) const RST: u16 = 8;
-
 /// A decoded header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::frame::{HEADER, Header, Kind, RST, SYN};
+use super::frame::{HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::outbound::Outbound;
 
@@ -173,13 +173,7 @@ impl Inbound {
                     return Ok(Verdict::Refuse(length));
                 }
             }
-            Kind::WindowUpdate => {
-                self.check_opening(header, link)?;
-                link.streams.granted(header.stream, header.length);
-            }
-        }
-        if header.flags & RST != 0 {
-            link.streams.reset(header.stream);
+            Kind::WindowUpdate => self.check_opening(header, link)?,
         }
         outbound.in_answer_to(header);
         Ok(Verdict::Pass(length))

@@ -14,7 +14,6 @@
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
 //!   that no honest peer sends, and streams that it may not open. The reason is kept in the
 //!   [`Link`]. What a stream has unread is counted, and nothing passes to one that is not in use.
-//! - **Knows the windows.** A bridge reads from its socket only what the far end has room for.
 //! - **Notes when anything last arrived**: any byte is a sign of life.
 //! - **Keeps queues short.** It measures how fast the line takes what is written and has no more of
 //!   it wait than a few milliseconds' worth.
@@ -111,13 +110,6 @@ impl<T: Transport> Wire<T> {
         self.inbound.passed(n.min(wanted));
         self.inbound.filled(n.saturating_sub(wanted));
         Poll::Ready(Ok(n.min(wanted)))
-    }
-}
-
-impl<T> Drop for Socket<T> {
-    /// yamux drops its connection after it has told its streams.
-    fn drop(&mut self) {
-        self.link.streams.end();
     }
 }
 

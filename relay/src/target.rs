@@ -95,7 +95,8 @@ impl Target {
     ///
     /// Cancel safe: a stream that nobody waits for any more is reset.
     pub(crate) async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
-        let permit = self.take_stream().ok_or(OpenError::Full)?;
+        let permit =
+            Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| OpenError::Full)?;
         if self.0.mux.link().is_backed_up() {
             return Err(OpenError::Unresponsive);
         }
@@ -105,11 +106,6 @@ impl Target {
         let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
         let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
         Ok(OpenStream { stream, permit })
-    }
-
-    /// The permit for one more stream, if there is one.
-    pub(crate) fn take_stream(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.streams).try_acquire_owned().ok()
     }
 
     /// Tells the session that one of its claims has become live, or no longer is.

@@ -3,14 +3,20 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// How long a test waits for something that should happen now. Generous: a busy machine is no
 /// failure, and only a test that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The pause between two looks at something that tells nobody when it changes.
+/// The time between two looks at something that tells nobody when it changes.
 const LOOK: Duration = Duration::from_millis(5);
+
+fn looks() -> Interval {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
 
 /// Waits for `future`, but not forever.
 ///
@@ -41,8 +47,9 @@ pub async fn within_time<F: Future>(patience: Duration, what: &str, future: F) -
 /// It is not true within [`PATIENCE`].
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     within(what, async {
+        let mut looks = looks();
         while !condition().await {
-            sleep(LOOK).await;
+            looks.tick().await;
         }
     })
     .await;
@@ -56,8 +63,9 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// It is not.
 pub async fn stays(what: &str, time: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let start = tokio::time::Instant::now();
+    let mut looks = looks();
     while start.elapsed() < time {
         assert!(condition().await, "did not stay so for {time:?}: {what}");
-        sleep(LOOK).await;
+        looks.tick().await;
     }
 }

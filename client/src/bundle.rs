@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use shared::backoff::Backoff;
-use shared::protocol::{InstanceId, TunnelName};
-use shared::stop::Stop;
+use shared::control::protocol::{InstanceId, TunnelName};
+use shared::kit::backoff::Backoff;
+use shared::kit::stop::Stop;
 use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 

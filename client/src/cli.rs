@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum, value_parser};
-use shared::args;
-use shared::logging::LogFormat;
-use shared::net::HostPort;
-use shared::protocol::{MAX_CONNECTIONS, MAX_TUNNELS};
+use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS};
+use shared::kit::args;
+use shared::kit::logging::LogFormat;
+use shared::kit::net::HostPort;
 
 use crate::config::{Config, Reconnect};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
@@ -135,7 +135,7 @@ impl Cli {
             connect_timeout: self.connect_timeout,
             stall_timeout: self.stall_timeout,
         };
-        let filter = shared::logging::filter_or_default(self.log);
+        let filter = shared::kit::logging::filter_or_default(self.log);
         (config, Output { filter, format: self.log_format, json: self.json })
     }
 }

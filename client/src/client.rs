@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use shared::backoff::Backoff;
-use shared::protocol::InstanceId;
-use shared::stop::Stop;
+use shared::control::protocol::InstanceId;
+use shared::kit::backoff::Backoff;
+use shared::kit::stop::Stop;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shared::net::HostPort;
 #[cfg(doc)]
-use shared::protocol::MAX_CONNECTIONS;
+use shared::control::protocol::MAX_CONNECTIONS;
+use shared::kit::net::HostPort;
 
 use crate::tunnel::TunnelConfig;
 

@@ -7,15 +7,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::backoff::Backoff;
-use shared::control::ReceiveError;
-use shared::logging::Foreign;
-use shared::mux::{End, Mux, Running};
-use shared::net::dial_relay;
-use shared::protocol::{
+use shared::carry::mux::{End, Mux, Running};
+use shared::control::channel::ReceiveError;
+use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE, MAX_STREAMS, Refusal,
     TunnelKind, TunnelName, TunnelRequest, VERSION, Welcome,
 };
+use shared::kit::backoff::Backoff;
+use shared::kit::logging::Foreign;
+use shared::kit::net::dial_relay;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use yamux::Mode;

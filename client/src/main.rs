@@ -7,13 +7,13 @@ use clap::Parser;
 use client::banner::Banner;
 use client::cli::Cli;
 use client::{Client, Config};
-use shared::stop::Stop;
+use shared::kit::stop::Stop;
 use tracing::{error, warn};
 
 fn main() -> ExitCode {
-    shared::memory::keep_freed();
+    shared::kit::memory::keep_freed();
     let (config, output) = Cli::parse().into_config();
-    if let Err(err) = shared::logging::start(&output.filter, output.format) {
+    if let Err(err) = shared::kit::logging::start(&output.filter, output.format) {
         // Checked by `cli` before.
         error!("{err}");
     }

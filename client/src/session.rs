@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::control::Control;
-use shared::logging::Foreign;
-use shared::mux::{End, MuxStream, Running};
-use shared::protocol::{
+use shared::carry::mux::{End, MuxStream, Running};
+use shared::control::channel::Control;
+use shared::control::protocol::{
     DEAD_AFTER_HEARTBEATS, FromClient, FromRelay, MAX_STREAMS, TunnelName, Welcome,
 };
-use shared::stop::Stop;
+use shared::kit::logging::Foreign;
+use shared::kit::stop::Stop;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use tokio_util::compat::Compat;

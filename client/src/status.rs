@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::TunnelName;
+use shared::control::protocol::TunnelName;
 
 /// What a client is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]

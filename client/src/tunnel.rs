@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use shared::net::HostPort;
-use shared::protocol::{BadTunnelName, TunnelName};
+use shared::control::protocol::{BadTunnelName, TunnelName};
+use shared::kit::net::HostPort;
 
 /// One tunnel of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]

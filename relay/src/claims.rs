@@ -3,7 +3,7 @@
 //! Claims are those of sessions. The sessions of one client, one for each of its connections,
 //! stand together: visitors are spread over them.
 
-use shared::protocol::InstanceId;
+use shared::control::protocol::InstanceId;
 
 use crate::target::Target;
 
@@ -111,7 +111,7 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
-    use shared::mux;
+    use shared::carry::mux;
 
     use super::*;
     use crate::target::ConnectionId;

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Parser;
-use shared::args;
-use shared::logging::LogFormat;
-use shared::net::HostPort;
+use shared::kit::args;
+use shared::kit::logging::LogFormat;
+use shared::kit::net::HostPort;
 
 use crate::config::{Config, PortRange};
 
@@ -104,7 +104,7 @@ impl Cli {
             threads: self.threads as usize,
             descriptors: Config::loopback().descriptors,
         };
-        let filter = shared::logging::filter_or_default(self.log);
+        let filter = shared::kit::logging::filter_or_default(self.log);
         (config, Logging { filter, format: self.log_format })
     }
 }

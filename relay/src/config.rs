@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use shared::net::HostPort;
-use shared::protocol;
+use shared::control::protocol;
+use shared::kit::net::HostPort;
 
 /// How a relay is set up.
 #[derive(Clone, Debug)]

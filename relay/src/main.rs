@@ -6,14 +6,14 @@ use anyhow::Context;
 use clap::Parser;
 use relay::cli::Cli;
 use relay::{Config, Relay};
-use shared::stop::Stop;
+use shared::kit::stop::Stop;
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
-    shared::memory::keep_freed();
+    shared::kit::memory::keep_freed();
     let cli = Cli::parse();
     let (config, logging) = cli.into_config();
-    if let Err(err) = shared::logging::start(&logging.filter, logging.format) {
+    if let Err(err) = shared::kit::logging::start(&logging.filter, logging.format) {
         // Checked by `cli` before.
         error!("{err}");
     }

@@ -14,7 +14,7 @@ use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use shared::protocol::TunnelName;
+use shared::control::protocol::TunnelName;
 
 /// Buckets of the histograms of latencies, in seconds: from a loopback to a lost packet or two.
 const LATENCY: [f64; 13] =

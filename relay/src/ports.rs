@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 
-use shared::net::{Peers, listen_on};
-use shared::protocol::{Refusal, RefusalCode, TunnelRequest};
+use shared::control::protocol::{Refusal, RefusalCode, TunnelRequest};
+use shared::kit::net::{Peers, listen_on};
 use tokio::net::TcpListener;
 
 use crate::config::PortRange;

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use shared::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
+use shared::control::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -204,8 +204,8 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
-    use shared::mux;
-    use shared::protocol::{InstanceId, TunnelKind};
+    use shared::carry::mux;
+    use shared::control::protocol::{InstanceId, TunnelKind};
 
     use super::*;
 

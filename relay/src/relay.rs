@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::net::{HostPort, Peers, listen};
-use shared::stop::Stop;
+use shared::kit::net::{HostPort, Peers, listen};
+use shared::kit::stop::Stop;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;

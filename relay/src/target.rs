@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shared::mux::Mux;
-use shared::protocol::{Hello, InstanceId};
-use shared::record::Open;
-use shared::stream::DataStream;
+use shared::carry::mux::Mux;
+use shared::control::protocol::{Hello, InstanceId};
+use shared::visit::record::Open;
+use shared::visit::stream::DataStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// A session that serves tunnels. Cheap to clone.

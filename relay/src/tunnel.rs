@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use shared::protocol::TunnelName;
+use shared::control::protocol::TunnelName;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tracing::{Span, info_span};
@@ -149,8 +149,8 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
-    use shared::mux;
-    use shared::protocol::InstanceId;
+    use shared::carry::mux;
+    use shared::control::protocol::InstanceId;
 
     use super::*;
     use crate::target::ConnectionId;

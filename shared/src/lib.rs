@@ -1,36 +1,16 @@
 //! What a Sallyport relay and client agree on, or both use.
 //!
-//! From the socket upwards, on the way that a visitor's bytes take:
+//! Four rooms, on the way that a visitor's bytes take:
 //!
-//! - [`net`]: addresses, and sockets with the right options
-//! - [`wire`]: the I/O layer under yamux
-//! - [`mux`]: a session of many streams, and the one task that drives it
-//! - [`record`], [`stream`]: what travels on a data stream, as bytes and as a stream
-//! - [`socket`], [`bridge`]: the other end, and the copying between the two
-//!
-//! and beside it
-//!
-//! - [`protocol`], [`control`]: the messages of the control stream
-//! - [`serve`]: the accept loop
-//! - [`backoff`]: the delays between attempts
-//! - [`args`]: values of the command line
-//! - [`memory`]: what becomes of memory that is freed
-//! - [`logging`], [`stop`]: what the logs look like, and the signals that end a program
+//! - [`kit`]: what any program of ours needs: addresses and sockets, the accept loop, stopping,
+//!   logs, values of the command line
+//! - [`carry`]: many streams over one connection, and the I/O layer under them
+//! - [`visit`]: one visit over one stream, as records, and the copying between it and a socket
+//! - [`control`]: what the two ends say to each other beside the visits
 //!
 //! Nothing here knows HTTP, metrics, or users.
 
-pub mod args;
-pub mod backoff;
-pub mod bridge;
+pub mod carry;
 pub mod control;
-pub mod logging;
-pub mod memory;
-pub mod mux;
-pub mod net;
-pub mod protocol;
-pub mod record;
-pub mod serve;
-pub mod socket;
-pub mod stop;
-pub mod stream;
-pub mod wire;
+pub mod kit;
+pub mod visit;

@@ -177,6 +177,6 @@ impl BlackHole {
 
 async fn listener() -> TcpListener {
     // The backlog of tokio's own bind, 1024, is too small for a rush of two thousand.
-    shared::net::listen_on(([127, 0, 0, 1], 0).into(), shared::net::Peers::Visitors)
+    shared::kit::net::listen_on(([127, 0, 0, 1], 0).into(), shared::kit::net::Peers::Visitors)
         .expect("a port on loopback")
 }

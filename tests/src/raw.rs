@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
-use shared::protocol::{FromClient, Hello};
+use shared::control::protocol::{FromClient, Hello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use futures::AsyncWriteExt;
-use shared::control::Control;
-use shared::mux::{self, Inbound, Mux, MuxStream};
-use shared::protocol::{
+use shared::carry::mux::{self, Inbound, Mux, MuxStream};
+use shared::control::channel::Control;
+use shared::control::protocol::{
     FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE, OpenTunnel, TunnelKind,
     TunnelRequest, VERSION, Welcome,
 };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use client::{Client, Event, Status, TunnelConfig};
 use relay::{Addrs, Relay};
-use shared::stop::Stop;
+use shared::kit::stop::Stop;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use shared::stop::Stop;
+use shared::kit::stop::Stop;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;

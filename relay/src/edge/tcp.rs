@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::serve::serve;
-use shared::socket::ResetUnlessEnded;
-use shared::stop::Stop;
+use shared::kit::serve::serve;
+use shared::kit::stop::Stop;
+use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::{Instrument, info};

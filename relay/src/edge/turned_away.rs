@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use shared::socket::ResetUnlessEnded;
+use shared::visit::socket::ResetUnlessEnded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::bridge::{Bridge, Ended, Observer};
-use shared::record::{Abort, FailureReason, Open};
-use shared::socket::ResetUnlessEnded;
-use shared::stream::Broken;
+use shared::visit::bridge::{Bridge, Ended, Observer};
+use shared::visit::record::{Abort, FailureReason, Open};
+use shared::visit::socket::ResetUnlessEnded;
+use shared::visit::stream::Broken;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{Span, debug, info, info_span};

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use shared::control::{Control, ReceiveError};
-use shared::logging::Foreign;
-use shared::mux::{End, Inbound, Mux, Running};
-use shared::protocol::{
+use shared::carry::mux::{End, Inbound, Mux, Running};
+use shared::control::channel::{Control, ReceiveError};
+use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
     MAX_STREAMS, MAX_TUNNELS, OpenTunnel, Refusal, RefusalCode, TunnelName, VERSION, Welcome,
 };
+use shared::kit::logging::Foreign;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use shared::logging::Foreign;
-use shared::mux::{End, Running};
-use shared::protocol::{DEAD_AFTER_HEARTBEATS, FromClient, FromRelay};
+use shared::carry::mux::{End, Running};
+use shared::control::protocol::{DEAD_AFTER_HEARTBEATS, FromClient, FromRelay};
+use shared::kit::logging::Foreign;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{info, warn};

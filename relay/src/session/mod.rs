@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::mux::Running;
-use shared::protocol::MAX_STREAMS;
-use shared::serve::serve;
+use shared::carry::mux::Running;
+use shared::control::protocol::MAX_STREAMS;
+use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};

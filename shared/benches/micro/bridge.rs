@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use shared::bridge::{Bridge, Ended, Observer};
-use shared::mux::Running;
-use shared::record::Open;
-use shared::socket::ResetUnlessEnded;
-use shared::stream::{Chunk, DataStream};
+use shared::carry::mux::Running;
+use shared::visit::bridge::{Bridge, Ended, Observer};
+use shared::visit::record::Open;
+use shared::visit::socket::ResetUnlessEnded;
+use shared::visit::stream::{Chunk, DataStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

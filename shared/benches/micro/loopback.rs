@@ -1,6 +1,6 @@
 //! Real connections, and the runtime that they are used on.
 
-use shared::net::{Peers, dial_relay, dial_service, listen_on};
+use shared::kit::net::{Peers, dial_relay, dial_service, listen_on};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 

@@ -11,6 +11,6 @@ mod wire;
 
 fn main() {
     // As relay and client do.
-    shared::memory::keep_freed();
+    shared::kit::memory::keep_freed();
     divan::main();
 }

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use shared::record::{CHUNK, Decoder, Failure, FailureReason, HEADER, Open, Record, data_header};
+use shared::visit::record::{
+    CHUNK, Decoder, Failure, FailureReason, HEADER, Open, Record, data_header,
+};
 
 #[divan::bench(args = KINDS)]
 fn encode(bencher: Bencher<'_, '_>, kind: &str) {

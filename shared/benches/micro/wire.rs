@@ -3,7 +3,7 @@
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use futures::{AsyncReadExt, AsyncWriteExt};
-use shared::wire::Wire;
+use shared::carry::wire::Wire;
 use tokio::net::TcpStream;
 
 use crate::loopback;

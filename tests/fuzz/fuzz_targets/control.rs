@@ -9,8 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{from_slice, to_vec};
-use shared::control::Control;
-use shared::protocol::{FromClient, FromRelay, MAX_HELLO};
+use shared::control::channel::Control;
+use shared::control::protocol::{FromClient, FromRelay, MAX_HELLO};
 
 fuzz_target!(|bytes: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

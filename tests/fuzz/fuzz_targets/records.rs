@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::record::{BadRecord, Decoder, Item, Record};
+use shared::visit::record::{BadRecord, Decoder, Item, Record};
 
 fuzz_target!(|input: (usize, Vec<u8>)| {
     let (piece, bytes) = input;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use shared::mux;
+use shared::carry::mux;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use yamux::Mode;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use client::Event;
-use shared::protocol::{FromClient, FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
+use shared::control::protocol::{FromClient, FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
 use tests::rogue::{RogueClient, RogueRelay, RogueSession, hello};
 use tests::{Local, Peer, RunningClient, World, eventually, local, within};
 use tokio::time::timeout;

@@ -31,16 +31,7 @@ const CLIENT: &[&[&str]] = &[
 ];
 
 /// See [`RELAY`].
-const SHARED: &[&[&str]] = &[
-    &["backoff", "logging", "stop", "serve", "socket", "net", "memory"],
-    &["protocol", "args"],
-    &["record", "control"],
-    &["wire"],
-    &["mux"],
-    &["stream"],
-    &["bridge"],
-    &["lib"],
-];
+const SHARED: &[&[&str]] = &[&["kit"], &["control"], &["carry"], &["visit"], &["lib"]];
 
 #[test]
 fn no_module_uses_one_beside_or_above_it() {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shared::protocol::{FromClient, FromRelay};
-use shared::record::{Abort, Failure, FailureReason, Record, data_header};
+use shared::control::protocol::{FromClient, FromRelay};
+use shared::visit::record::{Abort, Failure, FailureReason, Record, data_header};
 use tests::raw::{self, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
 use tests::rogue::{RogueClient, hello, read_to_end, write};
 use tests::usage::{resident_memory, runs_alone};
@@ -97,7 +97,7 @@ async fn records_against_the_protocol_reset_only_the_visitor_of_that_stream() {
     let seen = Record::Seen.encode();
     let failure = Failure { reason: FailureReason::Refused, explanation: "no".into() };
     let flowing = [seen.clone(), Record::Connected.encode()].concat();
-    let open = shared::record::Open {
+    let open = shared::visit::record::Open {
         visit: 1,
         tunnel: "default".parse().unwrap(),
         visitor: ([127, 0, 0, 1], 1).into(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use client::{Config, Event, Reconnect, Status};
-use shared::protocol::{FromClient, FromRelay, OpenTunnel, Refusal, RefusalCode, Welcome};
-use shared::record::{Abort, FailureReason, Item, Open, Record, data_header};
+use shared::control::protocol::{FromClient, FromRelay, OpenTunnel, Refusal, RefusalCode, Welcome};
+use shared::visit::record::{Abort, FailureReason, Item, Open, Record, data_header};
 use tests::rogue::{RogueRelay, read_to_end, write};
 use tests::{Local, Peer, RunningClient, local, within};
 use tokio::io::AsyncWriteExt;
@@ -26,7 +26,7 @@ fn open(tunnel: &str) -> Vec<u8> {
 
 /// The records in `bytes`, without `DATA`.
 fn records(bytes: &[u8]) -> Vec<Record> {
-    let mut decoder = shared::record::Decoder::default();
+    let mut decoder = shared::visit::record::Decoder::default();
     let (mut at, mut records) = (0, Vec::new());
     while let Some(item) = decoder.next(bytes, &mut at).expect("records") {
         if let Item::Record(record) = item {

@@ -1,6 +1,6 @@
 //! Strangers at the control port: noise, silence and nonsense. Clients get in all the same.
 
-use shared::protocol::MAX_HELLO;
+use shared::control::protocol::MAX_HELLO;
 use tests::raw::{self, ACK, GO_AWAY, PING, RawPeer, SYN, WINDOW, data, header, message};
 use tests::rogue::hello;
 use tests::usage::{resident_memory, runs_alone};
@@ -85,7 +85,8 @@ async fn more_strangers_than_there_is_room_for_push_each_other_out_and_no_client
 async fn a_hello_that_is_not_understood_is_answered() {
     let world = World::start().await;
     let hello =
-        serde_json::to_string(&shared::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
+        serde_json::to_string(&shared::control::protocol::FromClient::Hello(hello(&["web"])))
+            .unwrap();
     let cases = [
         (hello.replace("web", &"x".repeat(64)), "bad_request"),
         (hello.replace("\"tcp\"", "\"carrier-pigeon\""), "bad_request"),
@@ -107,7 +108,8 @@ async fn a_hello_that_is_not_understood_is_answered() {
 #[tokio::test]
 async fn nonsense_ends_a_handshake_at_once() {
     let world = World::start().await;
-    let hello = serde_json::to_vec(&shared::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
+    let hello =
+        serde_json::to_vec(&shared::control::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
     let nonsense: Vec<(&str, Vec<u8>)> = vec![
         ("another version of yamux", vec![1; 12]),
         ("an unknown kind of frame", header(9, 0, 0, 0)),
@@ -142,7 +144,8 @@ async fn nonsense_ends_a_handshake_at_once() {
 #[tokio::test]
 async fn a_hello_that_stops_in_the_middle_is_lost_with_its_connection() {
     let world = World::start().await;
-    let hello = serde_json::to_vec(&shared::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
+    let hello =
+        serde_json::to_vec(&shared::control::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
     let whole = data(SYN, 1, &message(&hello));
     // Within a frame's header, behind it, within its body, and before everything.
     for part in [&whole[..5], &whole[..12], &whole[..30], &[]] {
@@ -170,7 +173,8 @@ async fn a_hello_that_stops_in_the_middle_is_lost_with_its_connection() {
 #[tokio::test]
 async fn a_hello_byte_by_byte_is_a_hello() {
     let world = World::start().await;
-    let hello = serde_json::to_vec(&shared::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
+    let hello =
+        serde_json::to_vec(&shared::control::protocol::FromClient::Hello(hello(&["web"]))).unwrap();
     let mut client = RawPeer::connect(world.addrs.control).await;
     for byte in data(SYN, 1, &message(&hello)) {
         client.send(&[byte]).await;
@@ -198,7 +202,7 @@ async fn a_hello_that_cannot_be_granted_is_told_why() {
     for (hello, why) in refused {
         let mut client = tests::rogue::RogueClient::connect(world.addrs.control, hello).await;
         match client.receive().await {
-            shared::protocol::FromRelay::Refused(refusal) => {
+            shared::control::protocol::FromRelay::Refused(refusal) => {
                 assert!(refusal.message.contains(why), "{refusal:?}");
                 assert!(!refusal.retry, "{refusal:?}");
             }

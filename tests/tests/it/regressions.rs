@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::FromClient;
+use shared::control::protocol::FromClient;
 use tests::rogue::{self, RogueClient, hello};
 use tests::{Peer, RunningClient, World, eventually, local, within};
 

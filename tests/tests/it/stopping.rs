@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shared::protocol::{FromClient, FromRelay};
-use shared::record::{Open, Record};
+use shared::control::protocol::{FromClient, FromRelay};
+use shared::visit::record::{Open, Record};
 use tests::rogue::{RogueRelay, read_to_end};
 use tests::usage::{open_files, runs_alone};
 use tests::{Peer, Tasks, World, eventually, local, scrape, within};

@@ -108,7 +108,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
-    use crate::protocol::{FromClient, FromRelay};
+    use crate::control::protocol::{FromClient, FromRelay};
 
     #[tokio::test]
     async fn a_cancelled_receive_loses_nothing() {

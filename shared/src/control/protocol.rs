@@ -1,6 +1,6 @@
 //! What a client and a relay say to each other on the control stream: messages, refusals, limits.
 //!
-//! Data only, no I/O. [`control`](crate::control) carries these messages over a stream as
+//! Data only, no I/O. [`channel`](crate::control::channel) carries these messages over a stream as
 //! length-delimited JSON; `docs/protocol.md` shows them byte by byte. Unknown fields are ignored,
 //! so that either end can be newer; an unknown message is an error.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backoff::random;
+use crate::kit::backoff::random;
 
 /// The version of the protocol that this crate speaks. A relay refuses any other.
 pub const VERSION: u32 = 1;

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, warn};
 use yamux::{Config, Connection, ConnectionError, Mode};
 
-use crate::record::{CHUNK, HEADER};
-use crate::wire::{Breach, Held, Link, Transport, Wire};
+use crate::carry::PIECE;
+use crate::carry::wire::{Breach, Held, Link, Transport, Wire};
 
 /// Streams the peer may have opened beyond the permits that were given out: those that one end
 /// has ended and the other not yet.
@@ -146,7 +146,7 @@ fn config(streams: usize) -> Config {
     let windows = streams * yamux::DEFAULT_CREDIT as usize;
     config.set_max_connection_receive_window(Some(windows + WINDOW_BUDGET));
     // One frame for one read of a socket.
-    config.set_split_send_size(HEADER + CHUNK);
+    config.set_split_send_size(PIECE);
     config
 }
 

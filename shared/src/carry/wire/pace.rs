@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::record::CHUNK;
+use crate::carry::PIECE;
 
 /// How long it may take the line to carry what the kernel holds of it and has not sent.
 const UNSENT: Duration = Duration::from_millis(2);
@@ -15,10 +15,10 @@ const UNSENT: Duration = Duration::from_millis(2);
 const FRAME: Duration = Duration::from_millis(1);
 
 /// Bounds of what the kernel may hold unsent, in bytes. The upper one is that of a new connection.
-const UNSENT_BYTES: (usize, usize) = (16 * 1024, crate::net::NOT_SENT_LOW_WATER as usize);
+const UNSENT_BYTES: (usize, usize) = (16 * 1024, crate::kit::net::NOT_SENT_LOW_WATER as usize);
 
 /// Bounds of the payload of one frame, in bytes.
-const FRAME_BYTES: (usize, usize) = (8 * 1024, CHUNK);
+const FRAME_BYTES: (usize, usize) = (8 * 1024, PIECE);
 
 /// A rate is measured over at least this long.
 const WINDOW: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::streams::Streams;
-use crate::record::CHUNK;
+use crate::carry::PIECE;
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.
@@ -80,7 +80,7 @@ impl Link {
             asked: AtomicU64::new(0),
             traffic: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
-            chunk: AtomicUsize::new(CHUNK),
+            chunk: AtomicUsize::new(PIECE),
             most_opened: AtomicU32::new(u32::MAX),
             most_received: AtomicU64::new(STRANGERS_BYTES),
             queued: AtomicIsize::new(0),
@@ -173,13 +173,13 @@ impl Link {
     }
 
     /// How many bytes of payload to put into one frame: as many as the line carries in about a
-    /// millisecond, [`CHUNK`] at most.
+    /// millisecond, [`PIECE`] at most.
     pub fn chunk(&self) -> usize {
         self.chunk.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_chunk(&self, bytes: usize) {
-        self.chunk.store(bytes.min(CHUNK), Ordering::Relaxed);
+        self.chunk.store(bytes.min(PIECE), Ordering::Relaxed);
     }
 
     /// Why the wire gave the session up, if it did.

@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::record::Abort;
-use crate::socket::{ResetUnlessEnded, Socket};
-use crate::stream::{Broken, Chunk, DataStream, LOOK};
+use crate::visit::record::Abort;
+use crate::visit::socket::{ResetUnlessEnded, Socket};
+use crate::visit::stream::{Broken, Chunk, DataStream, LOOK};
 
 /// How many chunks one direction moves before the other tasks get their turn.
 const TURN: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::logging;
+use crate::kit::logging;
 
 /// The longest time that a flag takes: whoever wants more means for ever, and sums of times must
 /// not overflow.

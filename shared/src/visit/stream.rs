@@ -1,7 +1,7 @@
 //! One data stream: the records of one visit, over one yamux stream.
 //!
 //! yamux alone tells neither a reset from an end nor a visitor who says nothing from none, so a
-//! [`DataStream`] carries [records](crate::record): an end of one direction is an `END`, a reset
+//! [`DataStream`] carries [records](crate::visit::record): an end of one direction is an `END`, a reset
 //! an `ABORT`, and a stream that stops without either was lost.
 //!
 //! yamux's own end (FIN) is sent only after `END` went both ways. A stream that is dropped before
@@ -19,9 +19,11 @@ use futures::{AsyncWrite as _, Stream as _};
 use tokio::time::timeout;
 use yamux::Packet;
 
-use crate::mux::MuxStream;
-use crate::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Open, Record};
-use crate::wire::Held;
+use crate::carry::mux::MuxStream;
+use crate::carry::wire::Held;
+use crate::visit::record::{
+    self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Open, Record,
+};
 
 /// How often whoever cannot read from a stream looks whether its far end is still there.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -234,7 +236,7 @@ impl DataStream {
     /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
     /// that other streams have their turn.
     pub fn chunk(&self) -> usize {
-        self.held.link().chunk()
+        self.held.link().chunk().min(CHUNK)
     }
 
     /// Whether so much waits for the far end of the session that this end should send no more for

@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use crate::protocol::TunnelName;
+use crate::carry::PIECE;
+use crate::control::protocol::TunnelName;
 
 /// The length of a record's header in bytes.
 pub const HEADER: usize = 4;
@@ -15,10 +16,9 @@ pub const HEADER: usize = 4;
 /// The longest body of a record in bytes. A `DATA` record is cut into several before that.
 pub const MAX_DATA: usize = (1 << 24) - 1;
 
-/// The most payload in one `DATA` record that this crate sends, in bytes: what one read of a
-/// socket brings. Larger chunks gain little and make others wait longer on a slow line. With its
-/// header it fills half of yamux's first window, so that no record is cut by the end of one.
-pub const CHUNK: usize = 128 * 1024 - HEADER;
+/// The most payload in one `DATA` record that this crate sends, in bytes: with its header one
+/// [`PIECE`].
+pub const CHUNK: usize = PIECE - HEADER;
 
 /// The longest body in bytes of any record but `DATA`; such a body is collected before it is
 /// decoded.

@@ -1,0 +1,12 @@
+//! Many streams over one connection.
+//!
+//! - [`wire`]: the I/O layer under yamux
+//! - [`mux`]: a session of many streams, and the one task that drives it
+
+pub mod mux;
+pub mod wire;
+
+/// The most bytes that are written to a stream at a time: what one read of a socket brings, behind
+/// a header. Larger pieces gain little and make others wait longer on a slow line. It is half of
+/// yamux's first window, so that no piece is cut by the end of one.
+pub const PIECE: usize = 128 * 1024;

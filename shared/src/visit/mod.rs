@@ -1,0 +1,11 @@
+//! One visit over one stream.
+//!
+//! - [`record`]: what travels on the stream, as bytes
+//! - [`stream`]: the stream, as records
+//! - [`socket`]: the TCP or Unix connection at the other side
+//! - [`bridge`]: the copying between the two
+
+pub mod bridge;
+pub mod record;
+pub mod socket;
+pub mod stream;

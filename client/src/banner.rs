@@ -32,7 +32,7 @@ impl Banner {
 fn as_text(event: &Event) -> Option<String> {
     match event {
         Event::Live(tunnel) => {
-            Some(format!("{}  {} -> {}", tunnel.name, tunnel.public, tunnel.local))
+            Some(format!("{}  {} -> {}", tunnel.name, tunnel.address(), tunnel.local))
         }
         _ => None,
     }
@@ -43,10 +43,14 @@ fn as_json(event: &Event) -> String {
         Event::Live(tunnel) => json!({
             "event": "live",
             "tunnel": tunnel.name.as_str(),
-            "public": tunnel.public,
+            "public": tunnel.address(),
             "local": tunnel.local,
         }),
         Event::Standby(tunnel) => json!({ "event": "standby", "tunnel": tunnel.as_str() }),
+        Event::Closed(tunnel) => json!({ "event": "closed", "tunnel": tunnel.as_str() }),
+        Event::Refused(tunnel, reason) => {
+            json!({ "event": "refused", "tunnel": tunnel.as_str(), "reason": reason })
+        }
         Event::Lost(reason) => json!({ "event": "lost", "reason": reason }),
         Event::Reconnecting(delay) => {
             json!({ "event": "reconnecting", "seconds": delay.as_secs_f64() })
@@ -65,7 +69,7 @@ mod tests {
     fn a_live_tunnel_reads_as_documented() {
         let event = Event::Live(LiveTunnel {
             name: "default".parse().unwrap(),
-            public: "tcp://relay.example:8080".into(),
+            public: vec!["tcp://relay.example:8080".parse().unwrap()],
             local: "127.0.0.1:3000".into(),
         });
         assert_eq!(as_text(&event).unwrap(), "default  tcp://relay.example:8080 -> 127.0.0.1:3000");

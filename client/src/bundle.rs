@@ -4,23 +4,23 @@
 //! does not hold up all. As long as one of them is up the client is live, and the others come
 //! back by themselves.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use parking_lot::Mutex;
-use shared::control::protocol::{InstanceId, TunnelName};
+use shared::control::protocol::InstanceId;
 use shared::kit::backoff::Backoff;
 use shared::kit::stop::Stop;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 
+use crate::announcer::Announcer;
 use crate::config::Config;
-use crate::connect::{self, ConnectError, LASTED, connect};
+use crate::connect::{self, ConnectError, ConnectionId, LASTED, connect};
 use crate::session::{Session, SessionEnd};
-use crate::status::{Event, LiveTunnel};
+use crate::status::Event;
 
 /// A relay that says goodbye on one connection does so on the others within this time, beside what
 /// the visits of the client may take.
@@ -28,12 +28,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What is the same for all connections of a client.
 pub(crate) struct Bundle<'a, A> {
-    pub(crate) config: &'a Arc<Config>,
+    pub(crate) config: &'a watch::Receiver<Arc<Config>>,
     pub(crate) instance: InstanceId,
-    /// The public port of each tunnel.
-    pub(crate) ports: &'a HashMap<TunnelName, u16>,
     pub(crate) stop: &'a Stop,
-    pub(crate) announcer: Announcer<A>,
+    pub(crate) announcer: Announcer<'a, A>,
 }
 
 /// One connection, over time.
@@ -56,7 +54,8 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         let mut sessions = FuturesUnordered::<Running<'_>>::new();
         let mut attempts = FuturesUnordered::<Attempt<'_>>::new();
         sessions.push(self.session(Connection::new(0), first));
-        for number in 1..self.config.connections {
+        let connections = self.config.borrow().connections;
+        for number in 1..connections {
             attempts.push(self.attempt(Connection::new(number), Duration::ZERO));
         }
         let mut goodbye = None::<Instant>;
@@ -68,7 +67,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                     }
                     if sessions.is_empty() {
                         // The last one may have been cut by the end of the relay itself.
-                        let farewell = self.config.grace + FAREWELL;
+                        let farewell = self.config.borrow().grace + FAREWELL;
                         let is_over = goodbye.is_some_and(|at| at.elapsed() < farewell);
                         return if is_over { SessionEnd::EndedByRelay } else { end };
                     }
@@ -89,7 +88,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                         sessions.push(self.session(connection, session));
                         continue;
                     }
-                    Err(err) if err.is_temporary() => {
+                    Err(err) if err.may_pass() => {
                         let number = connection.number;
                         warn!(number, "one of the connections cannot be made: {err:#}");
                         connection
@@ -128,9 +127,9 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                 () = self.stop.gracefully.cancelled() => std::future::pending().await,
                 () = sleep(delay) => (),
             }
-            let connected =
-                connect(self.config, self.instance, connection.number, self.ports).await;
-            let connected = connected.and_then(|session| self.same_ports(session));
+            let id = ConnectionId { instance: self.instance, number: connection.number };
+            let connected = connect(self.config, id, &self.announcer.public()).await;
+            let connected = connected.and_then(|session| self.same_public(session));
             if connected.is_ok() {
                 info!("one more connection is up");
             }
@@ -139,101 +138,21 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         Box::pin(attempt.instrument(span))
     }
 
-    /// As long as a connection is up, the tunnels keep their ports. A relay that has not got them
-    /// is another one.
-    fn same_ports(&self, session: Session) -> Result<Session, ConnectError> {
-        if session.ports() == *self.ports { Ok(session) } else { Err(ConnectError::OtherPorts) }
+    /// As long as a connection is up, the tunnels stay where they are. A relay that has them
+    /// elsewhere is another one.
+    fn same_public(&self, session: Session) -> Result<Session, ConnectError> {
+        let public = self.announcer.public();
+        let same = |(name, here)| public.get(&name).is_none_or(|there| *there == here);
+        if session.public().into_iter().all(same) {
+            Ok(session)
+        } else {
+            Err(ConnectError::OtherPorts)
+        }
     }
 }
 
 impl Connection {
     fn new(number: u16) -> Self {
         Self { number, backoff: connect::backoff() }
-    }
-}
-
-/// Announces what happens to the client once, although each of its connections is told.
-pub(crate) struct Announcer<A>(Mutex<Announced<A>>);
-
-struct Announced<A> {
-    announce: A,
-    tunnels: Vec<LiveTunnel>,
-    /// Each tunnel that another client serves, with the connection that was told so.
-    standing_by: Vec<(u16, TunnelName)>,
-}
-
-impl<A: FnMut(Event)> Announcer<A> {
-    /// An announcer that has said of all `tunnels` that they are live.
-    pub(crate) fn new(announce: A, tunnels: Vec<LiveTunnel>) -> Self {
-        Self(Mutex::new(Announced { announce, tunnels, standing_by: Vec::new() }))
-    }
-
-    /// A connection was told of an event.
-    fn heard(&self, number: u16, event: Event) {
-        let mut announced = self.0.lock();
-        match event {
-            Event::Live(tunnel) => {
-                announced.forget(|by, name| by == number && *name == tunnel.name)
-            }
-            Event::Standby(name) => announced.stand_by(number, name),
-            other => (announced.announce)(other),
-        }
-    }
-
-    /// A connection has ended, and others are up: what it was told does not count any more.
-    fn gone(&self, number: u16) {
-        self.0.lock().forget(|by, _| by == number);
-    }
-}
-
-impl<A: FnMut(Event)> Announced<A> {
-    fn stand_by(&mut self, number: u16, name: TunnelName) {
-        if self.standing_by.contains(&(number, name.clone())) {
-            return;
-        }
-        if !self.is_standing_by(&name) {
-            (self.announce)(Event::Standby(name.clone()));
-        }
-        self.standing_by.push((number, name));
-    }
-
-    /// Forgets what `which` finds. A tunnel that no connection stands by for any more is live.
-    fn forget(&mut self, which: impl Fn(u16, &TunnelName) -> bool) {
-        let forgotten = self.standing_by.extract_if(.., |(number, name)| which(*number, name));
-        for (_, name) in forgotten.collect::<Vec<_>>() {
-            let tunnel = self.tunnels.iter().find(|tunnel| tunnel.name == name);
-            if let Some(tunnel) = tunnel.filter(|_| !self.is_standing_by(&name)) {
-                (self.announce)(Event::Live(tunnel.clone()));
-            }
-        }
-    }
-
-    fn is_standing_by(&self, name: &TunnelName) -> bool {
-        self.standing_by.iter().any(|(_, told)| told == name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_all_connections_are_told_is_announced_once() {
-        let mut heard = Vec::new();
-        let name: TunnelName = "web".parse().unwrap();
-        let (public, local) = ("tcp://relay:8080".into(), "127.0.0.1:80".into());
-        let tunnel = LiveTunnel { name: name.clone(), public, local };
-        let (standby, live) = (Event::Standby(name), Event::Live(tunnel.clone()));
-
-        let announcer = Announcer::new(|event| heard.push(event), vec![tunnel]);
-        for (number, event) in [(0, &standby), (1, &standby), (0, &live), (1, &live), (1, &standby)]
-        {
-            announcer.heard(number, event.clone());
-        }
-        announcer.gone(0);
-        // It was lost before it was told that the tunnel is live again.
-        announcer.gone(1);
-        drop(announcer);
-        assert_eq!(heard, [standby.clone(), live.clone(), standby, live]);
     }
 }

@@ -1,6 +1,5 @@
 //! Connect, serve, and come back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,23 +11,44 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::bundle::{Announcer, Bundle};
+use crate::announcer::Announcer;
+use crate::bundle::Bundle;
 use crate::config::{Config, Reconnect};
-use crate::connect::{self, ConnectError, LASTED, connect};
+use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
 use crate::session::SessionEnd;
 use crate::status::{Event, Status};
 
 /// A client that can run.
 #[derive(Debug)]
 pub struct Client {
-    config: Arc<Config>,
+    config: watch::Sender<Arc<Config>>,
     status: watch::Sender<Status>,
+}
+
+/// Changes the configuration of a client that runs.
+#[derive(Clone, Debug)]
+pub struct Reconfigure(watch::Sender<Arc<Config>>);
+
+impl Reconfigure {
+    /// The configuration from now on.
+    pub fn apply(&self, config: Config) {
+        self.0.send_replace(Arc::new(config));
+    }
 }
 
 impl Client {
     /// A client that has not done anything yet.
     pub fn new(config: Config) -> Self {
-        Self { config: Arc::new(config), status: watch::Sender::new(Status::Connecting) }
+        let config = watch::Sender::new(Arc::new(config));
+        Self { config, status: watch::Sender::new(Status::Connecting) }
+    }
+
+    /// Changes the configuration while the client runs: tunnels are opened, closed and led
+    /// elsewhere, as far as they differ, and everything else stays as it is. New times count from
+    /// the next visit or attempt on; another relay and another number of connections need a new
+    /// client.
+    pub fn reconfigure(&self) -> Reconfigure {
+        Reconfigure(self.config.clone())
     }
 
     /// Follows what the client is doing.
@@ -62,15 +82,16 @@ impl Client {
         stop: &Stop,
         announce: &mut (impl FnMut(Event) + Send),
     ) -> anyhow::Result<&'static str> {
-        let policy = self.config.reconnect;
-        let instance = InstanceId::random();
+        let config = self.config.subscribe();
+        let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
         let mut backoff = connect::backoff();
-        let mut ports = HashMap::new();
+        let mut public = Public::new();
         let mut first = true;
         loop {
+            let policy = config.borrow().reconnect;
             let connected = tokio::select! {
                 () = stop.gracefully.cancelled() => return Ok("stopped"),
-                connected = connect(&self.config, instance, 0, &ports) => connected,
+                connected = connect(&config, connection, &public) => connected,
             };
             let session = match connected {
                 Ok(session) => session,
@@ -85,16 +106,12 @@ impl Client {
             };
 
             first = false;
-            ports = session.ports();
             let since = Instant::now();
-            let tunnels = session.tunnels().to_vec();
-            for tunnel in &tunnels {
-                announce(Event::Live(tunnel.clone()));
-            }
-            self.status.send_replace(Status::Live(tunnels));
-            let announcer = Announcer::new(&mut *announce, session.tunnels().to_vec());
-            let bundle = Bundle { config: &self.config, instance, ports: &ports, stop, announcer };
+            let announcer = Announcer::new(&mut *announce, &self.status, session.tunnels());
+            let instance = connection.instance;
+            let bundle = Bundle { config: &config, instance, stop, announcer };
             let end = bundle.run(session).await;
+            public = bundle.announcer.public();
             drop(bundle);
             self.status.send_replace(Status::Connecting);
             if since.elapsed() >= LASTED {
@@ -126,9 +143,8 @@ impl Reconnect {
     fn retries(self, err: &ConnectError, first: bool) -> bool {
         match self {
             Self::Never => false,
-            Self::OnFailure => !first && err.is_temporary(),
-            // Something else may be listening there while the relay is being replaced.
-            Self::Always => err.is_temporary() || matches!(err, ConnectError::NotARelay(_)),
+            Self::OnFailure => !first && err.may_pass(),
+            Self::Always => err.may_pass(),
         }
     }
 }

@@ -10,19 +10,22 @@ use std::time::Duration;
 use shared::carry::mux::{End, Mux, Running};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
-    FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE, MAX_STREAMS, Refusal,
-    TunnelKind, TunnelName, TunnelRequest, VERSION, Welcome,
+    FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome, VERSION,
+    Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
 use shared::kit::net::dial_relay;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tracing::debug;
 use yamux::Mode;
 
 use crate::config::Config;
-use crate::session::{ControlStream, Session};
-use crate::status::LiveTunnel;
+use crate::session::{ControlStream, NotOpened, Session, request};
+use crate::tunnel::TunnelConfig;
 
 /// The first delay before a new attempt.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -33,6 +36,14 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// A session that lasted as long starts the delays anew when it is lost. A relay that accepts and
 /// drops its clients at once is not asked more often than one that is not there.
 pub(crate) const LASTED: Duration = Duration::from_secs(10);
+
+/// One of the connections of this client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionId {
+    pub(crate) instance: InstanceId,
+    /// Which it is, from 0.
+    pub(crate) number: u16,
+}
 
 /// The delays between attempts.
 pub(crate) fn backoff() -> Backoff {
@@ -48,29 +59,35 @@ pub(crate) enum ConnectError {
     Silent,
     /// The relay answered and said no. The refusal knows whether that will last.
     Refused(Refusal),
-    /// Something answered that is no relay, or not one of this version. Trying again cannot help.
+    /// Something answered that is no relay, or not one of this version. Trying again helps only if
+    /// there was a relay, or is going to be.
     NotARelay(String),
     /// The tunnels have other ports there than on the client's other connections. Trying again
     /// cannot help as long as those are up.
     OtherPorts,
 }
 
-/// Dials the relay and opens the tunnels. `number` is which of the client's connections it is,
-/// `ports` are those of the last session.
+/// Where visitors reach each tunnel.
+pub(crate) type Public = HashMap<TunnelName, Vec<PublicAddress>>;
+
+/// Dials the relay and opens the tunnels that are wanted. `connection` says which of the client's
+/// connections it is, `before` where the tunnels were in the last session.
 pub(crate) async fn connect(
-    config: &Arc<Config>,
-    instance: InstanceId,
-    number: u16,
-    ports: &HashMap<TunnelName, u16>,
+    wanted: &watch::Receiver<Arc<Config>>,
+    connection: ConnectionId,
+    before: &Public,
 ) -> Result<Session, ConnectError> {
+    let config = Arc::clone(&wanted.borrow());
     let (host, port) = config.server.or_host("localhost");
+    debug!(server = %config.server, "dialling the relay");
     let socket = timeout(config.connect_timeout, dial_relay(host, port))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
     let mut running = Running::start(socket, Mode::Client, MAX_STREAMS as usize);
-    let hello = hello(config, instance, number, ports);
+    let hello = hello(&config, host, connection, before)?;
+    let first = hello.tunnels.len();
     let shaken = {
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
         let mut handshake = std::pin::pin!(handshake);
@@ -92,30 +109,34 @@ pub(crate) async fn connect(
             return Err(ConnectError::Silent);
         }
     };
-    let tunnels = live_tunnels(config, &welcome)?;
-    Ok(Session::new(Arc::clone(config), running, control, welcome, tunnels))
+    let opened = opened(&config.tunnels[..first], &welcome)?;
+    let mut session = Session::new(wanted.clone(), running, control, &welcome, opened);
+    session.open_rest().await.map_err(|err| match err {
+        NotOpened::Refused(refusal) => ConnectError::Refused(refusal),
+        NotOpened::Over(over) => ConnectError::Unreachable(io::Error::other(over.to_string())),
+    })?;
+    Ok(session)
 }
 
 fn hello(
     config: &Config,
-    instance: InstanceId,
-    number: u16,
-    ports: &HashMap<TunnelName, u16>,
-) -> Hello {
-    let request = |tunnel: &crate::tunnel::TunnelConfig| TunnelRequest {
-        name: tunnel.name.clone(),
-        kind: TunnelKind::Tcp,
-        port: tunnel.port,
-        prefer: ports.get(&tunnel.name).copied(),
-    };
-    Hello {
+    host: &str,
+    connection: ConnectionId,
+    before: &Public,
+) -> Result<Hello, ConnectError> {
+    let unreachable = |err| ConnectError::Unreachable(io::Error::other(err));
+    let page_of = |tunnel: &TunnelConfig| request(tunnel, before.get(&tunnel.name));
+    let mut tunnels: Vec<_> = config.tunnels.iter().take(PAGE).map(page_of).collect();
+    tunnels.truncate(page(&tunnels, FIRST_PAGE));
+    Ok(Hello {
         version: VERSION,
         agent: concat!("sallyport-client/", env!("CARGO_PKG_VERSION")).into(),
-        instance,
-        connection: number,
+        instance: connection.instance,
+        connection: connection.number,
         max_streams: MAX_STREAMS,
-        tunnels: config.tunnels.iter().map(request).collect(),
-    }
+        server: host.parse().map_err(unreachable)?,
+        tunnels,
+    })
 }
 
 /// Says hello and waits for the answer. When the session ends first it waits for ever: the driver
@@ -141,25 +162,24 @@ async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), 
     }
 }
 
-/// What the client may say of its tunnels, now that it knows their ports.
-fn live_tunnels(config: &Config, welcome: &Welcome) -> Result<Vec<LiveTunnel>, ConnectError> {
-    let host = match config.server.host.as_deref().unwrap_or("localhost") {
-        ip if ip.contains(':') => format!("[{ip}]"),
-        host => host.to_owned(),
-    };
-    let asked = config.tunnels.iter().map(|tunnel| &tunnel.name);
-    if !asked.eq(welcome.tunnels.iter().map(|tunnel| &tunnel.name)) {
-        return Err(ConnectError::NotARelay(
-            "it opened other tunnels than it was asked for".into(),
-        ));
+/// What has become of the tunnels in the `Hello`.
+fn opened(
+    asked: &[TunnelConfig],
+    welcome: &Welcome,
+) -> Result<Vec<(TunnelConfig, Vec<PublicAddress>)>, ConnectError> {
+    let names = welcome.tunnels.iter().map(|tunnel| &tunnel.name);
+    if !asked.iter().map(|tunnel| &tunnel.name).eq(names) {
+        return Err(other_tunnels());
     }
-    let tunnels = config.tunnels.iter().zip(&welcome.tunnels);
-    let live = tunnels.map(|(tunnel, open)| LiveTunnel {
-        name: tunnel.name.clone(),
-        public: format!("tcp://{host}:{}", open.port),
-        local: tunnel.local.to_string(),
-    });
-    Ok(live.collect())
+    let open = |(tunnel, answer): (&TunnelConfig, &TunnelAnswer)| match &answer.outcome {
+        TunnelOutcome::Open { public } => Ok((tunnel.clone(), public.clone())),
+        TunnelOutcome::Closed | TunnelOutcome::Refused(_) => Err(other_tunnels()),
+    };
+    asked.iter().zip(&welcome.tunnels).map(open).collect()
+}
+
+fn other_tunnels() -> ConnectError {
+    ConnectError::NotARelay("it opened other tunnels than it was asked for".into())
 }
 
 /// What it means that the driver ended during the handshake.
@@ -172,12 +192,13 @@ fn broken_off(end: Result<End, tokio::task::JoinError>) -> ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later.
-    pub(crate) fn is_temporary(&self) -> bool {
+    /// Whether the same attempt may succeed later, given that there is a relay at this address:
+    /// something else may be listening there while it is being replaced.
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Silent => true,
+            Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) => true,
             Self::Refused(refusal) => refusal.retry,
-            Self::NotARelay(_) | Self::OtherPorts => false,
+            Self::OtherPorts => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! with its control stream; `local`, one visitor's stream and the local service that it leads to. [`banner`] is what a person or a program sees
 //! of it all on stdout.
 
+mod announcer;
 pub mod banner;
 mod bundle;
 pub mod cli;
@@ -16,7 +17,7 @@ mod session;
 mod status;
 mod tunnel;
 
-pub use crate::client::Client;
+pub use crate::client::{Client, Reconfigure};
 pub use config::{Config, Reconnect};
 pub use status::{Event, LiveTunnel, Status};
 pub use tunnel::{BadTunnel, LocalService, TunnelConfig};

@@ -1,10 +1,12 @@
 //! One visit: from the stream that the relay opened to the local service.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use shared::carry::mux::MuxStream;
 use shared::control::protocol::TunnelName;
 use shared::kit::net::dial_service;
@@ -13,11 +15,12 @@ use shared::visit::record::{Failure, FailureReason, Open};
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Broken, DataStream};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{Span, debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
-use crate::tunnel::LocalService;
+use crate::tunnel::{LocalService, TunnelConfig};
 
 /// How long a stream's first record may take. An honest relay sends it with the stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,28 +31,31 @@ const OUT_OF_FILES: [i32; 2] = [24, 23];
 /// The local services of a client.
 #[derive(Debug)]
 pub(crate) struct Locals {
-    services: HashMap<TunnelName, LocalService>,
-    connect_timeout: Duration,
-    stall_timeout: Duration,
-    /// The span of the session that the visits belong to.
-    session: Span,
+    services: RwLock<HashMap<TunnelName, LocalService>>,
+    config: watch::Receiver<Arc<Config>>,
+    /// The relay's number for the session.
+    session: u64,
 }
 
 impl Locals {
-    /// The local services of `config`, for visits within the span `session`.
-    pub(crate) fn new(config: &Config, session: Span) -> Self {
-        let services = config.tunnels.iter();
-        Self {
-            services: services.map(|t| (t.name.clone(), t.local.clone())).collect(),
-            connect_timeout: config.connect_timeout,
-            stall_timeout: config.stall_timeout,
-            session,
-        }
+    /// No local service yet, for visits of the session of this number.
+    pub(crate) fn new(config: watch::Receiver<Arc<Config>>, session: u64) -> Self {
+        Self { services: RwLock::default(), config, session }
+    }
+
+    /// New visits of `tunnel` go to its local service as it is now.
+    pub(crate) fn set(&self, tunnel: &TunnelConfig) {
+        self.services.write().insert(tunnel.name.clone(), tunnel.local.clone());
+    }
+
+    /// No more visits of the tunnel come.
+    pub(crate) fn remove(&self, tunnel: &TunnelName) {
+        self.services.write().remove(tunnel);
     }
 
     /// Serves one stream until it ends.
     pub(crate) async fn visit(self: Arc<Self>, stream: MuxStream) {
-        let stall_timeout = self.stall_timeout;
+        let stall_timeout = self.config.borrow().stall_timeout;
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
         let Some(Connected { mut visit, stream, local }) = Box::pin(self.connect(stream)).await
         else {
@@ -75,7 +81,7 @@ impl Locals {
                 return None;
             }
         };
-        let visit = Visit::begin(open, Arc::clone(&self));
+        let visit = Visit::begin(open, self.session);
         let dialled = tokio::select! {
             dialled = self.dial(&visit.open.tunnel) => dialled,
             broken = stream.broken() => {
@@ -99,8 +105,10 @@ impl Locals {
 
     /// Connects to the local service of a tunnel.
     async fn dial(&self, tunnel: &TunnelName) -> Result<Local, Failure> {
+        let connect_timeout = self.config.borrow().connect_timeout;
+        let service = self.services.read().get(tunnel).cloned();
         let dial = async {
-            match self.services.get(tunnel) {
+            match service {
                 None => {
                     let explanation = tunnel.to_string();
                     return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
@@ -117,8 +125,8 @@ impl Locals {
             }
             .map_err(|err| Failure { reason: reason(&err), explanation: err.to_string() })
         };
-        timeout(self.connect_timeout, dial).await.unwrap_or_else(|_| {
-            let explanation = format!("no answer within {:?}", self.connect_timeout);
+        timeout(connect_timeout, dial).await.unwrap_or_else(|_| {
+            let explanation = format!("no answer within {connect_timeout:?}");
             Err(Failure { reason: FailureReason::TimedOut, explanation })
         })
     }
@@ -149,7 +157,8 @@ fn reason(err: &io::Error) -> FailureReason {
 /// A visit that is going on. Logged when dropped, so none is forgotten.
 struct Visit {
     open: Open,
-    locals: Arc<Locals>,
+    /// The relay's number for the session.
+    session: u64,
     since: Instant,
     bytes_in: u64,
     bytes_out: u64,
@@ -157,28 +166,23 @@ struct Visit {
 }
 
 impl Visit {
-    fn begin(open: Open, locals: Arc<Locals>) -> Self {
+    fn begin(open: Open, session: u64) -> Self {
+        let Open { visit, tunnel, visitor, .. } = &open;
+        info!(visit, %tunnel, addr = %visitor, session, "visitor arrived");
         let since = Instant::now();
-        let visit = Self { open, locals, since, bytes_in: 0, bytes_out: 0, ended: None };
-        debug!(parent: &visit.span(), "visitor arrived");
-        visit
+        Self { open, session, since, bytes_in: 0, bytes_out: 0, ended: None }
     }
 
     /// There is no connection to the local service: tells the relay.
     async fn fail(self, mut stream: DataStream, failure: Failure) {
-        warn!(parent: &self.span(), "{failure}");
+        let Open { visit, tunnel, .. } = &self.open;
+        warn!(visit, %tunnel, session = self.session, "{failure}");
         let told = stream.failed(failure.clone()).await;
         self.end(Ended::Stream(told.err().unwrap_or(Broken::Failed(failure))));
     }
 
     fn end(mut self, ended: Ended) {
         self.ended = Some(ended);
-    }
-
-    /// Made when something is logged: open visits need none.
-    fn span(&self) -> Span {
-        let Open { visit, tunnel, visitor } = &self.open;
-        info_span!(parent: &self.locals.session, "visitor", visit, %tunnel, addr = %visitor)
     }
 }
 
@@ -194,12 +198,16 @@ impl Observer for Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let reason = match &self.ended {
-            Some(ended) => ended.to_string(),
-            None => "cut off with the session".to_owned(),
+        let reason: Cow<'_, str> = match &self.ended {
+            Some(ended) => ended.to_string().into(),
+            None => "cut off with the session".into(),
         };
+        let Open { visit, tunnel, visitor, .. } = &self.open;
         info!(
-            parent: &self.span(),
+            visit,
+            %tunnel,
+            addr = %visitor,
+            session = self.session,
             bytes_in = self.bytes_in,
             bytes_out = self.bytes_out,
             seconds = self.since.elapsed().as_secs_f64(),

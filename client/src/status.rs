@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::control::protocol::TunnelName;
+use shared::control::protocol::{PublicAddress, TunnelName};
 
 /// What a client is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub enum Status {
 pub struct LiveTunnel {
     /// Its name.
     pub name: TunnelName,
-    /// Where visitors reach it, such as `tcp://relay.example:8080`.
-    pub public: String,
+    /// Where visitors reach it.
+    pub public: Vec<PublicAddress>,
     /// The local service it leads to, such as `127.0.0.1:3000`.
     pub local: String,
 }
@@ -31,14 +31,27 @@ pub struct LiveTunnel {
 pub enum Event {
     /// Visitors of the tunnel come to this client.
     Live(LiveTunnel),
-    /// A newer client serves the tunnel; this one waits to take over.
+    /// Another client serves the tunnel; this one waits to take over.
     Standby(TunnelName),
+    /// The tunnel is not configured any more, and has been closed.
+    Closed(TunnelName),
+    /// The relay does not open the tunnel. The text says why.
+    Refused(TunnelName, String),
     /// The session is gone. The text says why.
     Lost(String),
     /// The next attempt comes after this delay.
     Reconnecting(Duration),
     /// The client ends. The text says why.
     Ended(String),
+}
+
+impl LiveTunnel {
+    /// Where visitors reach it, such as `tcp://relay.example:8080`; several addresses with blanks
+    /// between.
+    pub fn address(&self) -> String {
+        let addresses: Vec<_> = self.public.iter().map(PublicAddress::as_str).collect();
+        addresses.join(" ")
+    }
 }
 
 impl Status {
@@ -50,7 +63,7 @@ impl Status {
     /// The public addresses of the tunnels, in the order of the configuration.
     pub fn public_addresses(&self) -> Vec<String> {
         match self {
-            Self::Live(tunnels) => tunnels.iter().map(|tunnel| tunnel.public.clone()).collect(),
+            Self::Live(tunnels) => tunnels.iter().map(LiveTunnel::address).collect(),
             Self::Connecting | Self::Ended => Vec::new(),
         }
     }

@@ -32,6 +32,11 @@ impl TunnelConfig {
     pub fn default_tunnel(local: LocalService) -> Self {
         Self { name: TunnelName::default_tunnel(), local, port: None }
     }
+
+    /// Whether the public reaches both alike, so that one can become the other while it is open.
+    pub(crate) fn has_entrances_of(&self, other: &Self) -> bool {
+        self.port == other.port
+    }
 }
 
 impl FromStr for TunnelConfig {

@@ -100,6 +100,8 @@ impl Cli {
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,
             hold: self.hold,
+            hold_visitors: Duration::ZERO,
+            public_name: None,
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
             descriptors: Config::loopback().descriptors,

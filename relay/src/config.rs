@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use shared::control::protocol;
+use shared::control::protocol::{self, HostName};
 use shared::kit::net::HostPort;
 
 /// How a relay is set up.
@@ -27,6 +27,11 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a tunnel keeps its port after its last client has gone.
     pub hold: Duration,
+    /// How long visitors wait for a client that was here a moment ago to come back.
+    pub hold_visitors: Duration,
+    /// The name that visitors know the relay by. Without one it goes by the name that each client
+    /// knows it by.
+    pub public_name: Option<HostName>,
     /// How often both ends of a session send a heartbeat. Three without a byte are a dead session.
     pub heartbeat: Duration,
     /// Threads that move data.
@@ -49,6 +54,8 @@ impl Config {
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
             hold: Duration::from_secs(300),
+            hold_visitors: Duration::ZERO,
+            public_name: None,
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
             descriptors: rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft),

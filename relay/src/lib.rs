@@ -8,19 +8,23 @@
 //! - `edge`: what visitors reach
 //! - `admin`: metrics and health
 
+mod access;
 mod admin;
-mod claims;
 pub mod cli;
 mod config;
 mod edge;
+mod entrance;
 mod limits;
 mod metrics;
+mod placement;
 mod ports;
 mod registry;
 mod relay;
 mod session;
+mod settings;
 mod target;
 mod tunnel;
+mod visit;
 
 pub use config::{Config, PortRange};
-pub use relay::{Addrs, Relay};
+pub use relay::{Addrs, Reconfigure, Relay};

@@ -12,14 +12,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::edge::Edge;
+use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::ports::Ports;
 use crate::registry::Registry;
-use crate::session::Sessions;
+use crate::session::{Phases, Sessions};
+use crate::settings::Settings;
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,7 +30,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Relay {
     addrs: Addrs,
-    config: Config,
+    settings: Settings,
     metrics: Metrics,
     control: TcpListener,
     public: TcpListener,
@@ -44,6 +46,17 @@ pub struct Addrs {
     pub public: SocketAddr,
     /// For metrics and health.
     pub admin: SocketAddr,
+}
+
+/// Changes the configuration of a relay that runs.
+#[derive(Clone, Debug)]
+pub struct Reconfigure(Settings);
+
+impl Reconfigure {
+    /// The configuration from now on.
+    pub fn apply(&self, config: Config) {
+        self.0.set(config);
+    }
 }
 
 impl Relay {
@@ -62,12 +75,19 @@ impl Relay {
             admin: admin.local_addr()?,
         };
         let metrics = Metrics::new().context("cannot set up the metrics")?;
-        Ok(Self { addrs, config, metrics, control, public, admin })
+        let settings = Settings::new(config);
+        Ok(Self { addrs, settings, metrics, control, public, admin })
     }
 
     /// Where the relay listens.
     pub fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// Changes the configuration while the relay runs: limits, times and the range of ports, for
+    /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
+    pub fn reconfigure(&self) -> Reconfigure {
+        Reconfigure(self.settings.clone())
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -85,34 +105,42 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, metrics, .. } = self;
+        let Self { addrs, settings, metrics, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
-        let limits = Limits::new(config.descriptors);
-        let ports = Ports { ip: addrs.public.ip(), range: config.ports };
-        let (registry, opened) = Registry::new(
-            ports,
-            self.public,
-            addrs.public.port(),
-            config.max_visitors,
+        let limits = Limits::new(settings.now().descriptors);
+        let (registry, openings) = Registry::new(
+            settings.clone(),
+            limits.clone(),
             metrics.clone(),
+            stop.gracefully.clone(),
         );
+        let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
+            settings.clone(),
+            Access,
             registry.clone(),
             limits.clone(),
             metrics.clone(),
-            config.heartbeat,
-            stop.gracefully.clone(),
-            ending.clone(),
+            phases,
         );
-        let edge = Edge::new(registry, opened, limits, config.stall_timeout, config.hold);
+        let default = registry.open_default(Entrance::Port(addrs.public.port()));
+        let mut edge = Edge::new(
+            settings.clone(),
+            limits,
+            registry,
+            openings,
+            addrs.public.ip(),
+            stop.clone(),
+        );
+        edge.serve(default, self.public);
         let admin = Admin::new(metrics, stop.gracefully.clone());
 
         let mut parts = Parts::default();
-        parts.edge.spawn(edge.run(stop.clone()));
+        parts.edge.spawn(edge.run());
         parts.sessions.spawn(sessions.run(self.control, cut_sessions.clone()));
         parts.admin.spawn(admin.run(self.admin, closing.clone()));
 
@@ -124,8 +152,9 @@ impl Relay {
         };
 
         stop.gracefully.cancel();
-        info!(grace = ?config.grace, "stopping: open visits may finish");
-        if timeout(config.grace, finish(&mut parts.edge)).await.is_err() {
+        let grace = settings.now().grace;
+        info!(?grace, "stopping: open visits may finish");
+        if timeout(grace, finish(&mut parts.edge)).await.is_err() {
             warn!("the grace period is over: open visits are cut off");
             stop.at_once.cancel();
             finish(&mut parts.edge).await;

@@ -1,40 +1,31 @@
-//! Where a tunnel leads: to the session of a client. Its one verb is [`open`](Target::open).
+//! Where a tunnel leads. The one verb of a target is [`open`](Target::open).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::carry::mux::Mux;
-use shared::control::protocol::{Hello, InstanceId};
 use shared::visit::record::Open;
 use shared::visit::stream::DataStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What can serve a visit. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A client of this relay.
+    Session(SessionTarget),
+}
 
 /// A session that serves tunnels. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Target(Arc<Session>);
+pub(crate) struct SessionTarget(Arc<Session>);
 
 #[derive(Debug)]
 struct Session {
-    connection: ConnectionId,
     mux: Mux,
     streams: Arc<Semaphore>,
     most_streams: usize,
     recent: Mutex<Recent>,
-    standing_changed: Notify,
-}
-
-/// Which connection of which client a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ConnectionId {
-    pub(crate) instance: InstanceId,
-    pub(crate) number: u16,
-}
-
-impl From<&Hello> for ConnectionId {
-    fn from(hello: &Hello) -> Self {
-        Self { instance: hello.instance, number: hello.connection }
-    }
 }
 
 /// A stream to the local service, and the permit that it takes up.
@@ -44,7 +35,7 @@ pub(crate) struct OpenStream {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Why a session opens no stream.
+/// Why a target opens no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// The session is over: another one may do.
@@ -56,74 +47,69 @@ pub(crate) enum OpenError {
 }
 
 impl Target {
-    /// The session behind `mux`, which carries `most_streams` streams at most.
-    pub(crate) fn new(connection: ConnectionId, mux: Mux, most_streams: usize) -> Self {
-        Self(Arc::new(Session {
-            connection,
-            mux,
-            streams: Arc::new(Semaphore::new(most_streams)),
-            most_streams,
-            recent: Mutex::default(),
-            standing_changed: Notify::new(),
-        }))
-    }
-
-    pub(crate) fn connection(&self) -> ConnectionId {
-        self.0.connection
-    }
-
-    /// How busy the session is: the least comes first.
+    /// How busy the target is: the least comes first. Looking changes nothing.
     pub(crate) fn load(&self) -> Load {
-        let link = self.0.mux.link();
-        Load {
-            stalled: link.unanswered() > STALLED,
-            bulk: (self.sample() + link.waiting()) / BULK,
-            streams: self.0.most_streams - self.0.streams.available_permits(),
+        match self {
+            Self::Session(session) => session.load(),
         }
     }
 
-    /// Takes a look at what has moved since the last one, and returns the recent bytes. Called
-    /// with each heartbeat, so that a look never covers more than that.
-    pub(crate) fn sample(&self) -> u64 {
-        self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now())
-    }
-
-    /// Opens a stream for a visitor. The permit is taken first: yamux's own limit ends a session.
-    /// Waits while the client leaves hundreds of streams unanswered; callers set a deadline.
+    /// Opens a stream for a visitor. Waits while the client leaves hundreds of streams unanswered;
+    /// callers set a deadline.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a stream that nobody waits for any more is reset.
     pub(crate) async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
+        match self {
+            Self::Session(session) => session.open(open).await,
+        }
+    }
+}
+
+impl SessionTarget {
+    /// The session behind `mux`, which carries `most_streams` streams at most.
+    pub(crate) fn new(mux: Mux, most_streams: usize) -> Self {
+        Self(Arc::new(Session {
+            mux,
+            streams: Arc::new(Semaphore::new(most_streams)),
+            most_streams,
+            recent: Mutex::default(),
+        }))
+    }
+
+    fn load(&self) -> Load {
+        let link = self.0.mux.link();
+        let recent = self.0.recent.lock().at(link.traffic(), Instant::now());
+        Load {
+            stalled: link.unanswered() > STALLED,
+            bulk: (recent as u64 + link.waiting()) / BULK,
+            streams: self.0.most_streams - self.0.streams.available_permits(),
+        }
+    }
+
+    /// Takes note of what has moved up to now. Done with each heartbeat and each stream, so that
+    /// recent traffic is told from what is long over.
+    pub(crate) fn sample(&self) {
+        self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), 0.0);
+    }
+
+    /// The permit is taken first: yamux's own limit ends a session.
+    async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
         let permit =
             Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| OpenError::Full)?;
         if self.0.mux.link().is_backed_up() {
             return Err(OpenError::Unresponsive);
         }
         // Those that come at the same time spread out, before any of them has moved a byte.
-        self.sample();
-        self.0.recent.lock().bytes += VISIT;
+        self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), VISIT);
         let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
         let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
         Ok(OpenStream { stream, permit })
     }
-
-    /// Tells the session that one of its claims has become live, or no longer is.
-    pub(crate) fn notify_standing(&self) {
-        self.0.standing_changed.notify_one();
-    }
-
-    /// Resolves after [`notify_standing`](Self::notify_standing).
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub(crate) async fn standing_changed(&self) {
-        self.0.standing_changed.notified().await;
-    }
 }
 
-/// How busy a session is. Bytes count before streams: most streams are idle most of the time, and
+/// How busy a target is. Bytes count before streams: most streams are idle most of the time, and
 /// what a new visitor waits for is bulk, or a line that has lost some of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Load {
@@ -152,14 +138,17 @@ struct Recent {
 }
 
 impl Recent {
-    /// The wire has moved `total` bytes by `now`. Returns the recent ones.
-    fn update(&mut self, total: u64, now: Instant) -> u64 {
-        let past = self.at.replace(now).map_or(Duration::MAX, |at| now.duration_since(at));
-        let before = std::mem::replace(&mut self.total, total);
+    /// The recent bytes at `now`, when the wire has moved `total`.
+    fn at(&self, total: u64, now: Instant) -> f64 {
+        let past = self.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
         // The mean of a longer time, so that what is over counts less.
-        let new = (total - before) as f64 / past.as_secs_f64().max(1.0);
-        self.bytes = self.bytes * (-past.as_secs_f64()).exp() + new;
-        self.bytes as u64
+        let new = (total - self.total) as f64 / past.as_secs_f64().max(1.0);
+        self.bytes * (-past.as_secs_f64()).exp() + new
+    }
+
+    /// The wire has moved `total` bytes by `now`, and `expected` more are about to follow.
+    fn update(&mut self, total: u64, now: Instant, expected: f64) {
+        *self = Self { bytes: self.at(total, now) + expected, total, at: Some(now) };
     }
 }
 
@@ -172,13 +161,27 @@ mod tests {
         let mut recent = Recent::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs_f64(seconds);
-        assert_eq!(recent.update(1 << 40, start), 0, "of a session that nobody has asked about");
-        assert_eq!(recent.update((1 << 40) + 1000, after(0.5)), 1000);
-        let later = recent.update((1 << 40) + 1000, after(1.5));
+        assert_eq!(recent.at(1 << 40, start) as u64, 0, "of a session that nobody has asked about");
+        recent.update(1 << 40, start, 0.0);
+        let total = (1 << 40) + 1000;
+        assert_eq!(recent.at(total, after(0.5)) as u64, 1000);
+        recent.update(total, after(0.5), 0.0);
+        let later = recent.at(total, after(1.5)) as u64;
         assert!((300..400).contains(&later), "{later}");
-        assert_eq!(recent.update((1 << 40) + 1000, after(60.0)), 0);
+        assert_eq!(recent.at(total, after(60.0)) as u64, 0);
+        recent.update(total, after(60.0), 0.0);
         // A rate, when the last look was long ago.
-        assert_eq!(recent.update((1 << 40) + 101_000, after(160.0)), 1000);
+        assert_eq!(recent.at((1 << 40) + 101_000, after(160.0)) as u64, 1000);
+    }
+
+    #[test]
+    fn looking_at_it_changes_nothing() {
+        let mut recent = Recent::default();
+        let start = Instant::now();
+        recent.update(0, start, 0.0);
+        let half = start + Duration::from_millis(500);
+        let looks: Vec<_> = (0..3).map(|_| recent.at(5000, half)).collect();
+        assert_eq!(looks, [5000.0; 3]);
     }
 
     #[test]

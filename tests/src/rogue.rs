@@ -6,8 +6,8 @@ use futures::AsyncWriteExt;
 use shared::carry::mux::{self, Inbound, Mux, MuxStream};
 use shared::control::channel::Control;
 use shared::control::protocol::{
-    FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE, OpenTunnel, TunnelKind,
-    TunnelRequest, VERSION, Welcome,
+    EntranceRequest, FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE,
+    TunnelAnswer, TunnelOutcome, TunnelRequest, VERSION, Welcome,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
@@ -48,20 +48,34 @@ pub struct RogueSession {
     driver: Tasks,
 }
 
+/// A tunnel at any port.
+pub fn request(name: &str) -> TunnelRequest {
+    TunnelRequest {
+        name: name.parse().expect("a name"),
+        entrances: vec![EntranceRequest::Tcp { port: None, prefer: None }],
+        local: String::new(),
+        withdraw: false,
+        healthy: true,
+    }
+}
+
+/// The answer that a tunnel is open, at a port where nobody is.
+pub fn open_at_1(name: &str) -> TunnelAnswer {
+    let public = vec!["tcp://localhost:1".parse().expect("an address")];
+    let name = name.parse().expect("a name");
+    TunnelAnswer { name, outcome: TunnelOutcome::Open { public } }
+}
+
 /// A first message that asks for these tunnels.
 pub fn hello(tunnels: &[&str]) -> Hello {
-    let request = |name: &&str| TunnelRequest {
-        name: name.parse().expect("a name"),
-        kind: TunnelKind::Tcp,
-        port: None,
-        prefer: None,
-    };
+    let request = |name: &&str| request(name);
     Hello {
         version: VERSION,
         agent: "test".into(),
         instance: InstanceId::random(),
         connection: 0,
         max_streams: 1000,
+        server: "localhost".parse().expect("a host"),
         tunnels: tunnels.iter().map(request).collect(),
     }
 }
@@ -142,7 +156,7 @@ impl RogueRelay {
     /// The next client, welcomed as an honest relay would.
     pub async fn welcomed(&self) -> RogueSession {
         let mut session = self.greeted().await;
-        let open = |request: &TunnelRequest| OpenTunnel { name: request.name.clone(), port: 1 };
+        let open = |request: &TunnelRequest| open_at_1(request.name.as_str());
         let welcome = Welcome {
             session: 1,
             heartbeat_ms: HEARTBEAT.as_millis() as u64,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -46,12 +47,15 @@ impl Admin {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        serve(listener, stop.clone(), stop, move |socket, _| self.clone().connection(socket)).await;
+        serve(listener, stop.clone(), stop, move |socket, peer| {
+            self.clone().connection(socket, peer)
+        })
+        .await;
         Ok(())
     }
 
-    fn connection(self, socket: TcpStream) -> impl Future<Output = ()> + Send {
-        let place = self.connections.take();
+    fn connection(self, socket: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+        let place = self.connections.take(peer);
         let service = service_fn(move |request: Request<Incoming>| {
             let response = self.respond(request.method(), request.uri().path());
             async { Ok::<_, Infallible>(response) }

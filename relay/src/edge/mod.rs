@@ -1,73 +1,112 @@
-//! What visitors reach: a listener for each tunnel.
+//! What visitors reach: a listener for each entrance.
 
 mod tcp;
 mod turned_away;
-mod visit;
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
+use crate::entrance::Entrance;
 use crate::limits::Limits;
-use crate::registry::{Opened, Registry};
+use crate::registry::{Opened, Opening, Registry};
+use crate::settings::Settings;
 
 /// The visitors' half of the relay.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    opened: mpsc::Receiver<Opened>,
+    openings: mpsc::Receiver<Opening>,
     shared: Arc<EdgeShared>,
+    listeners: JoinSet<()>,
+    /// The address of this machine that tunnels are reached at.
+    ip: IpAddr,
+    stop: Stop,
 }
 
 /// What all listeners have in common.
 #[derive(Debug)]
 struct EdgeShared {
+    settings: Settings,
     registry: Registry,
     limits: Limits,
-    stall_timeout: Duration,
-    hold: Duration,
     visits: AtomicU64,
 }
 
 impl Edge {
-    /// An edge that serves the tunnels that `registry` hands it.
+    /// An edge at the address `ip` of this machine, which binds what `openings` brings.
     pub(crate) fn new(
-        registry: Registry,
-        opened: mpsc::Receiver<Opened>,
+        settings: Settings,
         limits: Limits,
-        stall_timeout: Duration,
-        hold: Duration,
+        registry: Registry,
+        openings: mpsc::Receiver<Opening>,
+        ip: IpAddr,
+        stop: Stop,
     ) -> Self {
-        let visits = AtomicU64::new(0);
-        let shared = EdgeShared { registry, limits, stall_timeout, hold, visits };
-        Self { opened, shared: Arc::new(shared) }
+        let shared = EdgeShared { settings, registry, limits, visits: AtomicU64::new(0) };
+        Self { openings, shared: Arc::new(shared), listeners: JoinSet::new(), ip, stop }
+    }
+
+    /// Serves an entrance that was bound before.
+    pub(crate) fn serve(&mut self, opened: Opened, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        self.listeners.spawn(tcp::listen(shared, opened, listener, self.stop.clone()));
     }
 
     /// Serves visitors until asked to stop, then lets the open visits finish until asked to stop
     /// at once. None is left when it returns.
-    pub(crate) async fn run(mut self, stop: Stop) -> anyhow::Result<()> {
-        let mut listeners = JoinSet::new();
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let stopping = self.stop.gracefully.clone();
+        let registry = self.shared.registry.clone();
         loop {
             tokio::select! {
                 biased;
-                () = stop.gracefully.cancelled() => break,
-                Some(ended) = listeners.join_next() => report(ended),
-                Some((tunnel, listener)) = self.opened.recv() => {
-                    let shared = Arc::clone(&self.shared);
-                    listeners.spawn(tcp::listen(shared, tunnel, listener, stop.clone()));
-                }
+                () = stopping.cancelled() => break,
+                Some(ended) = self.listeners.join_next() => report(ended),
+                Some(opening) = self.openings.recv() => self.bind(opening),
+                () = registry.close_abandoned() => (),
             }
         }
-        // Listeners that nobody has taken up are closed like the others.
-        drop(self.opened);
-        while let Some(ended) = listeners.join_next().await {
+        // Entrances that nobody has taken up are closed like the others.
+        drop(self.openings);
+        while let Some(ended) = self.listeners.join_next().await {
             report(ended);
         }
         Ok(())
+    }
+
+    /// Binds an entrance, and serves it when its tunnel is there.
+    fn bind(&mut self, opening: Opening) {
+        let Opening { entrance, bound, opened } = opening;
+        match self.listen(entrance) {
+            Ok((entrance, listener)) => {
+                if bound.send(Ok(entrance)).is_err() {
+                    return; // The session has gone.
+                }
+                let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
+                self.listeners.spawn(async {
+                    if let Ok(opened) = opened.await {
+                        tcp::listen(shared, opened, listener, stop).await;
+                    }
+                });
+            }
+            // A session that has gone does not mind.
+            Err(err) => drop(bound.send(Err(err))),
+        }
+    }
+
+    fn listen(&self, entrance: Entrance) -> io::Result<(Entrance, TcpListener)> {
+        let Entrance::Port(port) = entrance;
+        let listener = listen_on(SocketAddr::new(self.ip, port), Peers::Visitors)?;
+        let port = listener.local_addr()?.port();
+        Ok((Entrance::Port(port), listener))
     }
 }
 

@@ -1,86 +1,89 @@
-//! The public TCP port of one tunnel.
+//! A public TCP port: one visit for each connection.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
+use shared::visit::bridge::Bridge;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
-use tracing::{Instrument, info};
+use tracing::info;
 
 use super::EdgeShared;
-use super::visit::Visit;
+use super::turned_away::turn_away;
+use crate::config::Config;
+use crate::placement::place;
+use crate::registry::Opened;
+use crate::target::{OpenError, OpenStream};
 use crate::tunnel::Tunnel;
+use crate::visit::Visit;
 
-/// A tunnel that nobody came back to waits so long for a visitor who is being turned away just now.
-const TURNING_AWAY: Duration = Duration::from_millis(100);
-
-/// Serves the visitors of `tunnel` until the relay stops or the tunnel has been abandoned.
+/// Serves the visitors of an entrance until the relay stops or its tunnel has gone.
 pub(super) async fn listen(
     shared: Arc<EdgeShared>,
-    tunnel: Arc<Tunnel>,
+    opened: Opened,
     listener: TcpListener,
     stop: Stop,
 ) {
-    let span = tunnel.span().clone();
-    async {
-        // A child, so that a tunnel can end without the relay.
-        let stop = Stop {
-            gracefully: stop.gracefully.child_token(),
-            at_once: stop.at_once.child_token(),
-        };
-        info!(port = tunnel.port(), "open for visitors");
-        let serving = serve(listener, stop.gracefully.clone(), stop.at_once.clone(), {
-            let (shared, tunnel) = (Arc::clone(&shared), Arc::clone(&tunnel));
-            move |socket, visitor| admit(&shared, &tunnel, socket, visitor)
-        });
-        tokio::select! {
-            () = serving => (),
-            () = retire(&shared, &tunnel) => info!(port = tunnel.port(), "closed: no client for too long"),
-        }
-    }
-    .instrument(span)
-    .await;
+    let entrance = opened.entrance();
+    let Some(tunnel) = shared.registry.find(entrance) else { return };
+    info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
+    // `opened` goes with the closure, which goes with the listener: from then on the port is free
+    // for others, although visits may still go on.
+    let closed = tunnel.closed().clone();
+    let handle = {
+        let tunnel = Arc::clone(&tunnel);
+        move |socket, visitor| visit(&shared, &tunnel, &opened, socket, visitor)
+    };
+    serve(listener, closed, stop.at_once, handle).await;
+    info!(tunnel = %tunnel.name(), "{entrance} is closed");
 }
 
 /// Takes a visitor on, or turns it away because there is no room.
-fn admit(
+fn visit(
     shared: &Arc<EdgeShared>,
     tunnel: &Arc<Tunnel>,
+    opened: &Opened,
     socket: TcpStream,
     visitor: SocketAddr,
 ) -> impl Future<Output = ()> + Send + use<> {
     let socket = ResetUnlessEnded::new(socket);
-    let visit = Visit::begin(Arc::clone(tunnel), shared.next_visit(), visitor);
-    let permits = tunnel.visitor().zip(shared.limits.visitor());
-    let stall_timeout = shared.stall_timeout;
+    let settings = shared.settings.now();
+    let visit = Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.next_visit(), visitor);
+    let room = tunnel.visitor(settings.max_visitors).zip(shared.limits.visitor());
+    let tunnel = Arc::clone(tunnel);
     async move {
-        match permits {
-            Some(permits) => {
-                visit.run(socket, stall_timeout).await;
-                drop(permits);
-            }
-            None => visit.no_room(),
-        }
+        let Some(room) = room else {
+            visit.no_room();
+            return;
+        };
+        carry(visit, &tunnel, socket, &settings).await;
+        drop(room);
     }
 }
 
-/// Resolves when the tunnel has been taken out of the registry because nobody came back to it.
-async fn retire(shared: &EdgeShared, tunnel: &Tunnel) {
-    if tunnel.name().is_default() {
-        return std::future::pending().await;
-    }
-    loop {
-        tunnel.abandoned(shared.hold).await;
-        while !tunnel.is_claimed() {
-            if shared.registry.retire(tunnel) {
-                return;
+/// Leads the visitor to the local service, or turns it away.
+async fn carry(
+    mut visit: Visit,
+    tunnel: &Tunnel,
+    socket: ResetUnlessEnded<TcpStream>,
+    settings: &Config,
+) {
+    // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
+    match Box::pin(place(tunnel, visit.open(), settings.hold_visitors)).await {
+        Ok(OpenStream { stream, permit }) => {
+            let ended = Bridge::new(socket, stream, settings.stall_timeout, &mut visit).await;
+            drop(permit);
+            visit.carried(&ended);
+        }
+        Err(err) => {
+            visit.not_placed(err);
+            drop(visit);
+            if err == OpenError::Gone {
+                Box::pin(turn_away(socket)).await;
             }
-            sleep(TURNING_AWAY).await;
         }
     }
 }

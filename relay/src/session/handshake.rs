@@ -3,28 +3,30 @@
 //! A stranger gets little: one deadline for everything, small messages and frames, and no reply to
 //! anything that is not a `Hello`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use shared::carry::mux::{End, Inbound, Mux, Running};
 use shared::control::channel::{Control, ReceiveError};
 use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
-    MAX_STREAMS, MAX_TUNNELS, OpenTunnel, Refusal, RefusalCode, TunnelName, VERSION, Welcome,
+    MAX_STREAMS, Refusal, RefusalCode, VERSION, Welcome,
 };
 use shared::kit::logging::Foreign;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
 use super::SessionsShared;
+use super::changes::{Tunnels, answer, check_page};
 use super::live::Live;
 use crate::limits::Place;
-use crate::metrics::Handshake;
+use crate::metrics::{Counted, Handshake};
 use crate::registry::Membership;
-use crate::target::{ConnectionId, Target};
-use crate::tunnel::Claim;
+use crate::target::{SessionTarget, Target};
+use crate::tunnel::{Claimant, ConnectionId};
 
 /// The control stream as the relay sees it.
 pub(super) type ControlStream = Control<Compat<yamux::Stream>, FromClient, FromRelay>;
@@ -48,9 +50,15 @@ enum Turned {
 
 impl SessionsShared {
     /// Does the whole handshake, within its deadline.
-    pub(super) async fn admit(self: &Arc<Self>, mut running: Running, place: Place) -> Admission {
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        mut running: Running,
+        peer: SocketAddr,
+        place: Place,
+    ) -> Admission {
+        let handshake = self.handshake(&mut running.inbound, &running.mux, peer);
         let result = tokio::select! {
-            result = timeout(HANDSHAKE_TIMEOUT, self.handshake(&mut running.inbound, &running.mux)) => result,
+            result = timeout(HANDSHAKE_TIMEOUT, handshake) => result,
             Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
             // Nobody to say goodbye to.
             () = self.ending.cancelled() => Ok(Err(Turned::Lost("the relay is stopping".into()))),
@@ -61,9 +69,9 @@ impl SessionsShared {
             }
         };
         let turned = match result {
-            Ok(Ok(accepted)) => {
+            Ok(Ok((control, accepted))) => {
                 self.metrics.handshake(Handshake::Accepted);
-                return Admission::Admitted(Box::new(accepted.into_live(running, self)));
+                return Admission::Admitted(Box::new(Live::new(running, control, accepted)));
             }
             Ok(Err(turned)) => turned,
             Err(_) => {
@@ -94,7 +102,12 @@ impl SessionsShared {
     }
 
     /// Reads the `Hello`, claims the tunnels and answers.
-    async fn handshake(&self, inbound: &mut Inbound, mux: &Mux) -> Result<Accepted, Turned> {
+    async fn handshake(
+        &self,
+        inbound: &mut Inbound,
+        mux: &Mux,
+        peer: SocketAddr,
+    ) -> Result<(ControlStream, Accepted), Turned> {
         let Some(stream) = inbound.next().await else {
             // The driver has the reason, and the caller is about to see it.
             return std::future::pending().await;
@@ -114,71 +127,66 @@ impl SessionsShared {
             }
             Err(err) => return Err(Turned::Invalid(err.to_string())),
         };
-        if let Err(refusal) = self.check(&hello) {
-            return Err(Turned::Refused(Box::new(control), refusal));
+        match self.welcome(&hello, peer, mux).await {
+            Ok((welcome, accepted)) => {
+                control.set_limit(MAX_MESSAGE);
+                if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
+                    return Err(Turned::Lost(err.to_string()));
+                }
+                info!(agent = %Foreign(&hello.agent), "client connected");
+                Ok((control, accepted))
+            }
+            Err(refusal) => Err(Turned::Refused(Box::new(control), refusal)),
         }
+    }
+
+    /// Lets a client in: whose session is it, and may it have its tunnels?
+    async fn welcome(
+        &self,
+        hello: &Hello,
+        peer: SocketAddr,
+        mux: &Mux,
+    ) -> Result<(Welcome, Accepted), Refusal> {
+        self.check(hello)?;
+        let principal = self.access.authorise(hello, peer).await?;
+        let connection = ConnectionId::from(hello);
+        let membership = self.registry.join(connection, principal)?;
+        Span::current().record("id", membership.session());
 
         // Before the first claim: visitors may come, and the client may answer them, before it has
         // been welcomed.
         mux.link().admit();
-        let Some(permit) = self.limits.session() else {
-            let refusal =
-                Refusal::new(RefusalCode::TooManyClients, "the relay has no room for more clients");
-            return Err(Turned::Refused(Box::new(control), refusal));
-        };
-        let connection = ConnectionId::from(&hello);
-        let membership = self.registry.join(connection);
-        Span::current().record("id", membership.session());
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
-        let target = Target::new(connection, mux.clone(), streams);
-        let claims = match self.registry.claim(&membership, &hello.tunnels, &target) {
-            Ok(claims) => claims,
-            Err(refusal) => return Err(Turned::Refused(Box::new(control), refusal)),
-        };
+        let session = SessionTarget::new(mux.clone(), streams);
+        let claimant = Claimant::new(connection, Target::Session(session.clone()));
+        let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
 
-        let open = |claim: &Claim| OpenTunnel {
-            name: claim.tunnel().name().clone(),
-            port: claim.tunnel().port(),
-        };
+        let settings = self.settings.now();
+        let name = settings.public_name.clone().unwrap_or_else(|| hello.server.clone());
         let welcome = Welcome {
             session: membership.session(),
-            heartbeat_ms: self.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            tunnels: claims.iter().map(open).collect(),
+            heartbeat_ms: settings.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
+            tunnels: claims.iter().map(|claim| answer(claim, &name)).collect(),
         };
-        control.set_limit(MAX_MESSAGE);
-        if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
-            return Err(Turned::Lost(err.to_string()));
-        }
-        Ok(Accepted { control, membership, permit, target, claims, hello })
+        let tunnels = Tunnels::new(name, &hello.tunnels, claims);
+        let counted = self.metrics.session();
+        let heartbeat = settings.heartbeat;
+        Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))
     }
 
     /// Whether the relay can do what the client asks for, as far as the message alone tells.
     fn check(&self, hello: &Hello) -> Result<(), Refusal> {
-        let refuse = |code, message: String| Err(Refusal::new(code, message));
         if hello.version != VERSION {
             return Err(other_version(hello.version));
         }
         if self.stopping.is_cancelled() {
-            return refuse(RefusalCode::ShuttingDown, "the relay is stopping".into());
+            return Err(Refusal::new(RefusalCode::ShuttingDown, "the relay is stopping"));
         }
         if hello.connection >= MAX_CONNECTIONS {
             let message = format!("a client has {MAX_CONNECTIONS} connections at most");
-            return refuse(RefusalCode::BadRequest, message);
+            return Err(Refusal::new(RefusalCode::BadRequest, message));
         }
-        if hello.tunnels.is_empty() {
-            return refuse(RefusalCode::BadRequest, "the client asks for no tunnel".into());
-        }
-        if hello.tunnels.len() > MAX_TUNNELS {
-            let message = format!("a client has {MAX_TUNNELS} tunnels at most");
-            return refuse(RefusalCode::TooManyTunnels, message);
-        }
-        let mut names: Vec<&TunnelName> = hello.tunnels.iter().map(|tunnel| &tunnel.name).collect();
-        names.sort_unstable();
-        if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
-            let message = format!("the client asks for the tunnel `{twice}` twice");
-            return refuse(RefusalCode::BadRequest, message);
-        }
-        Ok(())
+        check_page(&hello.tunnels)
     }
 }
 
@@ -205,23 +213,15 @@ fn other_version(version: u32) -> Refusal {
     Refusal::new(RefusalCode::Version, message)
 }
 
-/// A client that has been welcomed.
-struct Accepted {
-    control: ControlStream,
-    membership: Membership,
-    permit: OwnedSemaphorePermit,
-    target: Target,
-    claims: Vec<Claim>,
-    hello: Hello,
-}
-
-impl Accepted {
-    fn into_live(self, running: Running, shared: &SessionsShared) -> Live {
-        let Self { control, membership, permit, target, claims, hello } = self;
-        info!(agent = %Foreign(&hello.agent), "client connected");
-        let counted = (shared.metrics.session(), permit);
-        Live::new(running, control, membership, target, claims, counted)
-    }
+/// A client that has been let in.
+pub(super) struct Accepted {
+    pub(super) membership: Membership,
+    pub(super) session: SessionTarget,
+    pub(super) claimant: Claimant,
+    pub(super) tunnels: Tunnels,
+    pub(super) heartbeat: Duration,
+    /// Its place in the gauge of sessions.
+    pub(super) counted: Counted,
 }
 
 /// What it means that the driver ended during the handshake.

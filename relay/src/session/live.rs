@@ -1,24 +1,24 @@
-//! A session that has been admitted: heartbeats, standing, and its end.
+//! A session that has been admitted: what its client says, its standing, and its end.
 
 use std::time::{Duration, Instant};
 
-use shared::carry::mux::{End, Running};
-use shared::control::protocol::{DEAD_AFTER_HEARTBEATS, FromClient, FromRelay};
+use shared::carry::mux::Running;
+use shared::control::conversation::{Conversation, Happening, Left, Over};
+use shared::control::protocol::{
+    FromClient, FromRelay, PAGE, Refusal, RefusalCode, TunnelAnswer, TunnelName, TunnelOutcome,
+    TunnelRequest,
+};
 use shared::kit::logging::Foreign;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::SessionsShared;
-use super::handshake::ControlStream;
+use super::changes::{Asker, Tunnels, check_page};
+use super::handshake::{Accepted, ControlStream};
 use crate::metrics::Counted;
 use crate::registry::Membership;
-use crate::target::Target;
-use crate::tunnel::Claim;
-
-/// How long a message to a client may wait for room. One that does not read its control stream is
-/// as good as dead.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::target::SessionTarget;
+use crate::tunnel::Claimant;
 
 /// How long a client may take to close the connection behind its goodbye.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
@@ -27,246 +27,217 @@ const LAST_FRAMES: Duration = Duration::from_secs(3);
 ///
 /// Dropping it gives up its tunnels and ends its streams.
 pub(super) struct Live {
-    claims: Vec<Held>,
-    running: Running,
-    control: ControlStream,
-    target: Target,
+    // Given up before the session is cut.
+    tunnels: Tunnels,
+    conversation: Conversation<yamux::Stream, FromClient, FromRelay>,
+    session: SessionTarget,
+    claimant: Claimant,
     membership: Membership,
-    /// The heartbeat that has not been answered yet.
-    unanswered: Option<(u64, Instant)>,
-    heartbeats: u64,
     /// The client takes no new visitors.
     draining: bool,
     log: EndLog,
-    /// Its place in the gauge of sessions and in their limit.
-    _counted: (Counted, OwnedSemaphorePermit),
-}
-
-/// A claim and what the client knows of it.
-struct Held {
-    claim: Claim,
-    known_live: bool,
+    _counted: Counted,
 }
 
 /// Why a session is over.
-enum Over {
+enum Ended {
     /// The relay is stopping. No visit is open any more.
     Stopping,
-    /// The client ended it on purpose.
-    Goodbye,
     /// The same client has connected again.
     Replaced,
-    /// The client broke the protocol.
-    Broken(String),
-    /// It is gone.
-    Lost(String),
+    /// The client has ended it, or is gone.
+    Over(Over),
 }
 
 impl Live {
-    pub(super) fn new(
-        running: Running,
-        control: ControlStream,
-        membership: Membership,
-        target: Target,
-        claims: Vec<Claim>,
-        counted: (Counted, OwnedSemaphorePermit),
-    ) -> Self {
-        let held = |claim| Held { claim, known_live: true };
+    pub(super) fn new(running: Running, control: ControlStream, accepted: Accepted) -> Self {
+        let Accepted { membership, session, claimant, tunnels, heartbeat, counted } = accepted;
         Self {
-            claims: claims.into_iter().map(held).collect(),
-            running,
-            control,
-            target,
+            tunnels,
+            conversation: Conversation::new(running, control, heartbeat),
+            session,
+            claimant,
             membership,
-            unanswered: None,
-            heartbeats: 0,
             draining: false,
-            log: EndLog { since: Instant::now(), over: None },
+            log: EndLog { since: Instant::now(), ended: None },
             _counted: counted,
         }
     }
 
     /// Runs the session until it ends.
     pub(super) async fn run(mut self, shared: &SessionsShared) {
-        let over = self.attend(shared).await;
+        let ended = self.attend(shared).await;
         // New visitors go elsewhere from here on.
-        self.claims.clear();
-        match over {
+        self.tunnels.clear();
+        match ended {
             // Only without open visits: an orderly close does not tell yamux's streams of it, while
             // the end of the driver does.
-            Over::Stopping => self.running.close().await,
+            Ended::Stopping => self.conversation.close().await,
             // It may have overtaken the last frames of visits. They come before the connection ends.
-            Over::Goodbye => {
-                drop(timeout(LAST_FRAMES, self.running.driver.join_next()).await);
+            Ended::Over(Over::Goodbye(_)) => {
+                drop(timeout(LAST_FRAMES, self.conversation.closed()).await);
             }
-            Over::Replaced | Over::Broken(_) | Over::Lost(_) => (),
+            Ended::Replaced | Ended::Over(_) => (),
         }
-        self.log.over = Some(over);
+        self.log.ended = Some(ended);
     }
 
     /// Does whatever comes up until the session is over.
-    async fn attend(&mut self, shared: &SessionsShared) -> Over {
-        let beat = shared.heartbeat;
-        let dead = beat * DEAD_AFTER_HEARTBEATS;
-        let mut heartbeat = interval_at(tokio::time::Instant::now() + beat, beat);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn attend(&mut self, shared: &SessionsShared) -> Ended {
         let mut told_stopping = false;
         loop {
-            let silence = self.running.mux.link().silence();
-            let sent = tokio::select! {
-                Some(end) = self.running.driver.join_next() => return self.last_words(end).await,
-                message = self.control.receive() => match message {
-                    Ok(message) => match self.on_message(message).await {
-                        Ok(()) => Ok(()),
-                        Err(over) => return over,
-                    },
-                    // The end of the session is the reason more often than not, and knows more.
-                    Err(err) => return self.driver_end(err.to_string()).await,
-                },
-                _ = heartbeat.tick() => {
-                    self.target.sample();
-                    self.beat().await
-                }
-                () = sleep(dead.saturating_sub(silence)) => {
-                    if self.running.mux.link().silence() >= dead {
-                        return Over::Lost(format!("nothing heard for {dead:?}"));
-                    }
-                    Ok(())
-                }
-                () = self.target.standing_changed() => self.tell_standing().await,
-                () = self.membership.replaced() => {
-                    return Over::Replaced;
-                }
+            let done = tokio::select! {
+                happening = self.conversation.next() => self.on_happening(happening, shared).await,
+                () = self.claimant.standing_changed() => self.tell_standing().await,
+                () = self.membership.replaced() => return Ended::Replaced,
                 () = shared.stopping.cancelled(), if !told_stopping => {
                     told_stopping = true;
-                    self.send(&FromRelay::Draining).await
+                    self.conversation.send(&FromRelay::Draining).await
                 }
                 () = shared.ending.cancelled() => {
-                    let goodbye = FromRelay::Goodbye { reason: "the relay is stopping".into() };
-                    // The session ends either way.
-                    drop(self.send(&goodbye).await);
-                    return Over::Stopping;
+                    self.conversation.goodbye("the relay is stopping").await;
+                    return Ended::Stopping;
                 }
             };
-            if let Err(over) = sent {
-                return over;
+            if let Err(over) = done {
+                return Ended::Over(over);
             }
         }
     }
 
-    async fn on_message(&mut self, message: FromClient) -> Result<(), Over> {
-        match message {
-            FromClient::Hello(_) => Err(Over::Broken("a second Hello".into())),
-            FromClient::Heartbeat { id } => self.send(&FromRelay::HeartbeatAck { id }).await,
-            FromClient::HeartbeatAck { id } => {
-                self.on_ack(id);
+    async fn on_happening(
+        &mut self,
+        happening: Happening<FromClient>,
+        shared: &SessionsShared,
+    ) -> Result<(), Over> {
+        match self.conversation.settle(happening).await? {
+            Left::Nothing => Ok(()),
+            Left::Said(message) => self.on_message(message, shared).await,
+            Left::Acknowledged(_) => {
+                if let Some(round_trip) = self.conversation.round_trip() {
+                    for claim in self.tunnels.live() {
+                        claim.tunnel().metrics().round_trip(round_trip);
+                    }
+                }
                 Ok(())
             }
-            FromClient::Draining if self.draining => Err(Over::Broken("a second Draining".into())),
+            Left::Beat => {
+                self.session.sample();
+                Ok(())
+            }
+            // The wire lets a client open its control stream and no other.
+            Left::Stream(_) => Err(Over::Broken("a second stream".into())),
+        }
+    }
+
+    async fn on_message(
+        &mut self,
+        message: FromClient,
+        shared: &SessionsShared,
+    ) -> Result<(), Over> {
+        let (id, tunnels) = match message {
+            FromClient::Open { id, tunnels } => (id, self.open(&tunnels, shared).await),
+            FromClient::Update { id, tunnels } => (id, self.update(&tunnels)),
+            FromClient::Close { id, tunnels } => (id, self.close(&tunnels, shared)),
+            FromClient::Health { tunnels } => {
+                self.tunnels.set_health(&tunnels[..tunnels.len().min(PAGE)]);
+                return Ok(());
+            }
+            FromClient::Draining if self.draining => {
+                return Err(Over::Broken("a second Draining".into()));
+            }
             FromClient::Draining => {
                 info!("the client is stopping");
                 self.draining = true;
-                self.claims.clear();
-                Ok(())
+                self.tunnels.clear();
+                return Ok(());
             }
-            FromClient::Goodbye { reason } => Err(goodbye(&reason)),
+            FromClient::Hello(_) => return Err(Over::Broken("a second Hello".into())),
+            FromClient::Heartbeat { .. }
+            | FromClient::HeartbeatAck { .. }
+            | FromClient::Goodbye { .. } => {
+                return Ok(()); // Settled by the conversation.
+            }
+        };
+        self.conversation.send(&FromRelay::Answer { id, tunnels }).await
+    }
+
+    async fn open(
+        &mut self,
+        requests: &[TunnelRequest],
+        shared: &SessionsShared,
+    ) -> Vec<TunnelAnswer> {
+        let refusal = match check_page(requests) {
+            Ok(()) if self.draining => {
+                Refusal::new(RefusalCode::BadRequest, "the client is stopping")
+            }
+            Ok(()) if shared.stopping.is_cancelled() => {
+                Refusal::new(RefusalCode::ShuttingDown, "the relay is stopping")
+            }
+            Ok(()) => {
+                let (registry, member) = (&shared.registry, &self.membership);
+                let asker = Asker { registry, member, claimant: &self.claimant };
+                return self.tunnels.open(asker, requests).await;
+            }
+            Err(refusal) => refusal,
+        };
+        refuse_all(requests.iter().map(|request| &request.name), &refusal)
+    }
+
+    fn update(&mut self, requests: &[TunnelRequest]) -> Vec<TunnelAnswer> {
+        match check_page(requests) {
+            Ok(()) => self.tunnels.update(requests),
+            Err(refusal) => refuse_all(requests.iter().map(|request| &request.name), &refusal),
         }
     }
 
-    /// Sends a heartbeat.
-    async fn beat(&mut self) -> Result<(), Over> {
-        let id = self.heartbeats;
-        self.heartbeats += 1;
-        self.unanswered = Some((id, Instant::now()));
-        self.send(&FromRelay::Heartbeat { id }).await
-    }
-
-    fn on_ack(&mut self, id: u64) {
-        if let Some((_, sent)) = self.unanswered.take_if(|(expected, _)| *expected == id) {
-            let round_trip = sent.elapsed();
-            for held in self.claims.iter().filter(|held| held.claim.is_live()) {
-                held.claim.tunnel().metrics().round_trip(round_trip);
-            }
-        }
+    fn close(&mut self, names: &[TunnelName], shared: &SessionsShared) -> Vec<TunnelAnswer> {
+        let names = &names[..names.len().min(PAGE)];
+        self.tunnels.close(&shared.registry, names)
     }
 
     /// Tells the client which of its tunnels have changed hands.
     async fn tell_standing(&mut self) -> Result<(), Over> {
-        for i in 0..self.claims.len() {
-            let held = &mut self.claims[i];
-            let live = held.claim.is_live();
-            if live != held.known_live {
-                held.known_live = live;
-                let tunnel = held.claim.tunnel().name().clone();
-                info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
-                let message =
-                    if live { FromRelay::Live { tunnel } } else { FromRelay::Standby { tunnel } };
-                self.send(&message).await?;
-            }
+        for message in self.tunnels.changes_of_standing() {
+            self.conversation.send(&message).await?;
         }
         Ok(())
     }
-
-    async fn send(&mut self, message: &FromRelay) -> Result<(), Over> {
-        match timeout(SEND_TIMEOUT, self.control.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(err)) => Err(self.driver_end(err.to_string()).await),
-            Err(_) => Err(Over::Lost("the client does not read its control stream".into())),
-        }
-    }
-
-    /// The driver has ended. A client that says goodbye closes the session right behind it, so the
-    /// goodbye may not have been read yet.
-    async fn last_words(&mut self, end: Result<End, tokio::task::JoinError>) -> Over {
-        while let Ok(message) = self.control.receive().await {
-            if let FromClient::Goodbye { reason } = message {
-                return goodbye(&reason);
-            }
-        }
-        over(end)
-    }
-
-    /// The control stream is broken: why, if the driver knows better.
-    async fn driver_end(&mut self, reason: String) -> Over {
-        match timeout(Duration::from_millis(100), self.running.driver.join_next()).await {
-            Ok(Some(end)) => self.last_words(end).await,
-            Ok(None) | Err(_) => Over::Broken(reason),
-        }
-    }
 }
 
-/// The client has ended the session on purpose.
-fn goodbye(reason: &str) -> Over {
-    info!("the client says goodbye: {}", Foreign(reason));
-    Over::Goodbye
-}
-
-/// What the end of the driver means when nothing was said before.
-fn over(end: Result<End, tokio::task::JoinError>) -> Over {
-    match end {
-        Ok(end @ (End::Breach(_) | End::Yamux(_))) => Over::Broken(end.to_string()),
-        Ok(end) => Over::Lost(end.to_string()),
-        Err(err) => Over::Lost(err.to_string()),
-    }
+/// The same answer for each tunnel of a message, of a page at most.
+fn refuse_all<'a>(
+    names: impl Iterator<Item = &'a TunnelName>,
+    refusal: &Refusal,
+) -> Vec<TunnelAnswer> {
+    let refused = |name: &TunnelName| TunnelAnswer {
+        name: name.clone(),
+        outcome: TunnelOutcome::Refused(refusal.clone()),
+    };
+    names.take(PAGE).map(refused).collect()
 }
 
 /// Logs the end of a session when dropped, so that one that is cut off is logged too.
 struct EndLog {
     since: Instant,
-    over: Option<Over>,
+    ended: Option<Ended>,
 }
 
 impl Drop for EndLog {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs_f64();
-        match &self.over {
-            Some(Over::Stopping) => info!(seconds, "session over: the relay is stopping"),
-            Some(Over::Goodbye) => info!(seconds, "session over: the client ended it"),
-            Some(Over::Replaced) => {
+        match &self.ended {
+            Some(Ended::Stopping) => info!(seconds, "session over: the relay is stopping"),
+            Some(Ended::Replaced) => {
                 info!(seconds, "session over: the client has connected again");
             }
-            Some(Over::Lost(reason)) => info!(seconds, "session lost: {reason}"),
-            Some(Over::Broken(reason)) => {
+            Some(Ended::Over(Over::Goodbye(reason))) => {
+                info!(seconds, "session over: the client ended it: {}", Foreign(reason));
+            }
+            Some(Ended::Over(Over::Lost(reason))) => {
+                info!(seconds, "session lost: {}", Foreign(reason));
+            }
+            Some(Ended::Over(Over::Broken(reason))) => {
                 warn!(seconds, "session broken off: {}", Foreign(reason));
             }
             None => info!(seconds, "session cut off"),

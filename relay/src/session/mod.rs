@@ -1,12 +1,12 @@
 //! The port that clients dial: accept, handshake, and the life of each session.
 
+mod changes;
 mod handshake;
 mod live;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use shared::carry::mux::Running;
 use shared::control::protocol::MAX_STREAMS;
@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 use yamux::Mode;
 
+use crate::access::Access;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::settings::Settings;
 
 use self::handshake::Admission;
 
@@ -29,28 +31,40 @@ pub(crate) struct Sessions(Arc<SessionsShared>);
 /// What all sessions have in common.
 #[derive(Debug)]
 struct SessionsShared {
+    settings: Settings,
+    access: Access,
     registry: Registry,
     limits: Limits,
     metrics: Metrics,
-    heartbeat: Duration,
     /// Fires when the relay stops: no new clients, and those that are here are told.
     stopping: CancellationToken,
     /// Fires when the last visit is over: sessions end.
     ending: CancellationToken,
 }
 
+/// The steps in which sessions end.
+#[derive(Clone, Debug)]
+pub(crate) struct Phases {
+    /// Fires when the relay stops.
+    pub(crate) stopping: CancellationToken,
+    /// Fires when the last visit is over.
+    pub(crate) ending: CancellationToken,
+}
+
 impl Sessions {
-    /// Sessions that claim tunnels in `registry`. They are told to drain when `stopping` fires and
-    /// ended when `ending` does.
+    /// Sessions of those whom `access` lets in, which claim tunnels in `registry`. They are told to
+    /// drain and ended in `phases`.
     pub(crate) fn new(
+        settings: Settings,
+        access: Access,
         registry: Registry,
         limits: Limits,
         metrics: Metrics,
-        heartbeat: Duration,
-        stopping: CancellationToken,
-        ending: CancellationToken,
+        phases: Phases,
     ) -> Self {
-        let shared = SessionsShared { registry, limits, metrics, heartbeat, stopping, ending };
+        let Phases { stopping, ending } = phases;
+        let shared =
+            SessionsShared { settings, access, registry, limits, metrics, stopping, ending };
         Self(Arc::new(shared))
     }
 
@@ -72,12 +86,12 @@ impl Sessions {
         addr: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         // Taken here, so that the order is that of arrival.
-        let place = self.0.limits.handshake();
+        let place = self.0.limits.handshake(addr);
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
             let running = Running::start(socket, Mode::Server, MAX_STREAMS as usize);
-            match self.0.admit(running, place).await {
+            match self.0.admit(running, addr, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),
             }

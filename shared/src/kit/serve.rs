@@ -22,7 +22,7 @@ const TROUBLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// Every connection runs in a task owned by this future. When it returns, or is dropped, none of
 /// them is left. `handle` does nothing slow itself: what it returns runs in the task, so a peer
-/// that stalls holds up nobody else.
+/// that stalls holds up nobody else. It is dropped when the listener has been closed.
 pub async fn serve<H, F>(
     listener: TcpListener,
     stop: CancellationToken,
@@ -46,6 +46,7 @@ pub async fn serve<H, F>(
     }
 
     drop(acceptor); // New peers are refused at once and can go elsewhere.
+    drop(handle);
     let drained = async {
         while let Some(ended) = connections.join_next().await {
             report(ended);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use client::{Config, Event, Reconnect, Status};
-use shared::control::protocol::{FromClient, FromRelay, OpenTunnel, Refusal, RefusalCode, Welcome};
+use shared::control::protocol::{FromClient, FromRelay, Refusal, RefusalCode, Welcome};
 use shared::visit::record::{Abort, FailureReason, Item, Open, Record, data_header};
-use tests::rogue::{RogueRelay, read_to_end, write};
+use tests::rogue::{RogueRelay, open_at_1, read_to_end, write};
 use tests::{Local, Peer, RunningClient, local, within};
 use tokio::io::AsyncWriteExt;
 
@@ -76,15 +76,8 @@ async fn a_relay_that_says_nothing_is_given_up() {
 
 #[tokio::test]
 async fn a_wrong_first_answer_ends_the_client_with_the_reason() {
-    let other = Welcome {
-        session: 1,
-        heartbeat_ms: 1000,
-        tunnels: vec![OpenTunnel { name: "other".parse().unwrap(), port: 1 }],
-    };
-    let more = Welcome {
-        tunnels: vec![OpenTunnel { name: "default".parse().unwrap(), port: 1 }; 2],
-        ..other.clone()
-    };
+    let other = Welcome { session: 1, heartbeat_ms: 1000, tunnels: vec![open_at_1("other")] };
+    let more = Welcome { tunnels: vec![open_at_1("default"); 2], ..other.clone() };
     let none = Welcome { tunnels: Vec::new(), ..other.clone() };
     let answers = [
         FromRelay::Heartbeat { id: 1 },
@@ -164,7 +157,7 @@ async fn strange_heartbeats_and_standings_do_no_harm() {
         let relay = RogueRelay::start().await;
         let client = client(&relay, local::nobody().await);
         let mut session = relay.greeted().await;
-        let tunnels = vec![OpenTunnel { name: "default".parse().unwrap(), port: 1 }];
+        let tunnels = vec![open_at_1("default")];
         let welcome = Welcome { session: 1, heartbeat_ms, tunnels };
         session.control.send(&FromRelay::Welcome(welcome)).await.unwrap();
         for message in [
@@ -270,7 +263,7 @@ async fn a_relay_that_falls_silent_is_left() {
     let relay = RogueRelay::start().await;
     let mut client = client(&relay, local::nobody().await);
     let mut session = relay.greeted().await;
-    let tunnels = vec![OpenTunnel { name: "default".parse().unwrap(), port: 1 }];
+    let tunnels = vec![open_at_1("default")];
     let beat = Duration::from_millis(100);
     let welcome = Welcome { session: 1, heartbeat_ms: beat.as_millis() as u64, tunnels };
     session.control.send(&FromRelay::Welcome(welcome)).await.unwrap();

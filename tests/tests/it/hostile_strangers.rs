@@ -90,7 +90,12 @@ async fn a_hello_that_is_not_understood_is_answered() {
     let cases = [
         (hello.replace("web", &"x".repeat(64)), "bad_request"),
         (hello.replace("\"tcp\"", "\"carrier-pigeon\""), "bad_request"),
-        ("{\"type\":\"hello\",\"version\":2}".to_owned(), "version"),
+        ("{\"type\":\"hello\",\"version\":3}".to_owned(), "version"),
+        // As the first version of the protocol had it.
+        (
+            r#"{"type":"hello","version":1,"agent":"sallyport-client/0.1.0","instance":"00112233445566778899aabbccddeeff","max_streams":16384,"tunnels":[{"name":"web","kind":"tcp"}]}"#.to_owned(),
+            "version",
+        ),
     ];
     let expected = cases.len();
     for (hello, code) in cases {

@@ -100,7 +100,7 @@ async fn each_visit_has_one_line_at_each_end_with_the_same_number() {
         }
         relay.visit_over(outcome).await;
     }
-    let number = |line: &Value| line["span"]["visit"].as_u64();
+    let number = |line: &Value| line["visit"].as_u64();
     client.logged_where("the second visit", |line| number(line) == Some(2)).await;
 
     let (at_relay, at_client) = (visits_over(&relay), visits_over(&client));
@@ -109,7 +109,7 @@ async fn each_visit_has_one_line_at_each_end_with_the_same_number() {
     for line in at_relay.iter().chain(&at_client) {
         assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&1000.into(), &2000.into()), "{line}");
         assert!(line["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
-        assert!(line["span"]["addr"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")));
+        assert!(line["addr"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")));
     }
     let said =
         |line: &Value, words: &str| line["message"].as_str().is_some_and(|m| m.contains(words));
@@ -132,7 +132,7 @@ async fn both_ends_say_why_the_local_service_could_not_be_reached() {
             line["message"].as_str().is_some_and(|m| m.contains("Connection refused")),
             "{line}"
         );
-        assert_eq!(line["span"]["visit"], 1);
+        assert_eq!(line["visit"], 1);
     }
 }
 

@@ -1,0 +1,318 @@
+//! The tunnels that a session has on the relay, and the way from there to those that it should
+//! have.
+//!
+//! Pure: it says which messages to send, and takes their answers.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use shared::control::protocol::{
+    EntranceRequest, FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal,
+    TunnelAnswer, TunnelName, TunnelOutcome, TunnelRequest, page,
+};
+
+use crate::status::{Event, LiveTunnel};
+use crate::tunnel::TunnelConfig;
+
+/// So many messages wait for an answer at a time: enough to fill a round trip, little enough that
+/// neither end waits for the other to read.
+const MOST_UNANSWERED: usize = 4;
+
+/// The most bytes of JSON that the tunnels of one message take up.
+const PAGE_BYTES: usize = MAX_MESSAGE - 1024;
+
+/// What a session has, and what it has asked for.
+#[derive(Debug, Default)]
+pub(super) struct Tunnels {
+    open: HashMap<TunnelName, (TunnelConfig, Vec<PublicAddress>)>,
+    /// Tunnels as they were when the relay refused them: asked for again when they have changed,
+    /// or when it may help.
+    refused: HashMap<TunnelName, (TunnelConfig, Refusal)>,
+    queue: VecDeque<Change>,
+    unanswered: HashMap<u64, Change>,
+    next_id: u64,
+}
+
+/// One message of changes.
+#[derive(Clone, Debug)]
+enum Change {
+    Open(Vec<TunnelConfig>),
+    Update(Vec<TunnelConfig>),
+    Close(Vec<TunnelName>),
+}
+
+impl Tunnels {
+    /// Where visitors reach each tunnel.
+    pub(super) fn public(&self) -> impl Iterator<Item = (&TunnelName, &Vec<PublicAddress>)> {
+        self.open.iter().map(|(name, (_, public))| (name, public))
+    }
+
+    /// Takes down that `tunnel` is open.
+    pub(super) fn opened(&mut self, tunnel: TunnelConfig, public: Vec<PublicAddress>) {
+        self.open.insert(tunnel.name.clone(), (tunnel, public));
+    }
+
+    /// Whether every message has been answered, and none is to be sent.
+    pub(super) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// Why the relay has refused one of the tunnels, if it has.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        self.refused.values().map(|(_, refusal)| refusal).next()
+    }
+
+    /// Whether the relay has refused a tunnel for a reason that may pass.
+    pub(super) fn may_try_again(&self) -> bool {
+        self.refused.values().any(|(_, refusal)| refusal.retry)
+    }
+
+    /// Forgets refusals that may pass.
+    pub(super) fn try_again(&mut self) {
+        self.refused.retain(|_, (_, refusal)| !refusal.retry);
+    }
+
+    /// Works out what to change so that the session has the tunnels in `wanted`. Only when it is
+    /// [settled](Self::is_settled). What has other entrances is closed and opened anew.
+    pub(super) fn plan(&mut self, wanted: &[TunnelConfig]) {
+        let names: HashSet<&TunnelName> = wanted.iter().map(|tunnel| &tunnel.name).collect();
+        self.refused.retain(|name, (refused, _)| {
+            wanted.iter().any(|tunnel| tunnel.name == *name && tunnel == refused)
+        });
+        let mut close: Vec<TunnelName> =
+            self.open.keys().filter(|name| !names.contains(name)).cloned().collect();
+        let (mut open, mut update) = (Vec::new(), Vec::new());
+        for tunnel in wanted {
+            match self.open.get(&tunnel.name) {
+                Some((current, _)) if current == tunnel => (),
+                Some((current, _)) if current.has_entrances_of(tunnel) => {
+                    update.push(tunnel.clone());
+                }
+                Some(_) => {
+                    close.push(tunnel.name.clone());
+                    open.push(tunnel.clone());
+                }
+                None if self.refused.contains_key(&tunnel.name) => (),
+                None => open.push(tunnel.clone()),
+            }
+        }
+        self.queue.extend(close.chunks(PAGE).map(|names| Change::Close(names.to_vec())));
+        self.queue.extend(pages(&update).map(Change::Update));
+        self.queue.extend(pages(&open).map(Change::Open));
+    }
+
+    /// The next message to send, with the tunnels whose local service it changes.
+    pub(super) fn next(&mut self) -> Option<(FromClient, Vec<TunnelConfig>)> {
+        if self.unanswered.len() >= MOST_UNANSWERED {
+            return None;
+        }
+        let change = self.queue.pop_front()?;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.unanswered.insert(id, change.clone());
+        Some(match change {
+            Change::Open(tunnels) => {
+                let requests = tunnels.iter().map(|tunnel| request(tunnel, None)).collect();
+                (FromClient::Open { id, tunnels: requests }, tunnels)
+            }
+            Change::Update(tunnels) => {
+                let requests = tunnels.iter().map(|tunnel| request(tunnel, None)).collect();
+                (FromClient::Update { id, tunnels: requests }, tunnels)
+            }
+            Change::Close(names) => (FromClient::Close { id, tunnels: names }, Vec::new()),
+        })
+    }
+
+    /// Takes the answer to a message. `None`: nobody has asked, or for something else.
+    pub(super) fn answered(&mut self, id: u64, answers: Vec<TunnelAnswer>) -> Option<Vec<Event>> {
+        let asked = self.unanswered.remove(&id)?;
+        let names: Vec<&TunnelName> = match &asked {
+            Change::Open(tunnels) | Change::Update(tunnels) => {
+                tunnels.iter().map(|tunnel| &tunnel.name).collect()
+            }
+            Change::Close(names) => names.iter().collect(),
+        };
+        if !names.into_iter().eq(answers.iter().map(|answer| &answer.name)) {
+            return None;
+        }
+        Some(match asked {
+            Change::Open(tunnels) | Change::Update(tunnels) => {
+                let answered = tunnels.into_iter().zip(answers);
+                answered.map(|(tunnel, answer)| self.became(tunnel, answer)).collect()
+            }
+            Change::Close(names) => {
+                for name in &names {
+                    self.open.remove(name);
+                }
+                names.into_iter().map(Event::Closed).collect()
+            }
+        })
+    }
+
+    fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Event {
+        match answer.outcome {
+            TunnelOutcome::Open { public } => {
+                let live = live(&tunnel, &public);
+                self.opened(tunnel, public);
+                Event::Live(live)
+            }
+            TunnelOutcome::Closed => Event::Closed(answer.name),
+            TunnelOutcome::Refused(refusal) => {
+                let reason = refusal.message.clone();
+                self.refused.insert(tunnel.name.clone(), (tunnel, refusal));
+                Event::Refused(answer.name, reason)
+            }
+        }
+    }
+}
+
+/// What the relay is asked for a tunnel, which was at `before`.
+pub(crate) fn request(tunnel: &TunnelConfig, before: Option<&Vec<PublicAddress>>) -> TunnelRequest {
+    let prefer = before.into_iter().flatten().find_map(PublicAddress::port);
+    let mut local = tunnel.local.to_string();
+    local.truncate(local.floor_char_boundary(MAX_LOCAL));
+    TunnelRequest {
+        name: tunnel.name.clone(),
+        entrances: vec![EntranceRequest::Tcp { port: tunnel.port, prefer }],
+        local,
+        withdraw: false,
+        healthy: true,
+    }
+}
+
+/// What is said of a tunnel that is open.
+pub(crate) fn live(tunnel: &TunnelConfig, public: &[PublicAddress]) -> LiveTunnel {
+    LiveTunnel {
+        name: tunnel.name.clone(),
+        public: public.to_vec(),
+        local: tunnel.local.to_string(),
+    }
+}
+
+fn pages(mut tunnels: &[TunnelConfig]) -> impl Iterator<Item = Vec<TunnelConfig>> {
+    std::iter::from_fn(move || {
+        let requests: Vec<_> =
+            tunnels.iter().take(PAGE).map(|tunnel| request(tunnel, None)).collect();
+        let (first, rest) = tunnels.split_at(page(&requests, PAGE_BYTES));
+        tunnels = rest;
+        (!first.is_empty()).then(|| first.to_vec())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnels(texts: &[&str]) -> Vec<TunnelConfig> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// A session that has these tunnels.
+    fn with(open: &[&str]) -> Tunnels {
+        let mut tunnels = Tunnels::default();
+        for tunnel in self::tunnels(open) {
+            tunnels.opened(tunnel, vec!["tcp://relay:20000".parse().unwrap()]);
+        }
+        tunnels
+    }
+
+    /// Answers all messages with yes, and returns what they were.
+    fn carried_out(session: &mut Tunnels) -> Vec<String> {
+        let mut sent = Vec::new();
+        while let Some((message, _)) = session.next() {
+            let (text, id, names, outcome) = match message {
+                FromClient::Open { id, tunnels } => {
+                    let public = vec!["tcp://relay:20001".parse().unwrap()];
+                    ("open", id, names(tunnels), TunnelOutcome::Open { public })
+                }
+                FromClient::Update { id, tunnels } => {
+                    let public = vec!["tcp://relay:20000".parse().unwrap()];
+                    ("update", id, names(tunnels), TunnelOutcome::Open { public })
+                }
+                FromClient::Close { id, tunnels } => ("close", id, tunnels, TunnelOutcome::Closed),
+                other => panic!("{other:?}"),
+            };
+            let of = names.iter().map(TunnelName::to_string).collect::<Vec<_>>().join(" ");
+            sent.push(format!("{text} {of}"));
+            let answer = |name| TunnelAnswer { name, outcome: outcome.clone() };
+            session.answered(id, names.into_iter().map(answer).collect()).expect("an answer");
+        }
+        assert!(session.is_settled());
+        sent
+    }
+
+    fn names(requests: Vec<TunnelRequest>) -> Vec<TunnelName> {
+        requests.into_iter().map(|request| request.name).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_asked_for() {
+        let mut session = with(&["a=1", "b=2", "c=3?port=20003", "d=4"]);
+        session.plan(&tunnels(&["a=1", "b=22", "c=3?port=20004", "e=5"]));
+        let mut sent = carried_out(&mut session);
+        // Those that are closed have no order.
+        assert!(["close c d", "close d c"].contains(&sent.remove(0).as_str()));
+        assert_eq!(sent, ["update b", "open c e"]);
+        session.plan(&tunnels(&["a=1", "b=22", "c=3?port=20004", "e=5"]));
+        assert!(session.is_settled(), "nothing differs any more");
+    }
+
+    #[test]
+    fn two_thousand_tunnels_go_in_pages() {
+        let many: Vec<_> = (0..2000).map(|n| format!("t{n}={}", n + 1)).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut session = with(&[]);
+        session.plan(&tunnels(&many));
+        assert_eq!(carried_out(&mut session).len(), 2000_usize.div_ceil(PAGE));
+        assert_eq!(session.open.len(), 2000);
+    }
+
+    #[test]
+    fn no_more_than_a_few_messages_wait_for_an_answer() {
+        let many: Vec<_> = (0..2000).map(|n| format!("t{n}={}", n + 1)).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut session = with(&[]);
+        session.plan(&tunnels(&many));
+        let sent = std::iter::from_fn(|| session.next()).count();
+        assert_eq!(sent, MOST_UNANSWERED);
+        assert!(!session.is_settled());
+    }
+
+    #[test]
+    fn what_was_refused_is_asked_for_again_when_it_has_changed_or_the_time_has_come() {
+        let mut session = with(&[]);
+        let refuse = |session: &mut Tunnels, code| {
+            let (message, _) = session.next().expect("a message");
+            let FromClient::Open { id, tunnels } = message else { panic!("{message:?}") };
+            let refusal = Refusal::new(code, "no");
+            let answer =
+                |name| TunnelAnswer { name, outcome: TunnelOutcome::Refused(refusal.clone()) };
+            session.answered(id, names(tunnels).into_iter().map(answer).collect()).expect("asked")
+        };
+        use shared::control::protocol::RefusalCode::{PortNotAllowed, PortTaken};
+        session.plan(&tunnels(&["a=1?port=1"]));
+        assert!(matches!(refuse(&mut session, PortNotAllowed)[..], [Event::Refused(..)]));
+        assert!(!session.may_try_again());
+        session.plan(&tunnels(&["a=1?port=1"]));
+        assert!(session.is_settled());
+
+        session.plan(&tunnels(&["a=1?port=2"]));
+        refuse(&mut session, PortTaken);
+        assert!(session.may_try_again());
+        session.plan(&tunnels(&["a=1?port=2"]));
+        assert!(session.is_settled());
+        session.try_again();
+        session.plan(&tunnels(&["a=1?port=2"]));
+        assert_eq!(carried_out(&mut session), ["open a"]);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_none() {
+        let mut session = with(&[]);
+        assert_eq!(session.answered(7, Vec::new()), None);
+        session.plan(&tunnels(&["a=1"]));
+        session.next().expect("a message");
+        let name = "b".parse().unwrap();
+        let other = TunnelAnswer { name, outcome: TunnelOutcome::Closed };
+        assert_eq!(session.answered(0, vec![other]), None);
+    }
+}

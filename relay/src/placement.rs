@@ -1,0 +1,93 @@
+//! Which of a tunnel's targets a visit goes to, the same for whatever brings the visitor in.
+//!
+//! The client that serves comes first, and of its connections the least busy one. One that cannot
+//! is passed over. While a client that was here a moment ago is coming back, visitors can wait for
+//! it.
+
+use std::time::Duration;
+
+use shared::visit::record::Open;
+use tokio::time::{timeout, timeout_at};
+
+use crate::target::{OpenError, OpenStream, Target};
+use crate::tunnel::Tunnel;
+
+/// How long a visitor waits for a stream. Streams are opened at once unless the client has left
+/// hundreds of them unanswered.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it waits before it tries another session of the same client.
+const NEXT_SESSION: Duration = Duration::from_secs(1);
+
+/// Opens a stream for a visit to `tunnel`. When no client is there, waits up to `hold` after the
+/// last one has gone, in the order of arrival.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+///
+/// # Errors
+///
+/// Why no target takes the visit.
+pub(crate) async fn place(
+    tunnel: &Tunnel,
+    open: Open,
+    hold: Duration,
+) -> Result<OpenStream, OpenError> {
+    if !tunnel.is_anybody_held() {
+        match open_on_one(tunnel, &open).await {
+            Err(OpenError::Gone) => (),
+            opened => return opened,
+        }
+    }
+    // Nobody serves, or others have been waiting for longer.
+    let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone) };
+    let Some(held) = tunnel.hold() else { return Err(OpenError::Gone) };
+    let served = async {
+        let _turn = held.turn().await;
+        loop {
+            // Before the attempt, so that a claim that comes in between is not missed.
+            let claimed = tunnel.claimed();
+            match open_on_one(tunnel, &open).await {
+                Err(OpenError::Gone) => claimed.await,
+                opened => return opened,
+            }
+        }
+    };
+    timeout_at(deadline.into(), served).await.unwrap_or(Err(OpenError::Gone))
+}
+
+/// Opens a stream on the first target that can.
+async fn open_on_one(tunnel: &Tunnel, open: &Open) -> Result<OpenStream, OpenError> {
+    let attempt = async {
+        for sessions in &*tunnel.candidates() {
+            match open_on_client(sessions, open).await {
+                Err(OpenError::Gone) => (),
+                opened => return opened,
+            }
+        }
+        Err(OpenError::Gone)
+    };
+    timeout(OPEN_TIMEOUT, attempt).await.unwrap_or(Err(OpenError::Unresponsive))
+}
+
+/// Opens a stream on the least busy session of a client that can.
+async fn open_on_client(sessions: &[Target], open: &Open) -> Result<OpenStream, OpenError> {
+    if let [session] = sessions {
+        return session.open(open.clone()).await;
+    }
+    let mut sessions: Vec<_> = sessions.iter().collect();
+    sessions.sort_by_cached_key(|session| session.load());
+    let mut refused = OpenError::Gone;
+    while let Some((session, others)) = sessions.split_first() {
+        let patience = if others.is_empty() { OPEN_TIMEOUT } else { NEXT_SESSION };
+        match timeout(patience, session.open(open.clone())).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(OpenError::Gone)) => (),
+            Ok(Err(err)) => refused = err,
+            Err(_) => refused = OpenError::Unresponsive,
+        }
+        sessions.remove(0);
+    }
+    Err(refused)
+}

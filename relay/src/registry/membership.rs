@@ -1,0 +1,102 @@
+//! Which session belongs to which connection of which client process.
+
+use std::sync::Arc;
+
+use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::Registry;
+use crate::access::Principal;
+use crate::tunnel::{ConnectionId, TunnelId};
+
+/// The latest session of a connection.
+#[derive(Debug)]
+pub(super) struct Latest {
+    pub(super) session: u64,
+    replaced: CancellationToken,
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// A session's place among the connections. Dropping it frees the place, if it is still its own.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    registry: Registry,
+    connection: ConnectionId,
+    principal: Principal,
+    session: u64,
+    replaced: CancellationToken,
+    /// Its place among the clients that the relay takes. A session that replaces another has the
+    /// same one, so that a relay that is full takes back those whom it has.
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Registry {
+    /// Makes a session of `principal` known as the one of `connection`. An earlier session of it is
+    /// told to end and loses its tunnels to this one.
+    ///
+    /// # Errors
+    ///
+    /// The relay has as many clients as it takes.
+    pub(crate) fn join(
+        &self,
+        connection: ConnectionId,
+        principal: Principal,
+    ) -> Result<Membership, Refusal> {
+        let mut table = self.0.table.lock();
+        let before = table.connections.get(&connection);
+        let permit = match before {
+            Some(before) => Some(Arc::clone(&before.permit)),
+            None => self.0.limits.session().map(Arc::new),
+        };
+        let Some(permit) = permit else {
+            let message = "the relay has no room for more clients";
+            return Err(Refusal::new(RefusalCode::TooManyClients, message));
+        };
+        if let Some(before) = before {
+            before.replaced.cancel();
+        }
+        table.sessions += 1;
+        let session = table.sessions;
+        let replaced = CancellationToken::new();
+        let latest = Latest { session, replaced: replaced.clone(), permit: Arc::clone(&permit) };
+        table.connections.insert(connection, latest);
+        drop(table);
+        let registry = self.clone();
+        Ok(Membership { registry, connection, principal, session, replaced, _permit: permit })
+    }
+}
+
+impl Membership {
+    /// The relay's number for the session.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// Which of all tunnels its client means by a name.
+    pub(crate) fn tunnel(&self, name: &TunnelName) -> TunnelId {
+        TunnelId { owner: self.principal.owner().clone(), name: name.clone() }
+    }
+
+    /// Resolves when the same connection has come again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn replaced(&self) {
+        self.replaced.cancelled().await;
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut table = self.registry.0.table.lock();
+        if table.is_current(self) {
+            table.connections.remove(&self.connection);
+        }
+    }
+}

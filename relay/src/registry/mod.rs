@@ -1,0 +1,302 @@
+//! Which tunnels there are.
+//!
+//! The two halves of the relay meet here and nowhere else. A session claims a tunnel for each that
+//! its client asks for; the edge is told of each entrance that opens, and finds the tunnel behind
+//! it. Neither half knows that the other exists.
+//!
+//! A new tunnel comes about in three steps, so that nothing slow happens under the lock:
+//! [`opening`] reserves its name and its entrances, the edge binds them, and the registry commits.
+//!
+//! # Invariants
+//!
+//! - An entrance leads to one tunnel, until what was bound for it is closed again.
+//! - A tunnel has the same entrances for as long as it exists.
+//! - A connection that comes back replaces its own stale session before it claims anything.
+//! - The lock is never held across an `.await`, nor over more than a few look-ups.
+
+mod membership;
+mod opening;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use shared::control::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::access::Owner;
+use crate::entrance::Entrance;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::tunnel::{Claim, Claimant, ConnectionId, Health, Service, Tunnel, TunnelId, Vacancies};
+
+use self::membership::Latest;
+use self::opening::{Bound, Reservation};
+
+pub(crate) use self::membership::Membership;
+pub(crate) use self::opening::Opening;
+
+/// Entrances that the edge has not bound yet. It does so at once; more wait in the sessions.
+const OPENINGS: usize = 64;
+
+/// A cheap handle to the tunnels.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    limits: Limits,
+    metrics: Metrics,
+    stopping: CancellationToken,
+    openings: mpsc::Sender<Opening>,
+    vacancies: Vacancies,
+    table: Mutex<Table>,
+    /// Told when a reservation is over or an entrance is free again.
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    tunnels: HashMap<TunnelId, Place>,
+    entrances: HashMap<Entrance, Slot>,
+    connections: HashMap<ConnectionId, Latest>,
+    sessions: u64,
+}
+
+/// What there is under a tunnel's name.
+#[derive(Debug)]
+enum Place {
+    /// A session is opening it.
+    Reserved,
+    Open(Arc<Tunnel>),
+}
+
+/// What an entrance leads to.
+#[derive(Debug)]
+enum Slot {
+    /// To a tunnel that a session is opening.
+    Reserved,
+    Open(Arc<Tunnel>),
+    /// To a tunnel that has gone: what was bound is about to be closed.
+    Closing,
+}
+
+/// An entrance that is open. The edge has it for as long as it listens there; dropping it frees the
+/// entrance.
+#[derive(Debug)]
+#[must_use = "dropping it frees the entrance"]
+pub(crate) struct Opened {
+    registry: Registry,
+    entrance: Entrance,
+    /// Its place among the descriptors.
+    _descriptor: Option<OwnedSemaphorePermit>,
+}
+
+impl Registry {
+    /// A registry without any tunnel, whose entrances the edge binds as it receives them. All are to
+    /// be closed when `stopping` fires.
+    pub(crate) fn new(
+        settings: Settings,
+        limits: Limits,
+        metrics: Metrics,
+        stopping: CancellationToken,
+    ) -> (Self, mpsc::Receiver<Opening>) {
+        let (openings, receiver) = mpsc::channel(OPENINGS);
+        let shared = Shared {
+            settings,
+            limits,
+            metrics,
+            stopping,
+            openings,
+            vacancies: Vacancies::default(),
+            table: Mutex::default(),
+            freed: Notify::new(),
+        };
+        (Self(Arc::new(shared)), receiver)
+    }
+
+    /// Adds the tunnel `default`, which is always there, at an entrance that is bound already.
+    pub(crate) fn open_default(&self, entrance: Entrance) -> Opened {
+        let id = TunnelId { owner: Owner::Anybody, name: TunnelName::default_tunnel() };
+        let tunnel = self.tunnel(id.clone(), [entrance].into());
+        let mut table = self.0.table.lock();
+        table.tunnels.insert(id, Place::Open(Arc::clone(&tunnel)));
+        table.entrances.insert(entrance, Slot::Open(tunnel));
+        Opened { registry: self.clone(), entrance, _descriptor: None }
+    }
+
+    /// The tunnel that an entrance leads to.
+    pub(crate) fn find(&self, entrance: Entrance) -> Option<Arc<Tunnel>> {
+        match self.0.table.lock().entrances.get(&entrance)? {
+            Slot::Open(tunnel) => Some(Arc::clone(tunnel)),
+            Slot::Reserved | Slot::Closing => None,
+        }
+    }
+
+    /// Claims the tunnel of each request for the session of `member`, and opens those that are not
+    /// there yet: all of them, or none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: then none is claimed.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that says what about which request is wrong, or that the connection has come
+    /// again meanwhile.
+    pub(crate) async fn claim(
+        &self,
+        member: &Membership,
+        requests: &[TunnelRequest],
+        claimant: &Claimant,
+    ) -> Result<Vec<Claim>, Refusal> {
+        // In the same order for everybody, so that no two wait for each other.
+        let mut in_order: Vec<_> = requests.iter().collect();
+        in_order.sort_unstable_by_key(|request| &request.name);
+        loop {
+            let mut reservations = Vec::new();
+            for request in &in_order {
+                if let Some(reservation) =
+                    self.reserve(member.tunnel(&request.name), request).await?
+                {
+                    reservations.push(reservation);
+                }
+            }
+            if let Some(claims) = self.commit(member, requests, claimant, reservations)? {
+                return Ok(claims);
+            }
+            // A tunnel was abandoned in the moment in between.
+        }
+    }
+
+    /// Gives a claim up for good: a tunnel that nobody else claims is closed at once.
+    pub(crate) fn give_up(&self, claim: Claim) {
+        let tunnel = Arc::clone(claim.tunnel());
+        drop(claim);
+        let mut table = self.0.table.lock();
+        if !tunnel.is_claimed() {
+            table.close(&tunnel);
+        }
+    }
+
+    /// Closes tunnels to which nobody has come back for as long as the configuration says. Never
+    /// returns: whoever polls it drops it in the end.
+    pub(crate) async fn close_abandoned(&self) {
+        let hold = || self.0.settings.now().hold;
+        loop {
+            let id = self.0.vacancies.next(hold).await;
+            let mut table = self.0.table.lock();
+            if let Some(Place::Open(tunnel)) = table.tunnels.get(&id) {
+                // Claims are made under the table's lock, so none can come in between.
+                let tunnel = Arc::clone(tunnel);
+                if tunnel.is_abandoned(hold()) {
+                    info!(tunnel = %tunnel.name(), "closed: no client for too long");
+                    table.close(&tunnel);
+                }
+            }
+        }
+    }
+
+    /// The last step: everything that was reserved becomes a tunnel, and all are claimed. `None`: a
+    /// tunnel that was there has gone.
+    fn commit(
+        &self,
+        member: &Membership,
+        requests: &[TunnelRequest],
+        claimant: &Claimant,
+        reservations: Vec<Reservation>,
+    ) -> Result<Option<Vec<Claim>>, Refusal> {
+        let ids: Vec<_> = requests.iter().map(|request| member.tunnel(&request.name)).collect();
+        let mut bound = Vec::new();
+        let claims = {
+            let mut table = self.0.table.lock();
+            if !table.is_current(member) {
+                // It must not take the place of the newer one.
+                let message = "the client has connected again";
+                return Err(Refusal::new(RefusalCode::Replaced, message));
+            }
+            if !ids.iter().all(|id| table.tunnels.contains_key(id)) {
+                return Ok(None);
+            }
+            for reservation in reservations {
+                let (id, entrances) = reservation.into_parts();
+                let tunnel =
+                    self.tunnel(id.clone(), entrances.iter().map(Bound::entrance).collect());
+                for bound in &entrances {
+                    table.entrances.insert(bound.entrance(), Slot::Open(Arc::clone(&tunnel)));
+                }
+                table.tunnels.insert(id, Place::Open(tunnel));
+                bound.extend(entrances);
+            }
+            let claims = ids.iter().zip(requests).map(|(id, request)| match &table.tunnels[id] {
+                Place::Open(tunnel) => Some(tunnel.claim(claimant.clone(), service(request))),
+                Place::Reserved => None,
+            });
+            claims.collect()
+        };
+        for bound in bound {
+            bound.commit();
+        }
+        self.0.freed.notify_waiters();
+        Ok(claims)
+    }
+
+    fn tunnel(&self, id: TunnelId, entrances: Box<[Entrance]>) -> Arc<Tunnel> {
+        let vacancies = self.0.vacancies.clone();
+        Tunnel::new(id, entrances, &self.0.metrics, self.0.stopping.child_token(), vacancies)
+    }
+}
+
+impl Table {
+    /// Whether the member's session is the latest of its connection.
+    fn is_current(&self, member: &Membership) -> bool {
+        let latest = self.connections.get(&member.connection());
+        latest.is_some_and(|latest| latest.session == member.session())
+    }
+
+    /// Takes a tunnel away and has its entrances closed. They are free when that is done. The
+    /// tunnel `default` stays.
+    fn close(&mut self, tunnel: &Tunnel) {
+        let is_there = matches!(self.tunnels.get(tunnel.id()), Some(Place::Open(open)) if std::ptr::eq(&**open, tunnel));
+        if !is_there || tunnel.name().is_default() {
+            return;
+        }
+        self.tunnels.remove(tunnel.id());
+        for entrance in tunnel.entrances() {
+            self.entrances.insert(*entrance, Slot::Closing);
+        }
+        tunnel.closed().cancel();
+    }
+}
+
+impl Opened {
+    pub(crate) fn entrance(&self) -> Entrance {
+        self.entrance
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let mut table = self.registry.0.table.lock();
+        if let Some(Slot::Open(tunnel)) = table.entrances.remove(&self.entrance) {
+            // Whoever listened has stopped by itself: no visitor gets there any more.
+            table.close(&tunnel);
+            table.entrances.remove(&self.entrance);
+        }
+        drop(table);
+        self.registry.0.freed.notify_waiters();
+    }
+}
+
+/// The local service behind a tunnel, as a request describes it.
+pub(crate) fn service(request: &TunnelRequest) -> Service {
+    let health = Health { healthy: request.healthy, withdraw: request.withdraw };
+    Service { local: request.local.clone(), health }
+}
+
+#[cfg(test)]
+mod tests;

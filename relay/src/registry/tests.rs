@@ -1,0 +1,43 @@
+use shared::carry::mux;
+use shared::control::protocol::{EntranceRequest, InstanceId};
+
+use super::*;
+use crate::access::Principal;
+use crate::config::Config;
+use crate::target::{SessionTarget, Target};
+
+fn claimant(connection: ConnectionId) -> Claimant {
+    let (io, _) = tokio::io::duplex(64);
+    let (mux, _, _) = mux::start(io, yamux::Mode::Server, 1);
+    Claimant::new(connection, Target::Session(SessionTarget::new(mux, 1)))
+}
+
+#[tokio::test]
+async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
+    let config = Config::loopback();
+    let limits = Limits::new(config.descriptors);
+    let (registry, _openings) = Registry::new(
+        Settings::new(config),
+        limits,
+        Metrics::new().unwrap(),
+        CancellationToken::new(),
+    );
+    let _default = registry.open_default(Entrance::Port(1));
+    let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
+    let requests = [TunnelRequest {
+        name: TunnelName::default_tunnel(),
+        entrances: vec![EntranceRequest::Tcp { port: None, prefer: None }],
+        local: String::new(),
+        withdraw: false,
+        healthy: true,
+    }];
+
+    let join = || registry.join(connection, Principal::anybody()).unwrap();
+    let (stale, fresh) = (join(), join());
+    let claims = registry.claim(&fresh, &requests, &claimant(connection)).await.unwrap();
+    let refused = registry.claim(&stale, &requests, &claimant(connection)).await.unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Replaced);
+    drop(stale);
+    assert!(claims[0].is_live());
+    assert!(registry.claim(&fresh, &requests, &claimant(connection)).await.is_ok(), "the latest");
+}

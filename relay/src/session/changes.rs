@@ -1,0 +1,214 @@
+//! The tunnels of one session, which come, change and go while it runs.
+
+use std::collections::HashMap;
+
+use shared::control::protocol::{
+    FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, MAX_TUNNELS, PAGE, PublicAddress, Refusal,
+    RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
+};
+use shared::kit::logging::Foreign;
+use tracing::info;
+
+use crate::registry::{Membership, Registry, service};
+use crate::tunnel::{Claim, Claimant, Health};
+
+/// What a session holds.
+#[derive(Debug)]
+pub(super) struct Tunnels {
+    /// The relay's name, as this client knows it.
+    relay: HostName,
+    held: HashMap<TunnelName, Held>,
+}
+
+/// A claim and what the client knows of it.
+#[derive(Debug)]
+struct Held {
+    claim: Claim,
+    known_live: bool,
+    /// Whether the client does without visitors while its local service is not healthy.
+    withdraw: bool,
+}
+
+/// Who asks for a change.
+pub(super) struct Asker<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) member: &'a Membership,
+    pub(super) claimant: &'a Claimant,
+}
+
+impl Tunnels {
+    pub(super) fn new(relay: HostName, requests: &[TunnelRequest], claims: Vec<Claim>) -> Self {
+        let mut tunnels = Self { relay, held: HashMap::new() };
+        for (request, claim) in requests.iter().zip(claims) {
+            tunnels.insert(request, claim);
+        }
+        tunnels
+    }
+
+    /// Gives all of them to the clients before. Their entrances stay for a while.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    /// The claims that visitors come to.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Claim> {
+        self.held.values().map(|held| &held.claim).filter(|claim| claim.is_live())
+    }
+
+    /// Opens more tunnels, each for itself.
+    pub(super) async fn open(
+        &mut self,
+        asker: Asker<'_>,
+        requests: &[TunnelRequest],
+    ) -> Vec<TunnelAnswer> {
+        let mut answers = Vec::new();
+        for request in requests {
+            let outcome = match self.open_one(&asker, request).await {
+                Ok(outcome) => outcome,
+                Err(refusal) => refused(&request.name, refusal),
+            };
+            answers.push(TunnelAnswer { name: request.name.clone(), outcome });
+        }
+        answers
+    }
+
+    async fn open_one(
+        &mut self,
+        asker: &Asker<'_>,
+        request: &TunnelRequest,
+    ) -> Result<TunnelOutcome, Refusal> {
+        if self.held.contains_key(&request.name) {
+            let message = format!("the client has the tunnel `{}` already", request.name);
+            return Err(Refusal::new(RefusalCode::BadRequest, message));
+        }
+        if self.held.len() >= MAX_TUNNELS {
+            let message = format!("a client has {MAX_TUNNELS} tunnels at most");
+            return Err(Refusal::new(RefusalCode::TooManyTunnels, message));
+        }
+        let requests = std::slice::from_ref(request);
+        let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
+        let mut public = Vec::new();
+        for claim in claims {
+            public = addresses(&claim, &self.relay);
+            self.insert(request, claim);
+        }
+        Ok(TunnelOutcome::Open { public })
+    }
+
+    /// Changes where tunnels lead and how.
+    pub(super) fn update(&mut self, requests: &[TunnelRequest]) -> Vec<TunnelAnswer> {
+        let update = |request: &TunnelRequest| {
+            let outcome = match self.held.get_mut(&request.name) {
+                None => refused(&request.name, not_there(&request.name)),
+                Some(held) => {
+                    held.withdraw = request.withdraw;
+                    held.claim.update(service(request));
+                    TunnelOutcome::Open { public: addresses(&held.claim, &self.relay) }
+                }
+            };
+            TunnelAnswer { name: request.name.clone(), outcome }
+        };
+        requests.iter().map(update).collect()
+    }
+
+    /// Gives tunnels up for good.
+    pub(super) fn close(&mut self, registry: &Registry, names: &[TunnelName]) -> Vec<TunnelAnswer> {
+        let close = |name: &TunnelName| {
+            let outcome = match self.held.remove(name) {
+                None => refused(name, not_there(name)),
+                Some(held) => {
+                    registry.give_up(held.claim);
+                    TunnelOutcome::Closed
+                }
+            };
+            TunnelAnswer { name: name.clone(), outcome }
+        };
+        names.iter().map(close).collect()
+    }
+
+    /// The client says how its local services are. One that it has given up meanwhile is passed
+    /// over.
+    pub(super) fn set_health(&self, tunnels: &[TunnelHealth]) {
+        for TunnelHealth { name, healthy } in tunnels {
+            let Some(held) = self.held.get(name) else { continue };
+            let health = Health { healthy: *healthy, withdraw: held.withdraw };
+            if held.claim.set_health(health) {
+                let state = if *healthy { "healthy again" } else { "not healthy" };
+                info!(tunnel = %name, "the local service is {state}");
+            }
+        }
+    }
+
+    /// What the client is to be told because tunnels have changed hands.
+    pub(super) fn changes_of_standing(&mut self) -> Vec<FromRelay> {
+        let mut messages = Vec::new();
+        for (name, held) in &mut self.held {
+            let live = held.claim.is_live();
+            if live == held.known_live {
+                continue;
+            }
+            held.known_live = live;
+            let tunnel = name.clone();
+            info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
+            messages.push(match live {
+                true => FromRelay::Live { tunnel },
+                false => FromRelay::Standby { tunnel },
+            });
+        }
+        messages
+    }
+
+    fn insert(&mut self, request: &TunnelRequest, claim: Claim) {
+        let held = Held { claim, known_live: true, withdraw: request.withdraw };
+        self.held.insert(request.name.clone(), held);
+    }
+}
+
+/// Whether a message about tunnels makes sense by itself.
+///
+/// # Errors
+///
+/// What does not.
+pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
+    let bad = |message| Err(Refusal::new(RefusalCode::BadRequest, message));
+    if requests.is_empty() {
+        return bad("the client asks for no tunnel".into());
+    }
+    if requests.len() > PAGE {
+        return bad(format!("a message has {PAGE} tunnels at most"));
+    }
+    for request in requests {
+        let name = &request.name;
+        if !(1..=MAX_ENTRANCES).contains(&request.entrances.len()) {
+            return bad(format!("the tunnel `{name}` needs 1 to {MAX_ENTRANCES} entrances"));
+        }
+        if request.local.len() > MAX_LOCAL {
+            return bad(format!("the local service of `{name}` has more than {MAX_LOCAL} bytes"));
+        }
+    }
+    let mut names: Vec<&TunnelName> = requests.iter().map(|tunnel| &tunnel.name).collect();
+    names.sort_unstable();
+    match names.array_windows().find(|[a, b]| a == b) {
+        Some([twice, _]) => bad(format!("the client asks for the tunnel `{twice}` twice")),
+        None => Ok(()),
+    }
+}
+
+/// What a client is told of a tunnel that it has got.
+pub(super) fn answer(claim: &Claim, relay: &HostName) -> TunnelAnswer {
+    let outcome = TunnelOutcome::Open { public: addresses(claim, relay) };
+    TunnelAnswer { name: claim.tunnel().name().clone(), outcome }
+}
+
+fn addresses(claim: &Claim, relay: &HostName) -> Vec<PublicAddress> {
+    claim.tunnel().entrances().iter().map(|entrance| entrance.address(relay)).collect()
+}
+
+fn not_there(name: &TunnelName) -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, format!("the client has no tunnel `{name}`"))
+}
+
+fn refused(name: &TunnelName, refusal: Refusal) -> TunnelOutcome {
+    info!(tunnel = %name, code = ?refusal.code, "refused: {}", Foreign(&refusal.message));
+    TunnelOutcome::Refused(refusal)
+}

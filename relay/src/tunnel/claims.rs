@@ -1,0 +1,305 @@
+//! Who serves a tunnel, and who stands by.
+//!
+//! Claims are those of sessions. The sessions of one client, one for each of its connections,
+//! stand together: visitors are spread over them.
+
+use std::sync::Arc;
+
+use shared::control::protocol::{Hello, InstanceId};
+use tokio::sync::Notify;
+
+use crate::target::Target;
+
+/// Which connection of which client a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId {
+    pub(crate) instance: InstanceId,
+    pub(crate) number: u16,
+}
+
+impl From<&Hello> for ConnectionId {
+    fn from(hello: &Hello) -> Self {
+        Self { instance: hello.instance, number: hello.connection }
+    }
+}
+
+/// Who claims: a session, as the tunnels see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimant {
+    pub(crate) connection: ConnectionId,
+    pub(crate) target: Target,
+    standing_changed: Arc<Notify>,
+}
+
+impl Claimant {
+    pub(crate) fn new(connection: ConnectionId, target: Target) -> Self {
+        Self { connection, target, standing_changed: Arc::default() }
+    }
+
+    /// Resolves after one of its claims has become live, or no longer is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn standing_changed(&self) {
+        self.standing_changed.notified().await;
+    }
+}
+
+/// What a client says of its local service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) healthy: bool,
+    /// Whether the client does without visitors while it is not healthy.
+    pub(crate) withdraw: bool,
+}
+
+/// The clients that could serve a visitor, each with its sessions, the one that serves first.
+pub(crate) type Candidates = Arc<[Box<[Target]>]>;
+
+/// The claims on one tunnel.
+///
+/// # Invariants
+///
+/// - Of the clients with a healthy local service the one that came last serves; then come the
+///   others, the newest first, but for those that withdraw.
+/// - No client is without a session, and no connection is there twice.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    /// Oldest first.
+    clients: Vec<Client>,
+    /// Made anew with each change, so that a visit costs no more than a pointer.
+    candidates: Candidates,
+    next_generation: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    instance: InstanceId,
+    health: Health,
+    sessions: Vec<(u64, Claimant)>,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self { clients: Vec::new(), candidates: Arc::new([]), next_generation: 0 }
+    }
+}
+
+impl Claims {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Adds a claim and returns its number. One more connection of a client joins the others where
+    /// they are; a client without any comes in front of all.
+    pub(crate) fn add(&mut self, claimant: Claimant, health: Health) -> u64 {
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        let standing_changed = Arc::clone(&claimant.standing_changed);
+        self.change(|clients| {
+            let connection = claimant.connection;
+            // The same connection, of which the relay has not noticed yet that it was lost.
+            retain(clients, |_, other| other.connection != connection);
+            match clients.iter_mut().find(|client| client.instance == connection.instance) {
+                Some(client) => {
+                    client.health = health;
+                    client.sessions.push((generation, claimant));
+                }
+                None => {
+                    let sessions = vec![(generation, claimant)];
+                    clients.push(Client { instance: connection.instance, health, sessions });
+                }
+            }
+        });
+        if !self.is_live(generation) {
+            // It takes itself for live.
+            standing_changed.notify_one();
+        }
+        generation
+    }
+
+    /// Takes a claim away, if it is still there.
+    pub(crate) fn remove(&mut self, generation: u64) {
+        self.change(|clients| retain(clients, |other, _| other != generation));
+    }
+
+    /// The client with this claim says how its local service is. Returns whether that is news.
+    pub(crate) fn set_health(&mut self, generation: u64, health: Health) -> bool {
+        let client = self.clients.iter_mut().find(|client| client.has(generation));
+        let Some(client) = client.filter(|client| client.health != health) else { return false };
+        let instance = client.instance;
+        self.change(|clients| {
+            for client in clients.iter_mut().filter(|client| client.instance == instance) {
+                client.health = health;
+            }
+        });
+        true
+    }
+
+    /// Whether visitors come to the session with this claim.
+    pub(crate) fn is_live(&self, generation: u64) -> bool {
+        serving(&self.clients).is_some_and(|client| client.has(generation))
+    }
+
+    /// The clients that could serve a visitor.
+    pub(crate) fn candidates(&self) -> Candidates {
+        Arc::clone(&self.candidates)
+    }
+
+    /// Changes the claims, and tells those whose standing that changes.
+    fn change(&mut self, change: impl FnOnce(&mut Vec<Client>)) {
+        let before = serving(&self.clients).map(|client| client.instance);
+        change(&mut self.clients);
+        let after = serving(&self.clients).map(|client| client.instance);
+        if before != after {
+            let concerned = |client: &&Client| [before, after].contains(&Some(client.instance));
+            for (_, claimant) in self.clients.iter().filter(concerned).flat_map(|c| &c.sessions) {
+                claimant.standing_changed.notify_one();
+            }
+        }
+        let targets = |client: &Client| {
+            client.sessions.iter().map(|(_, claimant)| claimant.target.clone()).collect()
+        };
+        self.candidates = in_order(&self.clients).map(targets).collect();
+    }
+}
+
+impl Client {
+    fn has(&self, generation: u64) -> bool {
+        self.sessions.iter().any(|(own, _)| *own == generation)
+    }
+}
+
+fn retain(clients: &mut Vec<Client>, keep: impl Fn(u64, &Claimant) -> bool) {
+    for client in &mut *clients {
+        client.sessions.retain(|(generation, claimant)| keep(*generation, claimant));
+    }
+    clients.retain(|client| !client.sessions.is_empty());
+}
+
+/// The client that visitors come to.
+fn serving(clients: &[Client]) -> Option<&Client> {
+    in_order(clients).next()
+}
+
+/// Those that may serve: the healthy ones first, the newest of them in front.
+fn in_order(clients: &[Client]) -> impl Iterator<Item = &Client> {
+    let healthy = clients.iter().rev().filter(|client| client.health.healthy);
+    let others = clients.iter().rev().filter(|client| {
+        let Health { healthy, withdraw } = client.health;
+        !healthy && !withdraw
+    });
+    healthy.chain(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::carry::mux;
+
+    use super::*;
+    use crate::target::SessionTarget;
+
+    const WELL: Health = Health { healthy: true, withdraw: false };
+    const ILL: Health = Health { healthy: false, withdraw: false };
+    const AWAY: Health = Health { healthy: false, withdraw: true };
+
+    fn claimant(instance: InstanceId, number: u16) -> Claimant {
+        let (io, _) = tokio::io::duplex(64);
+        let (mux, _, _) = mux::start(io, yamux::Mode::Server, 1);
+        let target = Target::Session(SessionTarget::new(mux, 1));
+        Claimant::new(ConnectionId { instance, number }, target)
+    }
+
+    fn client() -> Claimant {
+        claimant(InstanceId::random(), 0)
+    }
+
+    /// How many sessions each client has, the one that serves first.
+    fn shape(claims: &Claims) -> Vec<usize> {
+        claims.candidates().iter().map(|sessions| sessions.len()).collect()
+    }
+
+    #[test]
+    fn the_newest_serves_and_those_before_it_take_over_in_turn() {
+        let mut claims = Claims::default();
+        let [first, second, third] = [(); 3].map(|()| claims.add(client(), WELL));
+        let live =
+            |claims: &Claims| [first, second, third].map(|generation| claims.is_live(generation));
+        assert_eq!(live(&claims), [false, false, true]);
+        claims.remove(second);
+        assert_eq!(live(&claims), [false, false, true]);
+        claims.remove(third);
+        assert_eq!(live(&claims), [true, false, false]);
+        claims.remove(first);
+        assert!(claims.is_empty());
+    }
+
+    #[test]
+    fn a_healthy_client_serves_before_a_newer_one_that_is_not() {
+        let mut claims = Claims::default();
+        let older = claims.add(client(), WELL);
+        let newer = claims.add(client(), WELL);
+        assert!(claims.set_health(newer, ILL));
+        assert!(!claims.set_health(newer, ILL), "that is known");
+        assert!(claims.is_live(older));
+        assert_eq!(shape(&claims), [1, 1], "better than nobody");
+        claims.set_health(older, ILL);
+        assert!(claims.is_live(newer));
+        claims.set_health(newer, AWAY);
+        assert!(claims.is_live(older));
+        assert_eq!(shape(&claims), [1]);
+        claims.remove(older);
+        assert!(!claims.is_live(newer) && !claims.is_empty());
+        claims.set_health(newer, WELL);
+        assert!(claims.is_live(newer));
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_serve_from_the_start_is_told() {
+        let mut claims = Claims::default();
+        claims.add(client(), WELL);
+        let ill = client();
+        let generation = claims.add(ill.clone(), ILL);
+        ill.standing_changed().await;
+        assert!(!claims.is_live(generation));
+    }
+
+    #[test]
+    fn the_connections_of_a_client_serve_and_stand_by_together() {
+        let mut claims = Claims::default();
+        let old = InstanceId::random();
+        let first = claims.add(claimant(old, 0), WELL);
+        let second = claims.add(claimant(old, 1), WELL);
+        assert!(claims.is_live(first) && claims.is_live(second));
+
+        let newer = claims.add(client(), WELL);
+        // One more connection does not bring its client to the front.
+        let third = claims.add(claimant(old, 2), WELL);
+        assert!(claims.is_live(newer) && !claims.is_live(third));
+        assert_eq!(shape(&claims), [1, 3]);
+
+        claims.remove(newer);
+        assert!([first, second, third].iter().all(|claim| claims.is_live(*claim)));
+    }
+
+    #[test]
+    fn a_connection_that_comes_back_takes_its_own_place() {
+        let mut claims = Claims::default();
+        let instance = InstanceId::random();
+        let lost = claims.add(claimant(instance, 0), WELL);
+        let other = claims.add(claimant(instance, 1), WELL);
+        let back = claims.add(claimant(instance, 0), WELL);
+        assert_eq!(shape(&claims), [2]);
+        assert!(!claims.is_live(lost) && claims.is_live(other) && claims.is_live(back));
+        // The lost session notices later.
+        claims.remove(lost);
+        assert_eq!(shape(&claims), [2]);
+
+        // A client without another connection comes to the front.
+        claims.add(client(), WELL);
+        claims.remove(other);
+        let again = claims.add(claimant(instance, 0), WELL);
+        assert!(claims.is_live(again));
+    }
+}

@@ -1,0 +1,297 @@
+//! A tunnel: the entrances that lead to it, and the clients that claim it.
+
+mod claims;
+mod vacancies;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use shared::control::protocol::TunnelName;
+use tokio::sync::futures::Notified;
+use tokio::sync::{MutexGuard, Notify};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Owner;
+use crate::entrance::Entrance;
+use crate::metrics::{Counted, Metrics, TunnelMetrics};
+
+use self::claims::{Candidates, Claims};
+pub(crate) use self::claims::{Claimant, ConnectionId, Health};
+pub(crate) use self::vacancies::Vacancies;
+
+/// So many visitors of one tunnel wait for its client to come back at most. Nothing that they say
+/// is read meanwhile, so each costs a descriptor and what the kernel holds for it.
+const MOST_HELD: usize = 4096;
+
+/// Which tunnel: names are their owner's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TunnelId {
+    pub(crate) owner: Owner,
+    pub(crate) name: TunnelName,
+}
+
+/// One tunnel. It outlives its clients by a while, so that one that comes back finds its entrances.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    id: TunnelId,
+    entrances: Box<[Entrance]>,
+    series: TunnelMetrics,
+    metrics: Metrics,
+    visitors: AtomicUsize,
+    held: AtomicUsize,
+    /// Whoever has waited for longest has it.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    claimed: Notify,
+    closed: CancellationToken,
+    vacancies: Vacancies,
+}
+
+#[derive(Debug)]
+struct State {
+    claims: Claims,
+    /// The local service as the client that came last describes it.
+    local: String,
+    /// Set while there is a claim.
+    served: Option<Counted>,
+    /// When the last claim went.
+    vacated: Option<Instant>,
+    /// Whether it is among the vacancies.
+    queued: bool,
+}
+
+impl Tunnel {
+    /// A tunnel that nobody serves yet. `closed` fires when its entrances are to be closed;
+    /// `vacancies` are told when the last claim has gone.
+    pub(crate) fn new(
+        id: TunnelId,
+        entrances: Box<[Entrance]>,
+        metrics: &Metrics,
+        closed: CancellationToken,
+        vacancies: Vacancies,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            series: metrics.tunnel(&id.name),
+            id,
+            entrances,
+            metrics: metrics.clone(),
+            visitors: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            turn: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
+                claims: Claims::default(),
+                local: String::new(),
+                served: None,
+                vacated: None,
+                queued: false,
+            }),
+            claimed: Notify::new(),
+            closed,
+            vacancies,
+        })
+    }
+
+    pub(crate) fn id(&self) -> &TunnelId {
+        &self.id
+    }
+
+    pub(crate) fn name(&self) -> &TunnelName {
+        &self.id.name
+    }
+
+    pub(crate) fn entrances(&self) -> &[Entrance] {
+        &self.entrances
+    }
+
+    pub(crate) fn metrics(&self) -> &TunnelMetrics {
+        &self.series
+    }
+
+    /// Fires when the tunnel takes no more visitors.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Room for one more visitor, if there are fewer than `most`.
+    pub(crate) fn visitor(self: &Arc<Self>, most: usize) -> Option<Present> {
+        let before = self.visitors.fetch_add(1, Ordering::Relaxed);
+        let present = Present(Arc::clone(self));
+        (before < most).then_some(present)
+    }
+
+    /// The clients that could serve a visitor, each with its sessions, the one that serves first.
+    pub(crate) fn candidates(&self) -> Candidates {
+        self.state.lock().claims.candidates()
+    }
+
+    /// Points the tunnel at a session until the claim is dropped.
+    pub(crate) fn claim(self: &Arc<Self>, claimant: Claimant, service: Service) -> Claim {
+        let mut state = self.state.lock();
+        let generation = state.claims.add(claimant, service.health);
+        state.local = service.local;
+        state.vacated = None;
+        state.served.get_or_insert_with(|| self.metrics.served_tunnel());
+        self.claimed.notify_waiters();
+        Claim { tunnel: Arc::clone(self), generation }
+    }
+
+    /// The tunnel's time among the vacancies is over. Returns whether nobody has claimed it for
+    /// `hold`; if somebody has meanwhile, it may become vacant again.
+    pub(crate) fn is_abandoned(&self, hold: Duration) -> bool {
+        let mut state = self.state.lock();
+        state.queued = false;
+        match state.vacated {
+            Some(since) if since.elapsed() >= hold => true,
+            Some(since) => {
+                state.queued = true;
+                self.vacancies.push(self.id.clone(), since);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a client claims the tunnel.
+    pub(crate) fn is_claimed(&self) -> bool {
+        !self.state.lock().claims.is_empty()
+    }
+
+    /// Resolves after the next claim.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe. Claims count from this call on, not from the first poll.
+    pub(crate) fn claimed(&self) -> Notified<'_> {
+        self.claimed.notified()
+    }
+
+    /// Until when a client that was here a moment ago is waited for, if it comes back within
+    /// `hold`.
+    pub(crate) fn comes_back_by(&self, hold: Duration) -> Option<Instant> {
+        let state = self.state.lock();
+        let since = match state.vacated {
+            Some(since) => since,
+            // Nobody has been here yet.
+            None if state.claims.is_empty() => return None,
+            // Its session has just ended, and the claim is about to go.
+            None => Instant::now(),
+        };
+        let deadline = since + hold;
+        (deadline > Instant::now()).then_some(deadline)
+    }
+
+    /// Whether visitors wait for a client.
+    pub(crate) fn is_anybody_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// A place among the visitors that wait for a client, if there is one.
+    pub(crate) fn hold(&self) -> Option<Held<'_>> {
+        let before = self.held.fetch_add(1, Ordering::Relaxed);
+        let held = Held(self);
+        (before < MOST_HELD).then_some(held)
+    }
+}
+
+/// A local service, as the client that claims a tunnel for it describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    /// How the client writes it.
+    pub(crate) local: String,
+    pub(crate) health: Health,
+}
+
+/// A visitor's place in a tunnel, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Present(Arc<Tunnel>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.visitors.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A visitor that waits for a client, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'a>(&'a Tunnel);
+
+impl<'a> Held<'a> {
+    /// Waits until all who came before have been served.
+    ///
+    /// # Cancel safety
+    ///
+    /// The place in the queue is lost.
+    pub(crate) async fn turn(&self) -> MutexGuard<'a, ()> {
+        self.0.turn.lock().await
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A session's hold on a tunnel. Dropping it gives the tunnel to the client before.
+#[derive(Debug)]
+#[must_use = "dropping a claim gives the tunnel up"]
+pub(crate) struct Claim {
+    tunnel: Arc<Tunnel>,
+    generation: u64,
+}
+
+impl Claim {
+    pub(crate) fn tunnel(&self) -> &Arc<Tunnel> {
+        &self.tunnel
+    }
+
+    /// Whether new visitors come to this claim's session, or another of the same client.
+    pub(crate) fn is_live(&self) -> bool {
+        self.tunnel.state.lock().claims.is_live(self.generation)
+    }
+
+    /// The local service has changed, or its health. Returns whether its health has.
+    pub(crate) fn update(&self, service: Service) -> bool {
+        let mut state = self.tunnel.state.lock();
+        state.local = service.local;
+        self.set_health_of(&mut state, service.health)
+    }
+
+    /// The health of the local service, as its client says. Returns whether that is news.
+    pub(crate) fn set_health(&self, health: Health) -> bool {
+        self.set_health_of(&mut self.tunnel.state.lock(), health)
+    }
+
+    fn set_health_of(&self, state: &mut State, health: Health) -> bool {
+        let news = state.claims.set_health(self.generation, health);
+        if news {
+            // One that had withdrawn may serve those who wait.
+            self.tunnel.claimed.notify_waiters();
+        }
+        news
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.tunnel.state.lock();
+        let was_claimed = !state.claims.is_empty();
+        state.claims.remove(self.generation);
+        if was_claimed && state.claims.is_empty() {
+            let now = Instant::now();
+            (state.served, state.vacated) = (None, Some(now));
+            if !std::mem::replace(&mut state.queued, true) {
+                self.tunnel.vacancies.push(self.tunnel.id.clone(), now);
+            }
+        }
+    }
+}
+
+impl fmt::Display for TunnelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}

@@ -1,0 +1,154 @@
+//! The account of one visit, whatever carries it: who came, from where, through which entrance, how
+//! it ended, what moved, and its lines in the log.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use shared::visit::bridge::{Ended, Observer};
+use shared::visit::record::{Abort, FailureReason, Open};
+use shared::visit::stream::Broken;
+use tracing::info;
+
+use crate::entrance::Entrance;
+use crate::metrics::{Counted, Outcome};
+use crate::target::OpenError;
+use crate::tunnel::Tunnel;
+
+/// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
+/// one that was cut off.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    tunnel: Arc<Tunnel>,
+    entrance: Entrance,
+    id: u64,
+    visitor: SocketAddr,
+    arrived: Instant,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// How it ended, as soon as that is known.
+    outcome: Outcome,
+    reason: Cow<'static, str>,
+    _present: Counted,
+}
+
+impl Visit {
+    /// The visit number `id`, of `visitor`, begins.
+    pub(crate) fn begin(
+        tunnel: Arc<Tunnel>,
+        entrance: Entrance,
+        id: u64,
+        visitor: SocketAddr,
+    ) -> Self {
+        let visit = Self {
+            _present: tunnel.metrics().visitor(),
+            tunnel,
+            entrance,
+            id,
+            visitor,
+            arrived: Instant::now(),
+            bytes_in: 0,
+            bytes_out: 0,
+            outcome: Outcome::Reset,
+            reason: "cut off: the relay is stopping".into(),
+        };
+        info!(
+            visit = visit.id,
+            tunnel = %visit.tunnel.name(),
+            addr = %visit.visitor,
+            entrance = %visit.entrance,
+            "visitor connected",
+        );
+        visit
+    }
+
+    /// What the client is told of it.
+    pub(crate) fn open(&self) -> Open {
+        Open { visit: self.id, tunnel: self.tunnel.name().clone(), visitor: self.visitor }
+    }
+
+    /// No target takes it.
+    pub(crate) fn not_placed(&mut self, err: OpenError) {
+        match err {
+            OpenError::Gone => self.end(Outcome::NoClient, "no client serves the tunnel"),
+            OpenError::Full => {
+                self.end(Outcome::Limit, "the session has no room for more streams");
+            }
+            OpenError::Unresponsive => {
+                self.end(Outcome::Timeout, "the client does not take more streams");
+            }
+        }
+    }
+
+    /// A limit of visitors has been reached.
+    pub(crate) fn no_room(mut self) {
+        self.end(Outcome::Limit, "too many visitors");
+    }
+
+    /// What carried it is over.
+    pub(crate) fn carried(mut self, ended: &Ended) {
+        self.end(outcome(ended), ended.to_string());
+    }
+
+    fn end(&mut self, outcome: Outcome, reason: impl Into<Cow<'static, str>>) {
+        (self.outcome, self.reason) = (outcome, reason.into());
+    }
+}
+
+impl Observer for Visit {
+    fn to_stream(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+        self.tunnel.metrics().bytes_in(bytes);
+    }
+
+    fn to_socket(&mut self, bytes: usize) {
+        if self.bytes_out == 0 {
+            self.tunnel.metrics().first_byte(self.arrived.elapsed());
+        }
+        self.bytes_out += bytes as u64;
+        self.tunnel.metrics().bytes_out(bytes);
+    }
+
+    fn connected(&mut self) {
+        self.tunnel.metrics().connected(self.arrived.elapsed());
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let length = self.arrived.elapsed();
+        self.tunnel.metrics().ended(self.outcome, length);
+        info!(
+            visit = self.id,
+            tunnel = %self.tunnel.name(),
+            addr = %self.visitor,
+            outcome = self.outcome.label(),
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
+            seconds = length.as_secs_f64(),
+            "visit over: {}",
+            self.reason,
+        );
+    }
+}
+
+/// What an end of a bridge means to whoever reads the metrics.
+fn outcome(ended: &Ended) -> Outcome {
+    match ended {
+        Ended::Completed => Outcome::Completed,
+        Ended::Socket(_) => Outcome::Reset,
+        Ended::Stalled => Outcome::Timeout,
+        Ended::Stream(broken) => match broken {
+            Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
+            Broken::Aborted(Abort::Reset | Abort::Stopping) => Outcome::Reset,
+            Broken::TinyFrames => Outcome::Limit,
+            Broken::Lost | Broken::Bad(_) | Broken::OutOfOrder => Outcome::Lost,
+            Broken::Failed(failure) => match failure.reason {
+                FailureReason::Refused | FailureReason::UnknownTunnel => Outcome::LocalRefused,
+                FailureReason::TimedOut => Outcome::LocalTimeout,
+                FailureReason::Limit => Outcome::Limit,
+            },
+        },
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a relay says no.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a relay does not accept a client, and whether coming back can help.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The reason, for programs.
+    pub code: RefusalCode,
+    /// The reason, for people: what is wrong and what to do.
+    pub message: String,
+    /// Whether the same request may succeed later.
+    pub retry: bool,
+}
+
+/// The closed list of reasons for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The relay speaks another version of the protocol.
+    Version,
+    /// The request contradicts itself: no tunnel, or the same name twice.
+    BadRequest,
+    /// More tunnels than the relay allows in a session.
+    TooManyTunnels,
+    /// The port is outside the range that the relay gives out.
+    PortNotAllowed,
+    /// The port belongs to another tunnel or program.
+    PortTaken,
+    /// The tunnel exists and has another port.
+    PortMismatch,
+    /// No port of the relay's range is free.
+    NoPortFree,
+    /// The relay has as many clients as it takes.
+    TooManyClients,
+    /// The relay is stopping.
+    ShuttingDown,
+    /// The same connection has come again before this one was welcomed.
+    Replaced,
+    /// A reason that only newer relays know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Refusal {
+    /// A refusal with the `retry` hint that belongs to its code.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        let retry = match code {
+            RefusalCode::Version
+            | RefusalCode::BadRequest
+            | RefusalCode::TooManyTunnels
+            | RefusalCode::PortNotAllowed
+            | RefusalCode::PortMismatch
+            | RefusalCode::Unknown => false,
+            RefusalCode::PortTaken
+            | RefusalCode::NoPortFree
+            | RefusalCode::TooManyClients
+            | RefusalCode::ShuttingDown
+            | RefusalCode::Replaced => true,
+        };
+        Self { code, message: message.into(), retry }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

@@ -9,7 +9,7 @@ use std::panic;
 use std::sync::Once;
 use std::time::Duration;
 
-use client::{Client, Event, Status, TunnelConfig};
+use client::{Client, Event, Reconfigure, Status, TunnelConfig};
 use relay::{Addrs, Relay};
 use shared::kit::stop::Stop;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +33,8 @@ pub struct World {
     pub wire: Wire,
     /// Stops the relay.
     pub relay_stop: Stop,
+    /// Changes its configuration.
+    pub relay_reconfigure: relay::Reconfigure,
     relay: JoinSet<anyhow::Result<()>>,
     clients: Vec<RunningClient>,
 }
@@ -44,6 +46,8 @@ pub struct RunningClient {
     pub status: watch::Receiver<Status>,
     /// Stops it.
     pub stop: Stop,
+    /// Changes its configuration.
+    pub reconfigure: Reconfigure,
     events: mpsc::Receiver<Event>,
     running: JoinSet<anyhow::Result<()>>,
 }
@@ -64,9 +68,11 @@ impl World {
         let addrs = *relay.addrs();
         let wire = Wire::to(addrs.control).await;
         let relay_stop = Stop::new();
+        let relay_reconfigure = relay.reconfigure();
         let mut running = JoinSet::new();
         running.spawn(relay.run(relay_stop.clone()));
-        Self { addrs, wire, relay_stop, relay: running, clients: Vec::new() }
+        let clients = Vec::new();
+        Self { addrs, wire, relay_stop, relay_reconfigure, relay: running, clients }
     }
 
     /// A client's configuration for these tunnels, each written as on the command line.
@@ -154,12 +160,13 @@ impl RunningClient {
     pub fn start(config: client::Config) -> Self {
         let client = Client::new(config);
         let status = client.status();
+        let reconfigure = client.reconfigure();
         let stop = Stop::new();
         let (send, events) = mpsc::channel(EVENTS);
         let mut running = JoinSet::new();
         let announce = move |event| drop(send.try_send(event));
         running.spawn(client.run(stop.clone(), announce));
-        Self { status, stop, events, running }
+        Self { status, stop, reconfigure, events, running }
     }
 
     /// Waits until the client is in session.
@@ -174,12 +181,21 @@ impl RunningClient {
         drop(within("the client to lose its session", lost).await);
     }
 
+    /// Waits for the news that the tunnel `name` is live, or leads elsewhere, and returns where its
+    /// visitors come in.
+    pub async fn tunnel_is_live(&mut self, name: &str) -> SocketAddr {
+        let is_it =
+            |event: &Event| matches!(event, Event::Live(live) if live.name.as_str() == name);
+        let Event::Live(live) = self.event(&format!("{name} to be live"), is_it).await else {
+            unreachable!("it was looked at")
+        };
+        address(&live.address())
+    }
+
     /// Where visitors of the tunnel number `index` come in.
     pub fn public(&self, index: usize) -> SocketAddr {
         let addresses = self.status.borrow().public_addresses();
-        let address = addresses.get(index).expect("a live tunnel");
-        let address = address.strip_prefix("tcp://").expect("a TCP tunnel");
-        address.parse().expect("an IP address")
+        address(addresses.get(index).expect("a live tunnel"))
     }
 
     /// Waits for an event that `wanted` accepts; those before it are passed over.
@@ -212,6 +228,11 @@ impl RunningClient {
     pub async fn vanish(mut self) {
         self.running.shutdown().await;
     }
+}
+
+fn address(public: &str) -> SocketAddr {
+    let address = public.strip_prefix("tcp://").expect("a TCP tunnel");
+    address.parse().expect("an IP address")
 }
 
 thread_local! {

@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// be a reset, which can overtake the answer.
 const MOST_DISCARDED: usize = 256 * 1024;
 
+/// A request shows within so many bytes that it is one.
+const START: usize = 512;
+
 /// The longest method name that is looked for.
 const LONGEST_METHOD: usize = 16;
 
@@ -36,14 +39,26 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
 
 /// Answers `503` if the visitor speaks HTTP, else leaves it to be reset.
 pub(super) async fn turn_away(mut socket: ResetUnlessEnded<TcpStream>) {
-    let mut start = [0; LONGEST_METHOD];
-    let peeked = timeout(FIRST_BYTES, socket.peek(&mut start)).await;
-    let Ok(Ok(n)) = peeked else { return };
-    if !begins_like_http(&start[..n]) {
-        return;
-    }
-    if let Ok(Ok(())) = timeout(LINGER, answer(&mut socket)).await {
+    if let Ok(true) = timeout(FIRST_BYTES, speaks_http(&mut socket)).await
+        && let Ok(Ok(())) = timeout(LINGER, answer(&mut socket)).await
+    {
         socket.ended_well();
+    }
+}
+
+/// Reads until it is clear whether the visitor speaks HTTP. What it says has nowhere to go.
+async fn speaks_http(socket: &mut TcpStream) -> bool {
+    let (mut start, mut length) = ([0; START], 0);
+    loop {
+        match socket.read(&mut start[length..]).await {
+            Ok(0) | Err(_) => return false,
+            Ok(n) => length += n,
+        }
+        match begins_like_http(&start[..length]) {
+            Some(does) => return does,
+            None if length == START => return false,
+            None => (),
+        }
     }
 }
 
@@ -61,10 +76,39 @@ async fn answer(socket: &mut TcpStream) -> std::io::Result<()> {
     Err(std::io::ErrorKind::FileTooLarge.into())
 }
 
-/// Whether the bytes are the start of a request line: a method of capital letters and a blank.
-fn begins_like_http(start: &[u8]) -> bool {
+/// Whether the bytes are the start of a request: a method, a blank and a target (RFC 9112, section
+/// 3). `None`: more of them have to come. Other protocols begin with capital words as well, so the
+/// target counts: a path, a URL, `*`, or for `CONNECT` an authority with the version behind it.
+fn begins_like_http(start: &[u8]) -> Option<bool> {
     let method = start.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    method >= 3 && start.get(method) == Some(&b' ')
+    if method > LONGEST_METHOD {
+        return Some(false);
+    }
+    match start.get(method) {
+        None => return None,
+        Some(b' ') if method >= 3 => (),
+        Some(_) => return Some(false),
+    }
+    let target = &start[method + 1..];
+    if &start[..method] == b"CONNECT" {
+        let mut words = target.split(|byte| *byte == b' ');
+        let (authority, rest) = (words.next()?, words.next());
+        let is_authority = !authority.iter().any(|byte| byte.is_ascii_control() || *byte == b'{');
+        return match rest {
+            _ if !is_authority => Some(false),
+            Some(version) => begins_with_one_of(version, &[b"HTTP/"]),
+            None => None,
+        };
+    }
+    begins_with_one_of(target, &[b"/", b"* ", b"http://", b"https://"])
+}
+
+/// Whether `bytes` begin with one of the words. `None`: as far as they go, they may.
+fn begins_with_one_of(bytes: &[u8], words: &[&[u8]]) -> Option<bool> {
+    if words.iter().any(|word| bytes.starts_with(word)) {
+        return Some(true);
+    }
+    if words.iter().any(|word| word.starts_with(bytes)) { None } else { Some(false) }
 }
 
 #[cfg(test)]
@@ -73,12 +117,31 @@ mod tests {
 
     #[test]
     fn requests_are_told_from_other_protocols() {
-        for http in ["GET / HTTP/1.1\r\n", "OPTIONS * HTT", "PROPFIND /x", "GET "] {
-            assert!(begins_like_http(http.as_bytes()), "{http}");
+        for http in [
+            "GET / HTTP/1.1\r\n",
+            "OPTIONS * HTT",
+            "PROPFIND /x",
+            "GET /",
+            "GET http://a/ HT",
+            "CONNECT a:443 HTTP/1.1\r\n",
+        ] {
+            assert_eq!(begins_like_http(http.as_bytes()), Some(true), "{http}");
         }
-        for other in ["", "GET", "SSH-2.0-OpenSSH", "\x16\x03\x01\x02\x00", "get / HTTP/1.1", "A "]
-        {
-            assert!(!begins_like_http(other.as_bytes()), "{other}");
+        for other in [
+            "SSH-2.0-OpenSSH",
+            "\x16\x03\x01\x02\x00",
+            "get / HTTP/1.1",
+            "A ",
+            "NICK joe\r\n",
+            "CONNECT {\"verbose\":false}\r\n",
+            "EHLO example.org\r\n",
+            "GET key\r\n",
+            "ABCDEFGHIJKLMNOPQ",
+        ] {
+            assert_eq!(begins_like_http(other.as_bytes()), Some(false), "{other}");
+        }
+        for unclear in ["", "GE", "GET", "GET ", "GET ht", "CONNECT a:443", "CONNECT a:443 HT"] {
+            assert_eq!(begins_like_http(unclear.as_bytes()), None, "{unclear}");
         }
     }
 

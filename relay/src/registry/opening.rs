@@ -118,7 +118,8 @@ impl Registry {
         }
         Err(match wish.exactly {
             Some(port) => {
-                let message = format!("the relay cannot open port {port}: it is another tunnel's");
+                let message =
+                    format!("the relay cannot open port {port}: it is in use by another tunnel");
                 Refusal::new(RefusalCode::PortTaken, message)
             }
             None => {

@@ -1,10 +1,12 @@
 //! What a user would notice, over real sockets on loopback.
 
 mod carrying;
+mod changes;
 mod connections;
 mod crowd;
 mod dependencies;
 mod ends;
+mod held;
 mod hostile_clients;
 mod hostile_relay;
 mod hostile_strangers;

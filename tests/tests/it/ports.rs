@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::{Peer, RunningClient, World, eventually, local, scrape};
 
 /// A port that nobody uses just now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }

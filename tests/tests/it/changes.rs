@@ -1,0 +1,183 @@
+//! Tunnels that come, change and go while a session runs.
+
+use client::Event;
+use shared::control::protocol::{
+    FromClient, FromRelay, RefusalCode, TunnelAnswer, TunnelHealth, TunnelOutcome,
+};
+use tests::rogue::{RogueClient, hello, request};
+use tests::{Peer, RunningClient, World, eventually, local};
+
+/// A client of these tunnels, and a way to change them.
+struct Changing<'a> {
+    world: &'a World,
+    client: RunningClient,
+}
+
+impl<'a> Changing<'a> {
+    async fn start(world: &'a World, tunnels: &[String]) -> Self {
+        Self { world, client: world.client_for(tunnels).await }
+    }
+
+    fn change(&self, tunnels: &[String]) {
+        self.client.reconfigure.apply(self.world.config(tunnels));
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_comes_and_goes_while_the_others_stay_as_they_are() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let web = format!("web={}", service.addr());
+    let ssh = format!("ssh={}", service.addr());
+    let mut changing = Changing::start(&world, std::slice::from_ref(&web)).await;
+    let stays = changing.client.public(0);
+    let mut early = Peer::connect(stays).await;
+    early.expect_echo(b"before").await;
+
+    changing.change(&[web.clone(), ssh]);
+    let comes = changing.client.tunnel_is_live("ssh").await;
+    let mut open = Peer::connect(comes).await;
+    open.expect_echo(b"a new one").await;
+
+    changing.change(&[web]);
+    let closed = |event: &Event| matches!(event, Event::Closed(name) if name.as_str() == "ssh");
+    changing.client.event("ssh to be closed", closed).await;
+    eventually("its port to be closed", async || Peer::try_connect(comes).await.is_err()).await;
+    open.expect_echo(b"what is open goes on").await;
+    early.expect_echo(b"and so does this").await;
+    Peer::connect(stays).await.expect_echo(b"and new visitors").await;
+
+    drop((open, early));
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_leads_elsewhere_and_open_visits_stay_where_they_are() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut changing = Changing::start(&world, &[format!("web={}", one.addr())]).await;
+    let public = changing.client.public(0);
+    let mut early = Peer::connect(public).await;
+    early.expect(b"one").await;
+
+    changing.change(&[format!("web={}", two.addr())]);
+    let moved =
+        |event: &Event| matches!(event, Event::Live(live) if live.local == two.addr().to_string());
+    changing.client.event("web to lead elsewhere", moved).await;
+    assert_eq!(changing.client.public(0), public);
+    Peer::connect(public).await.expect(b"two").await;
+    early.expect_echo(b"still with the first").await;
+
+    drop(early);
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_gets_another_port_when_it_asks_for_one() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let mut changing = Changing::start(&world, &[format!("web={}", service.addr())]).await;
+    let before = changing.client.public(0);
+    let port = crate::ports::free_port();
+    changing.change(&[format!("web={}?port={port}", service.addr())]);
+    let at_port = |event: &Event| matches!(event, Event::Live(live) if live.address().ends_with(&format!(":{port}")));
+    changing.client.event("web at its new port", at_port).await;
+    Peer::connect(changing.client.public(0)).await.expect_echo(b"here").await;
+    eventually("the old port to be closed", async || Peer::try_connect(before).await.is_err())
+        .await;
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_cannot_be_opened_leaves_the_others_alone_and_opens_when_it_can() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let web = format!("web={}", service.addr());
+    let mut changing = Changing::start(&world, std::slice::from_ref(&web)).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+
+    changing.change(&[web, format!("ssh={}?port={port}", service.addr())]);
+    let refused = |event: &Event| matches!(event, Event::Refused(name, why) if name.as_str() == "ssh" && why.contains("in use"));
+    changing.client.event("ssh to be refused", refused).await;
+    Peer::connect(changing.client.public(0)).await.expect_echo(b"as ever").await;
+
+    drop(taken);
+    let public = changing.client.tunnel_is_live("ssh").await;
+    Peer::connect(public).await.expect_echo(b"at last").await;
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_connection_of_a_client_has_the_tunnels_that_came_later() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let web = format!("web={}", service.addr());
+    let config = |tunnels: &[String]| {
+        let mut config = world.config(tunnels);
+        config.connections = 3;
+        config
+    };
+    let mut client = RunningClient::start(config(std::slice::from_ref(&web)));
+    client.live().await;
+    world.shows("three sessions", |m| m.value("relay_sessions") == Some(3.0)).await;
+    client.reconfigure.apply(config(&[web, format!("ssh={}", service.addr())]));
+    let public = client.tunnel_is_live("ssh").await;
+    for _ in 0..10 {
+        Peer::connect(public).await.expect_echo(b"through any of them").await;
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn two_thousand_tunnels_of_one_client_are_opened_and_serve() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let tunnels: Vec<_> = (0..2000).map(|n| format!("t{n}={}", service.addr())).collect();
+    let mut client = RunningClient::start(world.config(&tunnels));
+    client.live().await;
+    world.shows("all tunnels", |m| m.value("relay_tunnels") == Some(2000.0)).await;
+    for index in [0, 63, 64, 1000, 1999] {
+        Peer::connect(client.public(index)).await.expect_echo(b"one of many").await;
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn changes_that_make_no_sense_are_refused_one_by_one() {
+    let world = World::start().await;
+    let mut client = RogueClient::connect(world.addrs.control, hello(&["web"])).await;
+    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+    let name = |name: &str| name.parse().unwrap();
+    let wrong = [
+        FromClient::Open { id: 0, tunnels: vec![request("web")] },
+        FromClient::Update { id: 1, tunnels: vec![request("db")] },
+        FromClient::Close { id: 2, tunnels: vec![name("db")] },
+        FromClient::Open { id: 3, tunnels: vec![request("a"), request("a")] },
+        FromClient::Open { id: 4, tunnels: (0..65).map(|n| request(&format!("t{n}"))).collect() },
+    ];
+    for (expected, message) in wrong.into_iter().enumerate() {
+        client.control.send(&message).await.unwrap();
+        let FromRelay::Answer { id, tunnels } = client.receive().await else {
+            panic!("no answer to {message:?}")
+        };
+        assert_eq!(id, expected as u64);
+        let is_refused = |answer: &TunnelAnswer| matches!(&answer.outcome, TunnelOutcome::Refused(r) if r.code == RefusalCode::BadRequest);
+        assert!(!tunnels.is_empty() && tunnels.iter().all(is_refused), "{message:?}: {tunnels:?}");
+    }
+    // Of a tunnel that it has just given up.
+    let health = vec![TunnelHealth { name: name("gone"), healthy: false }];
+    client.control.send(&FromClient::Health { tunnels: health }).await.unwrap();
+    client.control.send(&FromClient::Close { id: 5, tunnels: vec![name("web")] }).await.unwrap();
+    let answer = client.receive().await;
+    let closed = TunnelAnswer { name: name("web"), outcome: TunnelOutcome::Closed };
+    assert_eq!(answer, FromRelay::Answer { id: 5, tunnels: vec![closed] });
+    world.shows("no tunnel", |m| m.value("relay_tunnels") == Some(0.0)).await;
+    world.stop().await;
+}

@@ -1,0 +1,86 @@
+//! Visitors that wait for a client which is coming back.
+
+use std::time::Duration;
+
+use tests::{Peer, Tasks, World, local};
+
+/// Long enough for any test.
+const HOLD: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn visitors_wait_for_a_client_that_comes_back_and_are_served_in_order() {
+    let service = local::played().await;
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let client = world.client(service.addr()).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+
+    let mut visitors = Vec::new();
+    for number in 0..20u8 {
+        let mut visitor = Peer::connect(public).await;
+        visitor.send(&[number]).await;
+        visitors.push(visitor);
+        world.shows("one more visitor", |m| m.visitors("default") == f64::from(number) + 1.0).await;
+    }
+    let client = world.client(service.addr()).await;
+    for (number, visitor) in visitors.iter_mut().enumerate() {
+        let mut at_service = service.accept().await;
+        at_service.expect(&[number as u8]).await;
+        at_service.send(b"served").await;
+        visitor.expect(b"served").await;
+    }
+    drop(visitors);
+    client.finish().await;
+    world.counts("no_client", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn visitors_of_a_client_that_does_not_come_back_get_what_they_always_got() {
+    let hold = Duration::from_millis(300);
+    let world = World::start_with(|config| config.hold_visitors = hold).await;
+    let client = world.client(local::nobody().await).await;
+    let public = client.public(0);
+    // Nobody has to be waited for before anybody was there.
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let mut visitor = Peer::connect(public).await;
+    visitor.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    let answer = visitor.read_to_end().await;
+    assert!(answer.starts_with(b"HTTP/1.1 503"), "{}", answer.escape_ascii());
+    Peer::connect(public).await.expect_reset().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_client_that_has_never_been_there() {
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    Peer::connect(world.addrs.public).await.expect_reset().await;
+    world.counts("no_client", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn no_visitor_is_lost_while_the_client_is_restarted() {
+    let service = local::echo().await;
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let mut client = world.client(service.addr()).await;
+    let public = client.public(0);
+    let mut visitors = Tasks::new();
+    let mut coming = tokio::time::interval(Duration::from_millis(5));
+    for n in 0..400 {
+        coming.tick().await;
+        visitors.spawn(async move {
+            Peer::connect(public).await.expect_echo(b"served in the end").await;
+        });
+        if n % 100 == 50 {
+            client.finish().await;
+            client = world.client(service.addr()).await;
+        }
+    }
+    visitors.join().await;
+    client.finish().await;
+    world.counts("no_client", 0).await;
+    world.stop().await;
+}

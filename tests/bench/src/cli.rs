@@ -42,6 +42,10 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) seconds: u32,
 
+    /// How many clients share a relay, of those contenders that can have so many.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    pub(crate) clients: u16,
+
     /// Check the harness only: one tiny round of ours, two hops and direct; the numbers mean nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
@@ -49,6 +53,10 @@ pub(crate) struct RunArgs {
     /// Where `relay` and `client` are; default: beside this program.
     #[arg(long, value_name = "DIR")]
     pub(crate) ours: Option<PathBuf>,
+
+    /// Where `relay` and `client` of another build are; they take turns with ours as `before`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) before: Option<PathBuf>,
 
     /// More directories to look for the other tunnels in, before PATH.
     #[arg(long, value_name = "DIR", env = "BENCH_PEERS", value_delimiter = ':')]

@@ -27,6 +27,11 @@ pub(crate) struct Plan {
     pub(crate) settled: Duration,
     /// New visits of the first byte figure.
     pub(crate) first_bytes: usize,
+    /// Clients of the many clients figure, as far as a contender can have them.
+    pub(crate) clients: usize,
+    /// How long a relay with many clients and no visitor is watched: long enough for a heartbeat
+    /// of every contender's.
+    pub(crate) idle_window: Duration,
 }
 
 impl Plan {
@@ -35,11 +40,11 @@ impl Plan {
         if args.smoke {
             Self::smoke()
         } else {
-            Self::full(args.rounds, Duration::from_secs(args.seconds.into()))
+            Self::full(args.rounds, Duration::from_secs(args.seconds.into()), args.clients.into())
         }
     }
 
-    fn full(rounds: u32, window: Duration) -> Self {
+    fn full(rounds: u32, window: Duration, clients: usize) -> Self {
         Self {
             rounds,
             warm_up: Duration::from_millis(500),
@@ -51,6 +56,8 @@ impl Plan {
             stalled_visitors: 100,
             settled: Duration::from_secs(2),
             first_bytes: 20,
+            clients,
+            idle_window: Duration::from_secs(30),
         }
     }
 
@@ -66,6 +73,8 @@ impl Plan {
             stalled_visitors: 3,
             settled: Duration::from_millis(200),
             first_bytes: 2,
+            clients: 3,
+            idle_window: Duration::from_millis(50),
         }
     }
 }

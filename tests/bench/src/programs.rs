@@ -9,28 +9,37 @@ use anyhow::{Context, Result};
 
 use crate::contenders::Contender;
 
-/// The programs that were found, by name.
+/// The programs that were found, by whose and what they are.
 #[derive(Debug)]
-pub(crate) struct Programs(HashMap<&'static str, PathBuf>);
+pub(crate) struct Programs(HashMap<(Contender, &'static str), PathBuf>);
 
 impl Programs {
-    /// Looks for every contender's programs: ours in `ours` only, so that no other build of them is
-    /// measured by mistake; the others' in `peers`, then PATH, then where `cargo install`,
-    /// `go install` and Debian put programs.
-    pub(crate) fn find(ours: Option<&Path>, peers: &[PathBuf]) -> Result<Self> {
+    /// Looks for every contender's programs: ours in `ours` only and those of the build before in
+    /// `before` only, so that no other build of them is measured by mistake; the others' in `peers`,
+    /// then PATH, then where `cargo install`, `go install` and Debian put programs.
+    pub(crate) fn find(
+        ours: Option<&Path>,
+        before: Option<&Path>,
+        peers: &[PathBuf],
+    ) -> Result<Self> {
         let own_directory = env::current_exe().context("finding this program's file")?;
         let ours = ours.or_else(|| own_directory.parent()).map(Path::to_path_buf);
         let ours: Vec<PathBuf> = ours.into_iter().collect();
+        let before: Vec<PathBuf> = before.map(Path::to_path_buf).into_iter().collect();
         let others = other_directories(peers);
         let mut found = HashMap::new();
         for contender in Contender::ALL {
-            let directories = if contender.is_ours() { &ours } else { &others };
+            let directories = match contender {
+                Contender::Before => &before,
+                _ if contender.is_ours() => &ours,
+                _ => &others,
+            };
             for name in contender.programs() {
                 let file = directories.iter().map(|dir| dir.join(name)).find(|file| file.is_file());
                 if let Some(file) = file {
                     // sshd insists on being started by its full path.
                     let file = file.canonicalize().context("finding a program's full path")?;
-                    found.insert(*name, file);
+                    found.insert((*contender, *name), file);
                 }
             }
         }
@@ -39,12 +48,13 @@ impl Programs {
 
     /// Whether all of a contender's programs are there.
     pub(crate) fn has(&self, contender: Contender) -> bool {
-        contender.programs().iter().all(|name| self.0.contains_key(name))
+        contender.programs().iter().all(|name| self.0.contains_key(&(contender, *name)))
     }
 
-    /// A command that starts the program.
-    pub(crate) fn command(&self, name: &str) -> Result<Command> {
-        let file = self.0.get(name).with_context(|| format!("{name} is not installed"))?;
+    /// A command that starts one of a contender's programs.
+    pub(crate) fn command(&self, contender: Contender, name: &'static str) -> Result<Command> {
+        let file = self.0.get(&(contender, name));
+        let file = file.with_context(|| format!("{name} is not installed"))?;
         Ok(Command::new(file))
     }
 
@@ -55,7 +65,7 @@ impl Programs {
             return Ok(String::new());
         };
         let output = self
-            .command(program)?
+            .command(contender, program)?
             .arg(flag)
             .stdin(Stdio::null())
             .output()

@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use crate::cli::RunArgs;
 use crate::console;
 use crate::contenders::Contender;
-use crate::figures::{Figure, Reading, Scene};
+use crate::figures::{Figure, Reading};
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::programs::Programs;
 use crate::report::{Failure, Report};
-use crate::tunnel::{Tunnel, Workshop};
+use crate::tunnel::Workshop;
 
 /// Measures what the flags ask for, and writes the report.
 ///
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
 async fn run_to_the_end(args: &RunArgs) -> Result<()> {
     raise_descriptor_limit()?;
     let plan = Plan::from_args(args);
-    let programs = Programs::find(args.ours.as_deref(), &args.peers)?;
+    let programs = Programs::find(args.ours.as_deref(), args.before.as_deref(), &args.peers)?;
     let contenders = present(&wanted_contenders(args), &programs)?;
     let figures = if args.figures.is_empty() { Figure::all() } else { &args.figures };
 
@@ -79,25 +79,26 @@ async fn measure(
     workshop: &Workshop<'_>,
     plan: &Plan,
 ) -> Result<Vec<Reading>> {
-    let measured = async {
-        let mut tunnel = Tunnel::start(contender, figure.line(), workshop).await?;
-        let scene = Scene { tunnel: &mut tunnel, service: workshop.local, plan };
-        let readings = figure.measure(scene).await;
-        // Why a visitor was not answered is told best by the program that ended.
-        if readings.is_err() {
-            tunnel.check_running()?;
-        }
-        readings
-    };
+    let measured = figure.measure(contender, workshop, plan);
     timeout(LONGEST, measured).await.with_context(|| format!("not done within {LONGEST:?}"))?
 }
 
+/// Those who were chosen or else everyone; if there is a build before ours, it is among them and
+/// takes its turn next to ours.
 fn wanted_contenders(args: &RunArgs) -> Vec<Contender> {
-    match (args.contenders.as_slice(), args.smoke) {
+    let mut wanted = match (args.contenders.as_slice(), args.smoke) {
         ([], true) => Contender::SMOKE.to_vec(),
         ([], false) => Contender::ALL.to_vec(),
         (chosen, _) => chosen.to_vec(),
+    };
+    if !args.contenders.contains(&Contender::Before) {
+        wanted.retain(|contender| *contender != Contender::Before);
+        if args.before.is_some() {
+            let ours = wanted.iter().position(|contender| *contender == Contender::Ours);
+            wanted.insert(ours.map_or(0, |place| place + 1), Contender::Before);
+        }
     }
+    wanted
 }
 
 /// Those who are installed; says how to install the others.
@@ -152,4 +153,27 @@ fn raise_descriptor_limit() -> Result<()> {
 const ENOUGH_DESCRIPTORS: u64 = 32_768;
 
 /// No measurement of one contender takes that long; one that does is stuck.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn wanted(flags: &[&str]) -> Vec<Contender> {
+        let arguments = ["bench"].iter().chain(flags);
+        wanted_contenders(&Cli::parse_from(arguments).run)
+    }
+
+    #[test]
+    fn the_build_before_takes_turns_with_ours_when_there_is_one() {
+        assert!(!wanted(&[]).contains(&Contender::Before));
+        assert_eq!(wanted(&["--before=old"])[..2], [Contender::Ours, Contender::Before]);
+        let chosen = wanted(&["--before=old", "--contenders=frp,ours,rathole"]);
+        let turns = [Contender::Frp, Contender::Ours, Contender::Before, Contender::Rathole];
+        assert_eq!(chosen, turns);
+        assert_eq!(wanted(&["--contenders=before,ours"]), [Contender::Before, Contender::Ours]);
+    }
+}

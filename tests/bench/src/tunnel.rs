@@ -1,7 +1,7 @@
 //! A contender that runs: from a recipe to a public address that leads to the local service.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tokio::time::{interval, timeout};
 
 use crate::contenders::{Contender, Place, ours};
 use crate::load::visitor::Visitor;
+use crate::ports::free_address;
 use crate::proc;
 use crate::process::Process;
 use crate::programs::Programs;
@@ -131,13 +132,6 @@ impl Tunnel {
     }
 }
 
-/// An address that was free a moment ago, chosen by the kernel.
-fn free_address() -> Result<SocketAddr> {
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = TcpListener::bind(any_port).context("looking for a free port")?;
-    listener.local_addr().context("asking for a free port")
-}
-
 fn empty_directory(scratch: &Path, contender: Contender) -> Result<PathBuf> {
     let directory = scratch.join(contender.name().replace(' ', ""));
     if directory.exists() {
@@ -171,7 +165,8 @@ fn start_line(
     Process::start_helper(arguments, "line", logs)
 }
 
-async fn until_listening(address: SocketAddr, server: &mut Process) -> Result<()> {
+/// Waits until the server side has accepted a connection.
+pub(crate) async fn until_listening(address: SocketAddr, server: &mut Process) -> Result<()> {
     let listening = async {
         let mut tries = interval(BETWEEN_TRIES);
         loop {

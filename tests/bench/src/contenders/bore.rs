@@ -2,16 +2,16 @@
 
 use anyhow::Result;
 
-use super::{Place, Recipe};
+use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 
 /// bore has no flag for it. A line to it listens on another loopback address at the same port.
 pub(super) const CONTROL_PORT: u16 = 7835;
 
 pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
-    let mut server = programs.command("bore")?;
+    let mut server = programs.command(Contender::Bore, "bore")?;
     server.arg("server").args(["--bind-addr", &place.control.ip().to_string()]);
-    let mut client = programs.command("bore")?;
+    let mut client = programs.command(Contender::Bore, "bore")?;
     client
         .arg("local")
         .arg(place.local.port().to_string())

@@ -1,37 +1,83 @@
 //! How frp is started: its default multiplexing, without TLS.
 
+use std::fmt::Write;
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Place, Recipe};
+use super::fleet::{FleetPlace, FleetTunnel};
+use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 
 pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
+    let tunnel = FleetTunnel { name: "bench".to_owned(), public: place.public };
     let server_file = place.directory.join("frps.toml");
     let client_file = place.directory.join("frpc.toml");
-    let server_text = format!(
-        "bindAddr = \"{}\"\nbindPort = {}\nproxyBindAddr = \"{}\"\n",
-        place.control.ip(),
-        place.control.port(),
-        place.public.ip(),
-    );
-    let client_text = format!(
-        "serverAddr = \"{}\"\nserverPort = {}\ntransport.tls.enable = false\n\
-         [[proxies]]\nname = \"bench\"\ntype = \"tcp\"\n\
-         localIP = \"{}\"\nlocalPort = {}\nremotePort = {}\n",
-        place.reach.ip(),
-        place.reach.port(),
-        place.local.ip(),
-        place.local.port(),
-        place.public.port(),
-    );
-    fs::write(&server_file, server_text).context("writing frps.toml")?;
-    fs::write(&client_file, client_text).context("writing frpc.toml")?;
+    Ok(Recipe {
+        server: server(programs, &server_file, &server_text(place.control))?,
+        client: client(programs, &client_file, place.reach, place.local, [tunnel].into_iter())?,
+    })
+}
 
-    let mut server = programs.command("frps")?;
-    server.arg("-c").arg(server_file);
-    let mut client = programs.command("frpc")?;
-    client.arg("-c").arg(client_file);
-    Ok(Recipe { server, client })
+/// As alone, but with metrics, which come with the dashboard.
+pub(super) fn fleet_server(programs: &Programs, place: &FleetPlace) -> Result<Command> {
+    let text = format!(
+        "{}enablePrometheus = true\nwebServer.addr = \"{}\"\nwebServer.port = {}\n",
+        server_text(place.control),
+        place.admin.ip(),
+        place.admin.port(),
+    );
+    server(programs, &place.directory.join("frps.toml"), &text)
+}
+
+pub(super) fn fleet_client(
+    programs: &Programs,
+    place: &FleetPlace,
+    number: usize,
+) -> Result<Command> {
+    let file = place.directory.join(format!("frpc-{number}.toml"));
+    client(programs, &file, place.control, place.local, place.tunnels_of(number))
+}
+
+fn server_text(control: SocketAddr) -> String {
+    let (host, port) = (control.ip(), control.port());
+    format!("bindAddr = \"{host}\"\nbindPort = {port}\nproxyBindAddr = \"{host}\"\n")
+}
+
+fn server(programs: &Programs, file: &Path, text: &str) -> Result<Command> {
+    fs::write(file, text).context("writing frps.toml")?;
+    let mut command = programs.command(Contender::Frp, "frps")?;
+    command.arg("-c").arg(file);
+    Ok(command)
+}
+
+fn client(
+    programs: &Programs,
+    file: &Path,
+    reach: SocketAddr,
+    local: SocketAddr,
+    tunnels: impl Iterator<Item = FleetTunnel>,
+) -> Result<Command> {
+    let mut text = format!(
+        "serverAddr = \"{}\"\nserverPort = {}\ntransport.tls.enable = false\n",
+        reach.ip(),
+        reach.port(),
+    );
+    for FleetTunnel { name, public } in tunnels {
+        write!(
+            text,
+            "[[proxies]]\nname = \"{name}\"\ntype = \"tcp\"\n\
+             localIP = \"{}\"\nlocalPort = {}\nremotePort = {}\n",
+            local.ip(),
+            local.port(),
+            public.port(),
+        )?;
+    }
+    fs::write(file, text).context("writing a client file of frp's")?;
+    let mut command = programs.command(Contender::Frp, "frpc")?;
+    command.arg("-c").arg(file);
+    Ok(command)
 }

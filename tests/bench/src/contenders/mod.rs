@@ -15,6 +15,7 @@ use crate::programs::Programs;
 
 mod bore;
 mod chisel;
+pub(crate) mod fleet;
 mod frp;
 mod hops;
 pub(crate) mod ours;
@@ -27,7 +28,11 @@ mod ssh;
 pub(crate) enum Contender {
     /// `relay` and `client` of this workspace.
     Ours,
-    /// The same with `client --connections 8`.
+    /// The same of another build, given by `--before`.
+    Before,
+    /// Ours with `client --connections 2` and `relay --threads 2`.
+    OursTwo,
+    /// Ours with `client --connections 8`.
     OursEight,
     /// rathole, with a connection for each visitor.
     Rathole,
@@ -73,6 +78,8 @@ impl Contender {
     /// Everyone, in the order of the table.
     pub(crate) const ALL: &'static [Self] = &[
         Self::Ours,
+        Self::Before,
+        Self::OursTwo,
         Self::OursEight,
         Self::Rathole,
         Self::Bore,
@@ -90,6 +97,8 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Before => "before",
+            Self::OursTwo => "ours x2",
             Self::OursEight => "ours x8",
             Self::Rathole => "rathole",
             Self::Bore => "bore",
@@ -101,20 +110,20 @@ impl Contender {
         }
     }
 
-    /// Whether this is our tunnel.
+    /// Whether this is our tunnel, of the build that the run is about.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Ours | Self::OursEight)
+        matches!(self, Self::Ours | Self::OursTwo | Self::OursEight)
     }
 
     /// Whether this is another tunnel, one that ours is compared with.
     pub(crate) fn is_peer(self) -> bool {
-        !self.is_ours() && !matches!(self, Self::TwoHops | Self::Direct)
+        !self.is_ours() && !matches!(self, Self::Before | Self::TwoHops | Self::Direct)
     }
 
     /// The programs it needs; the first one knows the version.
     pub(crate) fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Ours | Self::OursEight => &["relay", "client"],
+            Self::Ours | Self::Before | Self::OursTwo | Self::OursEight => &["relay", "client"],
             Self::Rathole => &["rathole"],
             Self::Bore => &["bore"],
             Self::Frp => &["frps", "frpc"],
@@ -128,6 +137,8 @@ impl Contender {
     pub(crate) fn version_flag(self) -> Option<&'static str> {
         match self {
             Self::Ours
+            | Self::Before
+            | Self::OursTwo
             | Self::OursEight
             | Self::Rathole
             | Self::Bore
@@ -141,7 +152,10 @@ impl Contender {
     /// How a person installs it.
     pub(crate) fn install(self) -> &'static str {
         match self {
-            Self::Ours | Self::OursEight => "cargo build --release -p relay -p client",
+            Self::Ours | Self::OursTwo | Self::OursEight => {
+                "cargo build --release -p relay -p client"
+            }
+            Self::Before => "copy relay and client of another build to the directory of --before",
             // Its lock file names crates that a new compiler no longer takes.
             Self::Rathole => "cargo install rathole",
             Self::Bore => "cargo install bore-cli --locked",
@@ -162,8 +176,9 @@ impl Contender {
     /// How its two sides are started at that place; `None` if there is nothing to start.
     pub(crate) fn recipe(self, programs: &Programs, place: &Place<'_>) -> Result<Option<Recipe>> {
         match self {
-            Self::Ours => ours::recipe(programs, place, 1),
-            Self::OursEight => ours::recipe(programs, place, ours::MANY),
+            Self::Ours | Self::Before | Self::OursTwo | Self::OursEight => {
+                ours::recipe(self, programs, place)
+            }
             Self::Rathole => rathole::recipe(programs, place),
             Self::Bore => bore::recipe(programs, place),
             Self::Frp => frp::recipe(programs, place),

@@ -1,29 +1,32 @@
-//! How our own relay and client are started.
+//! How our own relay and client are started, of whichever build.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
+use super::fleet::FleetPlace;
 use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
+use crate::scrape::Scrape;
 
-/// The connections of a client that has several.
-pub(super) const MANY: u16 = 8;
-
-/// How long they may take to come up, and how often to look.
-const COMPLETE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
-
-pub(super) fn recipe(programs: &Programs, place: &Place<'_>, connections: u16) -> Result<Recipe> {
-    let mut server = programs.command("relay")?;
+pub(super) fn recipe(
+    contender: Contender,
+    programs: &Programs,
+    place: &Place<'_>,
+) -> Result<Recipe> {
+    let Setup { connections, threads } = Setup::of(contender);
+    let mut server = programs.command(contender, "relay")?;
     server
         .args(["--control", &place.control.to_string()])
         .args(["--public", &place.public.to_string()])
         .args(["--admin", &place.spare.to_string()]);
-    let mut client = programs.command("client")?;
+    if threads > 1 {
+        server.args(["--threads", &threads.to_string()]);
+    }
+    let mut client = programs.command(contender, "client")?;
     client.args(["--server", &place.reach.to_string()]).args(["--local", &place.local.to_string()]);
     if connections > 1 {
         client.args(["--connections", &connections.to_string()]);
@@ -31,24 +34,71 @@ pub(super) fn recipe(programs: &Programs, place: &Place<'_>, connections: u16) -
     Ok(Recipe { server, client })
 }
 
+pub(super) fn fleet_server(
+    contender: Contender,
+    programs: &Programs,
+    place: &FleetPlace,
+) -> Result<Command> {
+    let mut server = programs.command(contender, "relay")?;
+    server
+        .args(["--control", &place.control.to_string()])
+        .args(["--public", &place.spare.to_string()])
+        .args(["--ports", &format!("{}-{}", place.ports.start, place.ports.end - 1)])
+        .args(["--admin", &place.admin.to_string()]);
+    Ok(server)
+}
+
+pub(super) fn fleet_client(
+    contender: Contender,
+    programs: &Programs,
+    place: &FleetPlace,
+    number: usize,
+) -> Result<Command> {
+    let mut client = programs.command(contender, "client")?;
+    client.args(["--server", &place.control.to_string()]);
+    for tunnel in place.tunnels_of(number) {
+        let port = tunnel.public.port();
+        client.args(["--tunnel", &format!("{}=tcp://{}?port={port}", tunnel.name, place.local)]);
+    }
+    Ok(client)
+}
+
 /// Waits until all connections are up, of which the first carries visitors already.
 pub(crate) async fn until_complete(contender: Contender, admin: SocketAddr) -> Result<()> {
-    if contender != Contender::OursEight {
+    let Setup { connections, .. } = Setup::of(contender);
+    if connections == 1 {
         return Ok(());
     }
-    let wanted = format!("relay_sessions {MANY}\n");
+    let wanted = format!("relay_sessions {connections}\n");
     let complete = async {
         let mut looks = interval(COMPLETE.1);
         loop {
             looks.tick().await;
-            let mut socket = TcpStream::connect(admin).await?;
-            socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer).await?;
-            if answer.contains(&wanted) {
+            if Scrape::take(admin).await?.text.contains(&wanted) {
                 return Ok(());
             }
         }
     };
     timeout(COMPLETE.0, complete).await.context("not all connections came up")?
 }
+
+/// What contenders of ours differ in.
+struct Setup {
+    /// Of the client to the relay.
+    connections: u16,
+    /// Of the relay, that move data.
+    threads: u16,
+}
+
+impl Setup {
+    fn of(contender: Contender) -> Self {
+        match contender {
+            Contender::OursTwo => Self { connections: 2, threads: 2 },
+            Contender::OursEight => Self { connections: 8, threads: 1 },
+            _ => Self { connections: 1, threads: 1 },
+        }
+    }
+}
+
+/// How long connections may take to come up, and how often to look.
+const COMPLETE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));

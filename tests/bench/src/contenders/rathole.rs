@@ -1,30 +1,73 @@
 //! How rathole is started: plain TCP, everything else as it comes.
+//!
+//! Its server has to know every tunnel before a client asks for it.
 
+use std::fmt::Write;
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Place, Recipe};
+use super::fleet::{FleetPlace, FleetTunnel};
+use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 
 pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
     let Place { control, reach, public, local, directory, .. } = place;
+    let tunnel = || [FleetTunnel { name: "bench".to_owned(), public: *public }].into_iter();
     let server_file = directory.join("server.toml");
     let client_file = directory.join("client.toml");
-    let server_text = format!(
-        "[server]\nbind_addr = \"{control}\"\ndefault_token = \"bench\"\n\
-         [server.services.bench]\nbind_addr = \"{public}\"\n"
-    );
-    let client_text = format!(
-        "[client]\nremote_addr = \"{reach}\"\ndefault_token = \"bench\"\n\
-         [client.services.bench]\nlocal_addr = \"{local}\"\n"
-    );
-    fs::write(&server_file, server_text).context("writing rathole's server.toml")?;
-    fs::write(&client_file, client_text).context("writing rathole's client.toml")?;
+    Ok(Recipe {
+        server: server(programs, &server_file, *control, tunnel())?,
+        client: client(programs, &client_file, *reach, *local, tunnel())?,
+    })
+}
 
-    let mut server = programs.command("rathole")?;
-    server.arg("--server").arg(server_file);
-    let mut client = programs.command("rathole")?;
-    client.arg("--client").arg(client_file);
-    Ok(Recipe { server, client })
+pub(super) fn fleet_server(programs: &Programs, place: &FleetPlace) -> Result<Command> {
+    let file = place.directory.join("server.toml");
+    server(programs, &file, place.control, place.tunnels())
+}
+
+pub(super) fn fleet_client(
+    programs: &Programs,
+    place: &FleetPlace,
+    number: usize,
+) -> Result<Command> {
+    let file = place.directory.join(format!("client-{number}.toml"));
+    client(programs, &file, place.control, place.local, place.tunnels_of(number))
+}
+
+fn server(
+    programs: &Programs,
+    file: &Path,
+    control: SocketAddr,
+    tunnels: impl Iterator<Item = FleetTunnel>,
+) -> Result<Command> {
+    let mut text = format!("[server]\nbind_addr = \"{control}\"\ndefault_token = \"bench\"\n");
+    for FleetTunnel { name, public } in tunnels {
+        write!(text, "[server.services.{name}]\nbind_addr = \"{public}\"\n")?;
+    }
+    fs::write(file, text).context("writing rathole's server file")?;
+    let mut command = programs.command(Contender::Rathole, "rathole")?;
+    command.arg("--server").arg(file);
+    Ok(command)
+}
+
+fn client(
+    programs: &Programs,
+    file: &Path,
+    reach: SocketAddr,
+    local: SocketAddr,
+    tunnels: impl Iterator<Item = FleetTunnel>,
+) -> Result<Command> {
+    let mut text = format!("[client]\nremote_addr = \"{reach}\"\ndefault_token = \"bench\"\n");
+    for FleetTunnel { name, .. } in tunnels {
+        write!(text, "[client.services.{name}]\nlocal_addr = \"{local}\"\n")?;
+    }
+    fs::write(file, text).context("writing a client file of rathole's")?;
+    let mut command = programs.command(Contender::Rathole, "rathole")?;
+    command.arg("--client").arg(file);
+    Ok(command)
 }

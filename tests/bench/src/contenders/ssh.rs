@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Place, Recipe};
+use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 
 pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
@@ -28,9 +28,9 @@ pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
     fs::write(&config, text).context("writing sshd_config")?;
     make_separation_directory()?;
 
-    let mut server = programs.command("sshd")?;
+    let mut server = programs.command(Contender::Ssh, "sshd")?;
     server.args(["-D", "-e", "-f"]).arg(&config);
-    let mut client = programs.command("ssh")?;
+    let mut client = programs.command(Contender::Ssh, "ssh")?;
     client
         .args(["-N", "-T", "-F", "none", "-i"])
         .arg(&user_key)
@@ -46,7 +46,7 @@ pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
 
 fn make_key(programs: &Programs, file: &Path) -> Result<()> {
     let made = programs
-        .command("ssh-keygen")?
+        .command(Contender::Ssh, "ssh-keygen")?
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(file)
         .output()

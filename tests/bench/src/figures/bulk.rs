@@ -57,6 +57,7 @@ static DOWN: Metric = Metric {
     title: "bulk, 1 stream, local to visitor",
     unit: "Gbit/s",
     more_is_better: true,
+    comparable: true,
 };
 
 static UP: Metric = Metric {
@@ -64,6 +65,7 @@ static UP: Metric = Metric {
     title: "bulk, 1 stream, visitor to local",
     unit: "Gbit/s",
     more_is_better: true,
+    comparable: true,
 };
 
 static FOUR: Metric = Metric {
@@ -71,6 +73,7 @@ static FOUR: Metric = Metric {
     title: "bulk, 4 streams, local to visitors",
     unit: "Gbit/s",
     more_is_better: true,
+    comparable: true,
 };
 
 static BOTH: Metric = Metric {
@@ -78,6 +81,7 @@ static BOTH: Metric = Metric {
     title: "bulk, both directions at once, sum",
     unit: "Gbit/s",
     more_is_better: true,
+    comparable: true,
 };
 
 static CPU_DOWN: Metric = Metric {
@@ -85,6 +89,7 @@ static CPU_DOWN: Metric = Metric {
     title: "CPU of relay + client, local to visitor",
     unit: "s/GB",
     more_is_better: false,
+    comparable: true,
 };
 
 static CPU_UP: Metric = Metric {
@@ -92,4 +97,5 @@ static CPU_UP: Metric = Metric {
     title: "CPU of relay + client, visitor to local",
     unit: "s/GB",
     more_is_better: false,
+    comparable: true,
 };

@@ -25,4 +25,5 @@ static FIRST_BYTE: Metric = Metric {
     title: "first byte of a new visit, line of 40 ms",
     unit: "ms",
     more_is_better: false,
+    comparable: true,
 };

@@ -32,6 +32,7 @@ static AT_START: Metric = Metric {
     title: "resident memory at start, larger process",
     unit: "MB",
     more_is_better: false,
+    comparable: true,
 };
 
 static PER_VISITOR: Metric = Metric {
@@ -39,4 +40,5 @@ static PER_VISITOR: Metric = Metric {
     title: "memory per idle visitor, larger process",
     unit: "KB",
     more_is_better: false,
+    comparable: true,
 };

@@ -19,4 +19,5 @@ static RATE: Metric = Metric {
     title: "keep-alive, 50 connections, 1 KB answers",
     unit: "k req/s",
     more_is_better: true,
+    comparable: true,
 };

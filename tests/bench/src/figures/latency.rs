@@ -21,6 +21,7 @@ static P50: Metric = Metric {
     title: "latency, 1 connection, p50",
     unit: "us",
     more_is_better: false,
+    comparable: true,
 };
 
 static P99: Metric = Metric {
@@ -28,4 +29,5 @@ static P99: Metric = Metric {
     title: "latency, 1 connection, p99",
     unit: "us",
     more_is_better: false,
+    comparable: true,
 };

@@ -25,4 +25,5 @@ static RATE: Metric = Metric {
     title: "bulk, local to visitor, line of 40 ms and 500 Mbit/s",
     unit: "Mbit/s",
     more_is_better: true,
+    comparable: true,
 };

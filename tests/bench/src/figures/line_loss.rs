@@ -32,6 +32,7 @@ static P50: Metric = Metric {
     title: "small requests beside 2 downloads, same line with 0.1 % loss, p50",
     unit: "ms",
     more_is_better: false,
+    comparable: true,
 };
 
 static P99: Metric = Metric {
@@ -39,4 +40,5 @@ static P99: Metric = Metric {
     title: "small requests beside 2 downloads, same line with 0.1 % loss, p99",
     unit: "ms",
     more_is_better: false,
+    comparable: true,
 };

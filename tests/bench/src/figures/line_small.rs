@@ -23,4 +23,5 @@ static P50: Metric = Metric {
     title: "small requests beside 2 downloads, line of 40 ms and 200 Mbit/s, p50",
     unit: "ms",
     more_is_better: false,
+    comparable: true,
 };

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::contenders::Contender;
 use crate::plan::Plan;
-use crate::tunnel::{Line, Tunnel};
+use crate::tunnel::{Line, Tunnel, Workshop};
 
 mod bulk;
 mod first_byte;
@@ -19,6 +19,7 @@ mod latency;
 mod line_bulk;
 mod line_loss;
 mod line_small;
+mod many_clients;
 mod new_connections;
 mod open_visitors;
 mod stalled_visitor;
@@ -54,6 +55,8 @@ pub(crate) enum Figure {
     LineSmall,
     /// Small requests of ten visitors beside two downloads, as before but with losses.
     LineLoss,
+    /// A thousand clients with ten tunnels each on one relay.
+    ManyClients,
 }
 
 /// A number that a figure yields.
@@ -66,6 +69,9 @@ pub(crate) struct Metric {
     pub(crate) unit: &'static str,
     /// Whether more of it is better.
     pub(crate) more_is_better: bool,
+    /// Whether one contender's value says something beside another's; not if each has a load of
+    /// its own size.
+    pub(crate) comparable: bool,
 }
 
 /// What was measured of a metric, in its unit.
@@ -119,28 +125,65 @@ impl Figure {
 
     /// Whether there is something to measure on that contender.
     pub(crate) fn applies_to(self, contender: Contender) -> bool {
-        let of_processes = matches!(self, Self::IdleMemory | Self::StalledVisitor);
-        !(of_processes && contender == Contender::Direct)
+        match (self, contender) {
+            (Self::IdleMemory | Self::StalledVisitor, Contender::Direct) => false,
+            (Self::ManyClients, _) => contender.most_clients() > 0,
+            // Two threads are for streams that one alone cannot carry.
+            (_, Contender::OursTwo) => self == Self::BulkFour,
+            _ => true,
+        }
     }
 
-    /// Measures it once.
-    pub(crate) async fn measure(self, scene: Scene<'_>) -> Result<Vec<Reading>> {
+    /// Measures it once on a contender that is started for it.
+    pub(crate) async fn measure(
+        self,
+        contender: Contender,
+        workshop: &Workshop<'_>,
+        plan: &Plan,
+    ) -> Result<Vec<Reading>> {
+        let stage = Stage { contender, line: self.line(), workshop, plan };
         match self {
-            Self::BulkDown => bulk::down(scene).await,
-            Self::BulkUp => bulk::up(scene).await,
-            Self::BulkFour => bulk::four(scene).await,
-            Self::BulkBoth => bulk::both(scene).await,
-            Self::KeepAlive => keep_alive::measure(scene).await,
-            Self::Latency => latency::measure(scene).await,
-            Self::NewConnections => new_connections::measure(scene).await,
-            Self::IdleMemory => idle_memory::measure(scene).await,
-            Self::OpenVisitors => open_visitors::measure(scene).await,
-            Self::StalledVisitor => stalled_visitor::measure(scene).await,
-            Self::FirstByte => first_byte::measure(scene).await,
-            Self::LineBulk => line_bulk::measure(scene).await,
-            Self::LineSmall => line_small::measure(scene).await,
-            Self::LineLoss => line_loss::measure(scene).await,
+            Self::BulkDown => stage.through_tunnel(bulk::down).await,
+            Self::BulkUp => stage.through_tunnel(bulk::up).await,
+            Self::BulkFour => stage.through_tunnel(bulk::four).await,
+            Self::BulkBoth => stage.through_tunnel(bulk::both).await,
+            Self::KeepAlive => stage.through_tunnel(keep_alive::measure).await,
+            Self::Latency => stage.through_tunnel(latency::measure).await,
+            Self::NewConnections => stage.through_tunnel(new_connections::measure).await,
+            Self::IdleMemory => stage.through_tunnel(idle_memory::measure).await,
+            Self::OpenVisitors => stage.through_tunnel(open_visitors::measure).await,
+            Self::StalledVisitor => stage.through_tunnel(stalled_visitor::measure).await,
+            Self::FirstByte => stage.through_tunnel(first_byte::measure).await,
+            Self::LineBulk => stage.through_tunnel(line_bulk::measure).await,
+            Self::LineSmall => stage.through_tunnel(line_small::measure).await,
+            Self::LineLoss => stage.through_tunnel(line_loss::measure).await,
+            Self::ManyClients => many_clients::measure(contender, workshop, plan).await,
         }
+    }
+}
+
+/// What a figure is measured on, before it is started.
+struct Stage<'a> {
+    contender: Contender,
+    line: Option<Line>,
+    workshop: &'a Workshop<'a>,
+    plan: &'a Plan,
+}
+
+impl Stage<'_> {
+    /// Measures on one client with one tunnel.
+    async fn through_tunnel(
+        self,
+        measure: impl AsyncFnOnce(Scene<'_>) -> Result<Vec<Reading>>,
+    ) -> Result<Vec<Reading>> {
+        let Self { contender, line, workshop, plan } = self;
+        let mut tunnel = Tunnel::start(contender, line, workshop).await?;
+        let readings = measure(Scene { tunnel: &mut tunnel, service: workshop.local, plan }).await;
+        // Why a visitor was not answered is told best by the program that ended.
+        if readings.is_err() {
+            tunnel.check_running()?;
+        }
+        readings
     }
 }
 

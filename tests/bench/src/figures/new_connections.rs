@@ -18,4 +18,5 @@ static RATE: Metric = Metric {
     title: "new connections, 20 at a time",
     unit: "k/s",
     more_is_better: true,
+    comparable: true,
 };

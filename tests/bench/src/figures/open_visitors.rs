@@ -65,6 +65,7 @@ static REACHED: Metric = Metric {
     title: "open visitors reached, of 10,000",
     unit: "visitors",
     more_is_better: true,
+    comparable: true,
 };
 
 static PER_VISITOR: Metric = Metric {
@@ -72,6 +73,7 @@ static PER_VISITOR: Metric = Metric {
     title: "memory per open visitor, of those reached",
     unit: "KB",
     more_is_better: false,
+    comparable: true,
 };
 
 static P50: Metric = Metric {
@@ -79,4 +81,5 @@ static P50: Metric = Metric {
     title: "latency among those visitors, p50",
     unit: "us",
     more_is_better: false,
+    comparable: true,
 };

@@ -53,4 +53,5 @@ static HELD: Metric = Metric {
     title: "memory a stalled visitor holds, both processes",
     unit: "KB",
     more_is_better: false,
+    comparable: true,
 };

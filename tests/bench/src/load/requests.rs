@@ -56,6 +56,25 @@ pub(crate) async fn visit_rate(
     Ok(total(tasks).await? as f64 / window.as_secs_f64())
 }
 
+/// Makes one visit to each address; an error unless all are answered.
+pub(crate) async fn visit_each(publics: impl Iterator<Item = SocketAddr>) -> Result<()> {
+    let mut visits = JoinSet::new();
+    for public in publics {
+        if visits.len() == EACH_AT_A_TIME
+            && let Some(visit) = visits.join_next().await
+        {
+            visit.context("a visitor's task")??;
+        }
+        visits.spawn(async move {
+            Visitor::visit_once(public).await.with_context(|| format!("a visit at {public}"))
+        });
+    }
+    while let Some(visit) = visits.join_next().await {
+        visit.context("a visitor's task")??;
+    }
+    Ok(())
+}
+
 /// How long each answer took to visitors who stay, in microseconds, sorted.
 pub(crate) async fn latencies(
     public: SocketAddr,
@@ -96,6 +115,9 @@ async fn total(mut tasks: JoinSet<Result<u64>>) -> Result<u64> {
     }
     Ok(total)
 }
+
+/// Enough to be quick, and few enough for any backlog.
+const EACH_AT_A_TIME: usize = 20;
 
 /// The time in which answers count.
 #[derive(Clone, Copy)]

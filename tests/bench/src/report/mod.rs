@@ -100,8 +100,22 @@ impl Row {
         Summary::of(self.values.get(&contender)?)
     }
 
-    /// The best of the other tunnels' medians.
+    /// Ours over the build before, round by round: what the machine did meanwhile was done to both.
+    /// `None` if a round of either is missing.
+    pub(crate) fn over_before(&self) -> Option<Summary> {
+        let (ours, before) =
+            (self.values.get(&Contender::Ours)?, self.values.get(&Contender::Before)?);
+        let pairs = ours.iter().zip(before);
+        let ratios: Vec<f64> = pairs.map(|(ours, before)| ours / before).collect();
+        let complete = ours.len() == before.len() && ratios.iter().all(|ratio| ratio.is_finite());
+        complete.then(|| Summary::of(&ratios)).flatten()
+    }
+
+    /// The best of the other tunnels' medians, if they can be compared.
     pub(crate) fn best_peer(&self) -> Option<f64> {
+        if !self.metric.comparable {
+            return None;
+        }
         let peers = self.values.keys().filter(|contender| contender.is_peer());
         let medians = peers.filter_map(|peer| Some(self.summary(*peer)?.median));
         if self.metric.more_is_better {
@@ -114,4 +128,43 @@ impl Row {
 
 fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
     fs::write(directory.join(name), text).with_context(|| format!("writing {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(comparable: bool, values: &[(Contender, &[f64])]) -> Row {
+        let metric = Metric { name: "n", title: "t", unit: "u", more_is_better: true, comparable };
+        let values = values.iter().map(|(contender, values)| (*contender, values.to_vec()));
+        Row { metric: Box::leak(Box::new(metric)), values: values.collect() }
+    }
+
+    #[test]
+    fn builds_are_compared_round_by_round() {
+        // The second round was on a machine of half the speed.
+        let both = row(
+            true,
+            &[(Contender::Ours, &[4.0, 2.2, 4.4]), (Contender::Before, &[4.0, 2.0, 4.0])],
+        );
+        let ratio = both.over_before().unwrap();
+        assert!((ratio.median - 1.1).abs() < 1e-9, "{ratio:?}");
+        assert_eq!(ratio.min, 1.0);
+    }
+
+    #[test]
+    fn builds_are_not_compared_when_a_round_is_missing_or_nothing_was_measured() {
+        let missing = row(true, &[(Contender::Ours, &[4.0, 2.0]), (Contender::Before, &[2.0])]);
+        assert_eq!(missing.over_before(), None);
+        let nothing = row(true, &[(Contender::Ours, &[4.0]), (Contender::Before, &[0.0])]);
+        assert_eq!(nothing.over_before(), None);
+    }
+
+    #[test]
+    fn peers_with_loads_of_their_own_size_are_not_compared() {
+        let values: &[(Contender, &[f64])] =
+            &[(Contender::Frp, &[3.0]), (Contender::Rathole, &[5.0])];
+        assert_eq!(row(true, values).best_peer(), Some(5.0));
+        assert_eq!(row(false, values).best_peer(), None);
+    }
 }

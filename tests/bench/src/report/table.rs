@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Report, Row};
 use crate::contenders::Contender;
+use crate::statistics::Summary;
 
 /// The whole report.
 pub(super) fn markdown(report: &Report) -> String {
@@ -42,12 +43,15 @@ fn cells(report: &Report) -> Vec<Vec<String>> {
     let mut header = vec!["figure".to_owned(), "unit".to_owned()];
     header.extend(contenders.iter().map(|contender| contender.name().to_owned()));
     header.extend(["ours / best peer".to_owned(), "ours / two hops".to_owned()]);
+    let has_before = contenders.contains(&Contender::Before);
+    header.extend(has_before.then(|| "ours / before".to_owned()));
     let mut rows = vec![header];
     for row in &report.rows {
         let mut line = vec![row.metric.title.to_owned(), row.metric.unit.to_owned()];
         line.extend(contenders.iter().map(|contender| value(row, *contender)));
         let hops = row.summary(Contender::TwoHops).map(|summary| summary.median);
         line.extend([ratio(row, row.best_peer()), ratio(row, hops)]);
+        line.extend(has_before.then(|| over_before(row)));
         rows.push(line);
     }
     rows
@@ -65,6 +69,13 @@ fn ratio(row: &Row, other: Option<f64>) -> String {
         (Some(ours), Some(other)) if other > 0.0 => format!("{:.2}x", ours.median / other),
         _ => "-".to_owned(),
     }
+}
+
+fn over_before(row: &Row) -> String {
+    row.over_before().map_or_else(
+        || "-".to_owned(),
+        |Summary { median, min, max }| format!("{median:.2}x ({min:.2}..{max:.2})"),
+    )
 }
 
 /// Three digits that count, or all before the point.

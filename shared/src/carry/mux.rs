@@ -86,7 +86,7 @@ pub enum End {
     Yamux(ConnectionError),
 }
 
-type OpenRequest = oneshot::Sender<yamux::Stream>;
+type OpenRequest = oneshot::Sender<MuxStream>;
 
 /// The task of a session: all its I/O happens in [`run`](Self::run).
 pub struct Driver<T> {
@@ -194,8 +194,7 @@ impl Mux {
     pub async fn open(&self) -> Result<MuxStream, Gone> {
         let (reply, stream) = oneshot::channel();
         self.requests.send(reply).await.map_err(|_| Gone)?;
-        let io = stream.await.map_err(|_| Gone)?;
-        Ok(MuxStream::new(io, &self.link))
+        stream.await.map_err(|_| Gone)
     }
 
     /// The wire under the session.
@@ -298,7 +297,7 @@ impl<T: Transport> Driver<T> {
             }
             match self.connection.poll_new_outbound(cx) {
                 // Nobody waits any more: the stream is dropped before it was ever sent.
-                Poll::Ready(Ok(stream)) => drop(request.send(stream)),
+                Poll::Ready(Ok(io)) => drop(request.send(MuxStream::new(io, &self.link))),
                 Poll::Ready(Err(err)) => return Err(err),
                 Poll::Pending => {
                     self.waiting = Some(request);

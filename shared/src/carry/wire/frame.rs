@@ -8,8 +8,12 @@ pub(super) const HEADER: usize = 12;
 
 /// The flag that opens a stream; on a ping, that it asks for an answer.
 pub(super) const SYN: u16 = 1;
-/// On a ping: this is the answer.
+/// The flag that accepts a stream; on a ping, that it is the answer.
 pub(super) const ACK: u16 = 2;
+/// The flag that ends one direction of a stream.
+pub(super) const FIN: u16 = 4;
+/// The flag that resets a stream.
+pub(super) const RST: u16 = 8;
 
 /// A decoded header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,11 @@ impl Header {
     pub(super) fn body(&self) -> usize {
         if self.kind == Kind::Data { self.length as usize } else { 0 }
     }
+}
+
+/// Makes a data frame's header that of one without a body.
+pub(super) fn strip(header: &mut [u8]) {
+    header[8..HEADER].fill(0);
 }
 
 /// The answer to a ping that carried `value`.

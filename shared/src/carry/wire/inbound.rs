@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::frame::{HEADER, Header, Kind, SYN};
+use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::outbound::Outbound;
+use super::streams::{Passage, Streams};
 
 /// The read-ahead starts with this many bytes: enough for a handshake, little for a stranger.
 const SMALLEST: usize = 2 * 1024;
@@ -32,6 +33,8 @@ const BYTES_PER_TINY: u64 = 16 * 1024;
 enum Verdict {
     Pass(usize),
     Refuse(usize),
+    /// Its flags pass, as those of another frame.
+    PassFlags(usize),
 }
 
 /// The read-ahead buffer, and how much of it yamux may have.
@@ -113,7 +116,12 @@ impl Inbound {
 
     /// Looks at the next header and lets its frame through, or takes it out if it is a ping or for
     /// nobody. Returns `false` when more has to arrive first.
-    pub(super) fn next_frame(&mut self, link: &Link, outbound: &mut Outbound) -> io::Result<bool> {
+    pub(super) fn next_frame(
+        &mut self,
+        link: &Link,
+        streams: &mut Streams,
+        outbound: &mut Outbound,
+    ) -> io::Result<bool> {
         let discarded = self.refused.min(self.end - self.start);
         self.start += discarded;
         self.refused -= discarded;
@@ -124,7 +132,7 @@ impl Inbound {
             return Ok(false);
         };
         let checked = match Header::decode(bytes) {
-            Ok(header) => self.check(header, link, outbound),
+            Ok(header) => self.check(header, link, streams, outbound),
             Err(byte) => Err(Breach::NotYamux(byte)),
         };
         match checked {
@@ -140,6 +148,12 @@ impl Inbound {
                 self.refused = length;
                 Ok(true)
             }
+            Ok(Verdict::PassFlags(length)) => {
+                frame::strip(&mut self.buffer[self.start..]);
+                self.allowed = HEADER;
+                self.refused = length - HEADER;
+                Ok(true)
+            }
             Err(breach) => {
                 link.break_off(breach.clone());
                 Err(breach.into())
@@ -152,6 +166,7 @@ impl Inbound {
         &mut self,
         header: Header,
         link: &Link,
+        streams: &mut Streams,
         outbound: &mut Outbound,
     ) -> Result<Verdict, Breach> {
         let length = HEADER + header.body();
@@ -165,28 +180,27 @@ impl Inbound {
             Kind::Data => {
                 self.check_opening(header, link)?;
                 self.check_size(header, link)?;
-                // Flags are for yamux, which knows the stream for a while longer.
-                if header.is_visit()
-                    && !link.streams.arrived(header.stream, header.length)
-                    && header.flags == 0
-                {
-                    return Ok(Verdict::Refuse(length));
-                }
             }
             Kind::WindowUpdate => self.check_opening(header, link)?,
         }
         outbound.in_answer_to(header);
-        Ok(Verdict::Pass(length))
+        if !header.is_visit() {
+            return Ok(Verdict::Pass(length));
+        }
+        Ok(match streams.arrived(header) {
+            Passage::Whole => Verdict::Pass(length),
+            Passage::Flags => Verdict::PassFlags(length),
+            Passage::None => Verdict::Refuse(length),
+        })
     }
 
-    /// Counts the streams that the peer opens, and notes them as in use.
+    /// Counts the streams that the peer opens.
     fn check_opening(&mut self, header: Header, link: &Link) -> Result<(), Breach> {
         if header.flags & SYN != 0 {
             self.opened = self.opened.saturating_add(1);
             if self.opened > link.most_opened() {
                 return Err(Breach::StreamNotAllowed);
             }
-            link.streams.open(header.stream);
         }
         Ok(())
     }

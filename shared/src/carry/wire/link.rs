@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::streams::Streams;
+use super::streams::Lobby;
 use crate::carry::PIECE;
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
@@ -45,7 +45,7 @@ pub struct Link {
     /// Bytes of visits that yamux has and the socket has not taken yet. Below zero for a moment,
     /// when another thread writes them before they have been counted.
     queued: AtomicIsize,
-    pub(super) streams: Streams,
+    pub(super) lobby: Lobby,
     given_up: AtomicBool,
     breach: Mutex<Option<Breach>>,
 }
@@ -84,7 +84,7 @@ impl Link {
             most_opened: AtomicU32::new(u32::MAX),
             most_received: AtomicU64::new(STRANGERS_BYTES),
             queued: AtomicIsize::new(0),
-            streams: Streams::default(),
+            lobby: Lobby::default(),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
         }

@@ -21,6 +21,7 @@
 //!   while it is still in the processor's cache.
 
 mod frame;
+mod held;
 mod inbound;
 mod link;
 mod outbound;
@@ -37,9 +38,10 @@ use tokio::io::ReadBuf;
 
 use self::inbound::Inbound;
 use self::outbound::Outbound;
+use self::streams::Streams;
 
+pub use self::held::Held;
 pub use self::link::{Breach, Link};
-pub use self::streams::Held;
 pub use self::transport::Transport;
 
 /// How many bytes are read from the socket before the other tasks get their turn.
@@ -57,6 +59,7 @@ pub struct Wire<T> {
     socket: Socket<T>,
     inbound: Inbound,
     outbound: Outbound,
+    streams: Streams,
 }
 
 /// The connection itself, as it is read.
@@ -73,7 +76,8 @@ impl<T: Transport> Wire<T> {
     pub fn new(io: T) -> (Self, Arc<Link>) {
         let link = Arc::new(Link::new());
         let socket = Socket { io, link: Arc::clone(&link), turn: 0 };
-        (Self { socket, inbound: Inbound::new(), outbound: Outbound::new() }, link)
+        let streams = Streams::new(Arc::clone(&link));
+        (Self { socket, inbound: Inbound::new(), outbound: Outbound::new(), streams }, link)
     }
 
     /// Whether the socket may be read now: sends what has been collected, ends the turn when it
@@ -168,7 +172,8 @@ impl<T: Transport> futures::AsyncRead for Wire<T> {
                     // Not one frame more after the one that was refused: there is a hole between.
                     ready!(this.poll_read_allowed(cx))?;
                 }
-                if this.inbound.next_frame(&this.socket.link, &mut this.outbound)? {
+                let link = &this.socket.link;
+                if this.inbound.next_frame(link, &mut this.streams, &mut this.outbound)? {
                     this.socket.turn += FRAME_TURN;
                     continue;
                 }

@@ -4,144 +4,280 @@
 //! 64 bytes beside each frame. And it keeps a stream that was dropped, with all that
 //! still arrives for it, until it has been able to send the reset. The wire therefore counts what
 //! is unread, and lets nothing through for a stream that nobody holds any more.
+//!
+//! The table is the wire's alone, so a frame costs neither a lock nor a strong hash. New streams
+//! come through a [`Lobby`]; those that were dropped are swept out when the table is full.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::frame::{ACK, FIN, Header, Kind, RST, SYN};
+use super::held::Tally;
 use super::link::Link;
 
 /// So many unread frames are never too many.
-const ALWAYS_FINE: u32 = 8192;
+const ALWAYS_FINE: i32 = 8192;
 
 /// Beyond that, unread frames have to carry so many bytes on average: half of what they cost.
-const LEAST_AVERAGE: u64 = 32;
+const LEAST_AVERAGE: i64 = 32;
 
-/// The streams in use.
-#[derive(Debug, Default)]
+/// The streams in use, and some that were.
+#[derive(Debug)]
 pub(super) struct Streams {
-    table: Mutex<HashMap<u32, Unread>>,
-    /// Whether any stream ever had too much of too little. Asked far more often than it is so.
-    any_overrun: AtomicBool,
+    link: Arc<Link>,
+    table: HashMap<u32, Arrived, BuildHasherDefault<IdHasher>>,
 }
 
-/// What has arrived for a stream and has not been taken.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unread {
+/// What has arrived for a stream. Both numbers start anew at zero when they are full, as do those
+/// of the holder: only the difference counts.
+#[derive(Debug)]
+struct Arrived {
+    tally: Arc<Tally>,
     frames: u32,
-    bytes: u64,
-    /// There was too much of too little. Nothing more gets through.
-    overrun: bool,
+    bytes: u32,
+}
+
+/// New streams, on their way from the driver to the wire. Both belong to one task, so nobody ever
+/// waits for the lock.
+#[derive(Debug, Default)]
+pub(super) struct Lobby(Mutex<Vec<(u32, Arc<Tally>)>>);
+
+/// What yamux may have of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// All of it.
+    Whole,
+    /// Its flags: yamux knows the stream for a while longer and has to learn of its end.
+    Flags,
+    /// Nothing.
+    None,
 }
 
 impl Streams {
-    /// A stream has been opened.
-    pub(super) fn open(&self, id: u32) {
-        self.table.lock().entry(id).or_default();
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self { link, table: HashMap::default() }
     }
 
-    /// A frame with `bytes` of body has come. Returns whether it may get through.
-    pub(super) fn arrived(&self, id: u32, bytes: u32) -> bool {
-        let mut table = self.table.lock();
-        let Some(unread) = table.get_mut(&id) else { return false };
-        unread.frames += 1;
-        unread.bytes += u64::from(bytes);
-        if unread.frames > ALWAYS_FINE && unread.bytes < u64::from(unread.frames) * LEAST_AVERAGE {
-            unread.overrun = true;
-            self.any_overrun.store(true, Ordering::Relaxed);
+    /// A frame has come for a stream that carries a visit. Returns what may get through.
+    pub(super) fn arrived(&mut self, header: Header) -> Passage {
+        if header.kind == Kind::WindowUpdate && header.flags == 0 || header.flags & SYN != 0 {
+            // Of no interest, or the stream is about to be made.
+            return Passage::Whole;
         }
-        !unread.overrun
-    }
-
-    /// A frame has been taken.
-    fn taken(&self, id: u32, bytes: usize) {
-        if let Some(unread) = self.table.lock().get_mut(&id) {
-            unread.frames = unread.frames.saturating_sub(1);
-            unread.bytes = unread.bytes.saturating_sub(bytes as u64);
+        if !self.table.contains_key(&header.stream) {
+            self.link.lobby.leave(&mut self.table);
+        }
+        let fits = match self.table.get_mut(&header.stream) {
+            Some(stream) => stream.arrived(header),
+            None => false,
+        };
+        match header.kind {
+            Kind::Data if fits => Passage::Whole,
+            Kind::Data if header.flags & (ACK | FIN | RST) != 0 => Passage::Flags,
+            Kind::Data => Passage::None,
+            _ => Passage::Whole,
         }
     }
-
-    fn is_overrun(&self, id: u32) -> bool {
-        self.any_overrun.load(Ordering::Relaxed)
-            && self.table.lock().get(&id).is_some_and(|unread| unread.overrun)
-    }
-
-    fn close(&self, id: u32) {
-        self.table.lock().remove(&id);
-    }
 }
 
-/// A stream that is in use, until this is dropped.
-#[derive(Debug)]
-pub struct Held {
-    link: Arc<Link>,
-    id: u32,
-}
-
-impl Held {
-    /// Marks the stream `id` as in use.
-    pub(crate) fn new(link: &Arc<Link>, id: u32) -> Self {
-        link.streams.open(id);
-        Self { link: Arc::clone(link), id }
-    }
-
-    /// The wire under the stream.
-    pub fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// A frame of so many bytes has been taken from the stream.
-    pub(crate) fn taken(&self, bytes: usize) {
-        self.link.streams.taken(self.id, bytes);
-    }
-
-    /// Whether the peer has sent more tiny frames than the stream may have unread: what followed
-    /// them has not got through.
-    pub(crate) fn is_overrun(&self) -> bool {
-        self.link.streams.is_overrun(self.id)
-    }
-}
-
-impl Drop for Held {
+impl Drop for Streams {
+    /// The session is over, and with it every stream.
     fn drop(&mut self) {
-        self.link.streams.close(self.id);
+        self.link.lobby.leave(&mut self.table);
+        self.table.values().for_each(|stream| stream.tally.reset());
+    }
+}
+
+impl Arrived {
+    /// Takes note of a frame. Returns whether its body may get through.
+    fn arrived(&mut self, header: Header) -> bool {
+        if header.flags & RST != 0 {
+            self.tally.reset();
+        } else if header.flags & FIN != 0 {
+            self.tally.finished();
+        }
+        if self.tally.is_dropped() || self.tally.is_overrun() {
+            return false;
+        }
+        if header.body() == 0 {
+            // yamux keeps none of these.
+            return true;
+        }
+        self.frames = self.frames.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(header.body() as u32);
+        let (frames, bytes) = self.tally.taken();
+        // Below zero for a moment: the frame that opened the stream was not counted.
+        let frames = self.frames.wrapping_sub(frames).cast_signed();
+        let bytes = self.bytes.wrapping_sub(bytes).cast_signed();
+        if frames > ALWAYS_FINE && i64::from(bytes) < i64::from(frames) * LEAST_AVERAGE {
+            self.tally.overrun();
+        }
+        !self.tally.is_overrun()
+    }
+}
+
+impl Lobby {
+    /// A stream has been made.
+    pub(super) fn enter(&self, id: u32, tally: &Arc<Tally>) {
+        let mut new = self.0.lock();
+        if new.len() == new.capacity() {
+            new.retain(|(_, tally)| !tally.is_dropped());
+        }
+        new.push((id, Arc::clone(tally)));
+    }
+
+    /// Moves all that are new to the table.
+    fn leave(&self, table: &mut HashMap<u32, Arrived, BuildHasherDefault<IdHasher>>) {
+        for (id, tally) in self.0.lock().drain(..).filter(|(_, tally)| !tally.is_dropped()) {
+            if table.len() == table.capacity() {
+                table.retain(|_, stream| !stream.tally.is_dropped());
+                // Not again before as many have come as there are.
+                table.reserve(table.len().max(1));
+            }
+            table.insert(id, Arrived { tally, frames: 0, bytes: 0 });
+        }
+    }
+}
+
+/// Spreads numbers that count up. A relay could choose some that collide; it would slow down its
+/// own session alone.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // 2^64 divided by the golden ratio. The table takes its bits from both ends.
+        let spread = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ spread >> 32;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::super::held::Held;
     use super::*;
+
+    fn frame(kind: Kind, flags: u16, length: u32) -> Header {
+        Header { kind, flags, stream: 2, length }
+    }
+
+    fn data(length: u32) -> Header {
+        frame(Kind::Data, 0, length)
+    }
+
+    fn streams() -> (Streams, Held) {
+        let link = Arc::new(Link::new());
+        let held = Held::new(&link, 2);
+        (Streams::new(link), held)
+    }
+
+    fn is_reset(held: &Held) -> bool {
+        held.poll_reset(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+    }
 
     #[test]
     fn frames_that_nobody_takes_must_carry_something() {
-        let streams = Streams::default();
-        streams.open(2);
+        let (mut streams, held) = streams();
         for _ in 0..ALWAYS_FINE {
-            assert!(streams.arrived(2, 5));
+            assert_eq!(streams.arrived(data(5)), Passage::Whole);
         }
-        assert!(!streams.arrived(2, 5));
-        assert!(!streams.arrived(2, 1_000_000), "a hole stays a hole");
-        assert!(streams.is_overrun(2));
+        assert!(!is_reset(&held));
+        assert_eq!(streams.arrived(data(5)), Passage::None);
+        assert_eq!(streams.arrived(data(1_000_000)), Passage::None, "a hole stays a hole");
+        assert!(held.is_overrun() && is_reset(&held));
     }
 
     #[test]
     fn frames_that_are_taken_may_be_as_small_as_they_like() {
-        let streams = Streams::default();
-        streams.open(2);
+        let (mut streams, held) = streams();
+        // The one that opened the stream.
+        held.taken(5);
         for _ in 0..4 * ALWAYS_FINE {
-            assert!(streams.arrived(2, 5));
-            streams.taken(2, 5);
+            assert_eq!(streams.arrived(data(5)), Passage::Whole);
+            held.taken(5);
         }
     }
 
     #[test]
-    fn nothing_gets_through_to_a_stream_that_nobody_holds() {
-        let (_, link) = super::super::Wire::new(tokio::io::duplex(1).0);
-        let held = Held::new(&link, 2);
-        assert!(link.streams.arrived(2, 5));
+    fn of_a_frame_for_nobody_only_the_flags_get_through() {
+        let (mut streams, held) = streams();
+        assert_eq!(streams.arrived(frame(Kind::Data, ACK, 5)), Passage::Whole);
         drop(held);
-        assert!(!link.streams.arrived(2, 5));
+        assert_eq!(streams.arrived(data(5)), Passage::None);
+        for flags in [ACK, FIN, RST, ACK | FIN] {
+            assert_eq!(streams.arrived(frame(Kind::Data, flags, 5)), Passage::Flags, "{flags}");
+        }
+        assert_eq!(streams.arrived(frame(Kind::WindowUpdate, 0, 5)), Passage::Whole);
+    }
+
+    #[test]
+    fn a_stream_that_was_finished_is_not_one_that_was_reset() {
+        for kind in [Kind::Data, Kind::WindowUpdate] {
+            let (mut streams, held) = streams();
+            assert!(!held.peer_finished() && !is_reset(&held));
+            streams.arrived(frame(kind, FIN, 0));
+            assert!(held.peer_finished() && !is_reset(&held));
+            streams.arrived(frame(kind, RST, 0));
+            assert!(is_reset(&held));
+
+            let (mut streams, held) = self::streams();
+            streams.arrived(frame(kind, FIN | RST, 0));
+            assert!(!held.peer_finished() && is_reset(&held));
+        }
+    }
+
+    /// Notes that it was woken.
+    #[derive(Default)]
+    struct Bell(AtomicBool);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_reset_is_woken_by_one_and_by_the_end_of_the_session() {
+        for session_ends in [false, true] {
+            let (mut streams, held) = streams();
+            let bell = Arc::new(Bell::default());
+            let waker = Waker::from(Arc::clone(&bell));
+            assert!(held.poll_reset(&mut Context::from_waker(&waker)).is_pending());
+            assert!(!bell.0.load(Ordering::Relaxed));
+            if session_ends {
+                drop(streams);
+            } else {
+                streams.arrived(frame(Kind::Data, RST, 0));
+            }
+            assert!(bell.0.load(Ordering::Relaxed));
+            assert!(is_reset(&held));
+        }
+    }
+
+    #[test]
+    fn streams_that_were_dropped_do_not_fill_the_table() {
+        let link = Arc::new(Link::new());
+        let mut streams = Streams::new(Arc::clone(&link));
+        let _kept: Vec<Held> = (0..100).map(|id| Held::new(&link, 2 * id)).collect();
+        for id in 100..10_000 {
+            drop(Held::new(&link, 2 * id));
+            streams.arrived(Header { stream: 2 * id, ..data(5) });
+        }
+        assert!(streams.table.len() < 500, "{}", streams.table.len());
+        assert_eq!(streams.arrived(data(5)), Passage::Whole);
     }
 }

@@ -5,7 +5,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::frame::HEADER;
+use super::frame::{ACK, FIN, HEADER, RST};
 use super::*;
 
 const DATA: u8 = 0;
@@ -30,7 +30,8 @@ fn wire(buffer: usize) -> (Wire<DuplexStream>, Arc<Link>, DuplexStream) {
     let (near, far) = tokio::io::duplex(buffer);
     let (wire, link) = Wire::new(near);
     link.admit();
-    (0..64).for_each(|stream| link.streams.open(stream));
+    // Leaked: these stay in use.
+    (0..64).for_each(|stream| std::mem::forget(Held::new(&link, stream)));
     (wire, link, far)
 }
 
@@ -214,13 +215,31 @@ async fn a_stranger_opens_one_stream_and_says_no_more_than_a_handshake_needs() {
 #[tokio::test]
 async fn frames_for_nobody_do_not_get_through() {
     let (mut wire, link, mut far) = wire(1 << 20);
-    let held = Held::new(&link, 8);
-    drop(held);
-    far.write_all(&data(8, &[7; 10_000])).await.unwrap();
+    drop(Held::new(&link, 100));
+    far.write_all(&data(100, &[7; 10_000])).await.unwrap();
     far.write_all(&data(2, b"after")).await.unwrap();
     let mut frame = vec![0; HEADER + 5];
     wire.read_exact(&mut frame).await.unwrap();
     assert_eq!(frame, data(2, b"after"));
+}
+
+#[tokio::test]
+async fn of_frames_for_nobody_that_carry_flags_only_the_flags_get_through() {
+    for flags in [ACK, FIN, RST, ACK | FIN] {
+        let (mut wire, link, mut far) = wire(1 << 20);
+        drop(Held::new(&link, 100));
+        far.write_all(&header(DATA, flags, 100, 10_000)).await.unwrap();
+        // The body may come later.
+        let mut frame = vec![0; HEADER];
+        wire.read_exact(&mut frame).await.unwrap();
+        assert_eq!(frame, header(DATA, flags, 100, 0));
+        read_nothing(&mut wire);
+        far.write_all(&[7; 10_000]).await.unwrap();
+        far.write_all(&data(2, b"after")).await.unwrap();
+        let mut frame = vec![0; HEADER + 5];
+        wire.read_exact(&mut frame).await.unwrap();
+        assert_eq!(frame, data(2, b"after"));
+    }
 }
 
 #[tokio::test]

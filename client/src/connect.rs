@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::carry::Role;
 use shared::carry::mux::{End, Mux, Running};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
@@ -21,7 +22,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tracing::debug;
-use yamux::Mode;
 
 use crate::config::Config;
 use crate::session::{ControlStream, NotOpened, Session, request};
@@ -85,7 +85,7 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
-    let mut running = Running::start(socket, Mode::Client, MAX_STREAMS as usize);
+    let mut running = Running::start(socket, Role::Client, MAX_STREAMS as usize);
     let hello = hello(&config, host, connection, before)?;
     let first = hello.tunnels.len();
     let shaken = {

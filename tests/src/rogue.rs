@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use futures::AsyncWriteExt;
+use shared::carry::Role;
 use shared::carry::mux::{self, Inbound, Mux, MuxStream};
 use shared::control::channel::Control;
 use shared::control::protocol::{
@@ -12,7 +13,6 @@ use shared::control::protocol::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tokio_util::sync::CancellationToken;
-use yamux::Mode;
 
 use crate::tasks::Tasks;
 use crate::wait::within;
@@ -85,7 +85,7 @@ impl RogueClient {
     pub async fn connect(control: SocketAddr, hello: Hello) -> Self {
         let socket = within("a connection", TcpStream::connect(control)).await;
         let socket = socket.expect("a connection to the control port");
-        let (mux, inbound, driver) = mux::start(socket, Mode::Client, 1000);
+        let (mux, inbound, driver) = mux::start(socket, Role::Client, 1000);
         let mut tasks = Tasks::new();
         tasks.spawn(async { drop(driver.run(CancellationToken::new()).await) });
         let stream = within("a stream", mux.open()).await.expect("a session");
@@ -140,7 +140,7 @@ impl RogueRelay {
     /// The next client, which has said who it is.
     pub async fn greeted(&self) -> RogueSession {
         let socket = self.accept().await;
-        let (mux, mut inbound, driver) = mux::start(socket, Mode::Server, 1000);
+        let (mux, mut inbound, driver) = mux::start(socket, Role::Relay, 1000);
         let mut tasks = Tasks::new();
         let close = CancellationToken::new();
         let closing = close.clone();

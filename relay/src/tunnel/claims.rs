@@ -206,7 +206,7 @@ mod tests {
 
     fn claimant(instance: InstanceId, number: u16) -> Claimant {
         let (io, _) = tokio::io::duplex(64);
-        let (mux, _, _) = mux::start(io, yamux::Mode::Server, 1);
+        let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
         let target = Target::Session(SessionTarget::new(mux, 1));
         Claimant::new(ConnectionId { instance, number }, target)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use shared::carry::Role;
 use shared::carry::mux::Running;
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::record::Open;
@@ -15,7 +16,6 @@ use shared::visit::stream::{Chunk, DataStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use yamux::Mode;
 
 use crate::loopback;
 
@@ -79,8 +79,8 @@ struct Visit {
 impl Visit {
     async fn start() -> Self {
         let (client, relay) = loopback::session().await;
-        let mut client = Running::start(client, Mode::Client, STREAMS);
-        let relay = Running::start(relay, Mode::Server, STREAMS);
+        let mut client = Running::start(client, Role::Client, STREAMS);
+        let relay = Running::start(relay, Role::Relay, STREAMS);
         relay.mux.link().admit();
 
         let (visitor, socket) = loopback::visit().await;

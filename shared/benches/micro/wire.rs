@@ -3,6 +3,7 @@
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use futures::{AsyncReadExt, AsyncWriteExt};
+use shared::carry::Role;
 use shared::carry::wire::Wire;
 use tokio::net::TcpStream;
 
@@ -25,8 +26,7 @@ fn frames(bencher: Bencher<'_, '_>, body: usize) {
 /// Two wires on one connection, whose ends trust each other.
 async fn wires() -> (Wire<TcpStream>, Wire<TcpStream>) {
     let (near, far) = loopback::session().await;
-    let ((near, near_link), (far, far_link)) = (Wire::new(near), Wire::new(far));
-    near_link.admit();
+    let ((near, _), (far, far_link)) = (Wire::new(near, Role::Client), Wire::new(far, Role::Relay));
     far_link.admit();
     (near, far)
 }

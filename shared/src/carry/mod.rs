@@ -2,9 +2,13 @@
 //!
 //! - [`wire`]: the I/O layer under yamux
 //! - [`mux`]: a session of many streams, and the one task that drives it
+//! - [`Role`]: which end of a session this is, and what it may do
 
 pub mod mux;
+mod role;
 pub mod wire;
+
+pub use self::role::Role;
 
 /// The most bytes that are written to a stream at a time: what one read of a socket brings, behind
 /// a header. Larger pieces gain little and make others wait longer on a slow line. It is half of

@@ -18,14 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, warn};
-use yamux::{Config, Connection, ConnectionError, Mode};
+use yamux::{Config, Connection, ConnectionError};
 
-use crate::carry::PIECE;
 use crate::carry::wire::{Breach, Held, Link, Transport, Wire};
-
-/// Streams the peer may have opened beyond the permits that were given out: those that one end
-/// has ended and the other not yet.
-const SPARE_STREAMS: usize = 512;
+use crate::carry::{PIECE, Role};
 
 /// What the windows of all streams together may grow by beyond the 256 KiB that each starts with.
 /// It bounds what a session can make this process hold, and it is what bulk over long lines needs:
@@ -102,34 +98,16 @@ pub struct Driver<T> {
 
 /// Starts a session over `io`. It lives only while the [`Driver`] is run.
 ///
-/// `permits` is how many streams the owner will have open at a time. yamux's own limit is set so
-/// far above that it is never reached: reaching it would end the session. A client sets it higher
-/// than a relay, since it may notice the end of a stream later.
-pub fn start<T>(io: T, mode: Mode, permits: usize) -> (Mux, Inbound, Driver<T>)
+/// `permits` is how many streams a relay will have open at a time.
+pub fn start<T>(io: T, role: Role, permits: usize) -> (Mux, Inbound, Driver<T>)
 where
     T: Transport,
 {
-    let streams = match mode {
-        Mode::Server => 2 * permits + SPARE_STREAMS,
-        Mode::Client => 4 * permits + SPARE_STREAMS,
-    };
-    let (wire, link) = Wire::new(io);
-    let inbound_queue = match mode {
-        // A client has chosen its relay, and visitors may come with the relay's first words. Each
-        // of them may be waiting at a time: one that reset right after it came counts for a moment.
-        Mode::Client => {
-            link.admit();
-            permits
-        }
-        // The control stream.
-        Mode::Server => {
-            link.limit_opened(1);
-            1
-        }
-    };
-    let connection = Connection::new(wire, config(streams), mode);
+    let (wire, link) = Wire::new(io, role);
+    let config = config(role.most_streams(permits));
+    let connection = Connection::new(wire, config, role.mode());
     let (send_request, requests) = mpsc::channel(OPEN_QUEUE);
-    let (inbound, streams) = mpsc::channel(inbound_queue);
+    let (inbound, streams) = mpsc::channel(role.most_untaken(permits));
     let receive = Inbound { streams };
     let mux = Mux { requests: send_request, link: Arc::clone(&link) };
     let driver =
@@ -165,11 +143,11 @@ pub struct Running {
 
 impl Running {
     /// Like [`start`], with the driver already running.
-    pub fn start<T>(io: T, mode: Mode, permits: usize) -> Self
+    pub fn start<T>(io: T, role: Role, permits: usize) -> Self
     where
         T: Transport + Send + 'static,
     {
-        let (mux, inbound, driver) = start(io, mode, permits);
+        let (mux, inbound, driver) = start(io, role, permits);
         let close = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(driver.run(close.clone()));

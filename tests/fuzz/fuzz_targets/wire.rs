@@ -5,19 +5,18 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use shared::carry::mux;
+use shared::carry::{Role, mux};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use yamux::Mode;
 
 fuzz_target!(|input: (bool, Vec<u8>)| {
     let (client, bytes) = input;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let mode = if client { Mode::Client } else { Mode::Server };
+        let role = if client { Role::Client } else { Role::Relay };
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (_mux, mut inbound, driver) = mux::start(near, mode, 16);
+        let (_mux, mut inbound, driver) = mux::start(near, role, 16);
         far.write_all(&bytes).await.expect("room for the input");
         far.shutdown().await.expect("an open end");
         let streams = async {

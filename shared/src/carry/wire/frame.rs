@@ -56,12 +56,6 @@ impl Header {
         })
     }
 
-    /// Whether the frame belongs to a stream that the relay has opened: each carries a visit. The
-    /// control stream is the client's. (The server's streams have even numbers.)
-    pub(super) fn is_visit(&self) -> bool {
-        self.stream.is_multiple_of(2)
-    }
-
     /// How many bytes of body follow the header.
     pub(super) fn body(&self) -> usize {
         if self.kind == Kind::Data { self.length as usize } else { 0 }

@@ -6,6 +6,7 @@ use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::outbound::Outbound;
 use super::streams::{Passage, Streams};
+use crate::carry::Role;
 
 /// The read-ahead starts with this many bytes: enough for a handshake, little for a stranger.
 const SMALLEST: usize = 2 * 1024;
@@ -38,8 +39,9 @@ enum Verdict {
 }
 
 /// The read-ahead buffer, and how much of it yamux may have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inbound {
+    role: Role,
     /// Always initialised in full; `start..end` holds what has come.
     buffer: Vec<u8>,
     start: usize,
@@ -57,8 +59,19 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
-        Self { buffer: vec![0; SMALLEST], ..Self::default() }
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            buffer: vec![0; SMALLEST],
+            start: 0,
+            end: 0,
+            allowed: 0,
+            refused: 0,
+            bulk: false,
+            opened: 0,
+            tiny: 0,
+            received: 0,
+        }
     }
 
     /// How many bytes may go to yamux before the next header has to be looked at.
@@ -178,13 +191,13 @@ impl Inbound {
             Kind::Ping => (),
             Kind::GoAway => link.break_off(Breach::GoAwayReceived(header.length)),
             Kind::Data => {
-                self.check_opening(header, link)?;
+                self.check_opening(header)?;
                 self.check_size(header, link)?;
             }
-            Kind::WindowUpdate => self.check_opening(header, link)?,
+            Kind::WindowUpdate => self.check_opening(header)?,
         }
         outbound.in_answer_to(header);
-        if !header.is_visit() {
+        if !self.role.is_visit(header.stream) {
             return Ok(Verdict::Pass(length));
         }
         Ok(match streams.arrived(header) {
@@ -195,10 +208,10 @@ impl Inbound {
     }
 
     /// Counts the streams that the peer opens.
-    fn check_opening(&mut self, header: Header, link: &Link) -> Result<(), Breach> {
+    fn check_opening(&mut self, header: Header) -> Result<(), Breach> {
         if header.flags & SYN != 0 {
             self.opened = self.opened.saturating_add(1);
-            if self.opened > link.most_opened() {
+            if self.opened > self.role.most_opened() || !self.role.is_of_peer(header.stream) {
                 return Err(Breach::StreamNotAllowed);
             }
         }

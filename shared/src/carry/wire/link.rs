@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::streams::Lobby;
-use crate::carry::PIECE;
+use crate::carry::{PIECE, Role};
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.
@@ -38,8 +38,6 @@ pub struct Link {
     largest_frame: AtomicU32,
     /// Bytes of payload that one frame should carry at the pace of the line.
     chunk: AtomicUsize,
-    /// The most streams that the peer may ever open.
-    most_opened: AtomicU32,
     /// The most bytes of bodies that the peer may ever send.
     most_received: AtomicU64,
     /// Bytes of visits that yamux has and the socket has not taken yet. Below zero for a moment,
@@ -73,21 +71,24 @@ pub enum Breach {
 }
 
 impl Link {
-    pub(super) fn new() -> Self {
-        Self {
+    pub(super) fn new(role: Role) -> Self {
+        let link = Self {
             start: Instant::now(),
             heard: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             traffic: AtomicU64::new(0),
             largest_frame: AtomicU32::new(STRANGERS_FRAME),
             chunk: AtomicUsize::new(PIECE),
-            most_opened: AtomicU32::new(u32::MAX),
             most_received: AtomicU64::new(STRANGERS_BYTES),
             queued: AtomicIsize::new(0),
             lobby: Lobby::default(),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
+        };
+        if role.trusts() {
+            link.admit();
         }
+        link
     }
 
     /// How long nothing at all has arrived.
@@ -100,11 +101,6 @@ impl Link {
     pub fn admit(&self) {
         self.largest_frame.store(LARGEST_FRAME, Ordering::Relaxed);
         self.most_received.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    /// Lets the peer open no more than `streams` streams in all: one, if it is a client.
-    pub(crate) fn limit_opened(&self, streams: u32) {
-        self.most_opened.store(streams, Ordering::Relaxed);
     }
 
     /// Whether so much waits for the peer that nothing more should be sent to it for now.
@@ -162,10 +158,6 @@ impl Link {
     /// yamux writes so many of them.
     pub(super) fn unqueued(&self, bytes: usize) {
         self.queued.fetch_sub(bytes.cast_signed(), Ordering::Relaxed);
-    }
-
-    pub(super) fn most_opened(&self) -> u32 {
-        self.most_opened.load(Ordering::Relaxed)
     }
 
     pub(super) fn most_received(&self) -> u64 {

@@ -36,6 +36,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 
+use crate::carry::Role;
+
 use self::inbound::Inbound;
 use self::outbound::Outbound;
 use self::streams::Streams;
@@ -73,11 +75,12 @@ struct Socket<T> {
 
 impl<T: Transport> Wire<T> {
     /// A layer over `io`, and the view of it that stays with its owner.
-    pub fn new(io: T) -> (Self, Arc<Link>) {
-        let link = Arc::new(Link::new());
+    pub fn new(io: T, role: Role) -> (Self, Arc<Link>) {
+        let link = Arc::new(Link::new(role));
         let socket = Socket { io, link: Arc::clone(&link), turn: 0 };
         let streams = Streams::new(Arc::clone(&link));
-        (Self { socket, inbound: Inbound::new(), outbound: Outbound::new(), streams }, link)
+        let (inbound, outbound) = (Inbound::new(role), Outbound::new(role));
+        (Self { socket, inbound, outbound, streams }, link)
     }
 
     /// Whether the socket may be read now: sends what has been collected, ends the turn when it

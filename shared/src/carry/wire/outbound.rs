@@ -10,6 +10,7 @@ use super::Transport;
 use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::pace::Pace;
+use crate::carry::Role;
 
 /// So many bytes are collected before they are sent without waiting for the next read.
 const COLLECT: usize = 16 * 1024;
@@ -20,6 +21,7 @@ const PONGS: usize = 64;
 /// Frames on their way to the socket.
 #[derive(Debug)]
 pub(super) struct Outbound {
+    role: Role,
     /// `start..` waits for the socket.
     buffer: Vec<u8>,
     start: usize,
@@ -33,8 +35,9 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(role: Role) -> Self {
         Self {
+            role,
             buffer: Vec::new(),
             start: 0,
             body: 0,
@@ -190,7 +193,7 @@ impl Outbound {
         if header.flags & SYN != 0 {
             link.asked();
         }
-        Ok((header.body(), header.is_visit()))
+        Ok((header.body(), self.role.is_visit(header.stream)))
     }
 
     /// Puts waiting pongs between two frames.

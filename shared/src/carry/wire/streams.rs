@@ -170,6 +170,7 @@ mod tests {
 
     use super::super::held::Held;
     use super::*;
+    use crate::carry::Role;
 
     fn frame(kind: Kind, flags: u16, length: u32) -> Header {
         Header { kind, flags, stream: 2, length }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn streams() -> (Streams, Held) {
-        let link = Arc::new(Link::new());
+        let link = Arc::new(Link::new(Role::Client));
         let held = Held::new(&link, 2);
         (Streams::new(link), held)
     }
@@ -270,7 +271,7 @@ mod tests {
 
     #[test]
     fn streams_that_were_dropped_do_not_fill_the_table() {
-        let link = Arc::new(Link::new());
+        let link = Arc::new(Link::new(Role::Client));
         let mut streams = Streams::new(Arc::clone(&link));
         let _kept: Vec<Held> = (0..100).map(|id| Held::new(&link, 2 * id)).collect();
         for id in 100..10_000 {

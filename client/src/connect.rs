@@ -7,8 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::carry::Role;
 use shared::carry::mux::{End, Mux, Running};
+use shared::carry::{Carrier, Role};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
@@ -85,7 +85,7 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
-    let mut running = Running::start(socket, Role::Client, MAX_STREAMS as usize);
+    let mut running = Running::start(Carrier::tcp(socket), Role::Client, MAX_STREAMS as usize);
     let hello = hello(&config, host, connection, before)?;
     let first = hello.tunnels.len();
     let shaken = {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use futures::AsyncWriteExt;
+use futures::{AsyncWriteExt, FutureExt};
 use shared::carry::Role;
 use shared::carry::mux::{self, Inbound, Mux, MuxStream};
 use shared::control::channel::Control;
@@ -87,7 +87,7 @@ impl RogueClient {
         let socket = socket.expect("a connection to the control port");
         let (mux, inbound, driver) = mux::start(socket, Role::Client, 1000);
         let mut tasks = Tasks::new();
-        tasks.spawn(async { drop(driver.run(CancellationToken::new()).await) });
+        tasks.spawn(async { drop(driver.run(std::future::pending()).await) });
         let stream = within("a stream", mux.open()).await.expect("a session");
         let mut control = Control::new(stream.io.compat(), MAX_MESSAGE);
         control.send(&FromClient::Hello(hello)).await.expect("a session");
@@ -144,7 +144,9 @@ impl RogueRelay {
         let mut tasks = Tasks::new();
         let close = CancellationToken::new();
         let closing = close.clone();
-        tasks.spawn(async { drop(driver.run(closing).await) });
+        tasks.spawn(async {
+            drop(driver.run(closing.cancelled_owned().map(|()| mux::CLOSE)).await)
+        });
         let stream = within("a control stream", inbound.next()).await.expect("a stream");
         let mut control = Control::<_, FromClient, _>::new(stream.io.compat(), MAX_MESSAGE);
         let first = within("a Hello", control.receive()).await.expect("a message");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use shared::carry::mux::{End, Inbound, Mux, Running};
+use shared::carry::mux::{CLOSE, End, Inbound, Mux, Running};
 use shared::control::channel::{Control, ReceiveError};
 use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
@@ -86,7 +86,7 @@ impl SessionsShared {
                 self.metrics.handshake(Handshake::Refused);
                 let refused = FromRelay::Refused(refusal);
                 if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
-                    running.close().await;
+                    running.close(CLOSE).await;
                 }
             }
             Turned::Invalid(reason) => {

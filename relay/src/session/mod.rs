@@ -8,8 +8,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::carry::Role;
 use shared::carry::mux::Running;
+use shared::carry::{Carrier, Role};
 use shared::control::protocol::MAX_STREAMS;
 use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
@@ -90,7 +90,7 @@ impl Sessions {
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
-            let running = Running::start(socket, Role::Relay, MAX_STREAMS as usize);
+            let running = Running::start(Carrier::tcp(socket), Role::Relay, MAX_STREAMS as usize);
             match self.0.admit(running, addr, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use shared::carry::Role;
 use shared::carry::mux::Running;
+use shared::carry::{Carrier, Role};
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::record::Open;
 use shared::visit::socket::ResetUnlessEnded;
@@ -79,8 +79,8 @@ struct Visit {
 impl Visit {
     async fn start() -> Self {
         let (client, relay) = loopback::session().await;
-        let mut client = Running::start(client, Role::Client, STREAMS);
-        let relay = Running::start(relay, Role::Relay, STREAMS);
+        let mut client = Running::start(Carrier::tcp(client), Role::Client, STREAMS);
+        let relay = Running::start(Carrier::tcp(relay), Role::Relay, STREAMS);
         relay.mux.link().admit();
 
         let (visitor, socket) = loopback::visit().await;

@@ -1,10 +1,12 @@
 //! The wire over a real connection: frames as yamux writes and reads them.
 
+use std::sync::Arc;
+
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use shared::carry::Role;
-use shared::carry::wire::Wire;
+use shared::carry::wire::{Link, Wire};
 use tokio::net::TcpStream;
 
 use crate::loopback;
@@ -26,9 +28,10 @@ fn frames(bencher: Bencher<'_, '_>, body: usize) {
 /// Two wires on one connection, whose ends trust each other.
 async fn wires() -> (Wire<TcpStream>, Wire<TcpStream>) {
     let (near, far) = loopback::session().await;
-    let ((near, _), (far, far_link)) = (Wire::new(near, Role::Client), Wire::new(far, Role::Relay));
+    let near_link = Arc::new(Link::new(Role::Client));
+    let far_link = Arc::new(Link::new(Role::Relay));
     far_link.admit();
-    (near, far)
+    (Wire::new(near, Role::Client, &near_link), Wire::new(far, Role::Relay, &far_link))
 }
 
 /// Passes `count` frames from one end to the other.

@@ -12,7 +12,7 @@ use tokio_util::compat::Compat;
 
 use super::channel::{Control, ReceiveError};
 use super::protocol::{Common, DEAD_AFTER_HEARTBEATS, Message};
-use crate::carry::mux::{End, MuxStream, Running};
+use crate::carry::mux::{CLOSE, End, MuxStream, Running};
 
 /// How long a message may wait for room. Whoever does not read its control stream is as good as
 /// dead.
@@ -203,9 +203,11 @@ where
         self.running.inbound.try_next()
     }
 
-    /// Closes the session and waits until the last frames are out, within a deadline.
+    /// Closes the session: returns when everything has been sent and the peer has closed too, or
+    /// has had its time for it. The visits are over, and so taken by the peer: only last words are
+    /// left to send.
     pub async fn close(&mut self) {
-        self.running.close().await;
+        self.running.close(CLOSE).await;
     }
 
     /// Waits until the peer has closed the connection.

@@ -25,7 +25,7 @@ fuzz_target!(|input: (bool, Vec<u8>)| {
                 streams.push(stream);
             }
         };
-        let session = async { tokio::join!(driver.run(Default::default()), streams) };
+        let session = async { tokio::join!(driver.run(std::future::pending()), streams) };
         timeout(Duration::from_secs(5), session).await.expect("the session ends with its bytes");
     });
 });

@@ -1,5 +1,6 @@
 //! What a user would notice, over real sockets on loopback.
 
+mod carrier;
 mod carrying;
 mod changes;
 mod connections;

@@ -96,6 +96,11 @@ impl Inbound {
         &mut self.buffer[self.end..end]
     }
 
+    /// Room for what nobody wants any more.
+    pub(super) fn scrap(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
     /// Notes that a read put `n` bytes into the space.
     pub(super) fn filled(&mut self, n: usize) {
         self.end += n;

@@ -44,6 +44,8 @@ pub struct Link {
     /// when another thread writes them before they have been counted.
     queued: AtomicIsize,
     pub(super) lobby: Lobby,
+    /// This end is closing the session: what comes is of no interest any more.
+    parting: AtomicBool,
     given_up: AtomicBool,
     breach: Mutex<Option<Breach>>,
 }
@@ -71,7 +73,8 @@ pub enum Breach {
 }
 
 impl Link {
-    pub(super) fn new(role: Role) -> Self {
+    /// The state of a wire of an end in this role.
+    pub fn new(role: Role) -> Self {
         let link = Self {
             start: Instant::now(),
             heard: AtomicU64::new(0),
@@ -82,6 +85,7 @@ impl Link {
             most_received: AtomicU64::new(STRANGERS_BYTES),
             queued: AtomicIsize::new(0),
             lobby: Lobby::default(),
+            parting: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
         };
@@ -172,6 +176,15 @@ impl Link {
 
     pub(super) fn set_chunk(&self, bytes: usize) {
         self.chunk.store(bytes.min(PIECE), Ordering::Relaxed);
+    }
+
+    /// This end is closing the session.
+    pub(crate) fn part(&self) {
+        self.parting.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Relaxed)
     }
 
     /// Why the wire gave the session up, if it did.

@@ -8,7 +8,8 @@
 //!
 //! - **Reads ahead** into a buffer that grows with the traffic; large bodies go straight to yamux.
 //! - **Collects writes.** A flush does nothing. What was written between two reads goes out in one
-//!   system call before the next read of the socket, or earlier when the buffer is full. This is
+//!   system call before the next read of the socket, or earlier when the buffer is full; a carrier
+//!   that holds it back is flushed then. This is
 //!   enough because yamux never waits without having tried to read or having been refused a write.
 //! - **Answers pings itself,** so that reading never waits for writing.
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
@@ -27,7 +28,6 @@ mod link;
 mod outbound;
 mod pace;
 mod streams;
-mod transport;
 
 use std::io::{self, IoSliceMut};
 use std::pin::Pin;
@@ -36,7 +36,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 
-use crate::carry::Role;
+use crate::carry::{Carry, Role};
 
 use self::inbound::Inbound;
 use self::outbound::Outbound;
@@ -44,7 +44,6 @@ use self::streams::Streams;
 
 pub use self::held::Held;
 pub use self::link::{Breach, Link};
-pub use self::transport::Transport;
 
 /// How many bytes are read from the socket before the other tasks get their turn.
 const TURN: usize = 256 * 1024;
@@ -62,6 +61,9 @@ pub struct Wire<T> {
     inbound: Inbound,
     outbound: Outbound,
     streams: Streams,
+    /// While this end closes: whether nothing more comes, and whether nothing more goes.
+    peer_closed: bool,
+    shut: bool,
 }
 
 /// The connection itself, as it is read.
@@ -73,14 +75,13 @@ struct Socket<T> {
     turn: usize,
 }
 
-impl<T: Transport> Wire<T> {
-    /// A layer over `io`, and the view of it that stays with its owner.
-    pub fn new(io: T, role: Role) -> (Self, Arc<Link>) {
-        let link = Arc::new(Link::new(role));
-        let socket = Socket { io, link: Arc::clone(&link), turn: 0 };
-        let streams = Streams::new(Arc::clone(&link));
+impl<T: Carry> Wire<T> {
+    /// A layer over `io`. `link` is the view of it that stays with its owner.
+    pub fn new(io: T, role: Role, link: &Arc<Link>) -> Self {
+        let socket = Socket { io, link: Arc::clone(link), turn: 0 };
+        let streams = Streams::new(Arc::clone(link));
         let (inbound, outbound) = (Inbound::new(role), Outbound::new(role));
-        (Self { socket, inbound, outbound, streams }, link)
+        Self { socket, inbound, outbound, streams, peer_closed: false, shut: false }
     }
 
     /// Whether the socket may be read now: sends what has been collected, ends the turn when it
@@ -93,6 +94,16 @@ impl<T: Transport> Wire<T> {
             return Poll::Ready(Err(breach.into()));
         }
         self.socket.poll_turn(cx).map(Ok)
+    }
+
+    /// Reads what the peer still sends and throws it away. Ready when the peer has closed.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.peer_closed {
+            ready!(self.socket.poll_turn(cx));
+            let n = ready!(self.socket.poll_read(cx, self.inbound.scrap()))?;
+            self.peer_closed = n == 0;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Reads into the read-ahead buffer. Zero is the end of the connection.
@@ -120,7 +131,7 @@ impl<T: Transport> Wire<T> {
     }
 }
 
-impl<T: Transport> Socket<T> {
+impl<T: Carry> Socket<T> {
     /// Ready while the turn lasts.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.turn < TURN {
@@ -160,7 +171,7 @@ impl<T: Transport> Socket<T> {
     }
 }
 
-impl<T: Transport> futures::AsyncRead for Wire<T> {
+impl<T: Carry> futures::AsyncRead for Wire<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -196,14 +207,19 @@ impl<T: Transport> futures::AsyncRead for Wire<T> {
     }
 }
 
-impl<T: Transport> futures::AsyncWrite for Wire<T> {
+impl<T: Carry> futures::AsyncWrite for Wire<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.outbound.poll_write(&mut this.socket.io, &this.socket.link, cx, buf)
+        let written = this.outbound.poll_write(&mut this.socket.io, &this.socket.link, cx, buf);
+        if written.is_pending() && this.socket.link.is_parting() {
+            // yamux reads no more. Two ends that only write would wait for each other.
+            let _more = this.poll_discard(cx)?;
+        }
+        written
     }
 
     /// Does nothing: what was written goes out before the next read.
@@ -211,10 +227,17 @@ impl<T: Transport> futures::AsyncWrite for Wire<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends everything, says that nothing more comes, and waits until the peer has said so too: a
+    /// kernel whose socket is closed with something unread throws away what it has yet to send.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.outbound.poll_drain(&mut this.socket.io, &this.socket.link, cx))?;
-        Pin::new(&mut this.socket.io).poll_shutdown(cx)
+        let discarded = this.poll_discard(cx)?;
+        if !this.shut {
+            ready!(this.outbound.poll_drain(&mut this.socket.io, &this.socket.link, cx))?;
+            ready!(Pin::new(&mut this.socket.io).poll_shutdown(cx))?;
+            this.shut = true;
+        }
+        discarded.map(Ok)
     }
 }
 

@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::Transport;
 use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::pace::Pace;
-use crate::carry::Role;
+use crate::carry::{Carry, Role};
 
 /// So many bytes are collected before they are sent without waiting for the next read.
 const COLLECT: usize = 16 * 1024;
@@ -25,6 +24,8 @@ pub(super) struct Outbound {
     /// `start..` waits for the socket.
     buffer: Vec<u8>,
     start: usize,
+    /// The carrier has taken bytes since it was last flushed.
+    unflushed: bool,
     /// The rest of the body of the frame that yamux is writing. Zero: between two frames.
     body: usize,
     /// Pongs that wait for the end of that frame.
@@ -40,6 +41,7 @@ impl Outbound {
             role,
             buffer: Vec::new(),
             start: 0,
+            unflushed: false,
             body: 0,
             pongs: VecDeque::new(),
             inbound: None,
@@ -63,7 +65,7 @@ impl Outbound {
     }
 
     /// Takes bytes from yamux: collects them, or sends them when they are many.
-    pub(super) fn poll_write<T: Transport>(
+    pub(super) fn poll_write<T: Carry>(
         &mut self,
         io: &mut T,
         link: &Link,
@@ -91,8 +93,9 @@ impl Outbound {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Sends all that has been collected. Pending: the socket takes no more for now.
-    pub(super) fn poll_drain<T: Transport>(
+    /// Sends all that has been collected, and what the carrier holds back. Pending: the line takes
+    /// no more for now.
+    pub(super) fn poll_drain<T: Carry>(
         &mut self,
         io: &mut T,
         link: &Link,
@@ -106,12 +109,20 @@ impl Outbound {
             }
             self.sent(n);
         }
+        if self.unflushed {
+            let flushed = Pin::new(&mut *io).poll_flush(cx);
+            if flushed.is_pending() {
+                self.refused(io, link);
+            }
+            ready!(flushed)?;
+            self.unflushed = false;
+        }
         self.pace.drained();
         Poll::Ready(Ok(()))
     }
 
     /// Sends what has been collected and `bytes` of a body behind it, without copying them.
-    fn poll_send_through<T: Transport>(
+    fn poll_send_through<T: Carry>(
         &mut self,
         io: &mut T,
         link: &Link,
@@ -137,7 +148,7 @@ impl Outbound {
     }
 
     /// Passes on what a write came to, once the pace of the line has been taken from it.
-    fn paced<T: Transport>(
+    fn paced<T: Carry>(
         &mut self,
         io: &T,
         link: &Link,
@@ -145,18 +156,22 @@ impl Outbound {
     ) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(n)) => {
+                self.unflushed = true;
                 self.pace.sent(*n);
                 link.sent(*n);
             }
             Poll::Ready(Err(_)) => (),
-            Poll::Pending => {
-                if let Some(advice) = self.pace.refused(Instant::now()) {
-                    io.limit_unsent(advice.unsent);
-                    link.set_chunk(advice.frame);
-                }
-            }
+            Poll::Pending => self.refused(io, link),
         }
         written
+    }
+
+    /// The line takes no more for now.
+    fn refused<T: Carry>(&mut self, io: &T, link: &Link) {
+        if let Some(advice) = self.pace.refused(Instant::now()) {
+            io.limit_unsent(advice.unsent);
+            link.set_chunk(advice.frame);
+        }
     }
 
     /// How many bytes wait for the socket.

@@ -25,10 +25,16 @@ fn data(stream: u32, body: &[u8]) -> Vec<u8> {
     [&header(DATA, 0, stream, body.len() as u32), body].concat()
 }
 
+/// A wire and the view of it.
+fn new(near: DuplexStream, role: Role) -> (Wire<DuplexStream>, Arc<Link>) {
+    let link = Arc::new(Link::new(role));
+    (Wire::new(near, role, &link), link)
+}
+
 /// A wire, the view of it, and the far end of its socket.
 fn wire(buffer: usize) -> (Wire<DuplexStream>, Arc<Link>, DuplexStream) {
     let (near, far) = tokio::io::duplex(buffer);
-    let (wire, link) = Wire::new(near, Role::Client);
+    let (wire, link) = new(near, Role::Client);
     // Leaked: these stay in use.
     (0..64).for_each(|stream| std::mem::forget(Held::new(&link, stream)));
     (wire, link, far)
@@ -190,7 +196,7 @@ async fn pings_whose_answers_nobody_reads_are_a_breach() {
 #[tokio::test]
 async fn a_stranger_may_send_small_frames_only() {
     let (near, mut far) = tokio::io::duplex(1 << 20);
-    let (mut wire, link) = Wire::new(near, Role::Relay);
+    let (mut wire, link) = new(near, Role::Relay);
     far.write_all(&header(DATA, 0, 1, 20_000)).await.unwrap();
     assert!(wire.read_exact(&mut [0; HEADER]).await.is_err());
     assert_eq!(link.breach(), Some(Breach::FrameTooLarge(20_000, 16 * 1024)));
@@ -203,7 +209,7 @@ async fn a_stranger_opens_one_stream_and_says_no_more_than_a_handshake_needs() {
         ([header(DATA, 1, 1, 0), data(1, &[7; 16_000]).repeat(3)].concat(), Breach::TooMuch),
     ] {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (mut wire, link) = Wire::new(near, Role::Relay);
+        let (mut wire, link) = new(near, Role::Relay);
         far.write_all(&frames).await.unwrap();
         assert!(wire.read_to_end(&mut Vec::new()).await.is_err());
         assert_eq!(link.breach(), Some(breach));

@@ -1,0 +1,141 @@
+//! What a session may run over.
+
+use std::future::{poll_fn, ready};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready as ready_or};
+
+use shared::carry::mux::{CLOSE, Running};
+use shared::carry::{Carry, Role};
+use shared::visit::record::Open;
+use shared::visit::stream::{Chunk, DataStream};
+use tests::within;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// A carrier that sends nothing before it is flushed, or holds as much as it can: so does TLS.
+#[derive(Debug)]
+struct Reluctant {
+    pipe: DuplexStream,
+    held: Vec<u8>,
+}
+
+/// As much as it can hold.
+const MOST_HELD: usize = 64 * 1024;
+
+impl Reluctant {
+    /// Both ends. The line between them holds far less than they do.
+    fn pair() -> (Self, Self) {
+        let (near, far) = tokio::io::duplex(8 * 1024);
+        let new = |pipe| Self { pipe, held: Vec::new() };
+        (new(near), new(far))
+    }
+}
+
+impl Carry for Reluctant {}
+
+impl AsyncRead for Reluctant {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Reluctant {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.held.len() == MOST_HELD {
+            ready_or!(self.as_mut().poll_flush(cx))?;
+        }
+        let n = buf.len().min(MOST_HELD - self.held.len());
+        self.held.extend_from_slice(&buf[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while !this.held.is_empty() {
+            let n = ready_or!(Pin::new(&mut this.pipe).poll_write(cx, &this.held))?;
+            this.held.drain(..n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready_or!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn visits_get_through_a_carrier_that_has_to_be_flushed() {
+    let (near, far) = Reluctant::pair();
+    let mut relay = Running::start(ready(Ok(near)), Role::Relay, 16);
+    let mut client = Running::start(ready(Ok(far)), Role::Client, 16);
+    relay.mux.link().admit();
+
+    let mut visits = Vec::new();
+    for visit in 0..4 {
+        let open =
+            Open { visit, tunnel: "default".parse().unwrap(), visitor: ([127, 0, 0, 1], 1).into() };
+        let stream = within("a stream", relay.mux.open()).await.unwrap();
+        let near = DataStream::open(stream, open).await.unwrap();
+        let stream = within("the stream at the far end", client.inbound.next()).await.unwrap();
+        let (mut far, _) = within("OPEN", DataStream::accept(stream)).await.unwrap();
+        within("CONNECTED to be taken", far.connected()).await.unwrap();
+        visits.push((near, far));
+    }
+    // Small things and large ones, one after the other and at once.
+    for (near, far) in &mut visits {
+        for length in [1, 100, 1_000_000] {
+            within("what goes there", pass(near, far, length)).await;
+            within("what comes back", pass(far, near, length)).await;
+        }
+    }
+    let all = visits.iter_mut().map(|(near, far)| pass(near, far, 1_000_000));
+    within("all at once", futures::future::join_all(all)).await;
+
+    for (near, far) in &mut visits {
+        end(near, far).await;
+        end(far, near).await;
+    }
+    let closed = async { tokio::join!(relay.close(CLOSE), client.close(CLOSE)) };
+    assert_eq!(within("both ends to close", closed).await, (true, true));
+}
+
+/// Passes `length` bytes from one end of a visit to the other.
+async fn pass(from: &mut DataStream, to: &mut DataStream, length: usize) {
+    let send = async {
+        let (mut chunk, mut rest) = (Chunk::new(), length);
+        while rest > 0 {
+            let n = rest.min(from.chunk());
+            chunk.payload(n).fill(b'x');
+            poll_fn(|cx| from.poll_ready(cx)).await.unwrap();
+            poll_fn(|cx| Poll::Ready(from.start_send(cx, &mut chunk, n))).await.unwrap();
+            rest -= n;
+        }
+        poll_fn(|cx| from.poll_ready(cx)).await.unwrap();
+    };
+    let receive = async {
+        let mut rest = length;
+        while rest > 0 {
+            let n = poll_fn(|cx| to.poll_fill(cx)).await.unwrap();
+            assert!(to.data().iter().all(|byte| *byte == b'x'));
+            to.consume(n);
+            rest -= n;
+        }
+    };
+    tokio::join!(send, receive);
+}
+
+/// Ends one direction of a visit.
+async fn end(from: &mut DataStream, to: &mut DataStream) {
+    within("END to go", poll_fn(|cx| from.poll_end(cx))).await.unwrap();
+    let length = within("END to come", poll_fn(|cx| to.poll_fill(cx))).await.unwrap();
+    assert_eq!(length, 0);
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use shared::carry::mux::MuxStream;
 use shared::control::protocol::TunnelName;
 use shared::kit::net::dial_service;
 use shared::visit::bridge::{Bridge, Ended, Observer};
-use shared::visit::record::{Failure, FailureReason, Open};
+use shared::visit::id::VisitId;
+use shared::visit::open::Open;
+use shared::visit::record::{Failure, FailureReason};
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Broken, DataStream};
 use tokio::net::{TcpStream, UnixStream};
@@ -83,7 +86,7 @@ impl Locals {
         };
         let visit = Visit::begin(open, self.session);
         let dialled = tokio::select! {
-            dialled = self.dial(&visit.open.tunnel) => dialled,
+            dialled = self.dial(&visit.tunnel) => dialled,
             broken = stream.broken() => {
                 visit.end(Ended::Stream(broken));
                 return None;
@@ -156,7 +159,9 @@ fn reason(err: &io::Error) -> FailureReason {
 
 /// A visit that is going on. Logged when dropped, so none is forgotten.
 struct Visit {
-    open: Open,
+    id: VisitId,
+    tunnel: TunnelName,
+    visitor: SocketAddr,
     /// The relay's number for the session.
     session: u64,
     since: Instant,
@@ -167,16 +172,17 @@ struct Visit {
 
 impl Visit {
     fn begin(open: Open, session: u64) -> Self {
-        let Open { visit, tunnel, visitor, .. } = &open;
-        info!(visit, %tunnel, addr = %visitor, session, "visitor arrived");
+        let Open { visit: id, tunnel, visitor, .. } = open;
+        info!(visit = %id, %tunnel, addr = %visitor, session, "visitor arrived");
         let since = Instant::now();
-        Self { open, session, since, bytes_in: 0, bytes_out: 0, ended: None }
+        let (bytes_in, bytes_out, ended) = (0, 0, None);
+        Self { id, tunnel, visitor, session, since, bytes_in, bytes_out, ended }
     }
 
     /// There is no connection to the local service: tells the relay.
     async fn fail(self, mut stream: DataStream, failure: Failure) {
-        let Open { visit, tunnel, .. } = &self.open;
-        warn!(visit, %tunnel, session = self.session, "{failure}");
+        let Self { id, tunnel, .. } = &self;
+        warn!(visit = %id, %tunnel, session = self.session, "{failure}");
         let told = stream.failed(failure.clone()).await;
         self.end(Ended::Stream(told.err().unwrap_or(Broken::Failed(failure))));
     }
@@ -202,9 +208,9 @@ impl Drop for Visit {
             Some(ended) => ended.to_string().into(),
             None => "cut off with the session".into(),
         };
-        let Open { visit, tunnel, visitor, .. } = &self.open;
+        let Self { id, tunnel, visitor, .. } = self;
         info!(
-            visit,
+            visit = %id,
             %tunnel,
             addr = %visitor,
             session = self.session,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use shared::visit::record::Open;
+use shared::visit::open::Open;
 use tokio::time::{timeout, timeout_at};
 
 use crate::target::{OpenError, OpenStream, Target};

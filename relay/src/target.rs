@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::carry::mux::Mux;
-use shared::visit::record::Open;
+use shared::visit::open::Open;
 use shared::visit::stream::DataStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 

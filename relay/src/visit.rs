@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shared::visit::bridge::{Ended, Observer};
-use shared::visit::record::{Abort, FailureReason, Open};
+use shared::visit::id::VisitId;
+use shared::visit::open::Open;
+use shared::visit::record::{Abort, FailureReason};
 use shared::visit::stream::Broken;
 use tracing::info;
 
@@ -22,7 +24,7 @@ use crate::tunnel::Tunnel;
 pub(crate) struct Visit {
     tunnel: Arc<Tunnel>,
     entrance: Entrance,
-    id: u64,
+    id: VisitId,
     visitor: SocketAddr,
     arrived: Instant,
     bytes_in: u64,
@@ -38,7 +40,7 @@ impl Visit {
     pub(crate) fn begin(
         tunnel: Arc<Tunnel>,
         entrance: Entrance,
-        id: u64,
+        id: VisitId,
         visitor: SocketAddr,
     ) -> Self {
         let visit = Self {
@@ -54,7 +56,7 @@ impl Visit {
             reason: "cut off: the relay is stopping".into(),
         };
         info!(
-            visit = visit.id,
+            visit = %visit.id,
             tunnel = %visit.tunnel.name(),
             addr = %visit.visitor,
             entrance = %visit.entrance,
@@ -65,7 +67,7 @@ impl Visit {
 
     /// What the client is told of it.
     pub(crate) fn open(&self) -> Open {
-        Open { visit: self.id, tunnel: self.tunnel.name().clone(), visitor: self.visitor }
+        Open::new(self.id, self.tunnel.name().clone(), self.visitor)
     }
 
     /// No target takes it.
@@ -120,7 +122,7 @@ impl Drop for Visit {
         let length = self.arrived.elapsed();
         self.tunnel.metrics().ended(self.outcome, length);
         info!(
-            visit = self.id,
+            visit = %self.id,
             tunnel = %self.tunnel.name(),
             addr = %self.visitor,
             outcome = self.outcome.label(),

@@ -6,10 +6,10 @@ mod turned_away;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
+use shared::visit::id::VisitIds;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,7 +37,7 @@ struct EdgeShared {
     settings: Settings,
     registry: Registry,
     limits: Limits,
-    visits: AtomicU64,
+    visits: VisitIds,
 }
 
 impl Edge {
@@ -50,7 +50,7 @@ impl Edge {
         ip: IpAddr,
         stop: Stop,
     ) -> Self {
-        let shared = EdgeShared { settings, registry, limits, visits: AtomicU64::new(0) };
+        let shared = EdgeShared { settings, registry, limits, visits: VisitIds::new() };
         Self { openings, shared: Arc::new(shared), listeners: JoinSet::new(), ip, stop }
     }
 
@@ -107,13 +107,6 @@ impl Edge {
         let listener = listen_on(SocketAddr::new(self.ip, port), Peers::Visitors)?;
         let port = listener.local_addr()?.port();
         Ok((Entrance::Port(port), listener))
-    }
-}
-
-impl EdgeShared {
-    /// The number of a new visit.
-    fn next_visit(&self) -> u64 {
-        self.visits.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 

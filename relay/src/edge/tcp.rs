@@ -51,7 +51,7 @@ fn visit(
 ) -> impl Future<Output = ()> + Send + use<> {
     let socket = ResetUnlessEnded::new(socket);
     let settings = shared.settings.now();
-    let visit = Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.next_visit(), visitor);
+    let visit = Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
     let room = tunnel.visitor(settings.max_visitors).zip(shared.limits.visitor());
     let tunnel = Arc::clone(tunnel);
     async move {

@@ -10,7 +10,8 @@ use divan::counter::{BytesCount, ItemsCount};
 use shared::carry::mux::Running;
 use shared::carry::{Carrier, Role};
 use shared::visit::bridge::{Bridge, Ended, Observer};
-use shared::visit::record::Open;
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Chunk, DataStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,11 +85,11 @@ impl Visit {
         relay.mux.link().admit();
 
         let (visitor, socket) = loopback::visit().await;
-        let open = Open {
-            visit: 1,
-            tunnel: "default".parse().expect("a name"),
-            visitor: visitor.local_addr().expect("an address"),
-        };
+        let open = Open::new(
+            VisitIds::new().next(),
+            "default".parse().expect("a name"),
+            visitor.local_addr().expect("an address"),
+        );
         let stream = relay.mux.open().await.expect("a stream");
         let near = DataStream::open(stream, open).await.expect("an open session");
         let stream = client.inbound.next().await.expect("an open session");

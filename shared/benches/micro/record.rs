@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use shared::visit::record::{
-    CHUNK, Decoder, Failure, FailureReason, HEADER, Open, Record, data_header,
-};
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
+use shared::visit::record::{CHUNK, Decoder, Failure, FailureReason, HEADER, Record, data_header};
 
 #[divan::bench(args = KINDS)]
 fn encode(bencher: Bencher<'_, '_>, kind: &str) {
@@ -41,11 +41,11 @@ fn decode_data(bencher: Bencher<'_, '_>, payload: usize) {
 
 fn record(kind: &str) -> Record {
     match kind {
-        "OPEN" => Record::Open(Open {
-            visit: 1,
-            tunnel: "default".parse().expect("a name"),
-            visitor: SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)),
-        }),
+        "OPEN" => Record::Open(Open::new(
+            VisitIds::new().next(),
+            "default".parse().expect("a name"),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)),
+        )),
         "FAILED" => Record::Failed(Failure {
             reason: FailureReason::Refused,
             explanation: "connection refused (os error 111)".to_owned(),

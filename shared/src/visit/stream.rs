@@ -21,9 +21,8 @@ use yamux::Packet;
 
 use crate::carry::mux::MuxStream;
 use crate::carry::wire::Held;
-use crate::visit::record::{
-    self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Open, Record,
-};
+use crate::visit::open::Open;
+use crate::visit::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Record};
 
 /// How often whoever cannot read from a stream looks whether its far end is still there.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);

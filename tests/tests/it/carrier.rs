@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready as ready_or};
 
 use shared::carry::mux::{CLOSE, Running};
 use shared::carry::{Carry, Role};
-use shared::visit::record::Open;
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
 use shared::visit::stream::{Chunk, DataStream};
 use tests::within;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -79,10 +80,9 @@ async fn visits_get_through_a_carrier_that_has_to_be_flushed() {
     let mut client = Running::start(ready(Ok(far)), Role::Client, 16);
     relay.mux.link().admit();
 
-    let mut visits = Vec::new();
-    for visit in 0..4 {
-        let open =
-            Open { visit, tunnel: "default".parse().unwrap(), visitor: ([127, 0, 0, 1], 1).into() };
+    let (ids, mut visits) = (VisitIds::new(), Vec::new());
+    for _ in 0..4 {
+        let open = Open::new(ids.next(), "default".parse().unwrap(), ([127, 0, 0, 1], 1).into());
         let stream = within("a stream", relay.mux.open()).await.unwrap();
         let near = DataStream::open(stream, open).await.unwrap();
         let stream = within("the stream at the far end", client.inbound.next()).await.unwrap();

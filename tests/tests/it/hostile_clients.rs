@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use shared::control::protocol::{FromClient, FromRelay};
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
 use shared::visit::record::{Abort, Failure, FailureReason, Record, data_header};
 use tests::raw::{self, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
 use tests::rogue::{RogueClient, hello, read_to_end, write};
@@ -97,11 +99,8 @@ async fn records_against_the_protocol_reset_only_the_visitor_of_that_stream() {
     let seen = Record::Seen.encode();
     let failure = Failure { reason: FailureReason::Refused, explanation: "no".into() };
     let flowing = [seen.clone(), Record::Connected.encode()].concat();
-    let open = shared::visit::record::Open {
-        visit: 1,
-        tunnel: "default".parse().unwrap(),
-        visitor: ([127, 0, 0, 1], 1).into(),
-    };
+    let open =
+        Open::new(VisitIds::new().next(), "default".parse().unwrap(), ([127, 0, 0, 1], 1).into());
     let answers: Vec<(&str, Vec<u8>)> = vec![
         ("no record", vec![99, 0, 0, 0]),
         ("a record of a wrong length", vec![2, 0, 0, 1, 0]),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use client::{Config, Event, Reconnect, Status};
 use shared::control::protocol::{FromClient, FromRelay, Refusal, RefusalCode, Welcome};
-use shared::visit::record::{Abort, FailureReason, Item, Open, Record, data_header};
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
+use shared::visit::record::{Abort, FailureReason, Item, Record, data_header};
 use tests::rogue::{RogueRelay, open_at_1, read_to_end, write};
 use tests::{Local, Peer, RunningClient, local, within};
 use tokio::io::AsyncWriteExt;
@@ -21,7 +23,8 @@ fn config(relay: &RogueRelay, service: std::net::SocketAddr) -> Config {
 
 fn open(tunnel: &str) -> Vec<u8> {
     let visitor = ([127, 0, 0, 1], 1).into();
-    Record::Open(Open { visit: 1, tunnel: tunnel.parse().expect("a name"), visitor }).encode()
+    let tunnel = tunnel.parse().expect("a name");
+    Record::Open(Open::new(VisitIds::new().next(), tunnel, visitor)).encode()
 }
 
 /// The records in `bytes`, without `DATA`.

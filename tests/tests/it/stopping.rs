@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use shared::control::protocol::{FromClient, FromRelay};
-use shared::visit::record::{Open, Record};
+use shared::visit::id::VisitIds;
+use shared::visit::open::Open;
+use shared::visit::record::Record;
 use tests::rogue::{RogueRelay, read_to_end};
 use tests::usage::{open_files, runs_alone};
 use tests::{Peer, Tasks, World, eventually, local, scrape, within};
@@ -97,7 +99,7 @@ async fn a_visitor_that_crosses_the_clients_wish_to_stop_is_served() {
     };
 
     let visitor = ([127, 0, 0, 1], 1).into();
-    let open = Open { visit: 1, tunnel: "default".parse().unwrap(), visitor };
+    let open = Open::new(VisitIds::new().next(), "default".parse().unwrap(), visitor);
     let visit = [Record::Open(open).encode(), Record::End.encode()].concat();
     let mut stream = session.open(&visit).await;
     session.control.send(&FromRelay::HeartbeatAck { id }).await.unwrap();

@@ -1,3 +1,5 @@
+use std::net::{IpAddr, SocketAddr};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -22,16 +24,30 @@ fn decode(input: &[u8], cuts: &[usize]) -> Result<(Vec<Record>, Vec<u8>), BadRec
     Ok((records, payload))
 }
 
+fn any_address() -> impl Strategy<Value = SocketAddr> {
+    (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from)
+}
+
+fn any_open() -> impl Strategy<Value = Open> {
+    let visit = ("[0-9a-f]{16}", any::<u64>())
+        .prop_map(|(run, count)| format!("{run}-{count}").parse().unwrap());
+    let tunnel = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().unwrap());
+    let destination = prop::option::of(any_address());
+    let server_name = prop::option::of("[a-z0-9_-]{1,63}(\\.[a-z0-9_-]{1,63}){0,2}");
+    (visit, tunnel, any_address(), destination, server_name).prop_map(
+        |(visit, tunnel, visitor, destination, server_name)| Open {
+            visit,
+            tunnel,
+            visitor,
+            destination,
+            server_name: server_name.map(|name| name.parse().unwrap()),
+        },
+    )
+}
+
 fn any_record() -> impl Strategy<Value = Record> {
-    let name = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().unwrap());
     prop_oneof![
-        (any::<u64>(), name, any::<SocketAddr>()).prop_map(|(visit, tunnel, mut visitor)| {
-            if let SocketAddr::V6(v6) = &mut visitor {
-                v6.set_flowinfo(0);
-                v6.set_scope_id(0);
-            }
-            Record::Open(Open { visit, tunnel, visitor })
-        }),
+        any_open().prop_map(Record::Open),
         Just(Record::Seen),
         Just(Record::Connected),
         (1..=4u8, "\\PC{0,60}").prop_map(|(code, explanation)| {
@@ -89,7 +105,7 @@ proptest! {
 fn lengths_that_do_not_fit_the_kind_are_refused_at_the_header() {
     let refused = [
         ([OPEN, 0, 0, 0], BadRecord::Length(OPEN, 0)),
-        ([OPEN, 0, 2, 1], BadRecord::Length(OPEN, 513)),
+        ([OPEN, 0, 4, 1], BadRecord::Length(OPEN, 1025)),
         ([SEEN, 0, 0, 1], BadRecord::Length(SEEN, 1)),
         ([DATA, 0, 0, 0], BadRecord::Length(DATA, 0)),
         ([ABORT, 0, 0, 2], BadRecord::Length(ABORT, 2)),
@@ -108,4 +124,18 @@ fn an_explanation_is_cut_between_characters() {
     let (records, _) = decode(&Record::Failed(failure).encode(), &[]).unwrap();
     let [Record::Failed(failure)] = &records[..] else { panic!("{records:?}") };
     assert_eq!(failure.explanation, "ä".repeat(128));
+}
+
+#[test]
+fn the_longest_open_record_fits() {
+    let longest = Open {
+        visit: "ffffffffffffffff-18446744073709551615".parse().unwrap(),
+        tunnel: "t".repeat(63).parse().unwrap(),
+        visitor: "[ffff::1]:65535".parse().unwrap(),
+        destination: Some("[ffff::2]:65535".parse().unwrap()),
+        server_name: Some(["n".repeat(63).as_str(); 4].join(".")[..253].parse().unwrap()),
+    };
+    let bytes = Record::Open(longest.clone()).encode();
+    assert_eq!(bytes.len() - HEADER, 377);
+    assert_eq!(decode(&bytes, &[]), Ok((vec![Record::Open(longest)], Vec::new())));
 }

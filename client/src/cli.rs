@@ -10,6 +10,7 @@ use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS};
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
+use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
 use crate::config::{Config, Reconnect};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
@@ -134,6 +135,7 @@ impl Cli {
             grace: self.grace,
             connect_timeout: self.connect_timeout,
             stall_timeout: self.stall_timeout,
+            half_closed_timeout: HALF_CLOSED_TIMEOUT,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
         (config, Output { filter, format: self.log_format, json: self.json })

@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(doc)]
 use shared::control::protocol::MAX_CONNECTIONS;
 use shared::kit::net::HostPort;
+use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
 use crate::tunnel::TunnelConfig;
 
@@ -25,6 +26,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long the data of a visit may wait without any of it moving.
     pub stall_timeout: Duration,
+    /// How long a visit of which one direction has ended waits for the other end while nothing
+    /// moves that way.
+    pub half_closed_timeout: Duration,
 }
 
 impl Config {
@@ -38,6 +42,7 @@ impl Config {
             grace: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(300),
+            half_closed_timeout: HALF_CLOSED_TIMEOUT,
         }
     }
 }

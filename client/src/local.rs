@@ -14,6 +14,7 @@ use shared::kit::net::dial_service;
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::id::VisitId;
 use shared::visit::open::Open;
+use shared::visit::patience::Patience;
 use shared::visit::record::{Failure, FailureReason};
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Broken, DataStream};
@@ -58,15 +59,18 @@ impl Locals {
 
     /// Serves one stream until it ends.
     pub(crate) async fn visit(self: Arc<Self>, stream: MuxStream) {
-        let stall_timeout = self.config.borrow().stall_timeout;
+        let patience = {
+            let config = self.config.borrow();
+            Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout }
+        };
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
         let Some(Connected { mut visit, stream, local }) = Box::pin(self.connect(stream)).await
         else {
             return;
         };
         let ended = match local {
-            Local::Tcp(socket) => Bridge::new(socket, stream, stall_timeout, &mut visit).await,
-            Local::Unix(socket) => Bridge::new(socket, stream, stall_timeout, &mut visit).await,
+            Local::Tcp(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
+            Local::Unix(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
         };
         visit.end(ended);
     }

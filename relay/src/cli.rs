@@ -7,6 +7,7 @@ use clap::Parser;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
+use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
 use crate::config::{Config, PortRange};
 
@@ -99,6 +100,7 @@ impl Cli {
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,
+            half_closed_timeout: HALF_CLOSED_TIMEOUT,
             hold: self.hold,
             hold_visitors: Duration::ZERO,
             public_name: None,

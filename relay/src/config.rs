@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::control::protocol::{self, HostName};
 use shared::kit::net::HostPort;
+use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
 /// How a relay is set up.
 #[derive(Clone, Debug)]
@@ -25,6 +26,9 @@ pub struct Config {
     pub max_visitors: usize,
     /// How long the data of a visit may wait without any of it moving.
     pub stall_timeout: Duration,
+    /// How long a visit of which one direction has ended waits for the other end while nothing
+    /// moves that way.
+    pub half_closed_timeout: Duration,
     /// How long a tunnel keeps its port after its last client has gone.
     pub hold: Duration,
     /// How long visitors wait for a client that was here a moment ago to come back.
@@ -53,6 +57,7 @@ impl Config {
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
+            half_closed_timeout: HALF_CLOSED_TIMEOUT,
             hold: Duration::from_secs(300),
             hold_visitors: Duration::ZERO,
             public_name: None,

@@ -140,7 +140,7 @@ fn outcome(ended: &Ended) -> Outcome {
     match ended {
         Ended::Completed => Outcome::Completed,
         Ended::Socket(_) => Outcome::Reset,
-        Ended::Stalled => Outcome::Timeout,
+        Ended::Stalled | Ended::HalfClosed => Outcome::Timeout,
         Ended::Stream(broken) => match broken {
             Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
             Broken::Aborted(Abort::Reset | Abort::Stopping) => Outcome::Reset,

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,7 +79,7 @@ impl Peer {
     pub async fn send_until_full(&mut self) -> usize {
         let mut pattern = Pattern::new(0);
         let mut sent = 0;
-        let pause = std::time::Duration::from_millis(200);
+        let pause = Duration::from_millis(200);
         while let Ok(written) =
             tokio::time::timeout(pause, self.socket.write(pattern.next(PIECE))).await
         {
@@ -151,12 +152,14 @@ impl Peer {
         rest
     }
 
-    /// Waits until the kernel knows of a reset, without reading.
+    /// Waits until the kernel knows of a reset, without reading. After an end of the far side the
+    /// kernel calls it a broken pipe.
     pub async fn expect_reset_unread(&mut self) {
         crate::eventually("a reset", async || {
             match self.socket.take_error().expect("a socket's error") {
                 Some(err) => {
-                    assert_eq!(err.kind(), ErrorKind::ConnectionReset, "{err}");
+                    let reset = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                    assert!(reset.contains(&err.kind()), "{err}");
                     true
                 }
                 None => false,
@@ -191,6 +194,13 @@ impl Peer {
         let piece = [7; 4096];
         let sending = async { while self.socket.write_all(&piece).await.is_ok() {} };
         within("the far end to refuse more", sending).await;
+    }
+
+    /// Sends a byte now and then for `time`, or until the far end refuses; takes none.
+    pub async fn trickle_for(&mut self, time: Duration) {
+        let mut pauses = tokio::time::interval(Duration::from_millis(50));
+        let start = pauses.tick().await;
+        while self.socket.write_all(b".").await.is_ok() && pauses.tick().await < start + time {}
     }
 
     /// Closes with a reset.
@@ -229,12 +239,7 @@ impl Peer {
 
     /// Sends and expects patterns for about `time`; then both say that this was all. Returns how
     /// many bytes came.
-    pub async fn saturate(
-        &mut self,
-        send: usize,
-        expect: usize,
-        time: std::time::Duration,
-    ) -> usize {
+    pub async fn saturate(&mut self, send: usize, expect: usize, time: Duration) -> usize {
         let (mut reader, mut writer) = self.socket.split();
         let sending = async {
             let (mut pattern, start) = (Pattern::new(send), tokio::time::Instant::now());

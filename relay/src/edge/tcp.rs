@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use shared::visit::bridge::Bridge;
+use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::info;
@@ -74,7 +75,11 @@ async fn carry(
     // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
     match Box::pin(place(tunnel, visit.open(), settings.hold_visitors)).await {
         Ok(OpenStream { stream, permit }) => {
-            let ended = Bridge::new(socket, stream, settings.stall_timeout, &mut visit).await;
+            let patience = Patience {
+                stall: settings.stall_timeout,
+                half_closed: settings.half_closed_timeout,
+            };
+            let ended = Bridge::new(socket, stream, patience, &mut visit).await;
             drop(permit);
             visit.carried(&ended);
         }

@@ -12,6 +12,7 @@ use shared::carry::{Carrier, Role};
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
+use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Chunk, DataStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,7 +98,7 @@ impl Visit {
         far.connected().await.expect("an open session");
 
         let mut bridge = JoinSet::new();
-        bridge.spawn(Bridge::new(ResetUnlessEnded::new(socket), near, STALL, Unobserved));
+        bridge.spawn(Bridge::new(ResetUnlessEnded::new(socket), near, PATIENCE, Unobserved));
         let chunk = Chunk::new();
         Self { visitor, far, chunk, _bridge: bridge, _sessions: [client, relay] }
     }
@@ -141,4 +142,5 @@ const ANSWER: usize = 1024;
 const STREAMS: usize = 16;
 
 /// Nothing waits for so long.
-const STALL: Duration = Duration::from_secs(60);
+const PATIENCE: Patience =
+    Patience { stall: Duration::from_secs(60), half_closed: Duration::from_secs(60) };

@@ -2,7 +2,8 @@
 //!
 //! Each direction ends on its own: an end of file becomes `END` and `END` a shutdown, so a visitor
 //! who has said everything still gets the whole answer. Anything else than two ends is a reset of
-//! the socket and an abort of the stream.
+//! the socket and an abort of the stream. A visit is completed when the far end has said that it,
+//! too, has delivered everything.
 //!
 //! An idle bridge owns no buffer. Reads go through one chunk per thread, and what the far end sent
 //! is written from the very memory that yamux read it into.
@@ -12,14 +13,13 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::{Instant, Sleep, sleep};
 
+use crate::visit::patience::{Moved, Owed, Passed, Patience, Waiting, Watch};
 use crate::visit::record::Abort;
 use crate::visit::socket::{ResetUnlessEnded, Socket};
-use crate::visit::stream::{Broken, Chunk, DataStream, LOOK};
+use crate::visit::stream::{Broken, Chunk, DataStream};
 
 /// How many chunks one direction moves before the other tasks get their turn.
 const TURN: usize = 4;
@@ -41,14 +41,18 @@ pub trait Observer {
 /// How a visit ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Both directions came to their end.
+    /// Both directions came to their end, and both ends have handed all that came to their
+    /// sockets.
     Completed,
     /// The socket was reset, or failed otherwise.
     Socket(io::Error),
     /// The stream broke off.
     Stream(Broken),
-    /// Data waited, and none moved for the time allowed.
+    /// Data waited, and none of them moved for the time allowed.
     Stalled,
+    /// One direction had ended, and the side that owed the other end moved nothing for the time
+    /// allowed.
+    HalfClosed,
 }
 
 /// Copies both ways until both directions have ended, or one has broken off. A future of how it
@@ -70,13 +74,13 @@ pub struct Bridge<S: Socket, O> {
     /// From the stream to the socket.
     down: Direction,
     connected: bool,
-    /// Set while a direction may be blocked or has ended.
-    watch: Option<Pin<Box<Sleep>>>,
-    /// Whether bytes have moved since the last look.
-    moved: bool,
-    /// The last look at which they had, or nothing had to.
-    still_since: Instant,
-    stall: Duration,
+    /// Set while there is something to wait for.
+    watch: Option<Box<Watch>>,
+    /// What has moved since the last look.
+    moved: Moved,
+    patience: Patience,
+    /// Both directions have ended. The far end has not confirmed that yet.
+    finishing: bool,
     over: bool,
 }
 
@@ -97,18 +101,16 @@ enum Pause {
 }
 
 impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
-    /// A bridge between `socket` and `stream`. `stall` is how long data may wait without any
-    /// moving in either direction.
+    /// A bridge between `socket` and `stream`.
     pub fn new(
         socket: ResetUnlessEnded<S>,
         stream: DataStream,
-        stall: Duration,
+        patience: Patience,
         observer: O,
     ) -> Self {
         let (up, down) = (Direction::Copying, Direction::Copying);
-        let still_since = Instant::now();
-        let (connected, moved, over) = (false, false, false);
-        let watch = None;
+        let (connected, finishing, over) = (false, false, false);
+        let (watch, moved) = (None, Moved::default());
         Self {
             socket,
             stream,
@@ -118,8 +120,8 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             connected,
             watch,
             moved,
-            still_since,
-            stall,
+            patience,
+            finishing,
             over,
         }
     }
@@ -134,12 +136,43 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             Err(ended) => return Poll::Ready(ended),
         };
         if self.up == Direction::Ended && self.down == Direction::Ended {
-            if self.stream.poll_finish(cx).is_ready() {
-                return Poll::Ready(Ended::Completed);
+            if let Poll::Ready(ended) = self.poll_finish(cx) {
+                return Poll::Ready(ended);
             }
-            return self.poll_watch(cx, true);
+        } else if down == Pause::Blocked
+            && let Poll::Ready(broken) = self.stream.poll_lost(cx)
+        {
+            return Poll::Ready(Ended::Stream(broken));
         }
-        self.poll_watch(cx, up == Pause::Blocked || down == Pause::Blocked)
+        self.poll_watch(cx, self.waiting(up, down))
+    }
+
+    /// Both directions have ended here: waits until they have at the far end.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if !self.finishing {
+            self.finishing = true;
+            // From here on a reset could only destroy what the kernel has yet to deliver, and this
+            // end is about to say that it has been.
+            self.socket.ended_well();
+        }
+        match ready!(self.stream.poll_finish(cx)) {
+            Ok(()) => Poll::Ready(Ended::Completed),
+            Err(broken) => Poll::Ready(Ended::Stream(broken)),
+        }
+    }
+
+    /// What there is to wait for when the two directions pause like this.
+    fn waiting(&self, up: Pause, down: Pause) -> Waiting {
+        let (up, down) = (up == Pause::Blocked, down == Pause::Blocked);
+        let owed = match (self.up, self.down) {
+            (Direction::Ended, Direction::Ended) => Some(Owed::Confirmation),
+            (Direction::Ended, _) => Some(Owed::ByStream),
+            (_, Direction::Ended) => Some(Owed::BySocket),
+            _ => None,
+        };
+        let reading = self.up == Direction::Copying && !up;
+        // A socket that takes no more tells of a reset as of room.
+        Waiting { up, down, owed, unwatched: !reading && !down }
     }
 
     /// Copies from the socket to the stream until one of them makes it wait.
@@ -148,9 +181,13 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             match self.up {
                 Direction::Copying => {
                     if self.stream.is_backed_up() {
-                        return Ok(Pause::Blocked);
+                        // Who has nothing to send is not held up.
+                        let has_more = self.socket.poll_has_more(cx).is_ready();
+                        return Ok(if has_more { Pause::Blocked } else { Pause::Idle });
                     }
+                    let unsent = self.stream.unsent();
                     let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
+                        self.moved.up |= self.stream.unsent() < unsent;
                         return Ok(Pause::Blocked);
                     };
                     ready.map_err(Ended::Stream)?;
@@ -158,7 +195,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {
                             self.observer.to_stream(n);
-                            self.moved = true;
+                            self.moved.up = true;
                         }
                         Poll::Pending => return Ok(Pause::Idle),
                     }
@@ -212,7 +249,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                             Poll::Ready(Ok(n)) => {
                                 self.stream.consume(n);
                                 self.observer.to_socket(n);
-                                self.moved = true;
+                                self.moved.down = true;
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
                             Poll::Pending => return Ok(Pause::Blocked),
@@ -225,12 +262,11 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
                     Poll::Pending => return Ok(Pause::Blocked),
                 },
+                Direction::Ended if self.up == Direction::Ended => return Ok(Pause::Idle),
                 Direction::Ended => {
                     return match self.stream.poll_broken(cx) {
-                        Poll::Ready(broken) if self.up != Direction::Ended => {
-                            Err(Ended::Stream(broken))
-                        }
-                        Poll::Ready(_) | Poll::Pending => Ok(Pause::Idle),
+                        Poll::Ready(broken) => Err(Ended::Stream(broken)),
+                        Poll::Pending => Ok(Pause::Idle),
                     };
                 }
             }
@@ -246,38 +282,28 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         }
     }
 
-    /// While a direction is blocked or has ended, looks at both ends from time to time: a reset of
-    /// the end that is not being read would otherwise go unnoticed.
-    fn poll_watch(&mut self, cx: &mut Context<'_>, blocked: bool) -> Poll<Ended> {
-        let ended = self.up == Direction::Ended || self.down == Direction::Ended;
-        let unread = blocked || ended;
-        if !unread && self.watch.is_none() {
-            return Poll::Pending;
+    /// While there is something to wait for, looks from time to time whether it has been too long.
+    fn poll_watch(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<Ended> {
+        if self.watch.is_none() {
+            self.watch = Watch::start(self.patience, waiting);
+            self.moved = Moved::default();
         }
-        let look = LOOK.min(self.stall);
-        let watch = self.watch.get_or_insert_with(|| {
-            // Time without anything to move is no stall.
-            (self.moved, self.still_since) = (false, Instant::now());
-            Box::pin(sleep(look))
-        });
-        while watch.as_mut().poll(cx).is_ready() {
-            if !unread {
+        while let Some(watch) = &mut self.watch {
+            ready!(watch.poll(cx, self.patience, waiting));
+            if waiting == Waiting::default() {
                 self.watch = None;
-                return Poll::Pending;
+                break;
             }
-            if let Some(err) = self.socket.pending_error() {
+            if waiting.unwatched
+                && let Some(err) = self.socket.pending_error()
+            {
                 return Poll::Ready(Ended::Socket(err));
             }
-            if !blocked || std::mem::take(&mut self.moved) {
-                self.still_since = Instant::now();
+            match watch.look(self.patience, waiting, std::mem::take(&mut self.moved)) {
+                Some(Passed::Stall) => return Poll::Ready(Ended::Stalled),
+                Some(Passed::HalfClosed) => return Poll::Ready(Ended::HalfClosed),
+                None => (),
             }
-            if self.stream.is_lost() && !self.stream.is_complete(cx) {
-                return Poll::Ready(Ended::Stream(self.stream.why_broken(cx)));
-            }
-            if blocked && self.still_since.elapsed() >= self.stall {
-                return Poll::Ready(Ended::Stalled);
-            }
-            watch.as_mut().reset(Instant::now() + look);
         }
         Poll::Pending
     }
@@ -291,10 +317,9 @@ impl<S: Socket, O: Observer + Unpin> Future for Bridge<S, O> {
         let ended = ready!(this.poll_ended(cx));
         this.over = true;
         match &ended {
-            Ended::Completed => this.socket.ended_well(),
+            Ended::Completed | Ended::Stream(_) => (),
             Ended::Socket(_) => this.stream.abort(Abort::Reset),
-            Ended::Stalled => this.stream.abort(Abort::TimedOut),
-            Ended::Stream(_) => (),
+            Ended::Stalled | Ended::HalfClosed => this.stream.abort(Abort::TimedOut),
         }
         Poll::Ready(ended)
     }
@@ -329,6 +354,7 @@ impl fmt::Display for Ended {
             Self::Socket(err) => write!(f, "reset: {err}"),
             Self::Stream(broken) => broken.fmt(f),
             Self::Stalled => f.write_str("stalled for too long"),
+            Self::HalfClosed => f.write_str("half closed for too long"),
         }
     }
 }

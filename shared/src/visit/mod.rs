@@ -5,11 +5,13 @@
 //! - [`record`]: what travels on the stream, as bytes
 //! - [`stream`]: the stream, as records
 //! - [`socket`]: the TCP or Unix connection at the other side
+//! - [`patience`]: how long to wait for what
 //! - [`bridge`]: the copying between the two
 
 pub mod bridge;
 pub mod id;
 pub mod open;
+pub mod patience;
 pub mod record;
 pub mod socket;
 pub mod stream;

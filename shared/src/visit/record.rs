@@ -292,7 +292,7 @@ impl fmt::Display for Abort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reset => "reset",
-            Self::TimedOut => "stalled for too long",
+            Self::TimedOut => "given up: nothing moved for too long",
             Self::Stopping => "cut off by a stop",
         })
     }

@@ -1,11 +1,13 @@
 //! The TCP end of a bridge, which is reset unless it ended well.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A socket that a bridge can be built on.
@@ -14,6 +16,9 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// reading.
     fn pending_error(&self) -> Option<io::Error>;
 
+    /// Ready when there is something to read, be it an end or an error; takes nothing of it.
+    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// Makes a close a reset or an ordinary one, where the socket knows such a thing.
     fn make_close_a_reset(&self, reset: bool);
 }
@@ -21,6 +26,16 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
 impl Socket for TcpStream {
     fn pending_error(&self) -> Option<io::Error> {
         self.take_error().ok().flatten()
+    }
+
+    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.poll_read_ready(cx)).is_ok() {
+            match self.try_io(Interest::READABLE, || peek(&SockRef::from(self))) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn make_close_a_reset(&self, reset: bool) {
@@ -35,9 +50,25 @@ impl Socket for UnixStream {
         self.take_error().ok().flatten()
     }
 
+    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.poll_read_ready(cx)).is_ok() {
+            match self.try_io(Interest::READABLE, || peek(&SockRef::from(self))) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
     /// Unix sockets have no reset. The peer of one that closes with unread data gets an error,
     /// any other an end.
     fn make_close_a_reset(&self, _: bool) {}
+}
+
+/// Whether there is something to read: the kernel tells when something has come, not that it is
+/// still there.
+fn peek(socket: &SockRef<'_>) -> io::Result<usize> {
+    socket.peek(&mut [MaybeUninit::uninit()])
 }
 
 /// A socket that is closed with a reset, until [`ended_well`](Self::ended_well).
@@ -55,7 +86,8 @@ impl<S: Socket> ResetUnlessEnded<S> {
         Self(socket)
     }
 
-    /// Both directions have ended: the close is an ordinary one.
+    /// Both directions have ended: the close is an ordinary one, behind which the kernel goes on
+    /// delivering what it has.
     pub fn ended_well(&mut self) {
         self.0.make_close_a_reset(false);
     }

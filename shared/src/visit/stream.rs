@@ -4,28 +4,23 @@
 //! [`DataStream`] carries [records](crate::visit::record): an end of one direction is an `END`, a reset
 //! an `ABORT`, and a stream that stops without either was lost.
 //!
-//! yamux's own end (FIN) is sent only after `END` went both ways. A stream that is dropped before
-//! that is therefore always reset, and the far end always learns of it.
+//! yamux's own end (FIN) is sent only after `END` went both ways and all that came has been
+//! delivered. The far end's FIN is therefore its word that it has taken everything, and a stream
+//! that is dropped before FIN is always reset, so that the far end always learns of it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use futures::{AsyncWrite as _, Stream as _};
-use tokio::time::timeout;
 use yamux::Packet;
 
 use crate::carry::mux::MuxStream;
 use crate::carry::wire::Held;
 use crate::visit::open::Open;
 use crate::visit::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Record};
-
-/// How often whoever cannot read from a stream looks whether its far end is still there.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// Room for one `DATA` record: a read of a socket goes behind the place for the header, so that
 /// header and payload leave in one piece.
@@ -79,14 +74,13 @@ pub struct DataStream {
     /// What yamux delivered last, decoded up to `at`.
     packet: Option<Packet>,
     at: usize,
-    /// What yamux has delivered behind `packet`, once the stream is closed.
-    rest: VecDeque<Packet>,
     /// Payload in the packet that has not been consumed.
     data: Range<usize>,
     /// Encoded records from `sent` on that wait for the far end's window.
     unsent: Vec<u8>,
     sent: usize,
     end_sent: bool,
+    fin_sent: bool,
 }
 
 impl DataStream {
@@ -133,11 +127,11 @@ impl DataStream {
             decoder: Decoder::default(),
             packet: None,
             at: 0,
-            rest: VecDeque::new(),
             data: 0..0,
             unsent: Vec::new(),
             sent: 0,
             end_sent: false,
+            fin_sent: false,
         }
     }
 
@@ -165,19 +159,11 @@ impl DataStream {
     ///
     /// Cancel safe.
     pub async fn broken(&mut self) -> Broken {
-        loop {
-            // Once payload has come yamux no longer tells of a reset: look from time to time.
-            let told = poll_fn(|cx| match self.poll_fill(cx) {
-                Poll::Ready(Err(broken)) => Poll::Ready(broken),
-                Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-            });
-            if let Ok(broken) = timeout(LOOK, told).await {
-                return broken;
-            }
-            if self.is_lost() {
-                return poll_fn(|cx| Poll::Ready(self.why_broken(cx))).await;
-            }
-        }
+        poll_fn(|cx| match self.poll_fill(cx) {
+            Poll::Ready(Err(broken)) => Poll::Ready(broken),
+            Poll::Ready(Ok(_)) | Poll::Pending => self.poll_lost(cx),
+        })
+        .await
     }
 
     /// Relay: whether the local service has accepted the connection.
@@ -185,32 +171,16 @@ impl DataStream {
         self.phase >= Phase::Flowing
     }
 
-    /// Whether the far end, or the session, is gone although the stream has not ended. Costs a
-    /// lock; for those who are waiting for something else than the stream.
-    pub fn is_lost(&self) -> bool {
-        let over = self.end_sent && self.phase == Phase::Ended;
-        (self.io.is_closed() || self.held.is_overrun()) && !over
-    }
-
-    /// Whether all has been sent, and `END` has come although the far end is gone: what is here is
-    /// all there is, and may take its time.
-    pub(crate) fn is_complete(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Poll::Ready(Some(Ok(packet))) = Pin::new(&mut self.io).poll_next(cx) {
-            self.rest.push_back(packet);
+    /// Ready when the far end, or the session, is gone before its time, for whoever does not read
+    /// from the stream just now. Once the far end has sent all, and has said that it has delivered
+    /// all, it cannot be gone too early: what is here is all there is, and may take its time.
+    pub fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let reset = self.held.poll_reset(cx);
+        if self.held.peer_finished() {
+            return Poll::Pending;
         }
-        let (mut decoder, mut at) = (self.decoder.clone(), self.at);
-        for packet in self.packet.iter().chain(&self.rest) {
-            loop {
-                match decoder.next(packet.as_ref(), &mut at) {
-                    Ok(Some(Item::Data(_))) => (),
-                    Ok(Some(Item::Record(Record::End))) => return self.end_sent,
-                    Ok(Some(Item::Record(_))) | Err(_) => return false,
-                    Ok(None) => break,
-                }
-            }
-            at = 0;
-        }
-        false
+        ready!(reset);
+        Poll::Ready(self.why_broken(cx))
     }
 
     /// Ready when the next record can be sent.
@@ -232,6 +202,11 @@ impl DataStream {
         Poll::Ready(Ok(()))
     }
 
+    /// How many bytes of records wait for the far end's window.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.len() - self.sent
+    }
+
     /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
     /// that other streams have their turn.
     pub fn chunk(&self) -> usize {
@@ -239,7 +214,7 @@ impl DataStream {
     }
 
     /// Whether so much waits for the far end of the session that this end should send no more for
-    /// now. Nobody is woken when that is over; see [`LOOK`].
+    /// now. Nobody is woken when that is over.
     pub(crate) fn is_backed_up(&self) -> bool {
         self.held.link().is_backed_up()
     }
@@ -271,11 +246,34 @@ impl DataStream {
         self.poll_ready(cx)
     }
 
-    /// Sends yamux's end, after `END` went both ways. Ready when it is on its way, or not needed.
-    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Sends yamux's end, which says that all that came has been delivered, and waits for that of
+    /// the far end: then the visit is over. After `END` went both ways.
+    ///
+    /// # Errors
+    ///
+    /// The stream has broken off before the far end said so.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_fin(cx));
+        if self.held.peer_finished() {
+            return Poll::Ready(Ok(()));
+        }
+        match ready!(self.poll_record(cx)) {
+            Ok(_) => Poll::Ready(Err(Broken::OutOfOrder)),
+            Err(Broken::Lost) if self.held.peer_finished() => Poll::Ready(Ok(())),
+            Err(broken) => Poll::Ready(Err(broken)),
+        }
+    }
+
+    /// Sends yamux's end once. Ready when it is on its way, or no longer needed.
+    fn poll_fin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         debug_assert!(self.end_sent && self.phase == Phase::Ended, "END went both ways");
+        if self.fin_sent {
+            return Poll::Ready(());
+        }
         // An error means that the session has ended: so has the stream.
-        Pin::new(&mut self.io).poll_close(cx).map(drop)
+        let closed = Pin::new(&mut self.io).poll_close(cx).map(drop);
+        self.fin_sent = closed.is_ready();
+        closed
     }
 
     /// Ready when payload has arrived, with its length; zero when the far end has sent `END`.
@@ -385,11 +383,7 @@ impl DataStream {
             if self.held.is_overrun() {
                 return Poll::Ready(Err(Broken::TinyFrames));
             }
-            let next = match self.rest.pop_front() {
-                Some(packet) => Some(Ok(packet)),
-                None => ready!(Pin::new(&mut self.io).poll_next(cx)),
-            };
-            match next {
+            match ready!(Pin::new(&mut self.io).poll_next(cx)) {
                 Some(Ok(packet)) => {
                     self.held.taken(packet.as_ref().len());
                     self.at = 0;

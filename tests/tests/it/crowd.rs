@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tests::usage::{resident_memory, runs_alone};
-use tests::{Peer, RunningClient, World, local};
+use tests::wait::PATIENCE;
+use tests::{Local, Peer, RunningClient, World, local};
 
 const KILOBYTE: usize = 1000;
 
@@ -127,6 +128,22 @@ async fn a_visitor_that_reads_nothing_for_too_long_is_reset_by_the_client_as_wel
 
     world.shows("the visit to be over", |m| open(m, "default") == 0.0).await;
     client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_now_and_then_the_other_way_does_not_hide_that_a_visitors_data_wait() {
+    let service =
+        Local::start(async |socket| Peer::from(socket).trickle_for(10 * PATIENCE).await).await;
+    let stall = Duration::from_millis(500);
+    let mut world = World::start_with(|config| config.stall_timeout = stall).await;
+    let public = world.expose(service.addr()).await;
+
+    let mut visitor = Peer::connect(public).await;
+    visitor.send_until_full().await;
+    visitor.expect_reset().await;
+
+    world.counts("timeout", 1).await;
     world.stop().await;
 }
 

@@ -143,7 +143,7 @@ fn outcome(ended: &Ended) -> Outcome {
         Ended::Stalled | Ended::HalfClosed => Outcome::Timeout,
         Ended::Stream(broken) => match broken {
             Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
-            Broken::Aborted(Abort::Reset | Abort::Stopping) => Outcome::Reset,
+            Broken::Aborted(Abort::Reset | Abort::Stopping) | Broken::Unwanted => Outcome::Reset,
             Broken::TinyFrames => Outcome::Limit,
             Broken::Lost | Broken::Bad(_) | Broken::OutOfOrder => Outcome::Lost,
             Broken::Failed(failure) => match failure.reason {

@@ -8,6 +8,8 @@
 //! delivered. The far end's FIN is therefore its word that it has taken everything, and a stream
 //! that is dropped before FIN is always reset, so that the far end always learns of it.
 
+mod io;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -56,6 +58,8 @@ pub enum Broken {
     Aborted(Abort),
     /// The client has no connection to the local service.
     Failed(Failure),
+    /// Payload came after this end had been closed.
+    Unwanted,
     /// The far end sent something that is no record.
     Bad(BadRecord),
     /// The far end sent a record where it may not stand.
@@ -80,6 +84,7 @@ pub struct DataStream {
     unsent: Vec<u8>,
     sent: usize,
     end_sent: bool,
+    /// yamux's end is on its way, or must not be sent any more.
     fin_sent: bool,
 }
 
@@ -317,6 +322,7 @@ impl DataStream {
 
     /// Tells the far end, if it still can be told, that the stream is about to be dropped and why.
     pub fn abort(&mut self, reason: Abort) {
+        self.fin_sent = true;
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
             // If it does not fit the window, the reset that follows says enough.
@@ -328,9 +334,10 @@ impl DataStream {
     }
 
     /// The reason for a write that failed: the far end may have told before it left. Takes the
-    /// payload before that; it has nowhere to go.
+    /// payload before that, which has nowhere to go, so that it cannot be confirmed any more.
     pub fn why_broken(&mut self, cx: &mut Context<'_>) -> Broken {
         self.data = 0..0;
+        self.fin_sent = true;
         loop {
             match self.poll_record(cx) {
                 Poll::Ready(Ok(None)) => (),
@@ -351,6 +358,10 @@ impl DataStream {
 
     /// Writes what fits and keeps the rest.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Broken> {
+        if !self.unsent.is_empty() {
+            self.unsent.extend_from_slice(bytes);
+            return Ok(());
+        }
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
             Poll::Ready(Ok(n)) => {
                 self.held.link().queued(n);
@@ -437,6 +448,7 @@ impl Drop for DataStream {
     /// gets through.
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
+        self.confirm_now(&mut cx);
         while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.io).poll_next(&mut cx) {}
     }
 }
@@ -458,6 +470,7 @@ impl fmt::Display for Broken {
             Self::Aborted(abort) => write!(f, "the far end was {abort}"),
             Self::Failed(failure) => failure.fmt(f),
             Self::Bad(bad) => write!(f, "the far end broke the protocol: {bad}"),
+            Self::Unwanted => f.write_str("the far end sent more than was wanted"),
             Self::TinyFrames => f.write_str("too many tiny pieces that nobody takes"),
             Self::OutOfOrder => {
                 f.write_str("the far end broke the protocol: a record out of order")

@@ -20,4 +20,5 @@ mod regressions;
 mod resets;
 mod standby;
 mod stopping;
+mod stream_as_socket;
 mod yamux;

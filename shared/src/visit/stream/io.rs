@@ -1,0 +1,162 @@
+//! A data stream as a socket, for whoever speaks a protocol over it instead of passing bytes on.
+//!
+//! Reading takes payload until `END`, which is the end of file. Writing makes `DATA` records, and a
+//! shutdown is an `END`. A stream that breaks off is an error at both, as a connection that was
+//! reset would be, with [`Broken`] as its reason.
+//!
+//! A stream that is dropped before both ends have come is reset. Whoever is done with one
+//! [closes](DataStream::close) it; a library that drops what it is given, such as hyper, is lent the
+//! stream, or gives it back. At the client nothing may be written before
+//! [`connected`](DataStream::connected).
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Broken, DataStream, Phase};
+use crate::visit::record::{self, Abort, FailureReason, HEADER};
+
+/// Payload up to this many bytes is put behind the header of its record, so that both travel in
+/// one frame of yamux. A longer one is worth a frame of its own: it is copied but once.
+const SMALL: usize = 2 * 1024;
+
+impl AsyncRead for DataStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let n = ready!(this.poll_fill(cx))?.min(buf.remaining());
+        if n > 0 {
+            buf.put_slice(&this.data()[..n]);
+            this.consume(n);
+        } else {
+            ready!(this.poll_confirm(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for DataStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.end_sent {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(this.chunk());
+        if length > 0 {
+            ready!(this.poll_ready(cx))?;
+            this.write_data(cx, bufs, length)?;
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Ready when all that was written is on its way: what the far end has no room for is not.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_ready(cx).map_err(io::Error::from)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_end(cx))?;
+        ready!(this.poll_confirm(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl DataStream {
+    /// Closes the stream, as the kernel does with a socket that was closed: sends `END`, unless
+    /// that has been done, and waits until the far end has ended too and has taken everything.
+    /// Callers set a deadline.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken, or payload comes that nobody wants any more. It is reset.
+    pub async fn close(mut self) -> Result<(), Broken> {
+        poll_fn(|cx| self.poll_end(cx)).await?;
+        if poll_fn(|cx| self.poll_fill(cx)).await? > 0 {
+            self.abort(Abort::Reset);
+            return Err(Broken::Unwanted);
+        }
+        poll_fn(|cx| self.poll_finish(cx)).await
+    }
+
+    /// Writes one `DATA` record with the first `length` bytes of `bufs`. What does not fit the
+    /// window is kept.
+    fn write_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        length: usize,
+    ) -> Result<(), Broken> {
+        let mut small = [0; HEADER + SMALL];
+        small[..HEADER].copy_from_slice(&record::data_header(length));
+        let (mut filled, mut left) = (HEADER, length);
+        for buf in bufs {
+            let buf = &buf[..buf.len().min(left)];
+            left -= buf.len();
+            if let Some(room) = small.get_mut(filled..filled + buf.len()) {
+                room.copy_from_slice(buf);
+                filled += buf.len();
+            } else {
+                self.write(cx, &small[..filled])?;
+                self.write(cx, buf)?;
+                filled = 0;
+            }
+        }
+        if filled > 0 { self.write(cx, &small[..filled]) } else { Ok(()) }
+    }
+
+    /// Tells the far end, once both ends have come, that all of it has been taken.
+    fn poll_confirm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let both_ended = self.phase == Phase::Ended && self.end_sent && self.unsent.is_empty();
+        if both_ended { self.poll_fin(cx) } else { Poll::Ready(()) }
+    }
+
+    /// The same for a stream that is being dropped, whose user need not have looked for the far
+    /// end's end.
+    pub(super) fn confirm_now(&mut self, cx: &mut Context<'_>) {
+        if self.end_sent && !self.fin_sent && self.poll_fill(cx) == Poll::Ready(Ok(0)) {
+            // If yamux takes no more the stream is reset: worse than need be, and true.
+            let _pending = self.poll_confirm(cx).is_pending();
+        }
+    }
+}
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        let kind = match &broken {
+            Broken::Lost | Broken::Aborted(_) | Broken::Unwanted | Broken::TinyFrames => {
+                io::ErrorKind::ConnectionReset
+            }
+            Broken::Failed(failure) => match failure.reason {
+                FailureReason::TimedOut => io::ErrorKind::TimedOut,
+                FailureReason::Refused | FailureReason::UnknownTunnel | FailureReason::Limit => {
+                    io::ErrorKind::ConnectionRefused
+                }
+            },
+            Broken::Bad(_) | Broken::OutOfOrder => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, broken)
+    }
+}

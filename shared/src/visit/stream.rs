@@ -49,6 +49,19 @@ enum Phase {
     Ended,
 }
 
+/// What the far end is told at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// Nothing yet.
+    Open,
+    /// yamux's FIN: all that came has been delivered.
+    Fin,
+    /// It has not, and cannot be any more. The far end has not been told.
+    Undelivered,
+    /// `ABORT`.
+    Abort,
+}
+
 /// Why a stream carries no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -84,8 +97,7 @@ pub struct DataStream {
     unsent: Vec<u8>,
     sent: usize,
     end_sent: bool,
-    /// yamux's end is on its way, or must not be sent any more.
-    fin_sent: bool,
+    farewell: Farewell,
 }
 
 impl DataStream {
@@ -136,7 +148,7 @@ impl DataStream {
             unsent: Vec::new(),
             sent: 0,
             end_sent: false,
-            fin_sent: false,
+            farewell: Farewell::Open,
         }
     }
 
@@ -259,9 +271,8 @@ impl DataStream {
     /// The stream has broken off before the far end said so.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         ready!(self.poll_fin(cx));
-        if self.held.peer_finished() {
-            return Poll::Ready(Ok(()));
-        }
+        // An ABORT may have come before the far end's FIN, which yamux itself sends for a stream
+        // that is dropped behind ours.
         match ready!(self.poll_record(cx)) {
             Ok(_) => Poll::Ready(Err(Broken::OutOfOrder)),
             Err(Broken::Lost) if self.held.peer_finished() => Poll::Ready(Ok(())),
@@ -272,13 +283,12 @@ impl DataStream {
     /// Sends yamux's end once. Ready when it is on its way, or no longer needed.
     fn poll_fin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         debug_assert!(self.end_sent && self.phase == Phase::Ended, "END went both ways");
-        if self.fin_sent {
-            return Poll::Ready(());
+        if self.farewell == Farewell::Open {
+            // An error means that the session has ended: so has the stream.
+            ready!(Pin::new(&mut self.io).poll_close(cx)).ok();
+            self.farewell = Farewell::Fin;
         }
-        // An error means that the session has ended: so has the stream.
-        let closed = Pin::new(&mut self.io).poll_close(cx).map(drop);
-        self.fin_sent = closed.is_ready();
-        closed
+        Poll::Ready(())
     }
 
     /// Ready when payload has arrived, with its length; zero when the far end has sent `END`.
@@ -322,7 +332,10 @@ impl DataStream {
 
     /// Tells the far end, if it still can be told, that the stream is about to be dropped and why.
     pub fn abort(&mut self, reason: Abort) {
-        self.fin_sent = true;
+        if matches!(self.farewell, Farewell::Fin | Farewell::Abort) {
+            return;
+        }
+        self.farewell = Farewell::Abort;
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
             // If it does not fit the window, the reset that follows says enough.
@@ -337,7 +350,9 @@ impl DataStream {
     /// payload before that, which has nowhere to go, so that it cannot be confirmed any more.
     pub fn why_broken(&mut self, cx: &mut Context<'_>) -> Broken {
         self.data = 0..0;
-        self.fin_sent = true;
+        if self.farewell == Farewell::Open {
+            self.farewell = Farewell::Undelivered;
+        }
         loop {
             match self.poll_record(cx) {
                 Poll::Ready(Ok(None)) => (),
@@ -449,6 +464,10 @@ impl Drop for DataStream {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         self.confirm_now(&mut cx);
+        if self.held.peer_finished() {
+            // What yamux sends now is a FIN, which must not pass for a confirmation.
+            self.abort(Abort::Reset);
+        }
         while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.io).poll_next(&mut cx) {}
     }
 }

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Broken, DataStream, Phase};
+use super::{Broken, DataStream, Farewell, Phase};
 use crate::visit::record::{self, Abort, FailureReason, HEADER};
 
 /// Payload up to this many bytes is put behind the header of its record, so that both travel in
@@ -136,7 +136,10 @@ impl DataStream {
     /// The same for a stream that is being dropped, whose user need not have looked for the far
     /// end's end.
     pub(super) fn confirm_now(&mut self, cx: &mut Context<'_>) {
-        if self.end_sent && !self.fin_sent && self.poll_fill(cx) == Poll::Ready(Ok(0)) {
+        if self.end_sent
+            && self.farewell == Farewell::Open
+            && self.poll_fill(cx) == Poll::Ready(Ok(0))
+        {
             // If yamux takes no more the stream is reset: worse than need be, and true.
             let _pending = self.poll_confirm(cx).is_pending();
         }

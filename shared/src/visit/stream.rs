@@ -8,6 +8,7 @@
 //! delivered. The far end's FIN is therefore its word that it has taken everything, and a stream
 //! that is dropped before FIN is always reset, so that the far end always learns of it.
 
+mod broken;
 mod io;
 
 use std::fmt;
@@ -22,7 +23,9 @@ use yamux::Packet;
 use crate::carry::mux::MuxStream;
 use crate::carry::wire::Held;
 use crate::visit::open::Open;
-use crate::visit::record::{self, Abort, BadRecord, CHUNK, Decoder, Failure, HEADER, Item, Record};
+use crate::visit::record::{self, Abort, CHUNK, Decoder, Failure, HEADER, Item, Record};
+
+pub use self::broken::Broken;
 
 /// Room for one `DATA` record: a read of a socket goes behind the place for the header, so that
 /// header and payload leave in one piece.
@@ -60,25 +63,6 @@ enum Farewell {
     Undelivered,
     /// `ABORT`.
     Abort,
-}
-
-/// Why a stream carries no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// It stopped without a word: the session is gone, or the far end dropped it.
-    Lost,
-    /// The far end's TCP connection is gone.
-    Aborted(Abort),
-    /// The client has no connection to the local service.
-    Failed(Failure),
-    /// Payload came after this end had been closed.
-    Unwanted,
-    /// The far end sent something that is no record.
-    Bad(BadRecord),
-    /// The far end sent a record where it may not stand.
-    OutOfOrder,
-    /// The far end sent so many tiny frames that were not taken that the rest was not let through.
-    TinyFrames,
 }
 
 /// A stream that carries one visit.
@@ -481,21 +465,3 @@ impl fmt::Debug for DataStream {
             .finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lost => f.write_str("the stream was lost"),
-            Self::Aborted(abort) => write!(f, "the far end was {abort}"),
-            Self::Failed(failure) => failure.fmt(f),
-            Self::Bad(bad) => write!(f, "the far end broke the protocol: {bad}"),
-            Self::Unwanted => f.write_str("the far end sent more than was wanted"),
-            Self::TinyFrames => f.write_str("too many tiny pieces that nobody takes"),
-            Self::OutOfOrder => {
-                f.write_str("the far end broke the protocol: a record out of order")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Broken {}

@@ -41,10 +41,10 @@ struct Session {
 
 impl Session {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wire = Wire::to(listener.local_addr().unwrap()).await;
-        let near = TcpStream::connect(wire.addr()).await.unwrap();
-        let (far, _) = within("a connection", listener.accept()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let wire = Wire::to(listener.local_addr().expect("an address")).await;
+        let near = TcpStream::connect(wire.addr()).await.expect("a connection");
+        let (far, _) = within("a connection", listener.accept()).await.expect("a connection");
         let relay = Running::start(far, Mode::Server, 16);
         relay.mux.link().admit();
         Self { relay, client: Running::start(near, Mode::Client, 16), wire, ids: VisitIds::new() }
@@ -53,12 +53,12 @@ impl Session {
     /// The relay's and the client's end of a new visit. The local service has answered.
     async fn visit(&mut self) -> (DataStream, DataStream) {
         let visitor = ([127, 0, 0, 1], 1).into();
-        let open = Open::new(self.ids.next(), "default".parse().unwrap(), visitor);
-        let stream = self.relay.mux.open().await.unwrap();
-        let relay = DataStream::open(stream, open).await.unwrap();
-        let stream = within("a stream", self.client.inbound.next()).await.unwrap();
-        let (mut client, _) = DataStream::accept(stream).await.unwrap();
-        client.connected().await.unwrap();
+        let open = Open::new(self.ids.next(), "default".parse().expect("a name"), visitor);
+        let stream = self.relay.mux.open().await.expect("a stream");
+        let relay = DataStream::open(stream, open).await.expect("an open session");
+        let stream = within("a stream", self.client.inbound.next()).await.expect("a stream");
+        let (mut client, _) = DataStream::accept(stream).await.expect("a visit");
+        client.connected().await.expect("an open session");
         (relay, client)
     }
 
@@ -91,7 +91,8 @@ async fn serve(
 /// Makes requests over the relay's end of a stream, until nobody has one any more.
 async fn requests(stream: DataStream, tasks: &mut Tasks) -> SendRequest<Full<Bytes>> {
     let handshake = client::conn::http1::handshake(TokioIo::new(stream));
-    let (requests, connection) = within("a handshake", handshake).await.unwrap();
+    let (requests, connection) =
+        within("a handshake", handshake).await.expect("a connection of HTTP");
     tasks.spawn(async move {
         if let Ok(parts) = connection.without_shutdown().await {
             parts.io.into_inner().close().await.expect("a good end of the client");

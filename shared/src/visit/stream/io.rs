@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Broken, DataStream, Farewell, Phase};
-use crate::visit::record::{self, Abort, FailureReason, HEADER};
+use crate::visit::record::{self, Abort, HEADER};
 
 /// Payload up to this many bytes is put behind the header of its record, so that both travel in
 /// one frame of yamux. A longer one is worth a frame of its own: it is copied but once.
@@ -143,23 +143,5 @@ impl DataStream {
             // If yamux takes no more the stream is reset: worse than need be, and true.
             let _pending = self.poll_confirm(cx).is_pending();
         }
-    }
-}
-
-impl From<Broken> for io::Error {
-    fn from(broken: Broken) -> Self {
-        let kind = match &broken {
-            Broken::Lost | Broken::Aborted(_) | Broken::Unwanted | Broken::TinyFrames => {
-                io::ErrorKind::ConnectionReset
-            }
-            Broken::Failed(failure) => match failure.reason {
-                FailureReason::TimedOut => io::ErrorKind::TimedOut,
-                FailureReason::Refused | FailureReason::UnknownTunnel | FailureReason::Limit => {
-                    io::ErrorKind::ConnectionRefused
-                }
-            },
-            Broken::Bad(_) | Broken::OutOfOrder => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, broken)
     }
 }

@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode, client, server};
 use hyper_util::rt::TokioIo;
 use shared::carry::mux::Running;
+use shared::carry::{Carrier, Role};
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
@@ -29,7 +30,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use yamux::Mode;
 
 /// Both ends of a session, and the wire between them.
 struct Session {
@@ -45,9 +45,14 @@ impl Session {
         let wire = Wire::to(listener.local_addr().expect("an address")).await;
         let near = TcpStream::connect(wire.addr()).await.expect("a connection");
         let (far, _) = within("a connection", listener.accept()).await.expect("a connection");
-        let relay = Running::start(far, Mode::Server, 16);
+        let relay = Running::start(Carrier::tcp(far), Role::Relay, 16);
         relay.mux.link().admit();
-        Self { relay, client: Running::start(near, Mode::Client, 16), wire, ids: VisitIds::new() }
+        Self {
+            relay,
+            client: Running::start(Carrier::tcp(near), Role::Client, 16),
+            wire,
+            ids: VisitIds::new(),
+        }
     }
 
     /// The relay's and the client's end of a new visit. The local service has answered.

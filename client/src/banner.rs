@@ -1,31 +1,46 @@
 //! What stdout gets: for a person, one line for each tunnel that is live; with `--json`, every
 //! event as one JSON object a line.
 
-use std::io::{self, Write};
+use std::io;
+use std::time::Instant;
 
 use serde_json::json;
+use shared::kit::output::{Output, Progress};
+use tracing::warn;
 
 use crate::status::Event;
 
 /// Shows events on stdout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Banner {
     json: bool,
+    stdout: Output,
 }
 
 impl Banner {
     /// Shows events as JSON, or what a person needs of them.
-    pub fn new(json: bool) -> Self {
-        Self { json }
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread to write them.
+    pub fn start(json: bool) -> io::Result<Self> {
+        Ok(Self { json, stdout: Output::start("events", io::stdout(), log_dropped)? })
     }
 
-    /// Shows one event. A stdout that nobody reads any more is no reason to stop tunnelling.
+    /// Shows one event. A stdout that nobody reads is no reason to stop tunnelling, nor to wait.
     pub fn show(&self, event: &Event) {
         let line = if self.json { Some(as_json(event)) } else { as_text(event) };
         if let Some(line) = line {
-            drop(writeln!(io::stdout(), "{line}"));
+            self.stdout.push(format!("{line}\n").as_bytes());
         }
     }
+}
+
+fn log_dropped(progress: Progress) -> Option<Instant> {
+    if progress.dropped > 0 {
+        warn!(dropped = progress.dropped, "stdout was not read in time: events are missing there");
+    }
+    None
 }
 
 /// A person learns the rest from the log.

@@ -7,27 +7,21 @@ use clap::Parser;
 use client::banner::Banner;
 use client::cli::Cli;
 use client::{Client, Config};
+use shared::kit::logging;
 use shared::kit::stop::Stop;
-use tracing::{error, warn};
+use tracing::warn;
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
     let (config, output) = Cli::parse().into_config();
-    if let Err(err) = shared::kit::logging::start(&output.filter, output.format) {
-        // Checked by `cli` before.
-        error!("{err}");
-    }
-    match run(config, Banner::new(output.json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            error!("{err:#}");
-            ExitCode::FAILURE
-        }
-    }
+    logging::around(&output.filter, output.format, |_| {
+        let banner = Banner::start(output.json).context("cannot start a thread for stdout")?;
+        run(config, &banner)
+    })
 }
 
 /// Runs a client until it ends or a signal ends it.
-fn run(config: Config, banner: Banner) -> anyhow::Result<()> {
+fn run(config: Config, banner: &Banner) -> anyhow::Result<()> {
     if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!("the limit of open files stays as it is: {err}");
     }

@@ -6,24 +6,14 @@ use anyhow::Context;
 use clap::Parser;
 use relay::cli::Cli;
 use relay::{Config, Relay};
+use shared::kit::logging;
 use shared::kit::stop::Stop;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
-    let cli = Cli::parse();
-    let (config, logging) = cli.into_config();
-    if let Err(err) = shared::kit::logging::start(&logging.filter, logging.format) {
-        // Checked by `cli` before.
-        error!("{err}");
-    }
-    match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            error!("{err:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let (config, logging) = Cli::parse().into_config();
+    logging::around(&logging.filter, logging.format, |_| run(config))
 }
 
 /// Runs a relay until a signal ends it.
@@ -45,21 +35,32 @@ fn run(mut config: Config) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
-        let relay = Relay::bind(config).await?;
-        let addrs = relay.addrs();
-        info!(
-            control = %addrs.control,
-            public = %addrs.public,
-            admin = %addrs.admin,
-            "relay {} is ready",
-            env!("CARGO_PKG_VERSION"),
-        );
         tokio::select! {
-            outcome = relay.run(stop.clone()) => outcome,
+            outcome = serve(config, &stop) => outcome,
             never = signals => match never {},
         }
     });
     // A name that is still being resolved, on a thread of its own, holds nobody up.
     runtime.shutdown_background();
     outcome
+}
+
+/// Binds the ports and serves, until asked to stop: also while a name is still being resolved.
+async fn serve(config: Config, stop: &Stop) -> anyhow::Result<()> {
+    let relay = tokio::select! {
+        relay = Relay::bind(config) => relay?,
+        () = stop.gracefully.cancelled() => {
+            info!("stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let addrs = relay.addrs();
+    info!(
+        control = %addrs.control,
+        public = %addrs.public,
+        admin = %addrs.admin,
+        "relay {} is ready",
+        env!("CARGO_PKG_VERSION"),
+    );
+    relay.run(stop.clone()).await
 }

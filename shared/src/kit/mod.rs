@@ -5,7 +5,8 @@
 //! - [`stop`]: the signals that end a program
 //! - [`backoff`]: the delays between attempts
 //! - [`args`]: values of the command line
-//! - [`logging`]: what the logs look like
+//! - [`output`]: output that holds nobody up
+//! - [`logging`]: what the logs look like, and how much may be in them
 //! - [`memory`]: what becomes of memory that is freed
 
 pub mod args;
@@ -13,5 +14,6 @@ pub mod backoff;
 pub mod logging;
 pub mod memory;
 pub mod net;
+pub mod output;
 pub mod serve;
 pub mod stop;

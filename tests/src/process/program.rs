@@ -20,6 +20,8 @@ pub use rustix::process::Signal;
 pub struct Program {
     name: &'static str,
     command: Command,
+    /// Ends of pipes that are held open and never read.
+    unread: Vec<io::PipeReader>,
 }
 
 /// A process that was started. It is killed when dropped; if the test has failed by then, all that
@@ -34,6 +36,7 @@ pub struct Process {
     /// What it logs.
     pub stderr: Lines,
     _readers: Tasks,
+    _unread: Vec<io::PipeReader>,
 }
 
 impl Program {
@@ -65,7 +68,7 @@ impl Program {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
-        Self { name, command }
+        Self { name, command, unread: Vec::new() }
     }
 
     /// Lets the program have at most `files` open files: `prlimit` becomes the program, and what
@@ -79,6 +82,7 @@ impl Program {
         let mut limited = Self::new(self.name, command);
         let environment = before.get_envs().filter_map(|(name, value)| Some((name, value?)));
         limited.command.envs(environment);
+        limited.unread = self.unread;
         limited
     }
 
@@ -110,6 +114,28 @@ impl Program {
         self
     }
 
+    /// Makes stdout a pipe that is open and fills up, because nobody reads it.
+    #[must_use]
+    pub fn with_stdout_unread(mut self) -> Self {
+        let full = self.unread_pipe();
+        self.command.stdout(full);
+        self
+    }
+
+    /// Makes stderr a pipe that is open and fills up, because nobody reads it.
+    #[must_use]
+    pub fn with_stderr_unread(mut self) -> Self {
+        let full = self.unread_pipe();
+        self.command.stderr(full);
+        self
+    }
+
+    fn unread_pipe(&mut self) -> io::PipeWriter {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        self.unread.push(reader);
+        writer
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Process {
         let mut child = self
@@ -120,7 +146,8 @@ impl Program {
         let mut readers = Tasks::new();
         let stdout = Lines::of(child.stdout.take(), &mut readers);
         let stderr = Lines::of(child.stderr.take(), &mut readers);
-        Process { name: self.name, child, pid, stdout, stderr, _readers: readers }
+        let (_readers, _unread) = (readers, self.unread);
+        Process { name: self.name, child, pid, stdout, stderr, _readers, _unread }
     }
 
     /// Starts it and waits for its end. Returns the exit status, what it printed and what it said

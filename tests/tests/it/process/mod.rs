@@ -10,3 +10,4 @@ mod reconnect;
 mod refused;
 mod standby;
 mod targets;
+mod unread;

@@ -1,0 +1,161 @@
+//! The log: to stderr, as text for people or as JSON for programs.
+//!
+//! Whoever logs formats the line and queues it; [`Output`] writes it on a thread of its own, so
+//! that a stderr that nobody reads stops nothing but the log. What strangers do is logged at a
+//! [`Rate`], what others say as [`Foreign`].
+
+mod foreign;
+mod rate;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{self, Debug, Display};
+use std::io::{self, IsTerminal, Write};
+use std::panic::{self, PanicHookInfo};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use tracing::{Level, error, warn};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::rate::settle;
+use super::output::{Output, Progress, Queue};
+
+pub use self::foreign::Foreign;
+pub use self::rate::{LeftOut, Rate};
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people, in colour on a terminal
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Checks a filter such as `info` or `relay=debug,info`.
+///
+/// # Errors
+///
+/// The part that is no filter.
+pub fn check_filter(filter: &str) -> Result<(), ParseError> {
+    filter.parse::<Targets>().map(drop)
+}
+
+/// The log of the process. Cheap to clone; with the last one goes the thread that writes, as
+/// [`Output`] says.
+#[derive(Clone)]
+pub struct Log {
+    filter: reload::Handle<Targets, Registry>,
+    _output: Arc<Output>,
+}
+
+/// The queue of the log, once it has been started.
+static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Runs a program with its log: starts it, logs the error that the program ends with, and waits
+/// until what was logged has been written. Called once, by `main`.
+pub fn around<E: Display>(
+    filter: &str,
+    format: LogFormat,
+    program: impl FnOnce(&Log) -> Result<(), E>,
+) -> ExitCode {
+    let log = match start(filter, format) {
+        Ok(log) => log,
+        Err(err) => {
+            // Whom to tell, if this fails as well?
+            drop(writeln!(io::stderr(), "cannot start the log: {err}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match program(&log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            error!("{err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts logging for the whole process, panics included.
+fn start(filter: &str, format: LogFormat) -> io::Result<Log> {
+    let filter = filter.parse::<Targets>().map_err(io::Error::other)?;
+    let output = Output::start("log", io::stderr(), attend)?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
+        // It would complain on stderr, and panic where that is what cannot be written.
+        .log_internal_errors(false)
+        .with_writer(Arc::clone(output.queue()))
+        .with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+    LOG.get_or_init(|| Arc::clone(output.queue()));
+    panic::set_hook(Box::new(log_panic));
+    Ok(Log { filter: handle, _output: Arc::new(output) })
+}
+
+/// How many lines of the log were dropped since the process started, because nobody read them.
+pub fn dropped() -> u64 {
+    LOG.get().map_or(0, |queue| queue.dropped())
+}
+
+impl Log {
+    /// Changes what is logged, from now on.
+    ///
+    /// # Errors
+    ///
+    /// The part that is no filter; everything stays as it is.
+    pub fn set_filter(&self, filter: &str) -> Result<(), ParseError> {
+        let filter = filter.parse::<Targets>()?;
+        // It fails only without the subscriber, which lives as long as the process.
+        drop(self.filter.reload(filter));
+        Ok(())
+    }
+}
+
+impl Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+/// Says what the log had to leave out. Runs on the thread that writes it.
+fn attend(progress: Progress) -> Option<Instant> {
+    if progress.dropped > 0 {
+        warn!(dropped = progress.dropped, "the log was not read in time: lines are missing here");
+    }
+    settle(Instant::now(), progress.closing)
+}
+
+/// Logs a panic instead of writing it to stderr, which may hold up the thread.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    if tracing::enabled!(Level::ERROR) {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let at = panic.location().map(tracing::field::display);
+        match Backtrace::capture() {
+            trace if trace.status() == BacktraceStatus::Captured => {
+                error!(at, "panic: {message}\n{trace}");
+            }
+            _ => error!(at, "panic: {message}"),
+        }
+    } else if let Some(log) = LOG.get() {
+        // Whoever wants no log still learns why there is no program any more.
+        log.push(format!("{panic}\n").as_bytes());
+    }
+}
+
+/// The filter of the flag, else of `RUST_LOG`, else `info`. A `RUST_LOG` that is no filter is as
+/// good as none: it may be meant for another program.
+pub fn filter_or_default(flag: Option<String>) -> String {
+    flag.or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| check_filter(filter).is_ok()))
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or_else(|| "info".to_owned())
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use shared::carry::mux::MuxStream;
 use shared::control::protocol::TunnelName;
+use shared::kit::logging::Rate;
 use shared::kit::net::dial_service;
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::id::VisitId;
@@ -31,6 +32,19 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Linux's numbers for "too many open files", of the process and of the system.
 const OUT_OF_FILES: [i32; 2] = [24, 23];
+
+/// Local services that could not be reached: anybody can have them dialled as often as they like.
+static UNREACHABLE: Rate =
+    Rate::new(|more| warn!(left_out = more.count, "local services not reached: {more}"));
+
+/// Beginnings of visits that may reach one. Those that are left out are logged later if they do,
+/// else counted at their end.
+static BEGUN: Rate = Rate::new(|_| ());
+
+/// The ends of visits that never reached one.
+static NOT_SERVED: Rate = Rate::new(|more| {
+    info!(left_out = more.count, "visits over that were not served: {more}");
+});
 
 /// The local services of a client.
 #[derive(Debug)]
@@ -88,7 +102,7 @@ impl Locals {
                 return None;
             }
         };
-        let visit = Visit::begin(open, self.session);
+        let mut visit = Visit::begin(open, self.session);
         let dialled = tokio::select! {
             dialled = self.dial(&visit.tunnel) => dialled,
             broken = stream.broken() => {
@@ -103,6 +117,7 @@ impl Locals {
                 return None;
             }
         };
+        visit.served();
         if let Err(broken) = stream.connected().await {
             visit.end(Ended::Stream(broken));
             return None;
@@ -171,22 +186,55 @@ struct Visit {
     since: Instant,
     bytes_in: u64,
     bytes_out: u64,
+    /// Its beginning has been logged.
+    begun: bool,
+    /// The local service was reached.
+    served: bool,
     ended: Option<Ended>,
 }
 
 impl Visit {
     fn begin(open: Open, session: u64) -> Self {
         let Open { visit: id, tunnel, visitor, .. } = open;
-        info!(visit = %id, %tunnel, addr = %visitor, session, "visitor arrived");
         let since = Instant::now();
-        let (bytes_in, bytes_out, ended) = (0, 0, None);
-        Self { id, tunnel, visitor, session, since, bytes_in, bytes_out, ended }
+        let mut visit = Self {
+            id,
+            tunnel,
+            visitor,
+            session,
+            since,
+            bytes_in: 0,
+            bytes_out: 0,
+            begun: false,
+            served: false,
+            ended: None,
+        };
+        if BEGUN.allows() {
+            visit.log_begun();
+        }
+        visit
+    }
+
+    fn log_begun(&mut self) {
+        self.begun = true;
+        let Self { id, tunnel, visitor, .. } = self;
+        info!(visit = %id, %tunnel, addr = %visitor, session = self.session, "visitor arrived");
+    }
+
+    /// The local service was reached.
+    fn served(&mut self) {
+        self.served = true;
+        if !self.begun {
+            self.log_begun();
+        }
     }
 
     /// There is no connection to the local service: tells the relay.
     async fn fail(self, mut stream: DataStream, failure: Failure) {
-        let Self { id, tunnel, .. } = &self;
-        warn!(visit = %id, %tunnel, session = self.session, "{failure}");
+        if UNREACHABLE.allows() {
+            let Self { id, tunnel, .. } = &self;
+            warn!(visit = %id, %tunnel, session = self.session, "{failure}");
+        }
         let told = stream.failed(failure.clone()).await;
         self.end(Ended::Stream(told.err().unwrap_or(Broken::Failed(failure))));
     }
@@ -208,6 +256,9 @@ impl Observer for Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        if !self.served && !NOT_SERVED.allows() {
+            return;
+        }
         let reason: Cow<'_, str> = match &self.ended {
             Some(ended) => ended.to_string().into(),
             None => "cut off with the session".into(),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use shared::kit::logging::Rate;
 use shared::visit::bridge::{Ended, Observer};
 use shared::visit::id::VisitId;
 use shared::visit::open::Open;
@@ -18,6 +19,15 @@ use crate::metrics::{Counted, Outcome};
 use crate::target::OpenError;
 use crate::tunnel::Tunnel;
 
+/// Beginnings of visits that may come to be served: a stranger can have as many as it likes. Those
+/// that are left out are logged later if they are served, else counted at their end.
+static BEGUN: Rate = Rate::new(|_| ());
+
+/// Ends of visits that never reached a local service.
+static NOT_SERVED: Rate = Rate::new(|more| {
+    info!(left_out = more.count, "visits over that were not served: {more}");
+});
+
 /// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
 /// one that was cut off.
 #[derive(Debug)]
@@ -29,6 +39,10 @@ pub(crate) struct Visit {
     arrived: Instant,
     bytes_in: u64,
     bytes_out: u64,
+    /// Its beginning has been logged.
+    begun: bool,
+    /// The local service was reached.
+    served: bool,
     /// How it ended, as soon as that is known.
     outcome: Outcome,
     reason: Cow<'static, str>,
@@ -43,7 +57,7 @@ impl Visit {
         id: VisitId,
         visitor: SocketAddr,
     ) -> Self {
-        let visit = Self {
+        let mut visit = Self {
             _present: tunnel.metrics().visitor(),
             tunnel,
             entrance,
@@ -52,17 +66,26 @@ impl Visit {
             arrived: Instant::now(),
             bytes_in: 0,
             bytes_out: 0,
+            begun: false,
+            served: false,
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
         };
+        if BEGUN.allows() {
+            visit.log_begun();
+        }
+        visit
+    }
+
+    fn log_begun(&mut self) {
+        self.begun = true;
         info!(
-            visit = %visit.id,
-            tunnel = %visit.tunnel.name(),
-            addr = %visit.visitor,
-            entrance = %visit.entrance,
+            visit = %self.id,
+            tunnel = %self.tunnel.name(),
+            addr = %self.visitor,
+            entrance = %self.entrance,
             "visitor connected",
         );
-        visit
     }
 
     /// What the client is told of it.
@@ -113,6 +136,10 @@ impl Observer for Visit {
     }
 
     fn connected(&mut self) {
+        self.served = true;
+        if !self.begun {
+            self.log_begun();
+        }
         self.tunnel.metrics().connected(self.arrived.elapsed());
     }
 }
@@ -121,6 +148,9 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let length = self.arrived.elapsed();
         self.tunnel.metrics().ended(self.outcome, length);
+        if !self.served && !NOT_SERVED.allows() {
+            return;
+        }
         info!(
             visit = %self.id,
             tunnel = %self.tunnel.name(),

@@ -13,7 +13,7 @@ use shared::control::protocol::{
     FromClient, FromRelay, MAX_STREAMS, PublicAddress, Refusal, TunnelName, Welcome,
 };
 use shared::kit::backoff::Backoff;
-use shared::kit::logging::Foreign;
+use shared::kit::logging::{Foreign, Rate};
 use shared::kit::stop::Stop;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -37,6 +37,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Visits beyond what the relay may open: those that it has ended and this end has not yet. More
 /// than that are reset.
 const MOST_VISITS: usize = 2 * MAX_STREAMS as usize;
+
+/// Streams beyond those.
+static TOO_MANY: Rate = Rate::new(|more| {
+    error!(left_out = more.count, "the relay has opened too many streams: {more}");
+});
 
 /// The delays before a tunnel is asked for again that the relay could not open.
 const REFUSED_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -350,7 +355,9 @@ impl Session {
     fn on_stream(&mut self, stream: MuxStream) {
         if self.visits.len() >= MOST_VISITS {
             // Dropped, and so reset.
-            error!("the relay has opened too many streams");
+            if TOO_MANY.allows() {
+                error!("the relay has opened too many streams");
+            }
             return;
         }
         let locals = Arc::clone(&self.locals);

@@ -14,7 +14,7 @@ use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
     MAX_STREAMS, Refusal, RefusalCode, VERSION, Welcome,
 };
-use shared::kit::logging::Foreign;
+use shared::kit::logging::{Foreign, Rate};
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
@@ -30,6 +30,9 @@ use crate::tunnel::{Claimant, ConnectionId};
 
 /// The control stream as the relay sees it.
 pub(super) type ControlStream = Control<Compat<yamux::Stream>, FromClient, FromRelay>;
+
+/// Clients that were refused. Those that are impatient come back at once.
+static REFUSED: Rate = Rate::new(|more| info!(left_out = more.count, "clients refused: {more}"));
 
 /// What became of a handshake.
 pub(super) enum Admission {
@@ -82,7 +85,9 @@ impl SessionsShared {
         };
         match turned {
             Turned::Refused(mut control, refusal) => {
-                info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
+                if REFUSED.allows() {
+                    info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
+                }
                 self.metrics.handshake(Handshake::Refused);
                 let refused = FromRelay::Refused(refusal);
                 if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {

@@ -14,6 +14,12 @@ use yamux::{Connection, ConnectionError};
 
 use crate::carry::Carry;
 use crate::carry::wire::{Breach, Held, Link, Wire};
+use crate::kit::logging::Rate;
+
+/// Streams that are reset because nobody takes them. A peer can open them without end.
+static RESET: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "streams reset, too many wait to be taken: {more}");
+});
 
 /// How a session ended.
 #[derive(Debug)]
@@ -117,7 +123,7 @@ impl<T: Carry> Driver<T> {
             match self.connection.poll_next_inbound(cx) {
                 Poll::Ready(Some(Ok(io))) => {
                     let stream = MuxStream::new(io, &self.link);
-                    if self.inbound.try_send(stream).is_err() {
+                    if self.inbound.try_send(stream).is_err() && RESET.allows() {
                         warn!(parent: &self.span, "a stream is reset: too many wait to be taken");
                     }
                 }

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+
+use super::logging::Rate;
 
 /// A pause after the system could not accept: long enough for a descriptor to be freed, short
 /// enough to go unnoticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepting that keeps failing is logged this often.
-const TROUBLE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Failures of the system to accept, at any listener.
+static TROUBLE: Rate =
+    Rate::rare(|more| error!(left_out = more.count, "could not accept connections: {more}"));
 
 /// Accepts until `stop` fires, then gives the open connections until `cut` fires.
 ///
@@ -33,19 +36,18 @@ pub async fn serve<H, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    let mut acceptor = Acceptor { listener, trouble: None };
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
-            (stream, peer) = acceptor.accept() => {
+            (stream, peer) = accept(&listener) => {
                 connections.spawn(handle(stream, peer));
             }
         }
     }
 
-    drop(acceptor); // New peers are refused at once and can go elsewhere.
+    drop(listener); // New peers are refused at once and can go elsewhere.
     drop(handle);
     let drained = async {
         while let Some(ended) = connections.join_next().await {
@@ -59,35 +61,24 @@ pub async fn serve<H, F>(
     connections.shutdown().await;
 }
 
-/// A listener that has seen trouble before.
-struct Acceptor {
-    listener: TcpListener,
-    /// When it was last logged that accepting fails.
-    trouble: Option<Instant>,
-}
-
-impl Acceptor {
-    /// The next connection. Never fails: an error is either the peer's and over, or ours and
-    /// passing.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+/// The next connection. Never fails: an error is either the peer's and over, or ours and passing.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+            }
+            Err(err) if is_peers(&err) => (),
+            Err(err) => {
+                // Out of descriptors or memory. Retrying at once would only spin.
+                if TROUBLE.allows() {
+                    error!("cannot accept connections for now: {err}");
                 }
-                Err(err) if is_peers(&err) => (),
-                Err(err) => {
-                    // Out of descriptors or memory. Retrying at once would only spin.
-                    if self.trouble.is_none_or(|logged| logged.elapsed() > TROUBLE_LOG_INTERVAL) {
-                        self.trouble = Some(Instant::now());
-                        error!("cannot accept connections for now: {err}");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -29,6 +29,8 @@ const LINES: u32 = 25;
 #[derive(Debug)]
 pub struct Rate {
     window: Mutex<Window>,
+    /// So many lines may be written in a window.
+    most: u32,
     say: fn(LeftOut),
 }
 
@@ -56,7 +58,16 @@ impl Rate {
     /// A rate of its own. `say` logs that lines were left out, at the place and in the manner of
     /// those lines.
     pub const fn new(say: fn(LeftOut)) -> Self {
-        Self { window: Mutex::new(Window { since: None, lines: 0, left_out: 0 }), say }
+        Self::of(LINES, say)
+    }
+
+    /// The same for lines of which one says it all: one in ten seconds.
+    pub const fn rare(say: fn(LeftOut)) -> Self {
+        Self::of(1, say)
+    }
+
+    const fn of(most: u32, say: fn(LeftOut)) -> Self {
+        Self { window: Mutex::new(Window { since: None, lines: 0, left_out: 0 }), most, say }
     }
 
     /// Whether the next line may be written. If not, it is counted.
@@ -69,7 +80,7 @@ impl Rate {
         let was_open = window.since.is_some();
         let left_out = if window.is_open(now) { None } else { window.close(now) };
         window.since.get_or_insert(now);
-        let allowed = window.count();
+        let allowed = window.count(self.most);
         drop(window);
         if !was_open {
             OPEN.lock().push(self);
@@ -84,9 +95,9 @@ impl Window {
         self.since.is_some_and(|since| now.duration_since(since) < WINDOW)
     }
 
-    /// Counts one more line. Returns whether it may be written.
-    fn count(&mut self) -> bool {
-        let allowed = self.lines < LINES;
+    /// Counts one more line. Returns whether it is one of `most`, and so may be written.
+    fn count(&mut self, most: u32) -> bool {
+        let allowed = self.lines < most;
         if allowed {
             self.lines += 1
         } else {

@@ -3,7 +3,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use yamux::Mode;
 
 use super::*;
 use crate::carry::mux::Running;
@@ -26,9 +25,9 @@ struct Visit {
 impl Session {
     fn start() -> Self {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let relay = Running::start(near, Mode::Server, 16);
+        let relay = Running::start(ready(Ok(near)), Role::Relay, 16);
         relay.mux.link().admit();
-        Self { relay, client: Running::start(far, Mode::Client, 16) }
+        Self { relay, client: Running::start(ready(Ok(far)), Role::Client, 16) }
     }
 
     async fn visit(&mut self) -> Visit {

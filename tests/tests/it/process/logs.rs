@@ -1,9 +1,14 @@
 //! What the log says, at which level, and what it never says.
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
 use serde_json::Value;
 use tests::process::{Client, Process, Program, Relay, Signal, visit};
 use tests::raw::{self, RawPeer};
-use tests::{Peer, local, rogue};
+use tests::{Peer, local, rogue, within_time};
 
 /// Whether any line so far is of `level`.
 fn has_level(process: &Process, level: &str) -> bool {
@@ -201,4 +206,45 @@ async fn nothing_secret_is_logged_and_every_line_is_json() {
             assert!(digits.map(str::len).all(|length| length < 32), "an instance? {line}");
         }
     }
+}
+
+/// Somebody who is turned away.
+async fn stranger(public: SocketAddr) {
+    let mut peer = Peer::connect(public).await;
+    peer.send(b"x").await;
+    peer.read_to_end_or_reset().await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_strangers_write_few_lines_and_harm_no_visit() {
+    const STRANGERS: u64 = 100_000;
+    let mut relay = Relay::start(&[]).await;
+    let service = local::echo().await;
+    let tunnel = format!("beside={}", service.addr());
+    let mut client = Client::begin(relay.control, &["--tunnel", &tunnel]);
+    let beside = client.live("beside").await;
+    let mut visitor = visit(beside).await;
+
+    let start = Instant::now();
+    let public = relay.public;
+    let strangers = stream::iter(0..STRANGERS).map(|_| stranger(public));
+    let mut strangers = strangers.buffer_unordered(50).chunks(1_000);
+    let flood = async {
+        while strangers.next().await.is_some() {
+            visitor.expect_echo(b"still here").await;
+            visit(beside).await.expect_echo(b"so am I").await;
+        }
+    };
+    within_time(Duration::from_secs(300), "the strangers to be turned away", flood).await;
+    relay.signal(Signal::TERM);
+    drop(visitor);
+    relay.exit().await;
+
+    let lines = relay.stderr.as_json();
+    let turned_away = lines.iter().filter(|line| line["outcome"] == "no_client").count() as u64;
+    let left_out: u64 = lines.iter().filter_map(|line| line["left_out"].as_u64()).sum();
+    assert_eq!(turned_away + left_out, STRANGERS);
+    assert!(turned_away <= 25 * (start.elapsed().as_secs() / 10 + 1), "{turned_away} lines");
+    let served = lines.iter().filter(|line| line["outcome"] == "completed").count();
+    assert!(served >= 100, "visits that were served are logged each: {served}");
 }

@@ -210,7 +210,7 @@ impl fmt::Display for ConnectError {
             Self::Silent => {
                 f.write_str("it gives no answer: is this the address of its control port?")
             }
-            Self::Refused(refusal) => write!(f, "it refused: {}", Foreign(&refusal.message)),
+            Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
             Self::NotARelay(reason) => write!(f, "the other end is no relay: {}", Foreign(reason)),
             Self::OtherPorts => f.write_str("it is not the relay of the other connections"),
         }

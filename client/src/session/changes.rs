@@ -157,7 +157,7 @@ impl Tunnels {
             }
             TunnelOutcome::Closed => Event::Closed(answer.name),
             TunnelOutcome::Refused(refusal) => {
-                let reason = refusal.message.clone();
+                let reason = refusal.to_string();
                 self.refused.insert(tunnel.name.clone(), (tunnel, refusal));
                 Event::Refused(answer.name, reason)
             }

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use crate::kit::logging::Foreign;
+
 /// A stream of messages: `In` is what the other end says, `Out` what this end says.
 pub struct Control<S, In, Out> {
     frames: Framed<S, LengthDelimitedCodec>,
@@ -88,7 +90,10 @@ impl fmt::Display for ReceiveError {
         match self {
             Self::Closed => f.write_str("the control stream ended"),
             Self::Io(err) => write!(f, "the control stream failed: {err}"),
-            Self::Message(err, _) => write!(f, "a control message cannot be understood: {err}"),
+            // It quotes what it does not understand.
+            Self::Message(err, _) => {
+                write!(f, "a control message cannot be understood: {}", Foreign(err))
+            }
         }
     }
 }
@@ -133,5 +138,18 @@ mod tests {
         let mut control = Control::<_, FromClient, FromRelay>::new(near, 1024);
         far.write_u32(1025).await.unwrap();
         assert!(matches!(control.receive().await, Err(ReceiveError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_none_cannot_forge_lines_of_the_log() {
+        let forged = "x\n2026-01-01 INFO client: all is well \u{1b}[2K\u{202e}";
+        let (mut far, near) = tokio::io::duplex(1024);
+        let mut control = Control::<_, FromRelay, FromClient>::new(near, 1024);
+        let json = serde_json::to_vec(&serde_json::json!({ "type": forged })).unwrap();
+        far.write_u32(json.len() as u32).await.unwrap();
+        far.write_all(&json).await.unwrap();
+        let err = control.receive().await.unwrap_err().to_string();
+        assert!(err.contains("x\\n2026-01-01 INFO"), "{err}");
+        assert!(!err.contains(['\n', '\u{1b}', '\u{202e}']), "{err:?}");
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::compat::Compat;
 use super::channel::{Control, ReceiveError};
 use super::protocol::{Common, DEAD_AFTER_HEARTBEATS, Message};
 use crate::carry::mux::{CLOSE, End, MuxStream, Running};
+use crate::kit::logging::Foreign;
 
 /// How long a message may wait for room. Whoever does not read its control stream is as good as
 /// dead.
@@ -261,7 +262,7 @@ where
 impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Goodbye(reason) => write!(f, "the other end said goodbye: {reason}"),
+            Self::Goodbye(reason) => write!(f, "the other end said goodbye: {}", Foreign(reason)),
             Self::Broken(reason) | Self::Lost(reason) => f.write_str(reason),
         }
     }

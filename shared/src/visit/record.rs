@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::open::Open;
 use crate::carry::PIECE;
+use crate::kit::logging::Foreign;
 
 /// The length of a record's header in bytes.
 pub const HEADER: usize = 4;
@@ -284,7 +285,7 @@ impl fmt::Display for Failure {
             FailureReason::UnknownTunnel => "the client has no such tunnel",
             FailureReason::Limit => "the client has reached a limit",
         };
-        write!(f, "{reason}: {}", self.explanation.escape_debug())
+        write!(f, "{reason}: {}", Foreign(&self.explanation))
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kit::logging::Foreign;
+
 /// Why a relay does not accept a client, and whether coming back can help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -66,6 +68,17 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        Foreign(&self.message).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_cannot_forge_lines_of_the_log() {
+        let refusal = Refusal::new(RefusalCode::BadRequest, "no\nINFO yes \u{202e}");
+        assert_eq!(refusal.to_string(), "no\\nINFO yes \\u{202e}");
     }
 }

@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -5,6 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
+use crate::carry::Role;
 use crate::carry::mux::Running;
 use crate::visit::id::VisitIds;
 use crate::visit::open::Open;

@@ -139,3 +139,11 @@ fn the_longest_open_record_fits() {
     assert_eq!(bytes.len() - HEADER, 377);
     assert_eq!(decode(&bytes, &[]), Ok((vec![Record::Open(longest)], Vec::new())));
 }
+
+#[test]
+fn a_failure_cannot_forge_lines_of_the_log() {
+    let explanation = "no\nINFO yes \u{202e}\u{feff}".to_owned();
+    let failure = Failure { reason: FailureReason::Refused, explanation };
+    let shown = "the local service cannot be reached: no\\nINFO yes \\u{202e}\\u{feff}";
+    assert_eq!(failure.to_string(), shown);
+}

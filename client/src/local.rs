@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use parking_lot::RwLock;
 use shared::carry::mux::MuxStream;
 use shared::control::protocol::TunnelName;
 use shared::kit::logging::Rate;
-use shared::kit::net::dial_service;
+use shared::kit::net::{dial_service, is_out_of_files};
 use shared::visit::bridge::{Bridge, Ended, Observer};
 use shared::visit::id::VisitId;
 use shared::visit::open::Open;
@@ -19,7 +20,9 @@ use shared::visit::patience::Patience;
 use shared::visit::record::{Failure, FailureReason};
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Broken, DataStream};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -29,9 +32,6 @@ use crate::tunnel::{LocalService, TunnelConfig};
 
 /// How long a stream's first record may take. An honest relay sends it with the stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Linux's numbers for "too many open files", of the process and of the system.
-const OUT_OF_FILES: [i32; 2] = [24, 23];
 
 /// Local services that could not be reached: anybody can have them dialled as often as they like.
 static UNREACHABLE: Rate =
@@ -84,6 +84,7 @@ impl Locals {
         };
         let ended = match local {
             Local::Tcp(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
+            #[cfg(unix)]
             Local::Unix(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
         };
         visit.end(ended);
@@ -140,10 +141,7 @@ impl Locals {
                     let socket = dial_service(host, port).await;
                     socket.map(|socket| Local::Tcp(ResetUnlessEnded::new(socket)))
                 }
-                Some(LocalService::Unix(path)) => {
-                    let socket = UnixStream::connect(path).await;
-                    socket.map(|socket| Local::Unix(ResetUnlessEnded::new(socket)))
-                }
+                Some(LocalService::Unix(path)) => dial_unix(&path).await,
             }
             .map_err(|err| Failure { reason: reason(&err), explanation: err.to_string() })
         };
@@ -164,14 +162,26 @@ struct Connected {
 /// A connection to a local service.
 enum Local {
     Tcp(ResetUnlessEnded<TcpStream>),
+    #[cfg(unix)]
     Unix(ResetUnlessEnded<UnixStream>),
+}
+
+#[cfg(unix)]
+async fn dial_unix(path: &Path) -> io::Result<Local> {
+    UnixStream::connect(path).await.map(|socket| Local::Unix(ResetUnlessEnded::new(socket)))
+}
+
+/// Only Unix systems have such sockets.
+#[cfg(not(unix))]
+async fn dial_unix(_: &Path) -> io::Result<Local> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Why a local service cannot be reached, for the relay.
 fn reason(err: &io::Error) -> FailureReason {
-    match err.raw_os_error() {
-        Some(code) if OUT_OF_FILES.contains(&code) => FailureReason::Limit,
-        _ if err.kind() == io::ErrorKind::TimedOut => FailureReason::TimedOut,
+    match err.kind() {
+        _ if is_out_of_files(err) => FailureReason::Limit,
+        io::ErrorKind::TimedOut => FailureReason::TimedOut,
         _ => FailureReason::Refused,
     }
 }

@@ -129,8 +129,7 @@ impl AsyncWrite for Carrier {
 impl Carry for TcpStream {
     #[cfg(target_os = "linux")]
     fn limit_unsent(&self, bytes: usize) {
-        // It cannot fail on a socket that is open, and does not matter on one that is not.
-        drop(socket2::SockRef::from(self).set_tcp_notsent_lowat(bytes as u32));
+        crate::kit::net::limit_unsent(self, bytes as u32);
     }
 
     fn poll_read_vectored(

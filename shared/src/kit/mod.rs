@@ -16,4 +16,5 @@ pub mod memory;
 pub mod net;
 pub mod output;
 pub mod serve;
+mod signals;
 pub mod stop;

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use super::signals::Signals;
 
 /// The two requests to end that a program obeys.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ impl Stop {
         Self::default()
     }
 
-    /// Turns SIGINT and SIGTERM into requests: the first asks for a graceful stop, the second for
+    /// Turns SIGINT and SIGTERM, or what a system has in their place, into requests: the first asks for a graceful stop, the second for
     /// one at once. From this call on neither ends the process; they are turned into requests by
     /// the future, which never returns: whoever polls it drops it in the end.
     ///
@@ -29,17 +30,12 @@ impl Stop {
     ///
     /// The system does not let the process handle signals.
     pub fn on_signals(&self) -> io::Result<impl Future<Output = Infallible> + use<'_>> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        Ok(self.obey(interrupt, terminate))
+        Ok(self.obey(Signals::take_over()?))
     }
 
-    async fn obey(&self, mut interrupt: Signal, mut terminate: Signal) -> Infallible {
+    async fn obey(&self, mut signals: Signals) -> Infallible {
         loop {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            };
+            let name = signals.next().await;
             if self.gracefully.is_cancelled() {
                 tracing::info!("{name} again: stopping at once");
                 self.at_once.cancel();

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
 /// A socket that a bridge can be built on.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
@@ -45,6 +47,7 @@ impl Socket for TcpStream {
     }
 }
 
+#[cfg(unix)]
 impl Socket for UnixStream {
     fn pending_error(&self) -> Option<io::Error> {
         self.take_error().ok().flatten()

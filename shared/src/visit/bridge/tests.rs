@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::carry::Role;
-use crate::carry::mux::Running;
+use crate::carry::mux::{CLOSE, Running};
 use crate::visit::id::VisitIds;
 use crate::visit::open::Open;
 
@@ -146,7 +146,7 @@ async fn an_answer_that_is_here_in_full_survives_a_session_that_ends() {
         // Ends, and has taken all there was: it has nothing more to say.
         far.shutdown().await.unwrap();
         drop(far);
-        session.client.close().await;
+        session.client.close(CLOSE).await;
     };
     let reading = async {
         let mut got = Vec::new();

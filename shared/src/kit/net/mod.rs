@@ -1,0 +1,14 @@
+//! Addresses as people write them, and sockets with the options that this product needs.
+
+mod address;
+mod dial;
+mod errors;
+mod listen;
+mod options;
+
+pub use self::address::{BadHostPort, HostPort};
+pub use self::dial::{dial_relay, dial_service};
+pub use self::errors::is_out_of_files;
+pub use self::listen::{listen, listen_on};
+pub use self::options::Peers;
+pub(crate) use self::options::{NOT_SENT_LOW_WATER, limit_unsent};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::program::Process;
+use super::program::{Process, Signal};
 
 impl Process {
     /// The processor time that it has used so far.
@@ -29,6 +29,14 @@ impl Process {
     /// How many files it has open.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(self.proc("fd")).expect("a running process").count()
+    }
+
+    /// Whether it handles `signal` by now, instead of being ended by it.
+    pub fn handles(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(self.proc("status")).expect("a running process");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number");
+        mask & 1 << (signal.as_raw() - 1) != 0
     }
 
     fn proc(&self, file: &str) -> String {

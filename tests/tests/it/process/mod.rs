@@ -9,5 +9,6 @@ mod quiet;
 mod reconnect;
 mod refused;
 mod standby;
+mod starting;
 mod targets;
 mod unread;

@@ -106,9 +106,9 @@ async fn each_visit_has_one_line_at_each_end_with_the_same_number() {
         relay.visit_over(outcome).await;
     }
     let number = |line: &Value| line["visit"].as_str().map(str::to_owned);
-    client
-        .logged_where("the second visit", |line| number(line).is_some_and(|n| n.ends_with("-2")))
-        .await;
+    let is_second = |line: &Value| number(line).is_some_and(|n| n.ends_with("-2"));
+    let is_over = |line: &Value| line["bytes_in"].is_u64();
+    client.logged_where("the second visit", |line| is_second(line) && is_over(line)).await;
 
     let (at_relay, at_client) = (visits_over(&relay), visits_over(&client));
     let numbers = |lines: &[Value]| lines.iter().filter_map(number).collect::<Vec<_>>();

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::kit::net::limit_unsent;
+
 /// A connection, with what a wire needs of it beyond reading and writing.
 ///
 /// It may hold back what was written until it is flushed.
@@ -127,9 +129,8 @@ impl AsyncWrite for Carrier {
 }
 
 impl Carry for TcpStream {
-    #[cfg(target_os = "linux")]
     fn limit_unsent(&self, bytes: usize) {
-        crate::kit::net::limit_unsent(self, bytes as u32);
+        limit_unsent(self, bytes as u32);
     }
 
     fn poll_read_vectored(

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use clap::ValueEnum;
-use tracing::{Level, error, warn};
+use tracing::{Dispatch, Level, error, warn};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -52,7 +52,7 @@ pub fn check_filter(filter: &str) -> Result<(), ParseError> {
 #[derive(Clone)]
 pub struct Log {
     filter: reload::Handle<Targets, Registry>,
-    _output: Arc<Output>,
+    output: Arc<Output>,
 }
 
 /// The queue of the log, once it has been started.
@@ -86,20 +86,27 @@ pub fn around<E: Display>(
 fn start(filter: &str, format: LogFormat) -> io::Result<Log> {
     let filter = filter.parse::<Targets>().map_err(io::Error::other)?;
     let output = Output::start("log", io::stderr(), attend)?;
+    let (dispatch, log) = log_to(output, filter, format, io::stderr().is_terminal());
+    LOG.get_or_init(|| Arc::clone(log.output.queue()));
+    dispatch.init();
+    panic::set_hook(Box::new(log_panic));
+    Ok(log)
+}
+
+/// A log that writes to `output`, and what takes the lines for it.
+fn log_to(output: Output, filter: Targets, format: LogFormat, colour: bool) -> (Dispatch, Log) {
     let (filter, handle) = reload::Layer::new(filter);
     let lines = tracing_subscriber::fmt::layer()
         // It would complain on stderr, and panic where that is what cannot be written.
         .log_internal_errors(false)
         .with_writer(Arc::clone(output.queue()))
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(colour);
     let registry = tracing_subscriber::registry().with(filter);
-    match format {
-        LogFormat::Text => registry.with(lines).init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
-    }
-    LOG.get_or_init(|| Arc::clone(output.queue()));
-    panic::set_hook(Box::new(log_panic));
-    Ok(Log { filter: handle, _output: Arc::new(output) })
+    let dispatch = match format {
+        LogFormat::Text => Dispatch::new(registry.with(lines)),
+        LogFormat::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
+    };
+    (dispatch, Log { filter: handle, output: Arc::new(output) })
 }
 
 /// How many lines of the log were dropped since the process started, because nobody read them.
@@ -158,4 +165,33 @@ pub fn filter_or_default(flag: Option<String>) -> String {
     flag.or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| check_filter(filter).is_ok()))
         .filter(|filter| !filter.is_empty())
         .unwrap_or_else(|| "info".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use tracing::{debug, dispatcher, info};
+
+    use super::*;
+
+    #[test]
+    fn another_filter_counts_from_the_next_line_on() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let output = Output::start("test", pipe, |_| None).unwrap();
+        let filter = "info".parse().unwrap();
+        let (dispatch, log) = log_to(output, filter, LogFormat::Text, false);
+        dispatcher::with_default(&dispatch, || {
+            for (filter, number) in [("info", 1), ("debug", 2), ("=no=", 3), ("off", 4)] {
+                assert_eq!(log.set_filter(filter).is_err(), number == 3);
+                info!("info {number}");
+                debug!("debug {number}");
+            }
+        });
+        drop((dispatch, log));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let said: Vec<_> = text.lines().map(|line| line.rsplit_once(": ").unwrap().1).collect();
+        assert_eq!(said, ["info 1", "info 2", "debug 2", "info 3", "debug 3"]);
+    }
 }

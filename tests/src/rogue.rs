@@ -188,6 +188,8 @@ impl RogueSession {
 /// session lasts.
 fn raw(stream: MuxStream) -> yamux::Stream {
     let MuxStream { io, held } = stream;
+    // Each FIN is one that the test wants.
+    held.finishing(true);
     std::mem::forget(held);
     io
 }

@@ -1,13 +1,15 @@
-//! Sessions that are closed, over whatever they run.
+//! Whole sessions: how their streams end, and how they close.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures::AsyncWriteExt as _;
-use tokio::io::{AsyncReadExt, AsyncWriteExt as _, DuplexStream};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use super::mux::Running;
+use super::mux::{MuxStream, Running};
 use super::{Carrier, Role};
 
 /// As many bytes as the first window of a stream has room for.
@@ -29,6 +31,60 @@ async fn fill(session: &Running) {
 /// How many sevens there are.
 fn payload(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == 7).count()
+}
+
+/// Both ends of a session, and of a stream in it.
+async fn stream() -> ([Running; 2], [MuxStream; 2]) {
+    let (near, far) = tokio::io::duplex(MUCH);
+    let (relay, mut client) = (over(near, Role::Relay), over(far, Role::Client));
+    relay.mux.link().admit();
+    let mut near = relay.mux.open().await.unwrap();
+    near.io.write_all(b"hello").await.unwrap();
+    let mut far = client.inbound.next().await.unwrap();
+    far.io.read_exact(&mut [0; 5]).await.unwrap();
+    ([relay, client], [near, far])
+}
+
+async fn finish(stream: &mut MuxStream) {
+    stream.held.finishing(true);
+    stream.io.close().await.unwrap();
+}
+
+/// Waits for the far end's word, whatever it is.
+async fn last_word(stream: &mut MuxStream) {
+    assert_eq!(stream.io.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_both_ends_finish_was_not_reset() {
+    let (_sessions, [mut near, mut far]) = stream().await;
+    finish(&mut near).await;
+    last_word(&mut far).await;
+    assert!(far.held.peer_finished());
+    finish(&mut far).await;
+    last_word(&mut near).await;
+    assert!(near.held.peer_finished());
+    assert!(poll_fn(|cx| Poll::Ready(near.held.poll_reset(cx))).await.is_pending());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_behind_the_far_ends_fin_does_not_look_finished() {
+    let (_sessions, [mut near, mut far]) = stream().await;
+    finish(&mut near).await;
+    last_word(&mut far).await;
+    drop(far);
+    poll_fn(|cx| near.held.poll_reset(cx)).await;
+    assert!(!near.held.peer_finished());
+}
+
+#[tokio::test]
+async fn a_session_that_is_lost_resets_its_streams_and_finishes_none() {
+    let ([relay, client], [near, far]) = stream().await;
+    drop(relay);
+    poll_fn(|cx| near.held.poll_reset(cx)).await;
+    poll_fn(|cx| far.held.poll_reset(cx)).await;
+    assert!(!near.held.peer_finished() && !far.held.peer_finished());
+    drop(client);
 }
 
 #[tokio::test(start_paused = true)]

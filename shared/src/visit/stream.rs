@@ -268,8 +268,11 @@ impl DataStream {
     fn poll_fin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         debug_assert!(self.end_sent && self.phase == Phase::Ended, "END went both ways");
         if self.farewell == Farewell::Open {
+            self.held.finishing(true);
+            let closed = Pin::new(&mut self.io).poll_close(cx);
+            self.held.finishing(closed.is_ready());
             // An error means that the session has ended: so has the stream.
-            ready!(Pin::new(&mut self.io).poll_close(cx)).ok();
+            ready!(closed).ok();
             self.farewell = Farewell::Fin;
         }
         Poll::Ready(())

@@ -115,16 +115,18 @@ async fn pass(from: &mut DataStream, to: &mut DataStream, length: usize) {
         while rest > 0 {
             let n = rest.min(from.chunk());
             chunk.payload(n).fill(b'x');
-            poll_fn(|cx| from.poll_ready(cx)).await.unwrap();
-            poll_fn(|cx| Poll::Ready(from.start_send(cx, &mut chunk, n))).await.unwrap();
+            poll_fn(|cx| from.poll_ready(cx)).await.expect("an open stream");
+            poll_fn(|cx| Poll::Ready(from.start_send(cx, &mut chunk, n)))
+                .await
+                .expect("an open stream");
             rest -= n;
         }
-        poll_fn(|cx| from.poll_ready(cx)).await.unwrap();
+        poll_fn(|cx| from.poll_ready(cx)).await.expect("an open stream");
     };
     let receive = async {
         let mut rest = length;
         while rest > 0 {
-            let n = poll_fn(|cx| to.poll_fill(cx)).await.unwrap();
+            let n = poll_fn(|cx| to.poll_fill(cx)).await.expect("an open stream");
             assert!(to.data().iter().all(|byte| *byte == b'x'));
             to.consume(n);
             rest -= n;
@@ -135,7 +137,8 @@ async fn pass(from: &mut DataStream, to: &mut DataStream, length: usize) {
 
 /// Ends one direction of a visit.
 async fn end(from: &mut DataStream, to: &mut DataStream) {
-    within("END to go", poll_fn(|cx| from.poll_end(cx))).await.unwrap();
-    let length = within("END to come", poll_fn(|cx| to.poll_fill(cx))).await.unwrap();
+    within("END to go", poll_fn(|cx| from.poll_end(cx))).await.expect("an open stream");
+    let length =
+        within("END to come", poll_fn(|cx| to.poll_fill(cx))).await.expect("an open stream");
     assert_eq!(length, 0);
 }

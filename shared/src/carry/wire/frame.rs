@@ -56,6 +56,11 @@ impl Header {
         })
     }
 
+    /// Whether the frame ends its direction of a stream.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self.kind, Kind::Data | Kind::WindowUpdate) && self.flags & FIN != 0
+    }
+
     /// How many bytes of body follow the header.
     pub(super) fn body(&self) -> usize {
         if self.kind == Kind::Data { self.length as usize } else { 0 }
@@ -65,6 +70,11 @@ impl Header {
 /// Makes a data frame's header that of one without a body.
 pub(super) fn strip(header: &mut [u8]) {
     header[8..HEADER].fill(0);
+}
+
+/// Makes the header of a frame that ends a stream that of one that resets it.
+pub(super) fn make_reset(header: &mut [u8]) {
+    header[2..4].copy_from_slice(&RST.to_be_bytes());
 }
 
 /// The answer to a ping that carried `value`.

@@ -36,6 +36,10 @@ const RESET: u8 = 2;
 const OVERRUN: u8 = 4;
 /// Nobody holds the stream any more.
 const DROPPED: u8 = 8;
+/// The holder closes the stream in the ordinary way.
+const FINISHING: u8 = 16;
+/// Our FIN has been sent.
+const FIN_SENT: u8 = 32;
 
 impl Held {
     /// Marks the stream `id` as in use. Called by the driver, when yamux has made the stream and
@@ -70,6 +74,20 @@ impl Held {
         self.tally.waker.register(cx.waker());
         // It may have happened just before.
         if self.tally.is(RESET | OVERRUN) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Says that the holder is about to close the stream in the ordinary way, or takes that back
+    /// when yamux has no room for it yet.
+    ///
+    /// yamux also sends a FIN when a stream is dropped after the peer's FIN. The peer would take
+    /// it for the word that everything has been delivered; so a FIN that was not announced like
+    /// this goes out as a reset.
+    pub fn finishing(&self, is_so: bool) {
+        if is_so {
+            self.tally.set(FINISHING);
+        } else {
+            self.tally.unset(FINISHING);
+        }
     }
 
     /// A frame of so many bytes has been taken from the stream.
@@ -109,6 +127,18 @@ impl Tally {
         self.is(DROPPED)
     }
 
+    /// Whether nobody asks for the stream any more. A FIN may be on its way after its holder.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_dropped() && (!self.is(FINISHING) || self.is(FIN_SENT | RESET))
+    }
+
+    /// Our FIN is about to be sent. Whether the holder wants it: otherwise it has dropped the
+    /// stream.
+    pub(super) fn finishes(&self) -> bool {
+        self.set(FIN_SENT);
+        self.is(FINISHING)
+    }
+
     /// The peer's FIN has come.
     pub(super) fn finished(&self) {
         self.set(FINISHED);
@@ -132,5 +162,9 @@ impl Tally {
 
     fn set(&self, state: u8) {
         self.state.fetch_or(state, Ordering::Release);
+    }
+
+    fn unset(&self, state: u8) {
+        self.state.fetch_and(!state, Ordering::Release);
     }
 }

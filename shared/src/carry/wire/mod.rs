@@ -214,7 +214,8 @@ impl<T: Carry> futures::AsyncWrite for Wire<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = this.outbound.poll_write(&mut this.socket.io, &this.socket.link, cx, buf);
+        let Socket { io, link, .. } = &mut this.socket;
+        let written = this.outbound.poll_write(io, link, &mut this.streams, cx, buf);
         if written.is_pending() && this.socket.link.is_parting() {
             // yamux reads no more. Two ends that only write would wait for each other.
             let _more = this.poll_discard(cx)?;

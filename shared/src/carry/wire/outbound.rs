@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::{Breach, Link};
 use super::pace::Pace;
+use super::streams::Streams;
 use crate::carry::{Carry, Role};
 
 /// So many bytes are collected before they are sent without waiting for the next read.
@@ -69,10 +70,11 @@ impl Outbound {
         &mut self,
         io: &mut T,
         link: &Link,
+        streams: &mut Streams,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let (body, is_visit) = if self.body == 0 { self.look_at(link, bytes)? } else { (0, false) };
+        let header = if self.body == 0 { Some(self.look_at(link, bytes)?) } else { None };
         if self.pending() + bytes.len() > COLLECT {
             if self.body > 0 {
                 return self.poll_send_through(io, link, cx, bytes);
@@ -80,15 +82,20 @@ impl Outbound {
             // A frame begins only when all that came before it has been taken.
             ready!(self.poll_drain(io, link, cx))?;
         }
-        if self.body > 0 {
-            self.body -= bytes.len();
-        } else {
-            self.body = body;
-            if is_visit {
-                link.unqueued(body);
-            }
-        }
         self.buffer.extend_from_slice(bytes);
+        match header {
+            Some(header) => {
+                self.body = header.body();
+                if self.role.is_visit(header.stream) {
+                    link.unqueued(header.body());
+                    if header.is_end() && !streams.finishes(header.stream) {
+                        let begin = self.buffer.len() - HEADER;
+                        frame::make_reset(&mut self.buffer[begin..]);
+                    }
+                }
+            }
+            None => self.body -= bytes.len(),
+        }
         self.place_pongs();
         Poll::Ready(Ok(bytes.len()))
     }
@@ -192,10 +199,10 @@ impl Outbound {
     }
 
     /// Looks at the header of a frame that yamux is about to write, which it does in one piece,
-    /// and returns the length of the body and whether it is a visit's. A go-away counts although it
+    /// and returns it. A go-away counts although it
     /// may not get out any more: yamux reads on after it, with a hole where the frame was that it
     /// refused.
-    fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<(usize, bool)> {
+    fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<Header> {
         let header = bytes.first_chunk::<HEADER>().filter(|_| bytes.len() == HEADER);
         let header = header
             .and_then(|header| Header::decode(header).ok())
@@ -208,7 +215,7 @@ impl Outbound {
         if header.flags & SYN != 0 {
             link.asked();
         }
-        Ok((header.body(), self.role.is_visit(header.stream)))
+        Ok(header)
     }
 
     /// Puts waiting pongs between two frames.

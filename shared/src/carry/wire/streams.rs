@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,8 +29,10 @@ const LEAST_AVERAGE: i64 = 32;
 #[derive(Debug)]
 pub(super) struct Streams {
     link: Arc<Link>,
-    table: HashMap<u32, Arrived, BuildHasherDefault<IdHasher>>,
+    table: Table,
 }
+
+type Table = HashMap<u32, Arrived, BuildHasherDefault<IdHasher>>;
 
 /// What has arrived for a stream. Both numbers start anew at zero when they are full, as do those
 /// of the holder: only the difference counts.
@@ -43,7 +46,11 @@ struct Arrived {
 /// New streams, on their way from the driver to the wire. Both belong to one task, so nobody ever
 /// waits for the lock.
 #[derive(Debug, Default)]
-pub(super) struct Lobby(Mutex<Vec<(u32, Arc<Tally>)>>);
+pub(super) struct Lobby {
+    new: Mutex<Vec<(u32, Arc<Tally>)>>,
+    /// Asked far more often than it is so.
+    any: AtomicBool,
+}
 
 /// What yamux may have of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,19 +74,23 @@ impl Streams {
             // Of no interest, or the stream is about to be made.
             return Passage::Whole;
         }
-        if !self.table.contains_key(&header.stream) {
-            self.link.lobby.leave(&mut self.table);
-        }
-        let fits = match self.table.get_mut(&header.stream) {
-            Some(stream) => stream.arrived(header),
-            None => false,
-        };
+        let fits = self.find(header.stream).is_some_and(|stream| stream.arrived(header));
         match header.kind {
             Kind::Data if fits => Passage::Whole,
             Kind::Data if header.flags & (ACK | FIN | RST) != 0 => Passage::Flags,
             Kind::Data => Passage::None,
             _ => Passage::Whole,
         }
+    }
+
+    /// yamux sends a FIN. Whether the holder wanted it: otherwise it has dropped the stream.
+    pub(super) fn finishes(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|stream| stream.tally.finishes())
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Arrived> {
+        self.link.lobby.leave(&mut self.table);
+        self.table.get_mut(&id)
     }
 }
 
@@ -122,18 +133,23 @@ impl Arrived {
 impl Lobby {
     /// A stream has been made.
     pub(super) fn enter(&self, id: u32, tally: &Arc<Tally>) {
-        let mut new = self.0.lock();
+        let mut new = self.new.lock();
         if new.len() == new.capacity() {
-            new.retain(|(_, tally)| !tally.is_dropped());
+            new.retain(|(_, tally)| !tally.is_over());
         }
         new.push((id, Arc::clone(tally)));
+        self.any.store(true, Ordering::Relaxed);
     }
 
     /// Moves all that are new to the table.
-    fn leave(&self, table: &mut HashMap<u32, Arrived, BuildHasherDefault<IdHasher>>) {
-        for (id, tally) in self.0.lock().drain(..).filter(|(_, tally)| !tally.is_dropped()) {
+    fn leave(&self, table: &mut Table) {
+        if !self.any.load(Ordering::Relaxed) {
+            return;
+        }
+        self.any.store(false, Ordering::Relaxed);
+        for (id, tally) in self.new.lock().drain(..).filter(|(_, tally)| !tally.is_over()) {
             if table.len() == table.capacity() {
-                table.retain(|_, stream| !stream.tally.is_dropped());
+                table.retain(|_, stream| !stream.tally.is_over());
                 // Not again before as many have come as there are.
                 table.reserve(table.len().max(1));
             }
@@ -165,7 +181,6 @@ impl Hasher for IdHasher {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::super::held::Held;
@@ -267,6 +282,25 @@ mod tests {
             assert!(bell.0.load(Ordering::Relaxed));
             assert!(is_reset(&held));
         }
+    }
+
+    #[test]
+    fn a_fin_that_the_holder_wanted_is_told_from_that_of_a_dropped_stream() {
+        let (mut streams, held) = streams();
+        held.finishing(true);
+        held.finishing(false);
+        drop(held);
+        assert!(!streams.finishes(2));
+
+        let (mut streams, held) = self::streams();
+        held.finishing(true);
+        drop(held);
+        // However many come and go before it has been sent.
+        for id in 2..1000 {
+            drop(Held::new(&streams.link, 2 * id));
+            streams.arrived(Header { stream: 2 * id, ..data(5) });
+        }
+        assert!(streams.finishes(2));
     }
 
     #[test]

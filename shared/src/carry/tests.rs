@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::mux::{MuxStream, Running};
 use super::{Carrier, Role};
@@ -50,6 +50,12 @@ async fn finish(stream: &mut MuxStream) {
     stream.io.close().await.unwrap();
 }
 
+/// Waits until the stream is reset.
+async fn reset(stream: &MuxStream) {
+    let reset = poll_fn(|cx| stream.held.poll_reset(cx));
+    timeout(GRACE, reset).await.expect("the stream to be reset");
+}
+
 /// Waits for the far end's word, whatever it is.
 async fn last_word(stream: &mut MuxStream) {
     assert_eq!(stream.io.read(&mut [0; 1]).await.unwrap(), 0);
@@ -73,7 +79,7 @@ async fn a_stream_that_is_dropped_behind_the_far_ends_fin_does_not_look_finished
     finish(&mut near).await;
     last_word(&mut far).await;
     drop(far);
-    poll_fn(|cx| near.held.poll_reset(cx)).await;
+    reset(&near).await;
     assert!(!near.held.peer_finished());
 }
 
@@ -81,8 +87,8 @@ async fn a_stream_that_is_dropped_behind_the_far_ends_fin_does_not_look_finished
 async fn a_session_that_is_lost_resets_its_streams_and_finishes_none() {
     let ([relay, client], [near, far]) = stream().await;
     drop(relay);
-    poll_fn(|cx| near.held.poll_reset(cx)).await;
-    poll_fn(|cx| far.held.poll_reset(cx)).await;
+    reset(&near).await;
+    reset(&far).await;
     assert!(!near.held.peer_finished() && !far.held.peer_finished());
     drop(client);
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use shared::control::protocol::{FromClient, FromRelay};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
 use shared::visit::record::{Abort, Failure, FailureReason, Record, data_header};
-use tests::raw::{self, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
+use tests::raw::{self, ACK, FIN, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
 use tests::rogue::{RogueClient, hello, read_to_end, write};
 use tests::usage::{resident_memory, runs_alone};
 use tests::{Peer, World, local, within};
@@ -298,4 +299,34 @@ async fn a_stream_that_says_nothing_ends_with_its_visitor() {
     honest.world.counts("reset", 1).await;
     drop((rogue, stream));
     honest.stop().await;
+}
+
+#[tokio::test]
+async fn frames_for_visits_that_are_over_fill_no_memory_whatever_their_flags() {
+    let name =
+        "hostile_clients::frames_for_visits_that_are_over_fill_no_memory_whatever_their_flags";
+    if !runs_alone(name) {
+        return;
+    }
+    let world = World::start().await;
+    let mut rogue = RawPeer::admitted(world.addrs.control, hello(&["default"])).await;
+    // It never reads again: with all this on the way to it, the relay cannot even reset a stream.
+    let mut visitors = Vec::new();
+    for _ in 0..100 {
+        visitors.push(Peer::connect(world.addrs.public).await);
+    }
+    join_all(visitors.iter_mut().map(Peer::send_until_full)).await;
+    visitors.into_iter().for_each(Peer::reset);
+    world.counts("reset", 100).await;
+    let before = resident_memory();
+    for flags in [ACK, FIN, ACK | FIN] {
+        // Visits have even numbers. All of this fits their windows.
+        for stream in (2..=40).step_by(2) {
+            rogue.send(&data(flags, stream, b"four").repeat(20_000)).await;
+        }
+    }
+    let grown = resident_memory().saturating_sub(before);
+    assert!(grown < 32_000_000, "{grown} bytes");
+    drop(rogue);
+    world.stop().await;
 }

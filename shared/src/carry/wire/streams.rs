@@ -88,6 +88,11 @@ impl Streams {
         self.find(id).is_some_and(|stream| stream.tally.finishes())
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     fn find(&mut self, id: u32) -> Option<&mut Arrived> {
         self.link.lobby.leave(&mut self.table);
         self.table.get_mut(&id)
@@ -312,7 +317,7 @@ mod tests {
             drop(Held::new(&link, 2 * id));
             streams.arrived(Header { stream: 2 * id, ..data(5) });
         }
-        assert!(streams.table.len() < 500, "{}", streams.table.len());
+        assert!(streams.len() < 500, "{}", streams.len());
         assert_eq!(streams.arrived(data(5)), Passage::Whole);
     }
 }

@@ -5,7 +5,7 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::frame::{ACK, FIN, HEADER, RST};
+use super::frame::{ACK, FIN, HEADER, RST, SYN};
 use super::*;
 
 const DATA: u8 = 0;
@@ -244,6 +244,16 @@ async fn of_frames_for_nobody_that_carry_flags_only_the_flags_get_through() {
         wire.read_exact(&mut frame).await.unwrap();
         assert_eq!(frame, data(2, b"after"));
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_opened_and_reset_at_once_leaves_nothing_behind() {
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let (mut wire, _) = new(near, Role::Client);
+    let streams = (1..1000).flat_map(|id| header(DATA, SYN | RST, 2 * id, 0));
+    far.write_all(&streams.collect::<Vec<u8>>()).await.unwrap();
+    wire.read_exact(&mut [0; 999 * HEADER]).await.unwrap();
+    assert_eq!(wire.streams.len(), 0);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl Relay {
             public: public.local_addr()?,
             admin: admin.local_addr()?,
         };
-        let metrics = Metrics::new().context("cannot set up the metrics")?;
+        let metrics = Metrics::new(|| 0).context("cannot set up the metrics")?;
         let settings = Settings::new(config);
         Ok(Self { addrs, settings, metrics, control, public, admin })
     }

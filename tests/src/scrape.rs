@@ -20,7 +20,27 @@ pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let answer = String::from_utf8(peer.read_to_end().await).expect("an answer in UTF-8");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer with a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.expect("an answer with a status"), body.to_owned())
+    let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+    let body = if chunked { joined(body) } else { body.to_owned() };
+    (status.expect("an answer with a status"), body)
+}
+
+/// The text of a body that came in chunks.
+///
+/// # Panics
+///
+/// The last one is missing.
+fn joined(mut chunks: &str) -> String {
+    let mut text = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n").expect("the length of a chunk");
+        let length = usize::from_str_radix(length, 16).expect("a length in hexadecimal");
+        if length == 0 {
+            return text;
+        }
+        text.push_str(&rest[..length]);
+        chunks = &rest[length + "\r\n".len()..];
+    }
 }
 
 /// Fetches the metrics.
@@ -42,22 +62,21 @@ impl Scrape {
         Some(value.parse().expect("a value that is a number"))
     }
 
-    /// How many visitors `tunnel` has.
+    /// How many visitors `tunnel` has. A tunnel has no series before its first visit.
     pub fn visitors(&self, tunnel: &str) -> f64 {
-        let series = format!("relay_visitors{{tunnel=\"{tunnel}\"}}");
-        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+        self.value(&format!("relay_visitors{{tunnel=\"{tunnel}\"}}")).unwrap_or(0.0)
     }
 
-    /// How many visits of `tunnel` have ended in this way.
+    /// How many visits of `tunnel` have ended in this way. There is no series before the first.
     pub fn visits(&self, tunnel: &str, outcome: &str) -> f64 {
         let series = format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"{tunnel}\"}}");
-        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+        self.value(&series).unwrap_or(0.0)
     }
 
     /// How many bytes of `tunnel` have gone `in` or `out`.
     pub fn bytes(&self, tunnel: &str, direction: &str) -> f64 {
         let series = format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"{tunnel}\"}}");
-        self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
+        self.value(&series).unwrap_or(0.0)
     }
 
     /// How many handshakes have ended in this way.

@@ -93,7 +93,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.metrics.encode() {
+        match self.metrics.scrape().map(String::from_iter) {
             Ok(metrics) => {
                 let mut response = text(StatusCode::OK, metrics);
                 let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);

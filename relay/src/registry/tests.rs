@@ -19,7 +19,7 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     let (registry, _openings) = Registry::new(
         Settings::new(config),
         limits,
-        Metrics::new().unwrap(),
+        Metrics::new(|| 0).unwrap(),
         CancellationToken::new(),
     );
     let _default = registry.open_default(Entrance::Port(1));

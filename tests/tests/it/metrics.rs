@@ -69,33 +69,32 @@ async fn gauges_return_to_zero() {
 }
 
 #[tokio::test]
-async fn every_documented_metric_is_there_from_the_start() {
-    let world = World::start().await;
+async fn every_documented_metric_is_there() {
+    let service = local::echo().await;
+    let mut world = World::start_with(|config| config.heartbeat = SHORT_HEARTBEAT).await;
+    let public = world.expose(service.addr()).await;
+    let mut visitor = Peer::connect(public).await;
+    visitor.expect_echo(b"the first of the tunnel").await;
+    visitor.half_close().await;
+    visitor.expect_end().await;
+    let rtt = "relay_session_rtt_seconds{tunnel=\"default\"}";
+    world.shows("a round trip", |metrics| metrics.value(rtt).is_some()).await;
+    world.counts("completed", 1).await;
+
     let metrics = world.metrics().await;
     let mut series = vec![
         "relay_sessions".to_owned(),
         "relay_tunnels".into(),
+        "relay_log_lines_dropped_total".into(),
         "relay_visitors{tunnel=\"default\"}".into(),
-        "relay_session_rtt_seconds{tunnel=\"default\"}".into(),
+        "relay_visitors_total{outcome=\"completed\",tunnel=\"default\"}".into(),
+        rtt.into(),
         "process_open_fds".into(),
         "process_resident_memory_bytes".into(),
         "process_cpu_seconds_total".into(),
     ];
     for direction in ["in", "out"] {
         series.push(format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"default\"}}"));
-    }
-    let outcomes = [
-        "completed",
-        "reset",
-        "no_client",
-        "local_refused",
-        "local_timeout",
-        "limit",
-        "lost",
-        "timeout",
-    ];
-    for outcome in outcomes {
-        series.push(format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"default\"}}"));
     }
     for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
         series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
@@ -112,6 +111,24 @@ async fn every_documented_metric_is_there_from_the_start() {
     let ours = ours.filter(|line| !line.contains("_bucket{")).count();
     let expected = series.iter().filter(|s| s.starts_with("relay_") && !s.contains("_bucket{"));
     assert_eq!(ours, expected.count(), "undocumented series in\n{}", metrics.text);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn tunnels_that_nobody_visits_have_no_series() {
+    let service = local::echo().await;
+    let world = World::start_with(|config| config.heartbeat = SHORT_HEARTBEAT).await;
+    let tunnels: Vec<_> = (0..20).map(|i| format!("idle-{i}={}", service.addr())).collect();
+    let client = world.client_for(&tunnels).await;
+    let mut visitor = Peer::connect(client.public(7)).await;
+    visitor.expect_echo(b"the only one").await;
+    let visited = "relay_session_rtt_seconds{tunnel=\"idle-7\"}";
+    world.shows("heartbeats", |metrics| metrics.value(visited).is_some()).await;
+
+    let text = world.metrics().await.text;
+    let of = |tunnel: &str| text.lines().filter(|line| line.contains(tunnel)).count();
+    assert_eq!(of("tunnel=\"idle-"), of("tunnel=\"idle-7\""), "{text}");
+    client.finish().await;
     world.stop().await;
 }
 
@@ -144,6 +161,8 @@ async fn visitors_cannot_make_label_values() {
     let service = local::echo().await;
     let mut world = World::start().await;
     let public = world.expose(service.addr()).await;
+    Peer::connect(public).await.expect_echo(b"the first of the tunnel").await;
+    world.shows("it to be over", |metrics| metrics.visitors("default") == 0.0).await;
     let before = labels(&world.metrics().await.text);
 
     for host in ["evil-1.example", "evil-2.example"] {
@@ -169,9 +188,7 @@ async fn a_client_that_is_refused_leaves_no_series() {
     let tunnels = ["never=1".to_owned(), "nowhere=1?port=1".to_owned()];
     let refused = RunningClient::start(world.config(&tunnels)).ended().await;
     assert!(refused.is_err());
-    // The first of the two has been opened and is held like any other; the second never was.
-    let after = labels(&world.metrics().await.text);
-    assert!(after.iter().all(|label| before.contains(label) || label.contains("never")));
+    assert_eq!(labels(&world.metrics().await.text), before);
     world.stop().await;
 }
 
@@ -197,6 +214,14 @@ async fn promtool_finds_nothing_wrong() {
     world.stop().await;
 }
 
+#[test]
+fn an_alert_rings_for_the_first_visits_that_are_lost() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/alerts_test.yml");
+    let tested = Command::new("promtool").args(["test", "rules", rules]).output();
+    let tested = tested.expect("promtool is needed: see tests/programs");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+}
+
 #[tokio::test]
 async fn the_admin_port_tells_health_and_refuses_the_rest() {
     let world = World::start().await;
@@ -210,8 +235,9 @@ async fn the_admin_port_tells_health_and_refuses_the_rest() {
     world.stop().await;
 }
 
-/// All label sets of the relay's own metrics, those of buckets excepted.
+/// All label sets of the relay's own metrics, those excepted that tell how visits ended.
 fn labels(text: &str) -> std::collections::BTreeSet<String> {
     let lines = text.lines().filter(|line| line.starts_with("relay_"));
+    let lines = lines.filter(|line| !line.starts_with("relay_visitors_total"));
     lines.filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0.to_owned())).collect()
 }

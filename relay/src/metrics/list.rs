@@ -1,0 +1,185 @@
+//! The one list of the relay's own metrics: what each is called, means, is labelled with and how
+//! its values are told apart.
+//!
+//! What there is once in a relay is kept by the `prometheus` crate. What there is once in a tunnel
+//! is kept as plain atomics: a relay has thousands of tunnels, and each chunk of each visit counts.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::histogram::{Bounds, Histogram};
+use super::outcome::{Handshake, Outcome};
+use super::pulled::PulledCounter;
+use super::text::Samples;
+
+/// How long it takes to connect the local service: the client is near, it is far or its service
+/// slow, a packet was lost on the way.
+static CONNECT: Bounds<3> =
+    [Duration::from_millis(10), Duration::from_millis(100), Duration::from_secs(1)];
+
+/// How long a visitor waits for the first byte: at once, not noticed by a person, a nuisance.
+static FIRST_BYTE: Bounds<3> =
+    [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(2)];
+
+/// How long a visit lasts: a request, a page with its keep-alive, a shell or a web socket.
+static VISIT: Bounds<3> =
+    [Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(3600)];
+
+/// What there is once in a relay.
+#[derive(Debug)]
+pub(super) struct OfRelay {
+    pub(super) registry: Registry,
+    pub(super) sessions: IntGauge,
+    pub(super) tunnels: IntGauge,
+    pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
+}
+
+impl OfRelay {
+    /// `log_lines_dropped` is asked at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics of one name: a mistake in this file.
+    pub(super) fn new(log_lines_dropped: fn() -> u64) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let sessions =
+            register(&registry, IntGauge::new("relay_sessions", "Connections of clients.")?)?;
+        let tunnels =
+            register(&registry, IntGauge::new("relay_tunnels", "Tunnels that a client serves.")?)?;
+        let handshakes = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new("relay_handshakes_total", "Handshakes of clients, by how they ended."),
+                &["outcome"],
+            )?,
+        )?;
+        register(
+            &registry,
+            PulledCounter::new(
+                "relay_log_lines_dropped_total",
+                "Lines left out of the log because nobody read it fast enough.",
+                log_lines_dropped,
+            )?,
+        )?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let handshakes =
+            Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
+        Ok(Self { registry, sessions, tunnels, handshakes })
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// What there is once in a tunnel that somebody has visited.
+#[derive(Debug)]
+pub(super) struct Visits {
+    pub(super) open: AtomicI64,
+    pub(super) ended: [AtomicU64; Outcome::ALL.len()],
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    pub(super) connect: Histogram<3>,
+    pub(super) first_byte: Histogram<3>,
+    pub(super) length: Histogram<3>,
+}
+
+impl Visits {
+    pub(super) fn new() -> Self {
+        Self {
+            open: AtomicI64::new(0),
+            ended: Outcome::ALL.map(|_| AtomicU64::new(0)),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            connect: Histogram::new(&CONNECT),
+            first_byte: Histogram::new(&FIRST_BYTE),
+            length: Histogram::new(&VISIT),
+        }
+    }
+}
+
+/// A metric that every visited tunnel has, labelled with the tunnel's name.
+pub(super) struct OfTunnels {
+    pub(super) name: &'static str,
+    /// Prometheus's name for the type.
+    pub(super) kind: &'static str,
+    pub(super) help: &'static str,
+    /// Writes the samples of one tunnel.
+    pub(super) write: fn(&Shown<'_>, &mut Samples<'_>),
+}
+
+/// What a tunnel shows.
+pub(super) struct Shown<'a> {
+    pub(super) visits: &'a Visits,
+    /// None before the first heartbeat's.
+    pub(super) round_trip: Option<Duration>,
+}
+
+/// All metrics of tunnels, in the order in which they are shown.
+pub(super) static OF_TUNNELS: [OfTunnels; 7] = [
+    OfTunnels {
+        name: "relay_visitors",
+        kind: "gauge",
+        help: "Open visits.",
+        write: |shown, samples| samples.number(shown.visits.open.load(Ordering::Relaxed)),
+    },
+    OfTunnels {
+        name: "relay_visitors_total",
+        kind: "counter",
+        help: "Visits that are over, by how they ended.",
+        write: |shown, samples| {
+            for outcome in Outcome::ALL {
+                let visits = shown.visits.ended[outcome as usize].load(Ordering::Relaxed);
+                // Of seven ways to fail most tunnels see one or two.
+                if visits > 0 || outcome == Outcome::Completed {
+                    samples.labelled("outcome", outcome.label(), visits);
+                }
+            }
+        },
+    },
+    OfTunnels {
+        name: "relay_bytes_total",
+        kind: "counter",
+        help: "Payload bytes: in from visitors, out to visitors.",
+        write: |shown, samples| {
+            samples.labelled("direction", "in", shown.visits.bytes_in.load(Ordering::Relaxed));
+            samples.labelled("direction", "out", shown.visits.bytes_out.load(Ordering::Relaxed));
+        },
+    },
+    OfTunnels {
+        name: "relay_connect_seconds",
+        kind: "histogram",
+        help: "From a visitor's arrival to the connection of the local service.",
+        write: |shown, samples| samples.histogram(&shown.visits.connect.read()),
+    },
+    OfTunnels {
+        name: "relay_first_byte_seconds",
+        kind: "histogram",
+        help: "From a visitor's arrival to the first byte back.",
+        write: |shown, samples| samples.histogram(&shown.visits.first_byte.read()),
+    },
+    OfTunnels {
+        name: "relay_visit_seconds",
+        kind: "histogram",
+        help: "Length of visits.",
+        write: |shown, samples| samples.histogram(&shown.visits.length.read()),
+    },
+    OfTunnels {
+        name: "relay_session_rtt_seconds",
+        kind: "gauge",
+        help: "Last heartbeat's round trip of the session that serves the tunnel.",
+        write: |shown, samples| {
+            if let Some(round_trip) = shown.round_trip {
+                samples.number(round_trip.as_secs_f64());
+            }
+        },
+    },
+];

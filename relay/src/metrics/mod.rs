@@ -1,0 +1,118 @@
+//! What the relay counts and measures, for Prometheus.
+//!
+//! - `list`: every metric, once
+//! - `outcome`: values of labels
+//! - `tunnels`: the series of tunnels, which visits move
+//! - `scrape`, `text`: what Prometheus sees of it
+//! - `histogram`, `pulled`: what the `prometheus` crate does not have, or not small enough
+//!
+//! Labels are names that the relay has admitted, never anything that a visitor sends. A tunnel's
+//! series come with its first visit and go when the tunnel has gone for good.
+
+mod histogram;
+mod list;
+mod outcome;
+mod pulled;
+mod scrape;
+mod text;
+mod tunnels;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus::{IntGauge, TextEncoder};
+use shared::control::protocol::TunnelName;
+
+pub(crate) use self::outcome::{Handshake, Outcome};
+pub(crate) use self::scrape::Scrape;
+pub(crate) use self::tunnels::TunnelMetrics;
+
+use self::list::OfRelay;
+use self::tunnels::{Series, Tunnels};
+
+/// All metrics of a relay. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics(Arc<All>);
+
+#[derive(Debug)]
+struct All {
+    relay: OfRelay,
+    tunnels: Arc<Tunnels>,
+}
+
+impl Metrics {
+    /// Metrics of a relay that has just started. `log_lines_dropped` is asked at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics of one name: a mistake in the list.
+    pub(crate) fn new(log_lines_dropped: fn() -> u64) -> prometheus::Result<Self> {
+        let relay = OfRelay::new(log_lines_dropped)?;
+        Ok(Self(Arc::new(All { relay, tunnels: Arc::default() })))
+    }
+
+    /// Everything in Prometheus's text format.
+    ///
+    /// # Errors
+    ///
+    /// A metric that does not encode: a mistake in the list.
+    pub(crate) fn scrape(&self) -> prometheus::Result<Scrape> {
+        let relay = TextEncoder::new().encode_to_string(&self.0.relay.registry.gather())?;
+        Ok(Scrape::new(self.clone(), relay))
+    }
+
+    /// Counts a handshake that is over.
+    pub(crate) fn handshake(&self, outcome: Handshake) {
+        self.0.relay.handshakes[outcome as usize].inc();
+    }
+
+    /// Counts a client as connected until the guard is dropped.
+    pub(crate) fn session(&self) -> Counted {
+        Counted::in_relay(self.0.relay.sessions.clone())
+    }
+
+    /// Counts a tunnel as served until the guard is dropped.
+    pub(crate) fn served_tunnel(&self) -> Counted {
+        Counted::in_relay(self.0.relay.tunnels.clone())
+    }
+
+    /// The series of one tunnel. They go when this is dropped.
+    pub(crate) fn tunnel(&self, name: &TunnelName) -> TunnelMetrics {
+        TunnelMetrics::new(Arc::clone(&self.0.tunnels), name)
+    }
+}
+
+/// One more in a gauge, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+#[derive(Debug)]
+enum Gauge {
+    Relay(IntGauge),
+    /// The open visits of a tunnel.
+    Visits(Arc<Series>),
+}
+
+impl Counted {
+    fn in_relay(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self(Gauge::Relay(gauge))
+    }
+
+    fn visitor(series: Arc<Series>) -> Self {
+        series.visits().open.fetch_add(1, Ordering::Relaxed);
+        Self(Gauge::Visits(series))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        match &self.0 {
+            Gauge::Relay(gauge) => gauge.dec(),
+            Gauge::Visits(series) => drop(series.visits().open.fetch_sub(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

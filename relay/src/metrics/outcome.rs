@@ -1,0 +1,61 @@
+//! How visits and handshakes end, as values of a label.
+
+/// An enum whose variants are the values of a label, each with the value's text.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$value_doc])* $value,)+
+        }
+
+        impl $name {
+            /// All values, each at the place of its number.
+            pub(super) const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
+
+            /// The value's text.
+            pub(crate) fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+        }
+    };
+}
+
+label! {
+    /// How a visit ended.
+    Outcome {
+        /// Both directions came to their end.
+        Completed = "completed",
+        /// One of the two TCP connections was reset, or the relay cut it when it stopped.
+        Reset = "reset",
+        /// No client serves the tunnel.
+        NoClient = "no_client",
+        /// The local service could not be reached.
+        LocalRefused = "local_refused",
+        /// The local service did not answer the connection in time.
+        LocalTimeout = "local_timeout",
+        /// A limit of the relay or the client was reached.
+        Limit = "limit",
+        /// The session was lost.
+        Lost = "lost",
+        /// Nothing moved for too long.
+        Timeout = "timeout",
+    }
+}
+
+label! {
+    /// How a client's handshake ended.
+    Handshake {
+        Accepted = "accepted",
+        Refused = "refused",
+        /// Not a client, or a broken one.
+        Invalid = "invalid",
+        /// The connection ended too early.
+        Lost = "lost",
+        Timeout = "timeout",
+        /// It had to make room for newer ones.
+        Evicted = "evicted",
+    }
+}

@@ -1,0 +1,138 @@
+//! The series of tunnels: which there are, and what moves them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use shared::control::protocol::TunnelName;
+
+use super::Counted;
+use super::list::{Shown, Visits};
+use super::outcome::Outcome;
+
+/// The series of all tunnels, by name.
+#[derive(Debug, Default)]
+pub(super) struct Tunnels(Mutex<BTreeMap<TunnelName, Held>>);
+
+/// Series, and how many [`TunnelMetrics`] move them. Two when a tunnel of that name is opened while
+/// the last visits of a former one end: they go on counting where they are.
+#[derive(Debug)]
+struct Held {
+    series: Arc<Series>,
+    holders: usize,
+}
+
+/// The series of one tunnel. There is hardly anything before its first visit.
+#[derive(Debug)]
+pub(super) struct Series {
+    name: TunnelName,
+    visits: OnceLock<Box<Visits>>,
+    /// In nanoseconds; zero before the first heartbeat's.
+    round_trip: AtomicU64,
+}
+
+impl Series {
+    /// What moves with visits, from the first one on.
+    pub(super) fn visits(&self) -> &Visits {
+        self.visits.get_or_init(|| Box::new(Visits::new()))
+    }
+
+    pub(super) fn name(&self) -> &TunnelName {
+        &self.name
+    }
+
+    /// What there is to show: nothing before the first visit.
+    pub(super) fn shown(&self) -> Option<Shown<'_>> {
+        let round_trip = Some(self.round_trip.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
+        Some(Shown { visits: self.visits.get()?, round_trip: round_trip.map(Duration::from_nanos) })
+    }
+}
+
+impl Tunnels {
+    /// The next series in the order of their names: up to `most` of those `after` a name.
+    pub(super) fn page(&self, after: Option<&TunnelName>, most: usize) -> Vec<Arc<Series>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tunnels = self.0.lock();
+        let rest = tunnels.range::<TunnelName, _>((start, Bound::Unbounded));
+        rest.take(most).map(|(_, held)| Arc::clone(&held.series)).collect()
+    }
+}
+
+/// What moves the series of one tunnel. They go with the last holder of the name.
+#[derive(Debug)]
+pub(crate) struct TunnelMetrics {
+    tunnels: Arc<Tunnels>,
+    series: Arc<Series>,
+}
+
+impl TunnelMetrics {
+    pub(super) fn new(tunnels: Arc<Tunnels>, name: &TunnelName) -> Self {
+        let mut table = tunnels.0.lock();
+        let held = table.entry(name.clone()).or_insert_with(|| Held {
+            series: Arc::new(Series {
+                name: name.clone(),
+                visits: OnceLock::new(),
+                round_trip: AtomicU64::new(0),
+            }),
+            holders: 0,
+        });
+        held.holders += 1;
+        let series = Arc::clone(&held.series);
+        drop(table);
+        Self { tunnels, series }
+    }
+
+    /// Counts a visitor as present until the guard is dropped.
+    pub(crate) fn visitor(&self) -> Counted {
+        Counted::visitor(Arc::clone(&self.series))
+    }
+
+    /// Counts a visit that is over.
+    pub(crate) fn ended(&self, outcome: Outcome, length: Duration) {
+        let visits = self.series.visits();
+        visits.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        visits.length.observe(length);
+    }
+
+    /// Counts bytes from a visitor.
+    pub(crate) fn bytes_in(&self, n: usize) {
+        self.series.visits().bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes to a visitor.
+    pub(crate) fn bytes_out(&self, n: usize) {
+        self.series.visits().bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// The local service accepted the connection, so long after the visitor's arrival.
+    pub(crate) fn connected(&self, after: Duration) {
+        self.series.visits().connect.observe(after);
+    }
+
+    /// The first byte went back, so long after the visitor's arrival.
+    pub(crate) fn first_byte(&self, after: Duration) {
+        self.series.visits().first_byte.observe(after);
+    }
+
+    /// A heartbeat of the session that serves the tunnel came back.
+    pub(crate) fn round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.series.round_trip.store(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Drop for TunnelMetrics {
+    fn drop(&mut self) {
+        let mut table = self.tunnels.0.lock();
+        if let Entry::Occupied(mut entry) = table.entry(self.series.name.clone()) {
+            entry.get_mut().holders -= 1;
+            if entry.get().holders == 0 {
+                entry.remove();
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! - `session`: the port that clients dial
 //! - `edge`: what visitors reach
-//! - `admin`: metrics and health
+//! - `admin`: metrics, health and a look at what is there, on a thread of its own
 
 mod access;
 mod admin;
@@ -22,6 +22,7 @@ mod registry;
 mod relay;
 mod session;
 mod settings;
+mod snapshot;
 mod target;
 mod tunnel;
 mod visit;

@@ -25,7 +25,7 @@ use shared::control::protocol::TunnelName;
 
 pub(crate) use self::outcome::{Handshake, Outcome};
 pub(crate) use self::scrape::Scrape;
-pub(crate) use self::tunnels::TunnelMetrics;
+pub(crate) use self::tunnels::{Totals, TunnelMetrics};
 
 use self::list::OfRelay;
 use self::tunnels::{Series, Tunnels};

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use shared::control::protocol::TunnelName;
 
 use super::Counted;
@@ -59,6 +60,34 @@ impl Tunnels {
         let tunnels = self.0.lock();
         let rest = tunnels.range::<TunnelName, _>((start, Bound::Unbounded));
         rest.take(most).map(|(_, held)| Arc::clone(&held.series)).collect()
+    }
+}
+
+/// What the visits of a tunnel came to so far.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Totals {
+    /// Those that are open.
+    pub(crate) visitors: i64,
+    /// Those that are over, by how they ended. What never happened is left out.
+    pub(crate) visits: BTreeMap<&'static str, u64>,
+    /// Payload from visitors.
+    pub(crate) bytes_in: u64,
+    /// Payload to visitors.
+    pub(crate) bytes_out: u64,
+}
+
+impl From<&Visits> for Totals {
+    fn from(visits: &Visits) -> Self {
+        let ended = |outcome: Outcome| {
+            let ended = visits.ended[outcome as usize].load(Ordering::Relaxed);
+            (ended > 0).then_some((outcome.label(), ended))
+        };
+        Self {
+            visitors: visits.open.load(Ordering::Relaxed),
+            visits: Outcome::ALL.into_iter().filter_map(ended).collect(),
+            bytes_in: visits.bytes_in.load(Ordering::Relaxed),
+            bytes_out: visits.bytes_out.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -116,6 +145,11 @@ impl TunnelMetrics {
     /// The first byte went back, so long after the visitor's arrival.
     pub(crate) fn first_byte(&self, after: Duration) {
         self.series.visits().first_byte.observe(after);
+    }
+
+    /// What its visits came to so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.series.visits.get().map(|visits| Totals::from(&**visits)).unwrap_or_default()
     }
 
     /// A heartbeat of the session that serves the tunnel came back.

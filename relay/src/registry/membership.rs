@@ -1,21 +1,60 @@
 //! Which session belongs to which connection of which client process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Registry;
-use crate::access::Principal;
+use crate::access::{Owner, Principal};
+use crate::snapshot::SessionNow;
 use crate::tunnel::{ConnectionId, TunnelId};
 
 /// The latest session of a connection.
 #[derive(Debug)]
 pub(super) struct Latest {
     pub(super) session: u64,
+    pub(super) about: Arc<About>,
     replaced: CancellationToken,
     permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Who is at the other end of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The program, as it says itself.
+    pub(crate) agent: String,
+    pub(crate) address: SocketAddr,
+}
+
+/// What there is to tell of a session.
+#[derive(Debug)]
+pub(super) struct About {
+    owner: Owner,
+    peer: Peer,
+    since: Instant,
+    /// Of the last heartbeat, in nanoseconds; zero before the first.
+    round_trip: AtomicU64,
+}
+
+impl Latest {
+    pub(super) fn look(&self) -> SessionNow {
+        let About { owner, peer, since, round_trip } = &*self.about;
+        let round_trip = round_trip.load(Ordering::Relaxed);
+        SessionNow {
+            id: self.session,
+            owner: owner.to_string(),
+            agent: peer.agent.clone(),
+            address: peer.address,
+            age_seconds: since.elapsed().as_secs_f64(),
+            round_trip_seconds: (round_trip > 0)
+                .then(|| Duration::from_nanos(round_trip).as_secs_f64()),
+        }
+    }
 }
 
 /// A session's place among the connections. Dropping it frees the place, if it is still its own.
@@ -25,6 +64,7 @@ pub(crate) struct Membership {
     connection: ConnectionId,
     principal: Principal,
     session: u64,
+    about: Arc<About>,
     replaced: CancellationToken,
     /// Its place among the clients that the relay takes. A session that replaces another has the
     /// same one, so that a relay that is full takes back those whom it has.
@@ -32,7 +72,7 @@ pub(crate) struct Membership {
 }
 
 impl Registry {
-    /// Makes a session of `principal` known as the one of `connection`. An earlier session of it is
+    /// Makes a session of `principal` and `peer` known as the one of `connection`. An earlier session of it is
     /// told to end and loses its tunnels to this one.
     ///
     /// # Errors
@@ -42,7 +82,14 @@ impl Registry {
         &self,
         connection: ConnectionId,
         principal: Principal,
+        peer: Peer,
     ) -> Result<Membership, Refusal> {
+        let about = Arc::new(About {
+            owner: principal.owner().clone(),
+            peer,
+            since: Instant::now(),
+            round_trip: AtomicU64::new(0),
+        });
         let mut table = self.0.table.lock();
         let before = table.connections.get(&connection);
         let permit = match before {
@@ -59,11 +106,24 @@ impl Registry {
         table.sessions += 1;
         let session = table.sessions;
         let replaced = CancellationToken::new();
-        let latest = Latest { session, replaced: replaced.clone(), permit: Arc::clone(&permit) };
+        let latest = Latest {
+            session,
+            about: Arc::clone(&about),
+            replaced: replaced.clone(),
+            permit: Arc::clone(&permit),
+        };
         table.connections.insert(connection, latest);
         drop(table);
         let registry = self.clone();
-        Ok(Membership { registry, connection, principal, session, replaced, _permit: permit })
+        Ok(Membership {
+            registry,
+            connection,
+            principal,
+            session,
+            about,
+            replaced,
+            _permit: permit,
+        })
     }
 }
 
@@ -75,6 +135,12 @@ impl Membership {
 
     pub(crate) fn connection(&self) -> ConnectionId {
         self.connection
+    }
+
+    /// A heartbeat came back.
+    pub(crate) fn round_trip(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.about.round_trip.store(nanos, Ordering::Relaxed);
     }
 
     /// Which of all tunnels its client means by a name.

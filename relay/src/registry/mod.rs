@@ -14,6 +14,7 @@
 //! - A connection that comes back replaces its own stale session before it claims anything.
 //! - The lock is never held across an `.await`, nor over more than a few look-ups.
 
+mod look;
 mod membership;
 mod opening;
 
@@ -36,7 +37,7 @@ use crate::tunnel::{Claim, Claimant, ConnectionId, Health, Service, Tunnel, Tunn
 use self::membership::Latest;
 use self::opening::{Bound, Reservation};
 
-pub(crate) use self::membership::Membership;
+pub(crate) use self::membership::{Membership, Peer};
 pub(crate) use self::opening::Opening;
 
 /// Entrances that the edge has not bound yet. It does so at once; more wait in the sessions.

@@ -32,7 +32,8 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
         healthy: true,
     }];
 
-    let join = || registry.join(connection, Principal::anybody()).unwrap();
+    let peer = || Peer { agent: "test".into(), address: ([127, 0, 0, 1], 1).into() };
+    let join = || registry.join(connection, Principal::anybody(), peer()).unwrap();
     let (stale, fresh) = (join(), join());
     let claims = registry.claim(&fresh, &requests, &claimant(connection)).await.unwrap();
     let refused = registry.claim(&stale, &requests, &claimant(connection)).await.unwrap_err();

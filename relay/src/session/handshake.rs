@@ -24,7 +24,7 @@ use super::changes::{Tunnels, answer, check_page};
 use super::live::Live;
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake};
-use crate::registry::Membership;
+use crate::registry::{Membership, Peer};
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::{Claimant, ConnectionId};
 
@@ -155,7 +155,10 @@ impl SessionsShared {
         self.check(hello)?;
         let principal = self.access.authorise(hello, peer).await?;
         let connection = ConnectionId::from(hello);
-        let membership = self.registry.join(connection, principal)?;
+        // As it may stand in a log, and no longer.
+        let agent = Foreign(&hello.agent).to_string();
+        let membership =
+            self.registry.join(connection, principal, Peer { agent, address: peer })?;
         Span::current().record("id", membership.session());
 
         // Before the first claim: visitors may come, and the client may answer them, before it has

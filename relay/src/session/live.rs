@@ -115,6 +115,7 @@ impl Live {
             Left::Said(message) => self.on_message(message, shared).await,
             Left::Acknowledged(_) => {
                 if let Some(round_trip) = self.conversation.round_trip() {
+                    self.membership.round_trip(round_trip);
                     for claim in self.tunnels.live() {
                         claim.tunnel().metrics().round_trip(round_trip);
                     }

@@ -3,11 +3,13 @@
 //! Claims are those of sessions. The sessions of one client, one for each of its connections,
 //! stand together: visitors are spread over them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::control::protocol::{Hello, InstanceId};
 use tokio::sync::Notify;
 
+use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
 
 /// Which connection of which client a session is.
@@ -147,6 +149,25 @@ impl Claims {
         Arc::clone(&self.candidates)
     }
 
+    /// All clients for whoever looks from outside, the one that serves first and those that have
+    /// withdrawn last. `numbers` are those of the sessions.
+    pub(crate) fn look(&self, numbers: &HashMap<ConnectionId, u64>) -> Vec<ClientNow> {
+        let may_serve = in_order(&self.clients).enumerate().map(|(at, client)| {
+            let standing = if at == 0 { Standing::Live } else { Standing::Standby };
+            (standing, client)
+        });
+        let withdrawn = self.clients.iter().rev().filter(|client| !client.may_serve());
+        let all = may_serve.chain(withdrawn.map(|client| (Standing::Withdrawn, client)));
+        all.map(|(standing, client)| {
+            let number =
+                |(_, claimant): &(u64, Claimant)| numbers.get(&claimant.connection).copied();
+            // A session that is going may have lost its number already.
+            let sessions = client.sessions.iter().filter_map(number).collect();
+            ClientNow { standing, healthy: client.health.healthy, sessions }
+        })
+        .collect()
+    }
+
     /// Changes the claims, and tells those whose standing that changes.
     fn change(&mut self, change: impl FnOnce(&mut Vec<Client>)) {
         let before = serving(&self.clients).map(|client| client.instance);
@@ -169,6 +190,11 @@ impl Client {
     fn has(&self, generation: u64) -> bool {
         self.sessions.iter().any(|(own, _)| *own == generation)
     }
+
+    /// Whether visitors may come to it at all.
+    fn may_serve(&self) -> bool {
+        self.health.healthy || !self.health.withdraw
+    }
 }
 
 fn retain(clients: &mut Vec<Client>, keep: impl Fn(u64, &Claimant) -> bool) {
@@ -186,10 +212,7 @@ fn serving(clients: &[Client]) -> Option<&Client> {
 /// Those that may serve: the healthy ones first, the newest of them in front.
 fn in_order(clients: &[Client]) -> impl Iterator<Item = &Client> {
     let healthy = clients.iter().rev().filter(|client| client.health.healthy);
-    let others = clients.iter().rev().filter(|client| {
-        let Health { healthy, withdraw } = client.health;
-        !healthy && !withdraw
-    });
+    let others = clients.iter().rev().filter(|client| !client.health.healthy && client.may_serve());
     healthy.chain(others)
 }
 
@@ -218,6 +241,26 @@ mod tests {
     /// How many sessions each client has, the one that serves first.
     fn shape(claims: &Claims) -> Vec<usize> {
         claims.candidates().iter().map(|sessions| sessions.len()).collect()
+    }
+
+    #[test]
+    fn whoever_looks_sees_who_serves_who_stands_by_and_who_has_withdrawn() {
+        let mut claims = Claims::default();
+        let mut numbers = HashMap::new();
+        for (number, health) in [(1, WELL), (2, ILL), (3, AWAY), (4, WELL)] {
+            let claimant = client();
+            numbers.insert(claimant.connection, number);
+            claims.add(claimant, health);
+        }
+        let seen = claims.look(&numbers).into_iter();
+        let seen: Vec<_> = seen.map(|c| (c.sessions[0], c.standing, c.healthy)).collect();
+        let expected = [
+            (4, Standing::Live, true),
+            (1, Standing::Standby, true),
+            (2, Standing::Standby, false),
+            (3, Standing::Withdrawn, false),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]

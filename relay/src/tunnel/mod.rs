@@ -3,6 +3,7 @@
 mod claims;
 mod vacancies;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Owner;
 use crate::entrance::Entrance;
 use crate::metrics::{Counted, Metrics, TunnelMetrics};
+use crate::snapshot::TunnelNow;
 
 use self::claims::{Candidates, Claims};
 pub(crate) use self::claims::{Claimant, ConnectionId, Health};
@@ -125,6 +127,21 @@ impl Tunnel {
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
     pub(crate) fn candidates(&self) -> Candidates {
         self.state.lock().claims.candidates()
+    }
+
+    /// The tunnel for whoever looks from outside. `numbers` are those of the sessions.
+    pub(crate) fn look(&self, numbers: &HashMap<ConnectionId, u64>) -> TunnelNow {
+        let state = self.state.lock();
+        let (local, clients) = (state.local.clone(), state.claims.look(numbers));
+        drop(state);
+        TunnelNow {
+            name: self.id.name.clone(),
+            owner: self.id.owner.to_string(),
+            entrances: self.entrances.iter().map(Entrance::to_string).collect(),
+            local,
+            clients,
+            totals: self.series.totals(),
+        }
     }
 
     /// Points the tunnel at a session until the claim is dropped.

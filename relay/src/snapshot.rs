@@ -1,0 +1,76 @@
+//! What a relay is doing at one moment, as plain data for whoever looks at it from outside.
+//!
+//! A snapshot holds on to nothing of the relay. It is read piece by piece, each piece under its own
+//! short lock, so a visit that begins meanwhile may be in one piece and not yet in another.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use shared::control::protocol::TunnelName;
+
+use crate::metrics::Totals;
+
+/// Everything there is to see.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Snapshot {
+    /// In the order of their names.
+    pub(crate) tunnels: Vec<TunnelNow>,
+    /// In the order in which they came.
+    pub(crate) sessions: Vec<SessionNow>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TunnelNow {
+    pub(crate) name: TunnelName,
+    /// Whose it is.
+    pub(crate) owner: String,
+    /// By what visitors reach it, such as `port 20000`.
+    pub(crate) entrances: Vec<String>,
+    /// The local service as the client that came last describes it.
+    pub(crate) local: String,
+    /// Those that claim it, the one that serves first.
+    pub(crate) clients: Vec<ClientNow>,
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
+}
+
+/// A client that claims a tunnel.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ClientNow {
+    pub(crate) standing: Standing,
+    /// Whether its local service is, as it says itself.
+    pub(crate) healthy: bool,
+    /// The numbers of its sessions, one for each of its connections.
+    pub(crate) sessions: Vec<u64>,
+}
+
+/// Whether new visitors come to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Standing {
+    /// They do.
+    Live,
+    /// They would, if those before it were not there.
+    Standby,
+    /// They would not: its local service is not healthy, and it does without visitors meanwhile.
+    Withdrawn,
+}
+
+/// A session.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SessionNow {
+    /// The relay's number for it, as in the log.
+    pub(crate) id: u64,
+    /// Whose it is.
+    pub(crate) owner: String,
+    /// The program at the other end and its version, as it says itself.
+    pub(crate) agent: String,
+    /// Where it comes from.
+    pub(crate) address: SocketAddr,
+    /// How long it has been there, in seconds.
+    pub(crate) age_seconds: f64,
+    /// The last heartbeat's round trip, in seconds. Missing before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trip_seconds: Option<f64>,
+}

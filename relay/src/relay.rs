@@ -1,6 +1,7 @@
 //! The relay as a whole: binds everything, runs the parts, stops them in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::access::Access;
-use crate::admin::Admin;
+use crate::admin::{Admin, Look};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::entrance::Entrance;
@@ -127,6 +128,10 @@ impl Relay {
             metrics.clone(),
             phases,
         );
+        let look: Look = Arc::new({
+            let registry = registry.clone();
+            move || registry.snapshot()
+        });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
         let mut edge = Edge::new(
             settings.clone(),
@@ -137,7 +142,7 @@ impl Relay {
             stop.clone(),
         );
         edge.serve(default, self.public);
-        let admin = Admin::new(metrics, stop.gracefully.clone());
+        let admin = Admin::new(metrics, look, stop.gracefully.clone());
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());

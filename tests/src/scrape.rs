@@ -17,7 +17,16 @@ pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let mut peer = Peer::connect(addr).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     peer.send(request.as_bytes()).await;
-    let answer = String::from_utf8(peer.read_to_end().await).expect("an answer in UTF-8");
+    parse(peer.read_to_end().await)
+}
+
+/// The status and the body of a whole answer.
+///
+/// # Panics
+///
+/// It is none, or cut off.
+pub fn parse(answer: Vec<u8>) -> (u16, String) {
+    let answer = String::from_utf8(answer).expect("an answer in UTF-8");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer with a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");

@@ -1,69 +1,106 @@
-//! The admin port: metrics for Prometheus, and whether the relay is alive and ready.
+//! The admin port: metrics for Prometheus, whether the relay is alive and ready, and what it is
+//! doing.
+//!
+//! It has a thread and a runtime of its own, so that whatever is asked of it, and however slowly
+//! the answer is read, delays no visitor.
+//!
+//! - `thread`: that thread, which lives as long as the relay runs
+//! - `routes`: what there is to ask
+//! - `patience`: a socket that does not wait for ever for whoever reads the answer
 
-use std::convert::Infallible;
+mod patience;
+mod routes;
+mod thread;
+
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use anyhow::Context;
+use axum::Router;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::debug;
 
+use self::patience::Patience;
+use self::thread::on_own_thread;
 use crate::limits::Places;
 use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
 
 /// How long a request's header may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an answer may wait for its reader without any of it being taken. Prometheus gives a
+/// whole scrape 10 s unless told otherwise.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// So many connections at a time are plenty; they must not use up the descriptors of others.
 const MOST_CONNECTIONS: usize = 32;
 
+/// What a connection holds of an answer that is not read, in bytes, beside one piece of a scrape.
+const MOST_BUFFERED: usize = 64 * 1024;
+
+/// Takes a look at the relay. Called on the admin port's thread.
+pub(crate) type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
 /// What the admin port shows.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Admin {
-    metrics: Metrics,
-    stopping: CancellationToken,
+    router: Router,
     connections: Places,
 }
 
 impl Admin {
-    /// An admin port that shows `metrics`. `stopping` fires when the relay takes no new visitors
-    /// any more.
-    pub(crate) fn new(metrics: Metrics, stopping: CancellationToken) -> Self {
-        Self { metrics, stopping, connections: Places::new(MOST_CONNECTIONS) }
+    /// An admin port that shows `metrics`, and what `look` sees. `stopping` fires when the relay
+    /// takes no new visitors any more.
+    pub(crate) fn new(metrics: Metrics, look: Look, stopping: CancellationToken) -> Self {
+        let router = routes::router(metrics, look, stopping);
+        Self { router, connections: Places::new(MOST_CONNECTIONS) }
     }
 
-    /// Answers requests until `stop` fires.
+    /// Answers requests until `stop` fires. Its thread is gone when this returns or is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started, or it panicked.
     pub(crate) async fn run(
         self,
         listener: TcpListener,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        serve(listener, stop.clone(), stop, move |socket, peer| {
-            self.clone().connection(socket, peer)
+        let listener = listener.into_std().context("cannot move the admin port to its thread")?;
+        on_own_thread("admin", stop, async move |stop| {
+            let listener =
+                TcpListener::from_std(listener).context("cannot move the admin port here")?;
+            serve(listener, stop.clone(), stop, |socket, peer| {
+                self.clone().connection(socket, peer)
+            })
+            .await;
+            Ok(())
         })
-        .await;
-        Ok(())
+        .await
     }
 
-    fn connection(self, socket: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+    fn connection(
+        self,
+        socket: TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let place = self.connections.take(peer);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = self.respond(request.method(), request.uri().path());
-            async { Ok::<_, Infallible>(response) }
-        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(socket), service);
+            .max_buf_size(MOST_BUFFERED)
+            .serve_connection(
+                TokioIo::new(Patience::new(socket, WRITE_TIMEOUT)),
+                TowerToHyperService::new(self.router),
+            );
         async move {
             tokio::select! {
                 result = connection => if let Err(err) = result {
@@ -73,45 +110,4 @@ impl Admin {
             }
         }
     }
-
-    fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-            return text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n");
-        }
-        if method != Method::GET && method != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        match path {
-            "/metrics" => self.metrics(),
-            "/readyz" if self.stopping.is_cancelled() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-            }
-            _ => text(StatusCode::OK, "ok\n"),
-        }
-    }
-
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        match self.metrics.scrape().map(String::from_iter) {
-            Ok(metrics) => {
-                let mut response = text(StatusCode::OK, metrics);
-                let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-                response.headers_mut().insert(CONTENT_TYPE, format);
-                response
-            }
-            Err(err) => {
-                error!("the metrics cannot be encoded: {err}");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n")
-            }
-        }
-    }
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let format = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, format);
-    response
 }

@@ -1,5 +1,6 @@
 //! What a user would notice, over real sockets on loopback.
 
+mod admin;
 mod carrier;
 mod carrying;
 mod changes;

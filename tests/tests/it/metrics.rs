@@ -222,19 +222,6 @@ fn an_alert_rings_for_the_first_visits_that_are_lost() {
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
 }
 
-#[tokio::test]
-async fn the_admin_port_tells_health_and_refuses_the_rest() {
-    let world = World::start().await;
-    let admin = world.addrs.admin;
-    assert_eq!(scrape::get(admin, "/healthz").await, (200, "ok\n".to_owned()));
-    assert_eq!(scrape::get(admin, "/readyz").await, (200, "ok\n".to_owned()));
-    assert_eq!(scrape::get(admin, "/").await.0, 404);
-    let mut visitor = Peer::connect(admin).await;
-    visitor.send(b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(visitor.read_to_end().await.starts_with(b"HTTP/1.1 405 "));
-    world.stop().await;
-}
-
 /// All label sets of the relay's own metrics, those excepted that tell how visits ended.
 fn labels(text: &str) -> std::collections::BTreeSet<String> {
     let lines = text.lines().filter(|line| line.starts_with("relay_"));

@@ -1,0 +1,87 @@
+//! What the admin port answers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::body::Frame;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::Look;
+use crate::metrics::{Metrics, Scrape};
+
+/// What the answers are made of.
+#[derive(Clone)]
+struct Source {
+    metrics: Metrics,
+    look: Look,
+    stopping: CancellationToken,
+}
+
+/// All routes. `GET` and `HEAD` are the only methods.
+pub(super) fn router(metrics: Metrics, look: Look, stopping: CancellationToken) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get("ok\n"))
+        .route("/readyz", get(ready))
+        .route("/snapshot", get(snapshot))
+        .fallback((StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz or /snapshot\n"))
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+        })
+        .with_state(Arc::new(Source { metrics, look, stopping }))
+}
+
+async fn scrape(State(source): State<Arc<Source>>) -> Response {
+    match source.metrics.scrape() {
+        Ok(scrape) => {
+            let format = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+            (format, Body::new(Pieces(scrape))).into_response()
+        }
+        Err(err) => failed("the metrics cannot be encoded", &err),
+    }
+}
+
+async fn ready(State(source): State<Arc<Source>>) -> (StatusCode, &'static str) {
+    if source.stopping.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn snapshot(State(source): State<Arc<Source>>) -> Response {
+    match serde_json::to_vec(&(source.look)()) {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(err) => failed("the snapshot cannot be encoded", &err),
+    }
+}
+
+fn failed(what: &'static str, err: &dyn std::error::Error) -> Response {
+    error!("{what}: {err}");
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("{what}\n")).into_response()
+}
+
+/// A scrape as a body: each piece is made when the one before is on its way.
+struct Pieces(Scrape);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece.into()))))
+    }
+}

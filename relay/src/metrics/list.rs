@@ -178,7 +178,7 @@ pub(super) static OF_TUNNELS: [OfTunnels; 7] = [
         help: "Last heartbeat's round trip of the session that serves the tunnel.",
         write: |shown, samples| {
             if let Some(round_trip) = shown.round_trip {
-                samples.number(round_trip.as_secs_f64());
+                samples.time(round_trip);
             }
         },
     },

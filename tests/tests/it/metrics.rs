@@ -102,7 +102,7 @@ async fn every_documented_metric_is_there() {
     for histogram in ["relay_connect_seconds", "relay_first_byte_seconds", "relay_visit_seconds"] {
         series.push(format!("{histogram}_count{{tunnel=\"default\"}}"));
         series.push(format!("{histogram}_sum{{tunnel=\"default\"}}"));
-        series.push(format!("{histogram}_bucket{{tunnel=\"default\",le=\"+Inf\"}}"));
+        series.push(format!("{histogram}_bucket{{le=\"+Inf\",tunnel=\"default\"}}"));
     }
     for series in &series {
         assert!(metrics.value(series).is_some(), "{series} is missing in\n{}", metrics.text);

@@ -53,9 +53,9 @@ impl<'a> Fleet<'a> {
 
     /// Starts all clients, one after the other, and waits for none.
     pub(crate) fn start_clients(&mut self) -> Result<()> {
-        let name = format!("{}-fleet-clients", self.contender.name());
         for number in 0..self.place.ports.len() / self.place.tunnels_each {
             let programs = self.workshop.programs;
+            let name = format!("{}-fleet-client-{number}", self.contender.name());
             let command = self.contender.fleet_client(programs, &self.place, number)?;
             self.clients.push(Process::start(command, &name, self.workshop.logs)?);
         }

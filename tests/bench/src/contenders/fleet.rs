@@ -1,4 +1,7 @@
 //! How a relay with many clients of several tunnels each is started, of those who can do that.
+//!
+//! A client that is refused at first tries again, as one does that nobody looks after: whoever has
+//! to be told so is told.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -59,7 +62,7 @@ impl Contender {
     /// The most clients of ten tunnels that it is measured with; 0 if it is not measured with many.
     ///
     /// bore and `ssh -R` end with their relay and do not come back, and bore has one tunnel a
-    /// process. chisel could do it and is left out. A client of frp's takes some 20 MB of a machine
+    /// process. chisel could do it and is left out. A client of frp's takes some 17 MB of a machine
     /// that has to hold all of them. rathole keeps eight connections ready for every tunnel, which
     /// costs ten descriptors and eight ports of the kernel's for each.
     pub(crate) fn most_clients(self) -> usize {

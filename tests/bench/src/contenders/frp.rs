@@ -62,7 +62,7 @@ fn client(
     tunnels: impl Iterator<Item = FleetTunnel>,
 ) -> Result<Command> {
     let mut text = format!(
-        "serverAddr = \"{}\"\nserverPort = {}\ntransport.tls.enable = false\n",
+        "serverAddr = \"{}\"\nserverPort = {}\ntransport.tls.enable = false\nloginFailExit = false\n",
         reach.ip(),
         reach.port(),
     );

@@ -55,7 +55,7 @@ pub(super) fn fleet_client(
     number: usize,
 ) -> Result<Command> {
     let mut client = programs.command(contender, "client")?;
-    client.args(["--server", &place.control.to_string()]);
+    client.args(["--server", &place.control.to_string()]).args(["--reconnect", "always"]);
     for tunnel in place.tunnels_of(number) {
         let port = tunnel.public.port();
         client.args(["--tunnel", &format!("{}=tcp://{}?port={port}", tunnel.name, place.local)]);

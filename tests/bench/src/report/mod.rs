@@ -101,7 +101,7 @@ impl Row {
     }
 
     /// Ours over the build before, round by round: what the machine did meanwhile was done to both.
-    /// `None` if a round of either is missing.
+    /// `None` unless both have as many rounds.
     pub(crate) fn over_before(&self) -> Option<Summary> {
         let (ours, before) =
             (self.values.get(&Contender::Ours)?, self.values.get(&Contender::Before)?);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -34,12 +35,15 @@ impl<'a> Fleet<'a> {
         tunnels_each: usize,
         workshop: &'a Workshop<'a>,
     ) -> Result<Self> {
+        // The relay's own ports too must be none of the kernel's: thousands of visits take those,
+        // and a client that looks for its relay might meet itself there.
+        let Range { start, end } = ports::free_stretch(tunnels + usize::from(RELAYS_OWN))?;
         let place = FleetPlace {
-            control: ports::free_address()?,
-            admin: ports::free_address()?,
-            spare: ports::free_address()?,
+            control: ports::loopback(start),
+            admin: ports::loopback(start + 1),
+            spare: ports::loopback(start + 2),
             local: workshop.local,
-            ports: ports::free_stretch(tunnels)?,
+            ports: start + RELAYS_OWN..end,
             tunnels_each,
             directory: workshop.scratch.join(format!("{}-fleet", contender.name())),
         };
@@ -144,6 +148,9 @@ async fn until_answering(public: SocketAddr) -> Result<()> {
         ensure!(start.elapsed() < LIVE, "no answer through {public} within {LIVE:?}");
     }
 }
+
+/// Ports of the relay that are no tunnel's: for clients, for metrics and a spare one.
+const RELAYS_OWN: u16 = 3;
 
 /// How long all tunnels may take to become live, also after the relay was away.
 const LIVE: Duration = Duration::from_secs(90);

@@ -56,7 +56,8 @@ fn stretch(within: Range<u16>, length: usize, is_free: impl Fn(u16) -> bool) -> 
     Ok(start..start)
 }
 
-fn loopback(port: u16) -> SocketAddr {
+/// A port of this machine's.
+pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 

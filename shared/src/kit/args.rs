@@ -1,12 +1,12 @@
-//! Values of the command line that both programs take.
+//! Values of settings that both programs take.
 
 use std::time::Duration;
 
 use crate::kit::logging;
 
-/// The longest time that a flag takes: whoever wants more means for ever, and sums of times must
+/// The longest time that a setting takes: whoever wants more means for ever, and sums of times must
 /// not overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A time such as `30s`, `5m` or `1h 30m`; zero is allowed.
 ///
@@ -33,6 +33,11 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time as [`duration`] takes it, without blanks, so that it can stand within a word.
+pub fn time(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
 /// A filter of the log, checked and as it was written.
 ///
 /// # Errors
@@ -53,5 +58,6 @@ mod tests {
         assert!(duration("90").is_err());
         assert!(duration("300000000000years").is_err());
         assert!(positive_duration("0s").is_err());
+        assert_eq!(time(Duration::from_millis(90_500)), "1m30s500ms");
     }
 }

@@ -4,7 +4,10 @@
 //! - [`serve`]: the accept loop
 //! - [`stop`]: the signals that end a program
 //! - [`backoff`]: the delays between attempts
-//! - [`args`]: values of the command line
+//! - [`args`]: values of settings
+//! - [`nearest`]: the word that somebody probably meant
+//! - [`settings`]: settings from a file, the environment and the command line
+//! - [`watch`], [`reload`]: a file that may change, and settings that follow it
 //! - [`output`]: output that holds nobody up
 //! - [`logging`]: what the logs look like, and how much may be in them
 //! - [`memory`]: what becomes of memory that is freed
@@ -13,8 +16,12 @@ pub mod args;
 pub mod backoff;
 pub mod logging;
 pub mod memory;
+pub mod nearest;
 pub mod net;
 pub mod output;
+pub mod reload;
 pub mod serve;
+pub mod settings;
 mod signals;
 pub mod stop;
+pub mod watch;

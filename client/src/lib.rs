@@ -18,6 +18,6 @@ mod status;
 mod tunnel;
 
 pub use crate::client::{Client, Reconfigure};
-pub use config::{Config, Reconnect};
+pub use config::{BadSettings, Config, Diff, Reconnect, Settings, Update};
 pub use status::{Event, LiveTunnel, Status};
-pub use tunnel::{BadTunnel, LocalService, TunnelConfig};
+pub use tunnel::{BadProbe, BadTunnel, HealthCheck, LocalService, Probe, TunnelConfig};

@@ -1,27 +1,94 @@
 //! The `client` program: parse, log, run, exit status.
 
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use client::banner::Banner;
-use client::cli::Cli;
-use client::{Client, Config};
-use shared::kit::logging;
+use client::cli::{self, Answer, Command, Loaded, Reloaded, Reloader};
+use client::{Client, Config, Reconfigure};
+use shared::kit::logging::{self, Log};
+use shared::kit::settings::{BAD_USAGE, Loader, NotMerged};
 use shared::kit::stop::Stop;
 use tracing::warn;
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
-    let (config, output) = Cli::parse().into_config();
-    logging::around(&output.filter, output.format, |_| {
+    let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
+        Ok(started) => started,
+        Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
+    };
+    let only_check = matches!(wanted, Some(Command::Check));
+    let outcome = match wanted {
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut cli::command(), "client", &mut io::stdout());
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::Apply { file, .. }) => return apply(&loader, file.as_deref()),
+        Some(Command::Check) | None => cli::load(&loader),
+    };
+    let loaded = match outcome {
+        Ok(loaded) => loaded,
+        Err(err) => return ExitCode::from(err.report()),
+    };
+    if only_check {
+        say(&loaded);
+        return ExitCode::SUCCESS;
+    }
+    let Loaded { config, output, .. } = loaded;
+    logging::around(&output.filter.clone(), output.format, |log| {
         let banner = Banner::start(output.json).context("cannot start a thread for stdout")?;
-        run(config, &banner)
+        run(config, &banner, |config| Reloader::new(loader, config, output), log)
     })
 }
 
-/// Runs a client until it ends or a signal ends it.
-fn run(config: Config, banner: &Banner) -> anyhow::Result<()> {
+/// Shows what the running client would change with the file `candidate`, or with its own.
+fn apply(loader: &Loader, candidate: Option<&Path>) -> ExitCode {
+    let Some(file) = loader.path() else {
+        complain("which client? name the file that it runs with by --config");
+        return ExitCode::from(BAD_USAGE);
+    };
+    match cli::ask(file, candidate.unwrap_or(file)) {
+        Ok(Answer::Differences(lines)) => {
+            drop(write!(io::stdout(), "{lines}"));
+            ExitCode::SUCCESS
+        }
+        Ok(Answer::Bad(reason)) => {
+            complain(&reason);
+            ExitCode::from(BAD_USAGE)
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            complain(&format!("no client runs with {}, or not for this user", file.display()));
+            ExitCode::FAILURE
+        }
+        Err(err) => {
+            complain(&format!("the running client does not answer: {err}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To stdout. A reader that has gone has seen enough.
+fn say(what: &dyn Display) {
+    drop(writeln!(io::stdout(), "{what}"));
+}
+
+/// To stderr.
+fn complain(what: &str) {
+    drop(writeln!(io::stderr(), "{what}"));
+}
+
+/// Runs a client until it ends or a signal ends it, with what `follow` makes to follow its
+/// configuration.
+fn run(
+    config: Config,
+    banner: &Banner,
+    follow: impl FnOnce(Config) -> io::Result<Option<Reloader>>,
+    log: &Log,
+) -> anyhow::Result<()> {
     if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!("the limit of open files stays as it is: {err}");
     }
@@ -33,12 +100,31 @@ fn run(config: Config, banner: &Banner) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
+        let reloader = follow(config.clone()).context("cannot handle signals")?;
+        let client = Client::new(config);
+        let reconfigure = client.reconfigure();
         tokio::select! {
-            outcome = Client::new(config).run(stop.clone(), |event| banner.show(&event)) => outcome,
+            outcome = client.run(stop.clone(), |event| banner.show(&event)) => outcome,
             never = signals => match never {},
+            never = reload(reloader, &reconfigure, log) => match never {},
         }
     });
     // A name that is still being resolved, on a thread of its own, holds nobody up.
     runtime.shutdown_background();
     outcome
+}
+
+/// Follows the configuration file, if there is one.
+async fn reload(reloader: Option<Reloader>, reconfigure: &Reconfigure, log: &Log) -> Infallible {
+    let Some(mut reloader) = reloader else { std::future::pending().await };
+    loop {
+        if let Reloaded::Good { diff, filter } = reloader.next().await {
+            reconfigure.apply(diff.config);
+            if let Some(filter) = filter
+                && let Err(err) = log.set_filter(&filter)
+            {
+                warn!("the log's filter stays as it is: {err}");
+            }
+        }
+    }
 }

@@ -27,5 +27,5 @@ mod target;
 mod tunnel;
 mod visit;
 
-pub use config::{Config, PortRange};
+pub use config::{BadSetting, Config, PortRange, Reload, Settings};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -1,25 +1,50 @@
 //! The `relay` program: parse, log, run, exit status.
 
+use std::convert::Infallible;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
-use relay::cli::Cli;
-use relay::{Config, Relay};
-use shared::kit::logging;
+use relay::cli::{self, Command, Loaded, Reloaded, Reloader};
+use relay::{Config, Reconfigure, Relay};
+use shared::kit::logging::{self, Log};
+use shared::kit::settings::NotMerged;
 use shared::kit::stop::Stop;
 use tracing::{info, warn};
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
-    let (config, logging) = Cli::parse().into_config();
-    logging::around(&logging.filter, logging.format, |_| run(config))
+    let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
+        Ok(started) => started,
+        Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
+    };
+    if let Some(Command::Completions { shell }) = wanted {
+        clap_complete::generate(shell, &mut cli::command(), "relay", &mut io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let loaded = match cli::load(&loader) {
+        Ok(loaded) => loaded,
+        Err(err) => return ExitCode::from(err.report()),
+    };
+    if let Some(Command::Check) = wanted {
+        // A reader that has gone has seen enough.
+        drop(writeln!(io::stdout(), "{loaded}"));
+        return ExitCode::SUCCESS;
+    }
+    let Loaded { config, logging, .. } = loaded;
+    logging::around(&logging.filter.clone(), logging.format, |log| {
+        run(config, |config| Reloader::new(loader, config, logging), log)
+    })
 }
 
-/// Runs a relay until a signal ends it.
-fn run(mut config: Config) -> anyhow::Result<()> {
+/// Runs a relay until a signal ends it, with what `follow` makes to follow its configuration.
+fn run(
+    mut config: Config,
+    follow: impl FnOnce(Config) -> io::Result<Option<Reloader>>,
+    log: &Log,
+) -> anyhow::Result<()> {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(descriptors) => config.descriptors = descriptors,
+        Ok(descriptors) => config = config.with_descriptors(descriptors),
         Err(err) => warn!("the limit of open files stays as it is: {err}"),
     }
     let mut runtime = match config.threads {
@@ -35,8 +60,9 @@ fn run(mut config: Config) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
+        let reloader = follow(config.clone()).context("cannot handle signals")?;
         tokio::select! {
-            outcome = serve(config, &stop) => outcome,
+            outcome = serve(config, reloader, log, &stop) => outcome,
             never = signals => match never {},
         }
     });
@@ -45,14 +71,16 @@ fn run(mut config: Config) -> anyhow::Result<()> {
     outcome
 }
 
-/// Binds the ports and serves, until asked to stop: also while a name is still being resolved.
-async fn serve(config: Config, stop: &Stop) -> anyhow::Result<()> {
+/// Binds a relay and runs it. A stop that comes while a name is being resolved ends it.
+async fn serve(
+    config: Config,
+    reloader: Option<Reloader>,
+    log: &Log,
+    stop: &Stop,
+) -> anyhow::Result<()> {
     let relay = tokio::select! {
         relay = Relay::bind(config) => relay?,
-        () = stop.gracefully.cancelled() => {
-            info!("stopped before it was ready");
-            return Ok(());
-        }
+        () = stop.gracefully.cancelled() => return Ok(()),
     };
     let addrs = relay.addrs();
     info!(
@@ -62,5 +90,27 @@ async fn serve(config: Config, stop: &Stop) -> anyhow::Result<()> {
         "relay {} is ready",
         env!("CARGO_PKG_VERSION"),
     );
-    relay.run(stop.clone()).await
+    let reconfigure = relay.reconfigure();
+    tokio::select! {
+        outcome = relay.run(stop.clone()) => outcome,
+        never = reload(reloader, &reconfigure, log) => match never {},
+    }
+}
+
+/// Follows the configuration file, if there is one.
+async fn reload(reloader: Option<Reloader>, reconfigure: &Reconfigure, log: &Log) -> Infallible {
+    let Some(mut reloader) = reloader else { std::future::pending().await };
+    loop {
+        match reloader.next().await {
+            Reloaded::Good { reload, filter } => {
+                reconfigure.apply(reload.config);
+                if let Some(filter) = filter
+                    && let Err(err) = log.set_filter(&filter)
+                {
+                    warn!("the log's filter stays as it is: {err}");
+                }
+            }
+            Reloaded::Bad(_) => reconfigure.failed(),
+        }
+    }
 }

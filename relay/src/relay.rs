@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use shared::kit::logging;
 use shared::kit::net::{HostPort, Peers, listen};
 use shared::kit::stop::Stop;
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
 use crate::session::{Phases, Sessions};
 use crate::settings::Settings;
@@ -51,12 +52,21 @@ pub struct Addrs {
 
 /// Changes the configuration of a relay that runs.
 #[derive(Clone, Debug)]
-pub struct Reconfigure(Settings);
+pub struct Reconfigure {
+    settings: Settings,
+    metrics: Metrics,
+}
 
 impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
-        self.0.set(config);
+        self.settings.set(config);
+        self.metrics.reload(Reload::Applied);
+    }
+
+    /// Counts a configuration that is not good. Everything stays as it is.
+    pub fn failed(&self) {
+        self.metrics.reload(Reload::Refused);
     }
 }
 
@@ -75,7 +85,7 @@ impl Relay {
             public: public.local_addr()?,
             admin: admin.local_addr()?,
         };
-        let metrics = Metrics::new(|| 0).context("cannot set up the metrics")?;
+        let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let settings = Settings::new(config);
         Ok(Self { addrs, settings, metrics, control, public, admin })
     }
@@ -88,7 +98,7 @@ impl Relay {
     /// Changes the configuration while the relay runs: limits, times and the range of ports, for
     /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
     pub fn reconfigure(&self) -> Reconfigure {
-        Reconfigure(self.settings.clone())
+        Reconfigure { settings: self.settings.clone(), metrics: self.metrics.clone() }
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks

@@ -5,6 +5,7 @@
 //! - [`wire`]: the link between them, which a test can cut, stall, slow down and mend
 //! - [`local`]: local services, well behaved and not
 //! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
+//! - [`files`]: files in a folder that goes with the test
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
 //! - [`raw`]: yamux frames by hand
@@ -17,6 +18,7 @@
 //! what. Tests run on one thread each (`#[tokio::test]`): the harness tells its own tasks and
 //! panics from others' by their thread.
 
+pub mod files;
 pub mod local;
 pub mod pattern;
 pub mod peer;
@@ -30,6 +32,7 @@ pub mod wait;
 pub mod wire;
 pub mod world;
 
+pub use files::Folder;
 pub use local::Local;
 pub use peer::Peer;
 pub use tasks::Tasks;

@@ -59,11 +59,12 @@ impl World {
     }
 
     /// Starts a relay on loopback, set up by `adjust` before it binds.
-    pub async fn start_with(adjust: impl FnOnce(&mut relay::Config)) -> Self {
+    pub async fn start_with(adjust: impl FnOnce(&mut relay::Settings)) -> Self {
         raise_file_limit();
         count_panics();
-        let mut config = relay::Config::loopback();
-        adjust(&mut config);
+        let mut settings = relay::Settings::loopback();
+        adjust(&mut settings);
+        let config = relay::Config::new(settings).expect("settings that can run");
         let relay = Relay::bind(config).await.expect("a relay on loopback");
         let addrs = *relay.addrs();
         let wire = Wire::to(addrs.control).await;
@@ -75,11 +76,11 @@ impl World {
         Self { addrs, wire, relay_stop, relay_reconfigure, relay: running, clients }
     }
 
-    /// A client's configuration for these tunnels, each written as on the command line.
-    pub fn config(&self, tunnels: &[String]) -> client::Config {
+    /// A client's settings for these tunnels, each written as on the command line.
+    pub fn config(&self, tunnels: &[String]) -> client::Settings {
         let tunnels = tunnels.iter().map(|tunnel| tunnel.parse::<TunnelConfig>());
         let tunnels = tunnels.collect::<Result<_, _>>().expect("tunnels as on the command line");
-        client::Config::loopback(self.wire.addr(), tunnels)
+        client::Settings::loopback(self.wire.addr(), tunnels)
     }
 
     /// A client of the tunnel `default`, which leads to `local`.
@@ -157,7 +158,8 @@ impl World {
 
 impl RunningClient {
     /// Starts a client.
-    pub fn start(config: client::Config) -> Self {
+    pub fn start(settings: client::Settings) -> Self {
+        let config = client::Config::new(settings).expect("settings that can run");
         let client = Client::new(config);
         let status = client.status();
         let reconfigure = client.reconfigure();

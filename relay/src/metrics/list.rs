@@ -12,7 +12,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{Handshake, Outcome};
+use super::outcome::{Handshake, Outcome, Reload};
 use super::pulled::PulledCounter;
 use super::text::Samples;
 
@@ -36,6 +36,7 @@ pub(super) struct OfRelay {
     pub(super) sessions: IntGauge,
     pub(super) tunnels: IntGauge,
     pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
+    pub(super) reloads: [IntCounter; Reload::ALL.len()],
 }
 
 impl OfRelay {
@@ -57,6 +58,16 @@ impl OfRelay {
                 &["outcome"],
             )?,
         )?;
+        let reloads = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_config_reloads_total",
+                    "Changes of the configuration file, by what came of them.",
+                ),
+                &["outcome"],
+            )?,
+        )?;
         register(
             &registry,
             PulledCounter::new(
@@ -68,7 +79,8 @@ impl OfRelay {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let handshakes =
             Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
-        Ok(Self { registry, sessions, tunnels, handshakes })
+        let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
+        Ok(Self { registry, sessions, tunnels, handshakes, reloads })
     }
 }
 

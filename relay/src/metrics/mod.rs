@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use prometheus::{IntGauge, TextEncoder};
 use shared::control::protocol::TunnelName;
 
-pub(crate) use self::outcome::{Handshake, Outcome};
+pub(crate) use self::outcome::{Handshake, Outcome, Reload};
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tunnels::{Totals, TunnelMetrics};
 
@@ -64,6 +64,11 @@ impl Metrics {
     /// Counts a handshake that is over.
     pub(crate) fn handshake(&self, outcome: Handshake) {
         self.0.relay.handshakes[outcome as usize].inc();
+    }
+
+    /// Counts a change of the configuration file.
+    pub(crate) fn reload(&self, outcome: Reload) {
+        self.0.relay.reloads[outcome as usize].inc();
     }
 
     /// Counts a client as connected until the guard is dropped.

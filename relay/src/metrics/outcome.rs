@@ -59,3 +59,13 @@ label! {
         Evicted = "evicted",
     }
 }
+
+label! {
+    /// What came of a change of the configuration file.
+    Reload {
+        /// It counts from now on.
+        Applied = "applied",
+        /// It is not good, and everything stays as it was.
+        Refused = "refused",
+    }
+}

@@ -1,6 +1,6 @@
 //! Tunnels that come, change and go while a session runs.
 
-use client::Event;
+use client::{Config, Event};
 use shared::control::protocol::{
     FromClient, FromRelay, RefusalCode, TunnelAnswer, TunnelHealth, TunnelOutcome,
 };
@@ -19,7 +19,8 @@ impl<'a> Changing<'a> {
     }
 
     fn change(&self, tunnels: &[String]) {
-        self.client.reconfigure.apply(self.world.config(tunnels));
+        let config = Config::new(self.world.config(tunnels)).unwrap();
+        self.client.reconfigure.apply(config);
     }
 }
 
@@ -125,7 +126,8 @@ async fn every_connection_of_a_client_has_the_tunnels_that_came_later() {
     let mut client = RunningClient::start(config(std::slice::from_ref(&web)));
     client.live().await;
     world.shows("three sessions", |m| m.value("relay_sessions") == Some(3.0)).await;
-    client.reconfigure.apply(config(&[web, format!("ssh={}", service.addr())]));
+    let more = config(&[web, format!("ssh={}", service.addr())]);
+    client.reconfigure.apply(Config::new(more).unwrap());
     let public = client.tunnel_is_live("ssh").await;
     for _ in 0..10 {
         Peer::connect(public).await.expect_echo(b"through any of them").await;

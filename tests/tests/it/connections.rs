@@ -230,7 +230,7 @@ async fn up(relay: &RogueRelay) -> RogueSession {
 #[tokio::test]
 async fn a_connection_that_the_relay_ends_comes_back_while_others_are_up() {
     let relay = RogueRelay::start().await;
-    let mut config = client::Config::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
+    let mut config = client::Settings::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
     config.connections = 2;
     let mut client = RunningClient::start(config);
     let mut first = up(&relay).await;

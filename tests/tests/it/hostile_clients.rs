@@ -24,7 +24,7 @@ impl Honest {
         Self::start_with(|_| ()).await
     }
 
-    async fn start_with(adjust: impl FnOnce(&mut relay::Config)) -> Self {
+    async fn start_with(adjust: impl FnOnce(&mut relay::Settings)) -> Self {
         let service = local::echo().await;
         let mut world = World::start_with(adjust).await;
         let public = world.expose_all(&[format!("good={}", service.addr())]).await[0];

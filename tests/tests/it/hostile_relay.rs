@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Config, Event, Reconnect, Status};
+use client::{Event, Reconnect, Settings, Status};
 use shared::control::protocol::{FromClient, FromRelay, Refusal, RefusalCode, Welcome};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
@@ -16,9 +16,9 @@ fn client(relay: &RogueRelay, service: std::net::SocketAddr) -> RunningClient {
     RunningClient::start(config(relay, service))
 }
 
-fn config(relay: &RogueRelay, service: std::net::SocketAddr) -> Config {
+fn config(relay: &RogueRelay, service: std::net::SocketAddr) -> Settings {
     let tunnel = format!("default={service}").parse().expect("a tunnel");
-    Config::loopback(relay.addr(), vec![tunnel])
+    Settings::loopback(relay.addr(), vec![tunnel])
 }
 
 fn open(tunnel: &str) -> Vec<u8> {

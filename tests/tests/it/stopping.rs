@@ -88,7 +88,7 @@ async fn a_visitor_that_crosses_the_clients_wish_to_stop_is_served() {
     let relay = RogueRelay::start().await;
     let tunnel = format!("default={}", service.addr()).parse().unwrap();
     let mut client =
-        tests::RunningClient::start(client::Config::loopback(relay.addr(), vec![tunnel]));
+        tests::RunningClient::start(client::Settings::loopback(relay.addr(), vec![tunnel]));
     let mut session = relay.welcomed().await;
     client.live().await;
     client.stop.gracefully.cancel();

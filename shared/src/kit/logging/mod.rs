@@ -38,7 +38,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl fmt::Display for LogFormat {
+impl Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text => "text",

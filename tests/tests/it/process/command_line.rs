@@ -3,22 +3,27 @@
 use tests::process::{Client, Program, Relay, own_host, visit};
 use tests::{Peer, local};
 
-const RELAY_FLAGS: [&str; 12] = [
+const RELAY_FLAGS: [&str; 16] = [
+    "config",
     "control",
     "public",
+    "public-name",
     "ports",
     "admin",
     "grace",
     "max-visitors",
     "stall-timeout",
+    "half-closed-timeout",
     "hold",
+    "hold-visitors",
     "heartbeat",
     "threads",
     "log",
     "log-format",
 ];
 
-const CLIENT_FLAGS: [&str; 11] = [
+const CLIENT_FLAGS: [&str; 13] = [
+    "config",
     "server",
     "local",
     "tunnel",
@@ -27,6 +32,7 @@ const CLIENT_FLAGS: [&str; 11] = [
     "grace",
     "connect-timeout",
     "stall-timeout",
+    "half-closed-timeout",
     "json",
     "log",
     "log-format",
@@ -82,7 +88,10 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("max-visitors", "0", "0 is not in 1..=16384"),
     ("max-visitors", "many", "invalid digit"),
     ("stall-timeout", "0s", "must be longer than zero"),
+    ("half-closed-timeout", "0s", "must be longer than zero"),
     ("hold", "-1s", "expected number"),
+    ("hold-visitors", "long", "expected number"),
+    ("public-name", "relay:80", "a host is a name such as relay.example, or an address"),
     ("heartbeat", "0ms", "must be between 50ms and 1h"),
     ("heartbeat", "x", "expected number"),
     ("grace", "300000000000years", "must be a year at most"),
@@ -103,8 +112,10 @@ const BAD_CLIENT: &[(&str, &str, &str)] = &[
     ("local", "unix:", "unix: needs a path, such as unix:/run/app.sock"),
     ("tunnel", "22", "a tunnel is NAME=TARGET, such as ssh=22"),
     ("tunnel", "SSH=22", "1 to 63 characters of a-z, 0-9 and -"),
-    ("tunnel", "ssh=22?port=0", "'port=0' is no port from 1 to 65535"),
-    ("tunnel", "ssh=22?prot=1", "the option 'prot=1' is not known: there is ?port=PORT"),
+    ("tunnel", "ssh=22?port=0", "'port=0': expected a port, 1 to 65535"),
+    ("tunnel", "ssh=22?prot=1", "the option 'prot' is not known: did you mean 'port'?"),
+    ("tunnel", "ssh=22?check=udp", "'check=udp': expected `tcp` or a URL"),
+    ("tunnel", "ssh=22?withdraw=true", "'withdraw' needs a 'check'"),
     ("tunnel", "ssh=22 ssh=23", "the tunnel `ssh` is there twice: give each its own name"),
     ("reconnect", "sometimes", "[possible values: never, on-failure, always]"),
     ("grace", "soon", "expected number"),
@@ -114,6 +125,7 @@ const BAD_CLIENT: &[(&str, &str, &str)] = &[
     ("connect-timeout", "5", "time unit needed"),
     ("stall-timeout", "0s", "must be longer than zero"),
     ("stall-timeout", "long", "expected number"),
+    ("half-closed-timeout", "0s", "must be longer than zero"),
     ("log", "client=loud", "error parsing level filter: expected one of"),
     ("log-format", "xml", "[possible values: text, json]"),
 ];
@@ -125,10 +137,6 @@ async fn a_bad_value_is_named_with_its_flag_and_the_reason() {
             let by_flag = Program::bare(program).args([format!("--{flag}={value}")]);
             let by_variable = Program::bare(program).env(&variable(program, flag), value);
             for started in [by_flag, by_variable] {
-                let started = match (program, flag) {
-                    ("client", "server") | ("relay", _) => started,
-                    _ => started.args(["--server", "relay.example:4444"]),
-                };
                 let (status, printed, error) = started.output().await;
                 let case = format!("{program} --{flag}={value}: {error}");
                 assert_eq!(status, Some(2), "{case}");
@@ -145,9 +153,12 @@ async fn a_bad_value_is_named_with_its_flag_and_the_reason() {
 async fn mistakes_of_usage_end_with_status_2() {
     let cases = [
         ("relay", &["--contrl", "1"][..], "a similar argument exists: '--control'"),
-        ("relay", &["4444"], "unexpected argument '4444'"),
+        ("relay", &["4444"], "unrecognized subcommand '4444'"),
         ("relay", &["--control", "1", "--control", "2"], "cannot be used multiple times"),
-        ("client", &[], "--server <HOST:PORT>"),
+        ("relay", &["chekc"], "a similar subcommand exists: 'check'"),
+        ("client", &["chekc"], "'chekc' is no target: use PORT, HOST:PORT"),
+        ("client", &["3000", "4000"], "'4000'"),
+        ("client", &["3000", "--local", "4000"], "there is TARGET, and --local as well"),
         ("client", &["--server"], "a value is required for '--server <HOST:PORT>'"),
     ];
     for (program, args, reason) in cases {

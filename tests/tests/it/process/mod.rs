@@ -2,6 +2,7 @@
 
 mod closing;
 mod command_line;
+mod config_file;
 mod descriptors;
 mod killed;
 mod logs;

@@ -1,15 +1,22 @@
 //! The command line of `relay`, and the way from there to a [`Config`].
 
-use std::ops::RangeInclusive;
+mod load;
+mod reload;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
-use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
-use crate::config::{Config, PortRange};
+use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
+
+pub use load::{Loaded, command, load, start};
+pub use reload::{Reloaded, Reloader};
 
 /// The public end of a Sallyport tunnel.
 ///
@@ -18,9 +25,20 @@ use crate::config::{Config, PortRange};
 ///
 /// An address is PORT or HOST:PORT. A bare port means all interfaces, IPv6 and IPv4; for --admin
 /// it means loopback.
+///
+/// Each flag is also a key of the configuration file, without its dashes. The command line beats
+/// the environment, the environment the file.
 #[derive(Debug, Parser)]
-#[command(name = "relay", version, max_term_width = 80)]
+#[command(name = "relay", version, max_term_width = 80, disable_help_subcommand = true)]
 pub struct Cli {
+    /// What to do instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The configuration file [default: /etc/sallyport/relay.toml, if it is there]
+    #[arg(long, env = "RELAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Where clients connect
     #[arg(long, env = "RELAY_CONTROL", value_name = "ADDRESS", default_value = "4444")]
     control: HostPort,
@@ -28,6 +46,10 @@ pub struct Cli {
     /// Where visitors of the tunnel `default` connect
     #[arg(long, env = "RELAY_PUBLIC", value_name = "ADDRESS", default_value = "8080")]
     public: HostPort,
+
+    /// The name or address under which visitors know this machine; clients show it
+    #[arg(long, env = "RELAY_PUBLIC_NAME", value_name = "HOST")]
+    public_name: Option<HostName>,
 
     /// The public ports of other tunnels, on the host of --public; 0 for any free port
     #[arg(long, env = "RELAY_PORTS", value_name = "FIRST-LAST", default_value = "20000-20999")]
@@ -52,10 +74,20 @@ pub struct Cli {
           value_parser = args::positive_duration)]
     stall_timeout: Duration,
 
+    /// How long a visit goes on after one direction has ended and the other moves nothing
+    #[arg(long, env = "RELAY_HALF_CLOSED_TIMEOUT", value_name = "TIME", default_value = "10m",
+          value_parser = args::positive_duration)]
+    half_closed_timeout: Duration,
+
     /// How long a tunnel keeps its port after its last client has gone
     #[arg(long, env = "RELAY_HOLD", value_name = "TIME", default_value = "5m",
           value_parser = args::duration)]
     hold: Duration,
+
+    /// How long new visitors wait for a client that was here a moment ago; 0s: not at all
+    #[arg(long, env = "RELAY_HOLD_VISITORS", value_name = "TIME", default_value = "0s",
+          value_parser = args::duration)]
+    hold_visitors: Duration,
 
     /// How often both ends of a session send a heartbeat; one that is silent for three is dead
     #[arg(long, env = "RELAY_HEARTBEAT", value_name = "TIME", default_value = "10s",
@@ -77,8 +109,20 @@ pub struct Cli {
     log_format: LogFormat,
 }
 
+/// What the program can do instead of running.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Check all settings, show what would run, and end
+    Check,
+    /// Print what makes a shell complete the arguments
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
 /// How the program logs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
     /// The filter, checked.
     pub filter: String,
@@ -88,32 +132,36 @@ pub struct Logging {
 
 impl Cli {
     /// The configuration that the arguments describe.
-    pub fn into_config(self) -> (Config, Logging) {
+    ///
+    /// # Errors
+    ///
+    /// A setting with which a relay cannot run.
+    pub fn into_config(self) -> Result<(Config, Logging), BadSetting> {
         let mut admin = self.admin;
         // Metrics are nobody's business but the operator's.
         admin.host.get_or_insert_with(|| "127.0.0.1".into());
-        let config = Config {
+        let config = Config::new(Settings {
             control: self.control,
             public: self.public,
+            public_name: self.public_name,
             ports: self.ports,
             admin,
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,
-            half_closed_timeout: HALF_CLOSED_TIMEOUT,
+            half_closed_timeout: self.half_closed_timeout,
             hold: self.hold,
-            hold_visitors: Duration::ZERO,
-            public_name: None,
+            hold_visitors: self.hold_visitors,
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
-            descriptors: Config::loopback().descriptors,
-        };
+            descriptors: descriptors(),
+        })?;
         let filter = shared::kit::logging::filter_or_default(self.log);
-        (config, Logging { filter, format: self.log_format })
+        Ok((config, Logging { filter, format: self.log_format }))
     }
 }
 
-/// Heartbeats are announced to clients in milliseconds, and must be rare enough to cost nothing.
+/// Within the bounds of a [`Config`], so that a mistake is blamed on the flag or the line.
 fn heartbeat(text: &str) -> Result<Duration, String> {
     match args::duration(text) {
         Ok(time) if !HEARTBEATS.contains(&time) => Err("must be between 50ms and 1h".into()),
@@ -121,23 +169,20 @@ fn heartbeat(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The heartbeats that can be asked for.
-const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3600);
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::FromArgMatches;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_flag_has_its_environment_variable() {
-        for arg in Cli::command().get_arguments() {
+        for arg in command().get_arguments() {
             let expected = format!("RELAY_{}", arg.get_id().as_str().to_uppercase());
             assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
         }
@@ -145,7 +190,18 @@ mod tests {
 
     #[test]
     fn a_bare_admin_port_is_on_loopback() {
-        let cli = Cli::try_parse_from(["relay", "--admin", "9000"]).unwrap();
-        assert_eq!(cli.into_config().0.admin.to_string(), "127.0.0.1:9000");
+        let matches = command().try_get_matches_from(["relay", "--admin", "9000"]).unwrap();
+        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config().unwrap();
+        assert_eq!(config.admin.to_string(), "127.0.0.1:9000");
+    }
+
+    #[test]
+    fn everything_that_can_be_set_is_shown() {
+        let matches = command().try_get_matches_from(["relay"]).unwrap();
+        let (config, logging) = Cli::from_arg_matches(&matches).unwrap().into_config().unwrap();
+        let shown: Vec<_> = load::rows(&config, &logging).iter().map(|row| row.key).collect();
+        let command = command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        assert_eq!(shown, flags.filter(|flag| *flag != "config").collect::<Vec<_>>());
     }
 }

@@ -1,19 +1,27 @@
-//! The command line of `client`, and the way from there to a [`Config`].
+//! The command line of `client`, and the way from there, and from a file, to a configuration.
 
+mod apply;
+mod load;
+mod reload;
+
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum, value_parser};
-use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
+use clap_complete::Shell;
+use shared::control::protocol::MAX_CONNECTIONS;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
-use shared::visit::patience::HALF_CLOSED_TIMEOUT;
 
-use crate::config::{Config, Reconnect};
+use crate::config::{Reconnect, Settings};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
+
+pub use apply::{Answer, ask};
+pub use load::{Loaded, command, load, start};
+pub use reload::{Reloaded, Reloader};
 
 /// Exposes local services through a Sallyport relay.
 ///
@@ -22,11 +30,30 @@ use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
 ///
 /// A target is PORT (on this machine), HOST:PORT, tcp://HOST:PORT or unix:/path. A tunnel can ask
 /// for a public port with ?port=PORT.
+///
+/// Each flag but --tunnel is also a key of the configuration file, without its dashes; each tunnel
+/// is a section, [tunnels.NAME]. The command line beats the environment, the environment the file.
+/// Whoever names tunnels elsewhere gets none of those in the file.
 #[derive(Debug, Parser)]
 #[command(name = "client", version, max_term_width = 80, after_help = EXAMPLES)]
+#[command(disable_help_subcommand = true, subcommand_value_name = "COMMAND")]
 pub struct Cli {
+    /// What to do instead of running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The same as --local
+    #[arg(value_name = "TARGET")]
+    target: Option<LocalService>,
+
+    /// The configuration file [default: sallyport/client.toml in $XDG_CONFIG_HOME or ~/.config, if
+    /// it is there]
+    #[arg(long, env = "CLIENT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// The relay's control port
-    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT", value_parser = server)]
+    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT",
+          default_value = "127.0.0.1:4444", value_parser = server)]
     server: HostPort,
 
     /// The local service of the tunnel `default` [default: 3000, unless there is a --tunnel]
@@ -61,6 +88,11 @@ pub struct Cli {
           value_parser = args::positive_duration)]
     stall_timeout: Duration,
 
+    /// How long a visit goes on after one direction has ended and the other moves nothing
+    #[arg(long, env = "CLIENT_HALF_CLOSED_TIMEOUT", value_name = "TIME", default_value = "10m",
+          value_parser = args::positive_duration)]
+    half_closed_timeout: Duration,
+
     /// Print events as JSON, one object a line
     #[arg(long, env = "CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -78,9 +110,30 @@ pub struct Cli {
 /// Shown below the flags.
 const EXAMPLES: &str = "\
 Examples:
+  client 3000
   client --server relay.example:4444 --local 3000
   client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
   client --server relay.example:4444 --tunnel 'ssh=22?port=20022'";
+
+/// What the program can do instead of running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Check all settings, show what would run, and end
+    Check,
+    /// Show what the running client would change with another file, and end
+    Apply {
+        /// The other file [default: the one that the client runs with, as it is now]
+        file: Option<PathBuf>,
+        /// Change nothing. A running client reads its file by itself, or at SIGHUP
+        #[arg(long, required = true)]
+        dry_run: bool,
+    },
+    /// Print what makes a shell complete the arguments
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
 
 /// The values of `--reconnect`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -104,26 +157,10 @@ pub struct Output {
     pub json: bool,
 }
 
-/// The local service of `default` if nothing is said.
-const DEFAULT_LOCAL: HostPort = HostPort { host: None, port: 3000 };
-
 impl Cli {
-    /// The configuration that the arguments describe. Ends the program with status 2 if they
-    /// contradict each other.
-    pub fn into_config(self) -> (Config, Output) {
-        let mut tunnels: Vec<_> = self.tunnel.into_iter().flat_map(|tunnels| tunnels.0).collect();
-        let local =
-            self.local.or_else(|| tunnels.is_empty().then_some(LocalService::Tcp(DEFAULT_LOCAL)));
-        if let Some(local) = local {
-            tunnels.insert(0, TunnelConfig::default_tunnel(local));
-        }
-        if let Some(twice) = first_repeated(&tunnels) {
-            fail(&format!("the tunnel `{twice}` is there twice: give each its own name"));
-        }
-        if tunnels.len() > MAX_TUNNELS {
-            fail(&format!("{} tunnels, {MAX_TUNNELS} are the most", tunnels.len()));
-        }
-        let config = Config {
+    /// The settings that the arguments describe, with these tunnels.
+    fn into_settings(self, tunnels: Vec<TunnelConfig>) -> (Settings, Output) {
+        let settings = Settings {
             server: self.server,
             tunnels,
             connections: self.connections,
@@ -135,10 +172,10 @@ impl Cli {
             grace: self.grace,
             connect_timeout: self.connect_timeout,
             stall_timeout: self.stall_timeout,
-            half_closed_timeout: HALF_CLOSED_TIMEOUT,
+            half_closed_timeout: self.half_closed_timeout,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
-        (config, Output { filter, format: self.log_format, json: self.json })
+        (settings, Output { filter, format: self.log_format, json: self.json })
     }
 }
 
@@ -152,16 +189,6 @@ impl FromStr for Tunnels {
     fn from_str(text: &str) -> Result<Self, BadTunnel> {
         text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
-}
-
-/// Ends the program as for any other bad argument: the reason, usage, status 2.
-fn fail(reason: &str) -> ! {
-    Cli::command().error(ErrorKind::ValueValidation, reason).exit()
-}
-
-fn first_repeated(tunnels: &[TunnelConfig]) -> Option<String> {
-    let repeated = |i: usize| tunnels[..i].iter().any(|before| before.name == tunnels[i].name);
-    (1..tunnels.len()).find(|i| repeated(*i)).map(|i| tunnels[i].name.to_string())
 }
 
 fn server(text: &str) -> Result<HostPort, String> {
@@ -179,20 +206,22 @@ fn server(text: &str) -> Result<HostPort, String> {
 mod tests {
     use super::*;
 
-    fn tunnels(args: &[&str]) -> Vec<String> {
-        let args = [&["client", "--server", "relay:4444"], args].concat();
-        let (config, _) = Cli::try_parse_from(args).unwrap().into_config();
-        config.tunnels.iter().map(|tunnel| format!("{}={}", tunnel.name, tunnel.local)).collect()
+    fn tunnels(args: &[&str]) -> Result<Vec<String>, String> {
+        let args = [&["client"], args].concat().iter().map(Into::into).collect();
+        let (_, loader) = start(args).map_err(|err| err.to_string())?;
+        let loaded = load(&loader).map_err(|err| err.to_string())?;
+        Ok(loaded.config.tunnels.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_flag_has_its_environment_variable() {
-        for arg in Cli::command().get_arguments() {
+        let command = command();
+        for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
             let expected = format!("CLIENT_{}", arg.get_id().as_str().to_uppercase());
             assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
         }
@@ -200,21 +229,50 @@ mod tests {
 
     #[test]
     fn the_default_tunnel_is_there_unless_others_are_named() {
-        assert_eq!(tunnels(&[]), ["default=127.0.0.1:3000"]);
-        assert_eq!(tunnels(&["--tunnel", "ssh=22"]), ["ssh=127.0.0.1:22"]);
-        assert_eq!(
-            tunnels(&["--tunnel", "ssh=22", "--local", "80"]),
-            ["default=127.0.0.1:80", "ssh=127.0.0.1:22"]
-        );
-        assert_eq!(tunnels(&["--tunnel", " a=1  b=2\n"]), ["a=127.0.0.1:1", "b=127.0.0.1:2"]);
-        assert_eq!(tunnels(&["--tunnel", ""]), ["default=127.0.0.1:3000"]);
+        let named = |args: &[&str]| tunnels(args).unwrap();
+        assert_eq!(named(&[]), ["default=127.0.0.1:3000"]);
+        assert_eq!(named(&["--tunnel", "ssh=22"]), ["ssh=127.0.0.1:22"]);
+        let both = ["default=127.0.0.1:80", "ssh=127.0.0.1:22"];
+        assert_eq!(named(&["--tunnel", "ssh=22", "--local", "80"]), both);
+        assert_eq!(named(&["--tunnel", " a=1  b=2\n"]), ["a=127.0.0.1:1", "b=127.0.0.1:2"]);
+        assert_eq!(named(&["--tunnel", ""]), ["default=127.0.0.1:3000"]);
+    }
+
+    #[test]
+    fn a_bare_target_is_the_local_service() {
+        let cases = [
+            ("8000", "default=127.0.0.1:8000"),
+            ("app.local:80", "default=app.local:80"),
+            ("unix:/run/app.sock", "default=unix:/run/app.sock"),
+        ];
+        for (target, tunnel) in cases {
+            assert_eq!(tunnels(&[target]).unwrap(), [tunnel]);
+        }
+        let both = ["default=127.0.0.1:80", "ssh=127.0.0.1:22"];
+        assert_eq!(tunnels(&["80", "--tunnel", "ssh=22"]).unwrap(), both);
+        let twice = tunnels(&["80", "--local", "81"]).unwrap_err();
+        assert!(twice.contains("--local"), "{twice}");
+        let no_target = tunnels(&["chekc"]).unwrap_err();
+        assert!(no_target.contains("'chekc' is no target: use PORT"), "{no_target}");
     }
 
     #[test]
     fn a_server_needs_a_host() {
-        let parse = |server| Cli::try_parse_from(["client", "--server", server]);
+        let parse = |server| tunnels(&["--server", server]);
         assert!(parse("4444").is_err());
         assert!(parse("relay:0").is_err());
         assert!(parse("relay:4444").is_ok());
+    }
+
+    #[test]
+    fn everything_that_can_be_set_is_shown() {
+        let (_, loader) = start(vec!["client".into()]).unwrap();
+        let loaded = load(&loader).unwrap();
+        let shown: Vec<_> = loaded.rows().iter().map(|row| row.key).collect();
+        let command = command();
+        let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+        let elsewhere = ["config", "local", "tunnel"];
+        let flags: Vec<_> = flags.filter(|flag| !elsewhere.contains(flag)).collect();
+        assert_eq!(shown, flags);
     }
 }

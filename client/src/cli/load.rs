@@ -1,0 +1,159 @@
+//! From the arguments of the process, and the file that they name, to what runs.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+use shared::kit::net::HostPort;
+use shared::kit::settings::{
+    Accepted, File, Loader, Merged, NotMerged, Origin, Problems, Row, Shown, quoted,
+};
+
+use super::{Cli, Command, Output};
+use crate::config::{self, Config, TUNNELS};
+use crate::tunnel::{LocalService, TunnelConfig};
+
+/// What a client accepts. The tunnels of a file are its sections.
+const ACCEPTED: Accepted = Accepted { command, groups: &[TUNNELS], not_in_files: &["tunnel"] };
+
+/// The local service of `default` if nothing is said.
+const DEFAULT_LOCAL: HostPort = HostPort { host: None, port: 3000 };
+
+/// The settings of a client, merged from everywhere.
+#[derive(Debug)]
+pub struct Loaded {
+    /// How the client is set up.
+    pub config: Config,
+    /// What it logs and prints.
+    pub output: Output,
+    file: Option<PathBuf>,
+    merged: Merged,
+    /// Where each tunnel of `config` comes from.
+    origins: Vec<Origin>,
+}
+
+/// The command line, which is the list of all settings. They may stand behind a subcommand too.
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| if arg.is_positional() { arg } else { arg.global(true) })
+}
+
+/// Looks at the arguments of the process: what it is to do instead of running, and what loads its
+/// settings.
+///
+/// # Errors
+///
+/// What is wrong with the arguments; also that help or the version is wanted.
+pub fn start(args: Vec<OsString>) -> Result<(Option<Command>, Loader), clap::Error> {
+    let matches = command().try_get_matches_from(&args)?;
+    let wanted = Cli::from_arg_matches(&matches)?.command;
+    Ok((wanted, Loader::new(ACCEPTED, args, default_file())?))
+}
+
+/// The file that is read when no other is named.
+fn default_file() -> Option<PathBuf> {
+    let folder = |variable, below: &str| {
+        let folder = std::env::var_os(variable).filter(|folder| !folder.is_empty())?;
+        Some(PathBuf::from(folder).join(below))
+    };
+    let configuration = folder("XDG_CONFIG_HOME", "").or_else(|| folder("HOME", ".config"));
+    Some(configuration?.join("sallyport/client.toml"))
+}
+
+/// Loads the settings as they are now.
+///
+/// # Errors
+///
+/// What is wrong with the file, the arguments or the environment.
+pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
+    let (merged, file) = loader.load()?;
+    let cli = Cli::from_arg_matches(&merged.matches).map_err(NotMerged::Usage)?;
+    let (tunnels, origins): (Vec<_>, Vec<_>) =
+        tunnels(&cli, &merged, file.as_ref())?.into_iter().unzip();
+    let in_file = origins.iter().any(|origin| matches!(origin, Origin::File(..)));
+    let (settings, output) = cli.into_settings(tunnels);
+    let config = Config::new(settings).map_err(|err| match &file {
+        Some(file) if in_file => NotMerged::File(Problems::whole(&file.path, err.to_string())),
+        _ => usage(ErrorKind::ValueValidation, &err),
+    })?;
+    Ok(Loaded { config, output, file: file.map(|file| file.path), merged, origins })
+}
+
+/// The tunnels, each with its origin. Those in the file count only where none is named in another
+/// place: whoever tries something out must not take over the tunnels of the client that serves
+/// them.
+fn tunnels(
+    cli: &Cli,
+    merged: &Merged,
+    file: Option<&File>,
+) -> Result<Vec<(TunnelConfig, Origin)>, NotMerged> {
+    let in_file = file.map(config::tunnels).transpose().map_err(NotMerged::File)?;
+    let local_from = merged.origin("local");
+    if cli.target.is_some() && local_from == Origin::CommandLine {
+        return Err(usage(ErrorKind::ArgumentConflict, &"there is TARGET, and --local as well"));
+    }
+    let default = |local: &LocalService| TunnelConfig::default_tunnel(local.clone());
+    let mut tunnels = Vec::new();
+    match (&cli.target, &cli.local, &local_from) {
+        (Some(target), _, _) => tunnels.push((default(target), Origin::CommandLine)),
+        (None, None, _) | (None, Some(_), Origin::File(..)) => (),
+        (None, Some(local), _) => tunnels.push((default(local), local_from.clone())),
+    }
+    let origin = merged.origin("tunnel");
+    let named = cli.tunnel.iter().flat_map(|tunnels| &tunnels.0);
+    tunnels.extend(named.map(|tunnel| (tunnel.clone(), origin.clone())));
+    if !tunnels.is_empty() {
+        return Ok(tunnels);
+    }
+    if let Some(local) = &cli.local {
+        tunnels.push((default(local), local_from));
+    }
+    let name = file.and_then(|file| file.path.file_name()).unwrap_or_default().to_string_lossy();
+    tunnels.extend(in_file.into_iter().flatten().map(|config::TunnelInFile { tunnel, line }| {
+        (tunnel, Origin::File(name.clone().into_owned(), line))
+    }));
+    if tunnels.is_empty() {
+        tunnels.push((default(&LocalService::Tcp(DEFAULT_LOCAL)), Origin::Default));
+    }
+    Ok(tunnels)
+}
+
+/// The reason and usage, with status 2.
+fn usage(kind: ErrorKind, reason: &dyn fmt::Display) -> NotMerged {
+    NotMerged::Usage(command().error(kind, reason))
+}
+
+impl Loaded {
+    /// Every setting with its key, in the order of the flags. The tunnels are not among them.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let Output { filter, format, json } = &self.output;
+        let mut rows = self.config.rows();
+        rows.push(Row::new("json", json));
+        rows.push(Row::new("log", filter));
+        rows.push(Row::new("log-format", format));
+        rows
+    }
+}
+
+/// What would run, as a file that would make it run.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "# What runs with {}", file.display())?,
+            None => f.write_str("# What runs without a configuration file")?,
+        }
+        for row in &self.rows() {
+            let origin = self.merged.origin(row.key);
+            write!(f, "\n{}", Shown { row, origin })?;
+        }
+        for (tunnel, origin) in self.config.tunnels.iter().zip(&self.origins) {
+            write!(f, "\n\n[{TUNNELS}.{}] # {origin}", tunnel.name)?;
+            write!(f, "\nlocal = {}", quoted(&tunnel.local.to_string()))?;
+            for (name, value) in tunnel.options() {
+                write!(f, "\n{name} = {}", quoted(&value))?;
+            }
+        }
+        Ok(())
+    }
+}

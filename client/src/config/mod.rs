@@ -1,0 +1,233 @@
+//! A client's configuration. Whatever is in a [`Config`] is valid.
+
+mod diff;
+mod file;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS, TunnelName};
+use shared::kit::args;
+use shared::kit::net::HostPort;
+
+use crate::tunnel::TunnelConfig;
+
+pub use diff::{Diff, Update};
+pub(crate) use file::{TUNNELS, TunnelInFile, tunnels};
+
+/// How a client is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The relay's control port, with a host.
+    pub server: HostPort,
+    /// The tunnels: 1 to [`MAX_TUNNELS`], each with a name of its own.
+    pub tunnels: Vec<TunnelConfig>,
+    /// How many connections to hold to the relay: 1 to [`MAX_CONNECTIONS`].
+    pub connections: u16,
+    /// When to connect again.
+    pub reconnect: Reconnect,
+    /// How long open visits may go on after a request to stop.
+    pub grace: Duration,
+    /// How long connecting to the relay, or to a local service, may take. Longer than zero.
+    pub connect_timeout: Duration,
+    /// How long the data of a visit may wait without any of it moving. Longer than zero.
+    pub stall_timeout: Duration,
+    /// How long a visit goes on after one direction has ended and the other moves nothing. Longer
+    /// than zero.
+    pub half_closed_timeout: Duration,
+}
+
+/// How a client is set up: [`Settings`] that have been checked, to be read and never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config(Settings);
+
+/// What keeps a client from running with its settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadSettings {
+    /// A setting has a value that has no sense.
+    Setting {
+        /// Its key, which is its flag without the dashes.
+        key: &'static str,
+        /// What it has to be, to be read behind the key.
+        must: &'static str,
+    },
+    /// There is no tunnel.
+    NoTunnel,
+    /// There are so many tunnels.
+    TooManyTunnels(usize),
+    /// Two tunnels have this name.
+    Twice(TunnelName),
+}
+
+impl Settings {
+    /// A client of a relay on loopback.
+    pub fn loopback(server: std::net::SocketAddr, tunnels: Vec<TunnelConfig>) -> Self {
+        Self {
+            server: HostPort { host: Some(server.ip().to_string()), port: server.port() },
+            tunnels,
+            connections: 1,
+            reconnect: Reconnect::OnFailure,
+            grace: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(300),
+            half_closed_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration that `settings` describe.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that has no sense.
+    pub fn new(settings: Settings) -> Result<Self, BadSettings> {
+        let Settings {
+            server,
+            tunnels,
+            connections,
+            reconnect: _,
+            grace,
+            connect_timeout,
+            stall_timeout,
+            half_closed_timeout,
+        } = &settings;
+        check("server", server.host.is_some(), "needs a host as well, such as relay:4444")?;
+        check("server", server.port != 0, "needs a port other than 0")?;
+        let connection_numbers = 1..=MAX_CONNECTIONS;
+        check("connections", connection_numbers.contains(connections), "must be between 1 and 16")?;
+        check("grace", *grace <= args::LONGEST, YEAR)?;
+        let positive = [
+            ("connect-timeout", connect_timeout),
+            ("stall-timeout", stall_timeout),
+            ("half-closed-timeout", half_closed_timeout),
+        ];
+        let checks = tunnels.iter().filter_map(|tunnel| tunnel.check.as_ref());
+        let of_checks = checks.flat_map(|health| {
+            [("check-interval", &health.interval), ("check-timeout", &health.timeout)]
+        });
+        for (key, time) in positive.into_iter().chain(of_checks) {
+            check(key, !time.is_zero(), "must be longer than zero")?;
+            check(key, *time <= args::LONGEST, YEAR)?;
+        }
+        match tunnels.len() {
+            0 => return Err(BadSettings::NoTunnel),
+            many if many > MAX_TUNNELS => return Err(BadSettings::TooManyTunnels(many)),
+            _ => (),
+        }
+        let mut names = HashSet::new();
+        match tunnels.iter().find(|tunnel| !names.insert(&tunnel.name)) {
+            Some(twice) => Err(BadSettings::Twice(twice.name.clone())),
+            None => Ok(Self(settings)),
+        }
+    }
+}
+
+/// What is said of a time that is too long.
+const YEAR: &str = "must be a year at most";
+
+fn check(key: &'static str, holds: bool, must: &'static str) -> Result<(), BadSettings> {
+    if holds { Ok(()) } else { Err(BadSettings::Setting { key, must }) }
+}
+
+/// To read, not to write: what has been checked stays as it is.
+impl Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+impl fmt::Display for BadSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting { key, must } => write!(f, "{key} {must}"),
+            Self::NoTunnel => f.write_str("there is no tunnel"),
+            Self::TooManyTunnels(many) => write!(f, "{many} tunnels, {MAX_TUNNELS} are the most"),
+            Self::Twice(name) => {
+                write!(f, "the tunnel `{name}` is there twice: give each its own name")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadSettings {}
+
+/// When a client connects again, like a container's restart policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// Any end of the connection ends the client.
+    Never,
+    /// A session that is lost is restored. A first connection that fails, and a session that the
+    /// relay ends on purpose, end the client.
+    OnFailure,
+    /// Whatever happens, unless the relay says that coming back cannot help.
+    Always,
+}
+
+impl fmt::Display for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::OnFailure => "on-failure",
+            Self::Always => "always",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings::loopback(([127, 0, 0, 1], 4444).into(), vec!["ssh=22".parse().unwrap()])
+    }
+
+    #[test]
+    fn what_cannot_run_is_no_config() {
+        type Spoil = fn(&mut Settings);
+        let cases: [(Spoil, &str); 11] = [
+            (|s| s.server.host = None, "server needs a host as well, such as relay:4444"),
+            (|s| s.server.port = 0, "server needs a port other than 0"),
+            (|s| s.connections = 0, "connections must be between 1 and 16"),
+            (|s| s.connections = 17, "connections must be between 1 and 16"),
+            (|s| s.grace = Duration::MAX, "grace must be a year at most"),
+            (|s| s.connect_timeout = Duration::ZERO, "connect-timeout must be longer than zero"),
+            (|s| s.stall_timeout = Duration::ZERO, "stall-timeout must be longer than zero"),
+            (
+                |s| s.half_closed_timeout = Duration::MAX,
+                "half-closed-timeout must be a year at most",
+            ),
+            (|s| s.tunnels.clear(), "there is no tunnel"),
+            (
+                |s| s.tunnels.extend_from_within(..),
+                "the tunnel `ssh` is there twice: give each its own name",
+            ),
+            (
+                |s| {
+                    let mut check = crate::tunnel::HealthCheck::new("tcp".parse().unwrap());
+                    check.interval = Duration::ZERO;
+                    s.tunnels[0].check = Some(check);
+                },
+                "check-interval must be longer than zero",
+            ),
+        ];
+        assert!(Config::new(settings()).is_ok());
+        for (spoil, reason) in cases {
+            let mut settings = settings();
+            spoil(&mut settings);
+            assert_eq!(Config::new(settings).unwrap_err().to_string(), reason);
+        }
+    }
+
+    #[test]
+    fn more_tunnels_than_a_session_takes_are_no_config() {
+        let tunnels = (0..=MAX_TUNNELS).map(|i| format!("t{i}=22").parse().unwrap());
+        let settings = Settings { tunnels: tunnels.collect(), ..settings() };
+        let err = Config::new(settings).unwrap_err();
+        assert_eq!(err, BadSettings::TooManyTunnels(MAX_TUNNELS + 1));
+    }
+}

@@ -1,0 +1,84 @@
+//! From the arguments of the process, and the file that they name, to what runs.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
+
+use super::{Cli, Command, Logging};
+use crate::config::Config;
+
+/// The file that is read when no other is named.
+const DEFAULT_FILE: &str = "/etc/sallyport/relay.toml";
+
+/// What a relay accepts.
+const ACCEPTED: Accepted = Accepted { command, groups: &[], not_in_files: &[] };
+
+/// The settings of a relay, merged from everywhere.
+#[derive(Debug)]
+pub struct Loaded {
+    /// How the relay is set up.
+    pub config: Config,
+    /// How it logs.
+    pub logging: Logging,
+    file: Option<PathBuf>,
+    merged: Merged,
+}
+
+/// The command line, which is the list of all settings. They may stand behind a subcommand too.
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| arg.global(true))
+}
+
+/// Looks at the arguments of the process: what it is to do instead of running, and what loads its
+/// settings.
+///
+/// # Errors
+///
+/// What is wrong with the arguments; also that help or the version is wanted.
+pub fn start(args: Vec<OsString>) -> Result<(Option<Command>, Loader), clap::Error> {
+    let matches = command().try_get_matches_from(&args)?;
+    let wanted = Cli::from_arg_matches(&matches)?.command;
+    Ok((wanted, Loader::new(ACCEPTED, args, Some(DEFAULT_FILE.into()))?))
+}
+
+/// Loads the settings as they are now.
+///
+/// # Errors
+///
+/// What is wrong with the file, the arguments or the environment.
+pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
+    let (merged, file) = loader.load()?;
+    let cli = Cli::from_arg_matches(&merged.matches).map_err(NotMerged::Usage)?;
+    let (config, logging) = cli.into_config().map_err(|err| {
+        let text = format!("--{err}");
+        NotMerged::Usage(command().error(ErrorKind::ValueValidation, text))
+    })?;
+    Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
+}
+
+/// Every setting with its key, in the order of the flags.
+pub(super) fn rows(config: &Config, logging: &Logging) -> Vec<Row> {
+    let mut rows = config.rows();
+    rows.push(Row::new("log", &logging.filter));
+    rows.push(Row::new("log-format", logging.format));
+    rows
+}
+
+/// What would run, as a file that would make it run.
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "# What runs with {}", file.display())?,
+            None => f.write_str("# What runs without a configuration file")?,
+        }
+        for row in &rows(&self.config, &self.logging) {
+            let origin = self.merged.origin(row.key);
+            write!(f, "\n{}", Shown { row, origin })?;
+        }
+        Ok(())
+    }
+}

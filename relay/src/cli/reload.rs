@@ -1,0 +1,79 @@
+//! The settings of a relay that runs, as its file changes.
+
+use std::io;
+
+use shared::kit::reload::Reloads;
+use shared::kit::settings::{Change, Loader, NotMerged};
+use tracing::{error, info, warn};
+
+use super::{Loaded, Logging, load};
+use crate::config::{Config, Reload};
+
+/// Follows the configuration file of a relay that runs.
+#[derive(Debug)]
+pub struct Reloader {
+    reloads: Reloads<Loaded>,
+    config: Config,
+    logging: Logging,
+}
+
+/// What a change of the file comes to.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// The file is good.
+    Good {
+        /// What is different now, settings of the log included. It may be nothing.
+        reload: Box<Reload>,
+        /// The filter of the log, if it is another one.
+        filter: Option<String>,
+    },
+    /// The file is not good: everything stays as it is.
+    Bad(NotMerged),
+}
+
+impl Reloader {
+    /// Follows the file of `loader`, which gave `config` and `logging`. `None` if there is no file.
+    /// Has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let the process handle signals.
+    pub fn new(loader: Loader, config: Config, logging: Logging) -> io::Result<Option<Self>> {
+        let reloads = Reloads::new(loader, load)?;
+        Ok(reloads.map(|reloads| Self { reloads, config, logging }))
+    }
+
+    /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.
+    ///
+    /// Cancel-safe: what has changed is not forgotten.
+    pub async fn next(&mut self) -> Reloaded {
+        match self.reloads.next().await {
+            Ok(loaded) => self.good(loaded),
+            Err(err) => {
+                for line in err.to_string().lines() {
+                    error!("the configuration stays as it is: {line}");
+                }
+                Reloaded::Bad(err)
+            }
+        }
+    }
+
+    fn good(&mut self, loaded: Loaded) -> Reloaded {
+        let Loaded { config, logging, .. } = loaded;
+        let mut reload = self.config.reload(&config);
+        let filter = Change::between("log", &self.logging.filter, &logging.filter);
+        let format = Change::between("log-format", self.logging.format, logging.format);
+        reload.needs_restart.extend(format);
+        let changed_filter = filter.as_ref().map(|_| logging.filter.clone());
+        reload.changed.extend(filter);
+        for change in &reload.changed {
+            info!("the configuration changes: {change}");
+        }
+        for change in &reload.needs_restart {
+            warn!("the configuration changes at the next start: {change}");
+        }
+        self.config = reload.config.clone();
+        self.logging.filter = logging.filter;
+        Reloaded::Good { reload: Box::new(reload), filter: changed_filter }
+    }
+}

@@ -1,0 +1,137 @@
+//! A relay's settings as they would be written, and what becomes of them at a reload.
+
+use shared::control::protocol::HostName;
+use shared::kit::args;
+use shared::kit::settings::{Change, Row, changes};
+
+use super::{Config, Settings};
+
+/// The settings that only a restart changes.
+const NEEDS_RESTART: [&str; 4] = ["control", "public", "admin", "threads"];
+
+/// What a relay does when its configuration is to become another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// The configuration from now on: as wished, except for what needs a restart.
+    pub config: Config,
+    /// What is different from now on.
+    pub changed: Vec<Change>,
+    /// What stays as it is until a restart.
+    pub needs_restart: Vec<Change>,
+}
+
+impl Reload {
+    /// Whether nothing is different.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.needs_restart.is_empty()
+    }
+}
+
+impl Settings {
+    /// Every setting with its key, in the order of the documentation.
+    pub fn rows(&self) -> Vec<Row> {
+        // All are named, so that a new one is not forgotten.
+        let Self {
+            control,
+            public,
+            public_name,
+            ports,
+            admin,
+            grace,
+            max_visitors,
+            stall_timeout,
+            half_closed_timeout,
+            hold,
+            hold_visitors,
+            heartbeat,
+            threads,
+            descriptors: _,
+        } = self;
+        let time = |key, time: &_| Row::new(key, args::time(*time));
+        vec![
+            Row::new("control", control),
+            Row::new("public", public),
+            Row::optional("public-name", public_name.as_ref().map(HostName::as_str)),
+            Row::new("ports", ports),
+            Row::new("admin", admin),
+            time("grace", grace),
+            Row::new("max-visitors", max_visitors),
+            time("stall-timeout", stall_timeout),
+            time("half-closed-timeout", half_closed_timeout),
+            time("hold", hold),
+            time("hold-visitors", hold_visitors),
+            time("heartbeat", heartbeat),
+            Row::new("threads", threads),
+        ]
+    }
+}
+
+impl Config {
+    /// From this configuration to `wished`, while the relay runs.
+    pub fn reload(&self, wished: &Self) -> Reload {
+        let all = changes(self.rows(), wished.rows());
+        let (needs_restart, changed) =
+            all.into_iter().partition(|change| NEEDS_RESTART.contains(&change.key));
+        let config = Self(Settings {
+            control: self.control.clone(),
+            public: self.public.clone(),
+            admin: self.admin.clone(),
+            threads: self.threads,
+            descriptors: self.descriptors,
+            ..wished.0.clone()
+        });
+        Reload { config, changed, needs_restart }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn limits_and_times_change_at_once_and_addresses_with_a_restart() {
+        let old = Config::new(Settings::loopback()).unwrap();
+        let mut wished = Settings::loopback();
+        wished.control.port = 4444;
+        wished.threads = 2;
+        wished.max_visitors = 7;
+        wished.ports = "20000-20009".parse().unwrap();
+        wished.hold = Duration::from_secs(60);
+        wished.public_name = Some("relay.example".parse().unwrap());
+        let wished = Config::new(wished).unwrap();
+
+        let reload = old.reload(&wished);
+        let lines = |changes: &[Change]| -> Vec<String> {
+            changes.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            lines(&reload.changed),
+            [
+                "~ public-name: not set -> relay.example",
+                "~ ports: 0 -> 20000-20009",
+                "~ max-visitors: 10000 -> 7",
+                "~ hold: 5m -> 1m",
+            ]
+        );
+        assert_eq!(
+            lines(&reload.needs_restart),
+            ["~ control: 127.0.0.1:0 -> 127.0.0.1:4444", "~ threads: 1 -> 2",]
+        );
+        assert_eq!((reload.config.control.port, reload.config.threads), (0, 1));
+        assert_eq!((reload.config.max_visitors, reload.config.hold.as_secs()), (7, 60));
+
+        // What needs a restart is said again at the next reload, and nothing else is.
+        let again = reload.config.reload(&wished);
+        assert_eq!((again.changed, again.needs_restart), (vec![], reload.needs_restart));
+    }
+
+    #[test]
+    fn what_is_not_changed_is_not_reloaded() {
+        let config = Config::new(Settings::loopback()).unwrap();
+        let reload = config.reload(&config);
+        assert!(reload.is_empty());
+        assert_eq!(reload.config, config);
+    }
+}

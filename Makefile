@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
 TEST_PROGRAMS = promtool prlimit
 
-.PHONY: all demo build test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak up down clean
+.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak up down clean
 
 all: check test
 
@@ -16,6 +16,10 @@ demo:
 # The two programs as they are shipped, in target/release.
 build:
 	$(CARGO) build --release -p relay -p client
+
+# The manual pages, in target/man.
+man:
+	$(CARGO) run --quiet -p tests --bin man -- target/man
 
 test: test-programs
 	$(CARGO) test --workspace

@@ -19,7 +19,7 @@ impl<'a> Changing<'a> {
     }
 
     fn change(&self, tunnels: &[String]) {
-        let config = Config::new(self.world.config(tunnels)).unwrap();
+        let config = Config::new(self.world.config(tunnels)).expect("a good configuration");
         self.client.reconfigure.apply(config);
     }
 }

@@ -52,17 +52,15 @@ enum Phase {
     Ended,
 }
 
-/// What the far end is told at last.
+/// The word to the far end that all that came has been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Farewell {
-    /// Nothing yet.
-    Open,
-    /// yamux's FIN: all that came has been delivered.
-    Fin,
-    /// It has not, and cannot be any more. The far end has not been told.
-    Undelivered,
-    /// `ABORT`.
-    Abort,
+enum Confirmation {
+    /// It may still be given.
+    Due,
+    /// yamux's FIN is on its way.
+    Given,
+    /// Something was thrown away: there is none.
+    Withheld,
 }
 
 /// A stream that carries one visit.
@@ -81,7 +79,7 @@ pub struct DataStream {
     unsent: Vec<u8>,
     sent: usize,
     end_sent: bool,
-    farewell: Farewell,
+    confirmation: Confirmation,
 }
 
 impl DataStream {
@@ -132,7 +130,7 @@ impl DataStream {
             unsent: Vec::new(),
             sent: 0,
             end_sent: false,
-            farewell: Farewell::Open,
+            confirmation: Confirmation::Due,
         }
     }
 
@@ -255,8 +253,6 @@ impl DataStream {
     /// The stream has broken off before the far end said so.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         ready!(self.poll_fin(cx));
-        // An ABORT may have come before the far end's FIN, which yamux itself sends for a stream
-        // that is dropped behind ours.
         match ready!(self.poll_record(cx)) {
             Ok(_) => Poll::Ready(Err(Broken::OutOfOrder)),
             Err(Broken::Lost) if self.held.peer_finished() => Poll::Ready(Ok(())),
@@ -267,13 +263,13 @@ impl DataStream {
     /// Sends yamux's end once. Ready when it is on its way, or no longer needed.
     fn poll_fin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         debug_assert!(self.end_sent && self.phase == Phase::Ended, "END went both ways");
-        if self.farewell == Farewell::Open {
+        if self.confirmation == Confirmation::Due {
             self.held.finishing(true);
             let closed = Pin::new(&mut self.io).poll_close(cx);
             self.held.finishing(closed.is_ready());
             // An error means that the session has ended: so has the stream.
             ready!(closed).ok();
-            self.farewell = Farewell::Fin;
+            self.confirmation = Confirmation::Given;
         }
         Poll::Ready(())
     }
@@ -319,10 +315,10 @@ impl DataStream {
 
     /// Tells the far end, if it still can be told, that the stream is about to be dropped and why.
     pub fn abort(&mut self, reason: Abort) {
-        if matches!(self.farewell, Farewell::Fin | Farewell::Abort) {
+        if self.confirmation == Confirmation::Given {
             return;
         }
-        self.farewell = Farewell::Abort;
+        self.confirmation = Confirmation::Withheld;
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(())) = self.poll_ready(&mut cx) {
             // If it does not fit the window, the reset that follows says enough.
@@ -337,8 +333,8 @@ impl DataStream {
     /// payload before that, which has nowhere to go, so that it cannot be confirmed any more.
     pub fn why_broken(&mut self, cx: &mut Context<'_>) -> Broken {
         self.data = 0..0;
-        if self.farewell == Farewell::Open {
-            self.farewell = Farewell::Undelivered;
+        if self.confirmation == Confirmation::Due {
+            self.confirmation = Confirmation::Withheld;
         }
         loop {
             match self.poll_record(cx) {
@@ -451,10 +447,6 @@ impl Drop for DataStream {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         self.confirm_now(&mut cx);
-        if self.held.peer_finished() {
-            // What yamux sends now is a FIN, which must not pass for a confirmation.
-            self.abort(Abort::Reset);
-        }
         while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.io).poll_next(&mut cx) {}
     }
 }

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Broken, DataStream, Farewell, Phase};
+use super::{Broken, Confirmation, DataStream, Phase};
 use crate::visit::record::{self, Abort, HEADER};
 
 /// Payload up to this many bytes is put behind the header of its record, so that both travel in
@@ -137,7 +137,7 @@ impl DataStream {
     /// end's end.
     pub(super) fn confirm_now(&mut self, cx: &mut Context<'_>) {
         if self.end_sent
-            && self.farewell == Farewell::Open
+            && self.confirmation == Confirmation::Due
             && self.poll_fill(cx) == Poll::Ready(Ok(0))
         {
             // If yamux takes no more the stream is reset: worse than need be, and true.

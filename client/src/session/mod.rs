@@ -301,7 +301,10 @@ impl Session {
                 info!("live: {}  {} -> {}", tunnel.name, tunnel.address(), tunnel.local);
             }
             Event::Closed(tunnel) => {
-                self.locals.remove(tunnel);
+                // One that is opened anew has its local service already.
+                if !self.wanted.borrow().tunnels.iter().any(|wanted| wanted.name == *tunnel) {
+                    self.locals.remove(tunnel);
+                }
                 info!(%tunnel, "closed");
             }
             Event::Refused(tunnel, reason) => {

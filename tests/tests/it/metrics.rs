@@ -99,6 +99,9 @@ async fn every_documented_metric_is_there() {
     for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
         series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
     }
+    for outcome in ["applied", "refused"] {
+        series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));
+    }
     for histogram in ["relay_connect_seconds", "relay_first_byte_seconds", "relay_visit_seconds"] {
         series.push(format!("{histogram}_count{{tunnel=\"default\"}}"));
         series.push(format!("{histogram}_sum{{tunnel=\"default\"}}"));

@@ -23,10 +23,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How many looks a limit is divided into: it is noticed to have passed at most two of them late.
 const LOOKS: u32 = 8;
 
-/// How long a visit that is half closed is waited for unless somebody decides otherwise: longer
-/// than answers take that anybody waits for.
-pub const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(600);
-
 /// How long a visit may go on without what ought to happen in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use shared::control::protocol::FromRelay;
 use tests::process::{Client, Program, Relay, Signal, own_host, served_again, visit};
 use tests::rogue::RogueRelay;
-use tests::scrape::get;
+use tests::scrape::{get, scrape};
 use tests::{local, within};
 
 /// Visits that together log more than a pipe and a queue hold, at level `trace`.
@@ -41,6 +41,8 @@ async fn a_relay_whose_log_fills_up_serves_visitors_answers_prometheus_and_stops
     flood(public).await;
     beside.expect_echo(b"still here").await;
     assert_eq!(within("the admin port to answer", get(admin, "/healthz")).await.0, 200);
+    let dropped = within("its metrics", scrape(admin)).await.value("relay_log_lines_dropped_total");
+    assert!(dropped.is_some_and(|lines| lines > 0.0), "{dropped:?} lines were dropped");
     drop(beside);
     relay.signal(Signal::TERM);
     assert_eq!(relay.exit().await.code(), Some(0));

@@ -6,6 +6,7 @@
 
 mod bridge;
 mod loopback;
+mod open;
 mod record;
 mod wire;
 

@@ -5,6 +5,7 @@
 //! [`Rate`], what others say as [`Foreign`].
 
 mod foreign;
+mod plain;
 mod rate;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -23,6 +24,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::plain::Plain;
 use self::rate::settle;
 use super::output::{Output, Progress, Queue};
 
@@ -112,7 +114,10 @@ fn log_to(output: Output, filter: Targets, format: LogFormat, colour: bool) -> (
         .with_ansi(colour);
     let registry = tracing_subscriber::registry().with(filter);
     let dispatch = match format {
-        LogFormat::Text => Dispatch::new(registry.with(lines)),
+        LogFormat::Text if colour => Dispatch::new(registry.with(lines)),
+        LogFormat::Text => {
+            Dispatch::new(registry.with(lines.fmt_fields(Plain).event_format(Plain)))
+        }
         LogFormat::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
     };
     (dispatch, Log { filter: handle, output: Arc::new(output) })

@@ -5,21 +5,18 @@
 //! back by themselves.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared::control::protocol::InstanceId;
 use shared::kit::backoff::Backoff;
 use shared::kit::stop::Stop;
-use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::announcer::Announcer;
-use crate::config::Config;
 use crate::connect::{self, ConnectError, ConnectionId, LASTED, connect};
-use crate::session::{Session, SessionEnd};
+use crate::session::{Follow, Session, SessionEnd};
 use crate::status::Event;
 
 /// A relay that says goodbye on one connection does so on the others within this time, beside what
@@ -28,7 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What is the same for all connections of a client.
 pub(crate) struct Bundle<'a, A> {
-    pub(crate) config: &'a watch::Receiver<Arc<Config>>,
+    pub(crate) follow: &'a Follow,
     pub(crate) instance: InstanceId,
     pub(crate) stop: &'a Stop,
     pub(crate) announcer: Announcer<'a, A>,
@@ -54,7 +51,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
         let mut sessions = FuturesUnordered::<Running<'_>>::new();
         let mut attempts = FuturesUnordered::<Attempt<'_>>::new();
         sessions.push(self.session(Connection::new(0), first));
-        let connections = self.config.borrow().connections;
+        let connections = self.follow.config.borrow().connections;
         for number in 1..connections {
             attempts.push(self.attempt(Connection::new(number), Duration::ZERO));
         }
@@ -67,7 +64,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                     }
                     if sessions.is_empty() {
                         // The last one may have been cut by the end of the relay itself.
-                        let farewell = self.config.borrow().grace + FAREWELL;
+                        let farewell = self.follow.config.borrow().grace + FAREWELL;
                         let is_over = goodbye.is_some_and(|at| at.elapsed() < farewell);
                         return if is_over { SessionEnd::EndedByRelay } else { end };
                     }
@@ -128,7 +125,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                 () = sleep(delay) => (),
             }
             let id = ConnectionId { instance: self.instance, number: connection.number };
-            let connected = connect(self.config, id, &self.announcer.public()).await;
+            let connected = connect(self.follow, id, &self.announcer.public()).await;
             let connected = connected.and_then(|session| self.same_public(session));
             if connected.is_ok() {
                 info!("one more connection is up");

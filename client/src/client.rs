@@ -15,7 +15,8 @@ use crate::announcer::Announcer;
 use crate::bundle::Bundle;
 use crate::config::{Config, Reconnect};
 use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
-use crate::session::SessionEnd;
+use crate::health::Health;
+use crate::session::{Follow, SessionEnd};
 use crate::status::{Event, Status};
 
 /// A client that can run.
@@ -67,7 +68,11 @@ impl Client {
         stop: Stop,
         mut announce: impl FnMut(Event) + Send,
     ) -> anyhow::Result<()> {
-        let outcome = self.keep_connected(&stop, &mut announce).await;
+        let health = Health::new();
+        let outcome = tokio::select! {
+            outcome = self.keep_connected(&health, &stop, &mut announce) => outcome,
+            never = health.look_after(self.config.subscribe()) => match never {},
+        };
         self.status.send_replace(Status::Ended);
         announce(Event::Ended(match &outcome {
             Ok(reason) => (*reason).to_owned(),
@@ -79,10 +84,12 @@ impl Client {
     /// Connects again and again, as the policy says. Returns the reason of a good end.
     async fn keep_connected(
         &self,
+        health: &Health,
         stop: &Stop,
         announce: &mut (impl FnMut(Event) + Send),
     ) -> anyhow::Result<&'static str> {
         let config = self.config.subscribe();
+        let follow = Follow { config: config.clone(), health: health.watch() };
         let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
         let mut backoff = connect::backoff();
         let mut public = Public::new();
@@ -91,7 +98,7 @@ impl Client {
             let policy = config.borrow().reconnect;
             let connected = tokio::select! {
                 () = stop.gracefully.cancelled() => return Ok("stopped"),
-                connected = connect(&config, connection, &public) => connected,
+                connected = connect(&follow, connection, &public) => connected,
             };
             let session = match connected {
                 Ok(session) => session,
@@ -109,7 +116,7 @@ impl Client {
             let since = Instant::now();
             let announcer = Announcer::new(&mut *announce, &self.status, session.tunnels());
             let instance = connection.instance;
-            let bundle = Bundle { config: &config, instance, stop, announcer };
+            let bundle = Bundle { follow: &follow, instance, stop, announcer };
             let end = bundle.run(session).await;
             public = bundle.announcer.public();
             drop(bundle);

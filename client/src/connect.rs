@@ -12,19 +12,18 @@ use shared::carry::{Carrier, Role};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
-    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome, VERSION,
-    Welcome, page,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
+    TunnelRequest, VERSION, Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
 use shared::kit::net::dial_relay;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tracing::debug;
 
 use crate::config::Config;
-use crate::session::{ControlStream, NotOpened, Session, request};
+use crate::session::{ControlStream, Follow, NotOpened, Session, request};
 use crate::tunnel::TunnelConfig;
 
 /// The first delay before a new attempt.
@@ -70,14 +69,15 @@ pub(crate) enum ConnectError {
 /// Where visitors reach each tunnel.
 pub(crate) type Public = HashMap<TunnelName, Vec<PublicAddress>>;
 
-/// Dials the relay and opens the tunnels that are wanted. `connection` says which of the client's
+/// Dials the relay and opens the tunnels of the configuration. `connection` says which of the client's
 /// connections it is, `before` where the tunnels were in the last session.
 pub(crate) async fn connect(
-    wanted: &watch::Receiver<Arc<Config>>,
+    follow: &Follow,
     connection: ConnectionId,
     before: &Public,
 ) -> Result<Session, ConnectError> {
-    let config = Arc::clone(&wanted.borrow());
+    let config = Arc::clone(&follow.config.borrow());
+    let unhealthy = Arc::clone(&follow.health.borrow());
     let (host, port) = config.server.or_host("localhost");
     debug!(server = %config.server, "dialling the relay");
     let socket = timeout(config.connect_timeout, dial_relay(host, port))
@@ -86,7 +86,9 @@ pub(crate) async fn connect(
         .map_err(ConnectError::Unreachable)?;
 
     let mut running = Running::start(Carrier::tcp(socket), Role::Client, MAX_STREAMS as usize);
-    let hello = hello(&config, host, connection, before)?;
+    let hello = hello(&config, host, connection, |tunnel| {
+        request(tunnel, before.get(&tunnel.name), !unhealthy.contains(&tunnel.name))
+    })?;
     let first = hello.tunnels.len();
     let shaken = {
         let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
@@ -110,7 +112,7 @@ pub(crate) async fn connect(
         }
     };
     let opened = opened(&config.tunnels[..first], &welcome)?;
-    let mut session = Session::new(wanted.clone(), running, control, &welcome, opened);
+    let mut session = Session::new(follow.clone(), &unhealthy, running, control, &welcome, opened);
     session.open_rest().await.map_err(|err| match err {
         NotOpened::Refused(refusal) => ConnectError::Refused(refusal),
         NotOpened::Over(over) => ConnectError::Unreachable(io::Error::other(over.to_string())),
@@ -122,11 +124,10 @@ fn hello(
     config: &Config,
     host: &str,
     connection: ConnectionId,
-    before: &Public,
+    request: impl Fn(&TunnelConfig) -> TunnelRequest,
 ) -> Result<Hello, ConnectError> {
     let unreachable = |err| ConnectError::Unreachable(io::Error::other(err));
-    let page_of = |tunnel: &TunnelConfig| request(tunnel, before.get(&tunnel.name));
-    let mut tunnels: Vec<_> = config.tunnels.iter().take(PAGE).map(page_of).collect();
+    let mut tunnels: Vec<_> = config.tunnels.iter().take(PAGE).map(request).collect();
     tunnels.truncate(page(&tunnels, FIRST_PAGE));
     Ok(Hello {
         version: VERSION,

@@ -12,6 +12,7 @@ pub mod cli;
 mod client;
 mod config;
 mod connect;
+mod health;
 mod local;
 mod session;
 mod status;

@@ -30,7 +30,16 @@ impl Local {
         H: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = listener().await;
+        Self::start_at((std::net::Ipv4Addr::LOCALHOST, 0).into(), handle).await
+    }
+
+    /// Serves every connection to `addr` by `handle`.
+    pub async fn start_at<H, F>(addr: SocketAddr, handle: H) -> Self
+    where
+        H: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(addr).await.expect("an address on loopback");
         let addr = listener.local_addr().expect("a listener with an address");
         let mut tasks = Tasks::new();
         tasks.spawn(async move {
@@ -52,6 +61,26 @@ pub async fn echo() -> Local {
 /// Says `greeting` before anybody asks, then sends back what comes.
 pub async fn speaks_first(greeting: &'static [u8]) -> Local {
     Local::start(move |socket| echo_from(socket, greeting)).await
+}
+
+/// The same at a certain address.
+pub async fn speaks_first_at(addr: SocketAddr, greeting: &'static [u8]) -> Local {
+    Local::start_at(addr, move |socket| echo_from(socket, greeting)).await
+}
+
+/// Answers whatever is asked with these bytes, and ends.
+pub async fn answers(answer: impl Fn() -> &'static [u8] + Clone + Send + 'static) -> Local {
+    Local::start(move |mut socket| {
+        let answer = answer.clone();
+        async move {
+            let mut request = [0; 4096];
+            // Whoever asks may go away at any time.
+            if tokio::io::AsyncReadExt::read(&mut socket, &mut request).await.is_ok() {
+                drop(socket.write_all(answer()).await);
+            }
+        }
+    })
+    .await
 }
 
 async fn echo_from(mut socket: TcpStream, greeting: &'static [u8]) {

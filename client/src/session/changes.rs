@@ -51,6 +51,11 @@ impl Tunnels {
         self.open.insert(tunnel.name.clone(), (tunnel, public));
     }
 
+    /// Whether the relay has this tunnel from us.
+    pub(super) fn has(&self, name: &TunnelName) -> bool {
+        self.open.contains_key(name)
+    }
+
     /// Whether every message has been answered, and none is to be sent.
     pub(super) fn is_settled(&self) -> bool {
         self.queue.is_empty() && self.unanswered.is_empty()
@@ -111,11 +116,11 @@ impl Tunnels {
         self.unanswered.insert(id, change.clone());
         Some(match change {
             Change::Open(tunnels) => {
-                let requests = tunnels.iter().map(|tunnel| request(tunnel, None)).collect();
+                let requests = tunnels.iter().map(|tunnel| request(tunnel, None, true)).collect();
                 (FromClient::Open { id, tunnels: requests }, tunnels)
             }
             Change::Update(tunnels) => {
-                let requests = tunnels.iter().map(|tunnel| request(tunnel, None)).collect();
+                let requests = tunnels.iter().map(|tunnel| request(tunnel, None, true)).collect();
                 (FromClient::Update { id, tunnels: requests }, tunnels)
             }
             Change::Close(names) => (FromClient::Close { id, tunnels: names }, Vec::new()),
@@ -165,8 +170,13 @@ impl Tunnels {
     }
 }
 
-/// What the relay is asked for a tunnel, which was at `before`.
-pub(crate) fn request(tunnel: &TunnelConfig, before: Option<&Vec<PublicAddress>>) -> TunnelRequest {
+/// What the relay is asked for a tunnel, which was at `before` and whose local service is healthy or
+/// not.
+pub(crate) fn request(
+    tunnel: &TunnelConfig,
+    before: Option<&Vec<PublicAddress>>,
+    healthy: bool,
+) -> TunnelRequest {
     let prefer = before.into_iter().flatten().find_map(PublicAddress::port);
     let mut local = tunnel.local.to_string();
     local.truncate(local.floor_char_boundary(MAX_LOCAL));
@@ -174,8 +184,8 @@ pub(crate) fn request(tunnel: &TunnelConfig, before: Option<&Vec<PublicAddress>>
         name: tunnel.name.clone(),
         entrances: vec![EntranceRequest::Tcp { port: tunnel.port, prefer }],
         local,
-        withdraw: false,
-        healthy: true,
+        withdraw: tunnel.check.as_ref().is_some_and(|check| check.withdraw),
+        healthy,
     }
 }
 
@@ -191,7 +201,7 @@ pub(crate) fn live(tunnel: &TunnelConfig, public: &[PublicAddress]) -> LiveTunne
 fn pages(mut tunnels: &[TunnelConfig]) -> impl Iterator<Item = Vec<TunnelConfig>> {
     std::iter::from_fn(move || {
         let requests: Vec<_> =
-            tunnels.iter().take(PAGE).map(|tunnel| request(tunnel, None)).collect();
+            tunnels.iter().take(PAGE).map(|tunnel| request(tunnel, None, true)).collect();
         let (first, rest) = tunnels.split_at(page(&requests, PAGE_BYTES));
         tunnels = rest;
         (!first.is_empty()).then(|| first.to_vec())

@@ -2,7 +2,7 @@
 
 mod changes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use shared::carry::mux::{MuxStream, Running};
 use shared::control::channel::Control;
 use shared::control::conversation::{Conversation, Happening, Left, Over};
 use shared::control::protocol::{
-    FromClient, FromRelay, MAX_STREAMS, PublicAddress, Refusal, TunnelName, Welcome,
+    FromClient, FromRelay, MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelHealth, TunnelName,
+    Welcome,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::{Foreign, Rate};
@@ -22,6 +23,7 @@ use tokio_util::compat::Compat;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::config::Config;
+use crate::health::Unhealthy;
 use crate::local::Locals;
 use crate::status::{Event, LiveTunnel};
 use crate::tunnel::TunnelConfig;
@@ -55,9 +57,19 @@ const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 /// The control stream as the client sees it.
 pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
 
+/// What sessions go by, which may change while they run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) health: watch::Receiver<Unhealthy>,
+}
+
 /// A session with a relay.
 pub(crate) struct Session {
     wanted: watch::Receiver<Arc<Config>>,
+    health: watch::Receiver<Unhealthy>,
+    /// The tunnels of which the relay knows that their local service is not healthy.
+    known_unhealthy: HashSet<TunnelName>,
     conversation: Conversation<yamux::Stream, FromRelay, FromClient>,
     tunnels: Tunnels,
     /// When to ask again for tunnels that the relay could not open.
@@ -95,27 +107,36 @@ enum Stopping {
 }
 
 impl Session {
-    /// A session that has been welcomed, with the tunnels of its `Hello`.
+    /// A session that has been welcomed, with the tunnels of its `Hello`, which said that those of
+    /// `unhealthy` are not.
     pub(crate) fn new(
-        wanted: watch::Receiver<Arc<Config>>,
+        follow: Follow,
+        unhealthy: &Unhealthy,
         running: Running,
         control: ControlStream,
         welcome: &Welcome,
         opened: Vec<(TunnelConfig, Vec<PublicAddress>)>,
     ) -> Self {
+        let Follow { config: wanted, health } = follow;
         let span = info_span!("session", id = welcome.session);
         // A relay that wants a heartbeat all the time, or none, does not get its way.
         let beat = Duration::from_millis(welcome.heartbeat_ms);
         let beat = beat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT);
         let locals = Arc::new(Locals::new(wanted.clone(), welcome.session));
         let mut tunnels = Tunnels::default();
+        let mut known_unhealthy = HashSet::new();
         for (tunnel, public) in opened {
             locals.set(&tunnel);
+            if unhealthy.contains(&tunnel.name) {
+                known_unhealthy.insert(tunnel.name.clone());
+            }
             tunnels.opened(tunnel, public);
         }
         let (first, longest) = REFUSED_DELAYS;
         Self {
             wanted,
+            health,
+            known_unhealthy,
             conversation: Conversation::new(running, control, beat),
             tunnels,
             again: None,
@@ -208,6 +229,7 @@ impl Session {
                     Ok(())
                 }
                 Ok(()) = self.wanted.changed(), if deadline.is_none() => self.plan().await,
+                Ok(()) = self.health.changed(), if deadline.is_none() => self.tell_health().await,
                 () = sleep_until(self.again.unwrap_or_else(Instant::now)), if self.again.is_some() => {
                     self.again = None;
                     self.tunnels.try_again();
@@ -270,7 +292,8 @@ impl Session {
                     self.on_answer(&event);
                     announce(event);
                 }
-                return self.plan().await;
+                self.plan().await?;
+                return self.tell_health().await;
             }
             FromRelay::Standby { tunnel } => {
                 info!(%tunnel, "standing by: another client serves the tunnel");
@@ -301,6 +324,7 @@ impl Session {
                 info!("live: {}  {} -> {}", tunnel.name, tunnel.address(), tunnel.local);
             }
             Event::Closed(tunnel) => {
+                self.known_unhealthy.remove(tunnel);
                 // One that is opened anew has its local service already.
                 if !self.wanted.borrow().tunnels.iter().any(|wanted| wanted.name == *tunnel) {
                     self.locals.remove(tunnel);
@@ -330,6 +354,29 @@ impl Session {
                 self.locals.set(tunnel);
             }
             self.conversation.send(&message).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the relay which local services have become healthy, or no longer are.
+    async fn tell_health(&mut self) -> Result<(), Over> {
+        let unhealthy = Arc::clone(&self.health.borrow_and_update());
+        let news: Vec<_> = self
+            .known_unhealthy
+            .symmetric_difference(&unhealthy)
+            .filter(|name| self.tunnels.has(name))
+            .map(|name| TunnelHealth { name: name.clone(), healthy: !unhealthy.contains(name) })
+            .collect();
+        for tunnels in news.chunks(PAGE) {
+            let tunnels = tunnels.to_vec();
+            self.conversation.send(&FromClient::Health { tunnels }).await?;
+        }
+        for TunnelHealth { name, healthy } in news {
+            if healthy {
+                self.known_unhealthy.remove(&name);
+            } else {
+                self.known_unhealthy.insert(name);
+            }
         }
         Ok(())
     }

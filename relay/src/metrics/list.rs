@@ -133,10 +133,11 @@ pub(super) struct Shown<'a> {
     pub(super) visits: &'a Visits,
     /// None before the first heartbeat's.
     pub(super) round_trip: Option<Duration>,
+    pub(super) healthy: bool,
 }
 
 /// All metrics of tunnels, in the order in which they are shown.
-pub(super) static OF_TUNNELS: [OfTunnels; 7] = [
+pub(super) static OF_TUNNELS: [OfTunnels; 8] = [
     OfTunnels {
         name: "relay_visitors",
         kind: "gauge",
@@ -183,6 +184,12 @@ pub(super) static OF_TUNNELS: [OfTunnels; 7] = [
         kind: "histogram",
         help: "Length of visits.",
         write: |shown, samples| samples.histogram(&shown.visits.length.read()),
+    },
+    OfTunnels {
+        name: "relay_tunnel_healthy",
+        kind: "gauge",
+        help: "Whether a client with a healthy local service claims the tunnel, if any claims it.",
+        write: |shown, samples| samples.number(u8::from(shown.healthy)),
     },
     OfTunnels {
         name: "relay_session_rtt_seconds",

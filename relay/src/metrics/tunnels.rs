@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub(super) struct Series {
     visits: OnceLock<Box<Visits>>,
     /// In nanoseconds; zero before the first heartbeat's.
     round_trip: AtomicU64,
+    healthy: AtomicBool,
 }
 
 impl Series {
@@ -49,7 +50,9 @@ impl Series {
     /// What there is to show: nothing before the first visit.
     pub(super) fn shown(&self) -> Option<Shown<'_>> {
         let round_trip = Some(self.round_trip.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
-        Some(Shown { visits: self.visits.get()?, round_trip: round_trip.map(Duration::from_nanos) })
+        let round_trip = round_trip.map(Duration::from_nanos);
+        let healthy = self.healthy.load(Ordering::Relaxed);
+        Some(Shown { visits: self.visits.get()?, round_trip, healthy })
     }
 }
 
@@ -106,6 +109,7 @@ impl TunnelMetrics {
                 name: name.clone(),
                 visits: OnceLock::new(),
                 round_trip: AtomicU64::new(0),
+                healthy: AtomicBool::new(true),
             }),
             holders: 0,
         });
@@ -150,6 +154,11 @@ impl TunnelMetrics {
     /// What its visits came to so far.
     pub(crate) fn totals(&self) -> Totals {
         self.series.visits.get().map(|visits| Totals::from(&**visits)).unwrap_or_default()
+    }
+
+    /// A client with a healthy local service claims the tunnel, or nobody says that its own is not.
+    pub(crate) fn set_healthy(&self, healthy: bool) {
+        self.series.healthy.store(healthy, Ordering::Relaxed);
     }
 
     /// A heartbeat of the session that serves the tunnel came back.

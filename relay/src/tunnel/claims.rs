@@ -144,6 +144,11 @@ impl Claims {
         serving(&self.clients).is_some_and(|client| client.has(generation))
     }
 
+    /// Whether a client with a healthy local service claims the tunnel, if any does.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.clients.is_empty() || self.clients.iter().any(|client| client.health.healthy)
+    }
+
     /// The clients that could serve a visitor.
     pub(crate) fn candidates(&self) -> Candidates {
         Arc::clone(&self.candidates)
@@ -288,7 +293,7 @@ mod tests {
         assert!(claims.is_live(older));
         assert_eq!(shape(&claims), [1, 1], "better than nobody");
         claims.set_health(older, ILL);
-        assert!(claims.is_live(newer));
+        assert!(claims.is_live(newer) && !claims.is_healthy());
         claims.set_health(newer, AWAY);
         assert!(claims.is_live(older));
         assert_eq!(shape(&claims), [1]);

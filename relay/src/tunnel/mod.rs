@@ -150,6 +150,7 @@ impl Tunnel {
         let generation = state.claims.add(claimant, service.health);
         state.local = service.local;
         state.vacated = None;
+        self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
         Claim { tunnel: Arc::clone(self), generation }
@@ -284,6 +285,7 @@ impl Claim {
 
     fn set_health_of(&self, state: &mut State, health: Health) -> bool {
         let news = state.claims.set_health(self.generation, health);
+        self.tunnel.series.set_healthy(state.claims.is_healthy());
         if news {
             // One that had withdrawn may serve those who wait.
             self.tunnel.claimed.notify_waiters();
@@ -297,6 +299,7 @@ impl Drop for Claim {
         let mut state = self.tunnel.state.lock();
         let was_claimed = !state.claims.is_empty();
         state.claims.remove(self.generation);
+        self.tunnel.series.set_healthy(state.claims.is_healthy());
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();
             (state.served, state.vacated) = (None, Some(now));

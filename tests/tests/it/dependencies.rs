@@ -20,7 +20,7 @@ const RELAY: &[&[&str]] = &[
 const CLIENT: &[&[&str]] = &[
     &["tunnel", "status"],
     &["config", "banner"],
-    &["local"],
+    &["local", "health"],
     &["session"],
     &["connect"],
     &["announcer"],

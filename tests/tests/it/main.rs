@@ -8,6 +8,7 @@ mod connections;
 mod crowd;
 mod dependencies;
 mod ends;
+mod health;
 mod held;
 mod hostile_clients;
 mod hostile_relay;

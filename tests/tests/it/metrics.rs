@@ -89,6 +89,7 @@ async fn every_documented_metric_is_there() {
         "relay_visitors{tunnel=\"default\"}".into(),
         "relay_visitors_total{outcome=\"completed\",tunnel=\"default\"}".into(),
         rtt.into(),
+        "relay_tunnel_healthy{tunnel=\"default\"}".into(),
         "process_open_fds".into(),
         "process_resident_memory_bytes".into(),
         "process_cpu_seconds_total".into(),

@@ -1,0 +1,86 @@
+//! Local services that are watched, and what becomes of visitors when one is not healthy.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use client::Event;
+use shared::control::protocol::TunnelName;
+use tests::{Local, Peer, RunningClient, World, local};
+
+/// How the tests watch: one look decides.
+const WATCH: &str = "check-interval=50ms&check-failures=1&check-successes=1";
+
+fn is_standby(event: &Event) -> bool {
+    *event == Event::Standby(TunnelName::default_tunnel())
+}
+
+fn is_live(event: &Event) -> bool {
+    matches!(event, Event::Live(_))
+}
+
+async fn healthy(world: &World, healthy: bool) {
+    let series = "relay_tunnel_healthy{tunnel=\"default\"}";
+    let expected = f64::from(u8::from(healthy));
+    world.shows("the health of the tunnel", |m| m.value(series) == Some(expected)).await;
+}
+
+async fn watched(world: &World, service: &Local, options: &str) -> RunningClient {
+    world.client_for(&[format!("default={}?{WATCH}&{options}", service.addr())]).await
+}
+
+#[tokio::test]
+async fn visitors_go_to_a_client_with_a_healthy_service_and_come_back() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let older = world.client(one.addr()).await;
+    let public = older.public(0);
+    let mut newer = watched(&world, &two, "check=tcp").await;
+    Peer::connect(public).await.expect(b"two").await;
+    healthy(&world, true).await;
+
+    let addr = two.addr();
+    drop(two);
+    newer.event("to stand by", is_standby).await;
+    Peer::connect(public).await.expect(b"one").await;
+
+    let _two = local::speaks_first_at(addr, b"two").await;
+    newer.event("to be live again", is_live).await;
+    Peer::connect(public).await.expect(b"two").await;
+    older.finish().await;
+    newer.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_only_client_serves_although_it_is_not_healthy_unless_it_withdraws() {
+    let broken = AtomicBool::new(false);
+    let broken = Arc::new(broken);
+    let state = Arc::clone(&broken);
+    let service = local::answers(move || match state.load(Ordering::Relaxed) {
+        false => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        true => b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n",
+    })
+    .await;
+    let world = World::start().await;
+    let check = format!("check=http://{}/healthz", service.addr());
+    let mut client = watched(&world, &service, &check).await;
+    let public = client.public(0);
+    assert_eq!(tests::scrape::get(public, "/").await.0, 200);
+    healthy(&world, true).await;
+
+    broken.store(true, Ordering::Relaxed);
+    healthy(&world, false).await;
+    assert_eq!(tests::scrape::get(public, "/").await.0, 500, "better than nothing");
+
+    let withdraws = format!("default={}?{WATCH}&{check}&withdraw=true", service.addr());
+    let config = client::Config::new(world.config(&[withdraws])).expect("a good configuration");
+    client.reconfigure.apply(config);
+    client.event("to stand by", is_standby).await;
+    assert_eq!(tests::scrape::get(public, "/").await.0, 503, "from the relay");
+
+    broken.store(false, Ordering::Relaxed);
+    client.event("to be live again", is_live).await;
+    assert_eq!(tests::scrape::get(public, "/").await.0, 200);
+    client.finish().await;
+    world.stop().await;
+}

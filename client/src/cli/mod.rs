@@ -1,5 +1,6 @@
 //! The command line of `client`, and the way from there, and from a file, to a configuration.
 
+#[cfg_attr(not(unix), path = "apply_elsewhere.rs")]
 mod apply;
 mod load;
 mod reload;

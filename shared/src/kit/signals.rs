@@ -1,6 +1,6 @@
-//! The signals that ask a program to end, on each kind of system.
+//! The signals that programs obey, on each kind of system.
 
-pub(super) use self::system::Signals;
+pub(super) use self::system::{Hangup, Signals};
 
 #[cfg(unix)]
 mod system {
@@ -31,10 +31,27 @@ mod system {
             }
         }
     }
+
+    /// SIGHUP.
+    #[derive(Debug)]
+    pub(in crate::kit) struct Hangup(Signal);
+
+    impl Hangup {
+        /// Takes the signal over: from now on it ends nothing.
+        pub(in crate::kit) fn take_over() -> io::Result<Self> {
+            signal(SignalKind::hangup()).map(Self)
+        }
+
+        /// Waits for the next one. Cancel-safe.
+        pub(in crate::kit) async fn next(&mut self) {
+            self.0.recv().await;
+        }
+    }
 }
 
 #[cfg(windows)]
 mod system {
+    use std::future::pending;
     use std::io;
 
     use tokio::signal::windows::{CtrlBreak, CtrlC, ctrl_break, ctrl_c};
@@ -58,6 +75,22 @@ mod system {
                 _ = self.interrupt.recv() => "Ctrl-C",
                 _ = self.terminate.recv() => "Ctrl-Break",
             }
+        }
+    }
+
+    /// There is nothing like SIGHUP.
+    #[derive(Debug)]
+    pub(in crate::kit) struct Hangup;
+
+    impl Hangup {
+        /// There is nothing to take over.
+        pub(in crate::kit) fn take_over() -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        /// Waits for ever.
+        pub(in crate::kit) async fn next(&mut self) {
+            pending().await
         }
     }
 }

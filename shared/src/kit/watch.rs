@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
+
+use crate::kit::signals::Hangup;
 
 /// A file counts as written when its folder has been quiet for this long: whoever writes in place
 /// does so in several steps.
@@ -30,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    hangup: Signal,
+    hangup: Hangup,
     events: Arc<Notify>,
     /// `None` where the system cannot watch.
     watcher: Option<RecommendedWatcher>,
@@ -68,7 +69,7 @@ impl Watch {
     /// The system does not let the process handle signals.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let hangup = signal(SignalKind::hangup())?;
+        let hangup = Hangup::take_over()?;
         let stir = Arc::new(Notify::new());
         let events = Arc::clone(&stir);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -106,7 +107,7 @@ impl Watch {
             let quiet = quiet(self.stirred);
             tokio::select! {
                 biased;
-                Some(()) = self.hangup.recv() => self.hung_up = true,
+                () = self.hangup.next() => self.hung_up = true,
                 () = self.events.notified() => {
                     let now = Instant::now();
                     let first = self.stirred.map_or(now, |stirred| stirred.first);

@@ -320,8 +320,8 @@ mod tests {
             version(&watched.folder, name);
             symlink(name, watched.file("..new")).unwrap();
             fs::rename(watched.file("..new"), watched.file("..data")).unwrap();
-            fs::remove_dir_all(watched.file(before)).unwrap();
             watched.changes(name).await;
+            fs::remove_dir_all(watched.file(before)).unwrap();
             assert_eq!(watched.watch.seen.as_deref(), Some(name.as_bytes()));
         }
     }

@@ -114,6 +114,45 @@ async fn a_tunnel_that_cannot_be_opened_leaves_the_others_alone_and_opens_when_i
 }
 
 #[tokio::test]
+async fn five_hundred_visits_notice_nothing_of_tunnels_that_come_change_and_go_beside_theirs() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let web = format!("web={}", service.addr());
+    let mut changing = Changing::start(&world, std::slice::from_ref(&web)).await;
+    let public = changing.client.public(0);
+    let mut visitors = Vec::new();
+    for _ in 0..500 {
+        visitors.push(Peer::connect(public).await);
+    }
+    for visitor in &mut visitors {
+        visitor.expect_echo(b"before").await;
+    }
+
+    let elsewhere = local::echo().await;
+    for round in 0..5 {
+        let to = if round % 2 == 0 { &service } else { &elsewhere };
+        changing.change(&[web.clone(), format!("other{round}={}", to.addr())]);
+        for visitor in visitors.iter_mut().skip(round).step_by(5) {
+            visitor.expect_echo(b"meanwhile").await;
+        }
+        let other = changing.client.tunnel_is_live(&format!("other{round}")).await;
+        Peer::connect(other).await.expect_echo(b"the other").await;
+        Peer::connect(public).await.expect_echo(b"one that is new").await;
+    }
+    for visitor in &mut visitors {
+        visitor.expect_echo(b"afterwards").await;
+    }
+    drop(visitors);
+    changing.client.finish().await;
+    for outcome in ["lost", "no_client"] {
+        let metrics = world.metrics().await;
+        let series = format!("relay_visitors_total{{outcome=\"{outcome}\",tunnel=\"web\"}}");
+        assert_eq!(metrics.value(&series).unwrap_or_default(), 0.0, "{outcome}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn every_connection_of_a_client_has_the_tunnels_that_came_later() {
     let service = local::echo().await;
     let world = World::start().await;

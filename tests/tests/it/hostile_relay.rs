@@ -296,3 +296,21 @@ async fn a_flood_of_visits_is_served_as_far_as_it_may_go() {
     drop((streams, session));
     client.finish().await;
 }
+
+#[tokio::test]
+async fn something_else_at_the_relays_port_is_waited_out_by_a_client_that_had_a_session() {
+    let relay = RogueRelay::start().await;
+    let mut client = client(&relay, local::nobody().await);
+    let session = relay.welcomed().await;
+    client.live().await;
+    drop(session);
+    client.event("the loss", |event| matches!(event, Event::Lost(_))).await;
+
+    let mut socket = relay.accept().await;
+    socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    drop(socket);
+    let session = relay.welcomed().await;
+    client.event("to be live again", |event| matches!(event, Event::Live(_))).await;
+    drop(session);
+    client.finish().await;
+}

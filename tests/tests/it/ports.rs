@@ -168,3 +168,41 @@ async fn a_client_that_comes_back_in_time_keeps_its_port() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_restarted_relay_gives_tunnels_their_ports_whoever_comes_first() {
+    let service = local::echo().await;
+    let mut ports = Vec::new();
+    for order in [["alice", "bob"], ["bob", "alice"]] {
+        let world = World::start_with(|config| config.ports = "21000-21999".parse().unwrap()).await;
+        let mut found = Vec::new();
+        let mut clients = Vec::new();
+        for name in order {
+            let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
+            found.push((name, client.public(0).port()));
+            clients.push(client);
+        }
+        for client in clients {
+            client.finish().await;
+        }
+        world.stop().await;
+        found.sort_unstable();
+        ports.push(found);
+    }
+    assert_eq!(ports[0], ports[1]);
+}
+
+#[tokio::test]
+async fn clients_show_the_name_that_the_relay_was_told_and_else_the_one_that_they_dialled() {
+    for (name, shown) in [(Some("tunnels.example"), "tunnels.example"), (None, "127.0.0.1")] {
+        let world = World::start_with(|config| {
+            config.public_name = name.map(|name| name.parse().unwrap());
+        })
+        .await;
+        let client = world.client(local::nobody().await).await;
+        let expected = format!("tcp://{shown}:{}", world.addrs.public.port());
+        assert_eq!(client.status.borrow().public_addresses(), [expected]);
+        client.finish().await;
+        world.stop().await;
+    }
+}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use client::Event;
+use shared::control::protocol::{FromRelay, RefusalCode};
+use tests::rogue::{RogueClient, hello};
 use tests::{Peer, Tasks, World, eventually, local};
 
 #[tokio::test]
@@ -123,4 +125,25 @@ impl Hammer {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join().await;
     }
+}
+
+#[tokio::test]
+async fn a_relay_that_is_full_takes_back_those_whom_it_has() {
+    // Room for one client.
+    let world = World::start_with(|config| config.descriptors = 40).await;
+    let (mine, other) = (hello(&["default"]), hello(&["default"]));
+    let mut first = RogueClient::connect(world.addrs.control, mine.clone()).await;
+    assert!(matches!(first.receive().await, FromRelay::Welcome(_)));
+
+    let mut stranger = RogueClient::connect(world.addrs.control, other).await;
+    let answer = stranger.receive().await;
+    assert!(
+        matches!(&answer, FromRelay::Refused(refusal) if refusal.code == RefusalCode::TooManyClients),
+        "{answer:?}"
+    );
+    let mut back = RogueClient::connect(world.addrs.control, mine).await;
+    assert!(matches!(back.receive().await, FromRelay::Welcome(_)));
+    first.expect_end().await;
+    drop(back);
+    world.stop().await;
 }

@@ -41,6 +41,27 @@ async fn a_flood_of_visitors_leaves_the_relay_room_for_clients() {
     assert!(relay.is_running());
 }
 
+/// Listeners are descriptors as well.
+#[tokio::test]
+async fn many_tunnels_and_a_flood_leave_the_relay_room_for_clients_and_its_operator() {
+    let mut relay = Relay::of(Program::relay().with_descriptors(256)).await;
+    let service = local::echo().await;
+    let tunnels: Vec<_> = (0..64).map(|n| format!("t{n}={}", service.addr())).collect();
+    let mut args: Vec<&str> = tunnels.iter().flat_map(|t| ["--tunnel", t]).collect();
+    let default = service.addr().to_string();
+    args.extend(["--local", &default]);
+    let _client = Client::live_with(relay.control, &args).await;
+
+    let served = flood(&relay, 400).await;
+    assert!((100..=128).contains(&served.len()), "{} visitors are served", served.len());
+    assert_eq!(scrape::get(relay.admin, "/healthz").await.0, 200);
+    let _newcomer = Client::expose(relay.control, service.addr()).await;
+
+    drop(served);
+    served_again(relay.public).await;
+    assert!(relay.is_running());
+}
+
 /// So few that connections to the admin port alone, which has a limit of its own, use them up.
 #[tokio::test]
 async fn a_relay_without_any_descriptor_left_waits_for_one() {

@@ -17,6 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
+/// A pause after the system could not accept: whoever asks can ask again.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long an answer may take, at either end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,8 +81,8 @@ impl Socket {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => return Question(stream),
-                // Out of descriptors: whoever asks can ask again.
-                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                // Out of descriptors, most likely.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     }

@@ -31,13 +31,12 @@ impl Socket for TcpStream {
     }
 
     fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while ready!(self.poll_read_ready(cx)).is_ok() {
-            match self.try_io(Interest::READABLE, || peek(&SockRef::from(self))) {
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
-                Ok(_) | Err(_) => break,
+        loop {
+            let is_ready = ready!(self.poll_read_ready(cx)).is_ok();
+            if !is_ready || shows(self.try_io(Interest::READABLE, || peek(&SockRef::from(self)))) {
+                return Poll::Ready(());
             }
         }
-        Poll::Ready(())
     }
 
     fn make_close_a_reset(&self, reset: bool) {
@@ -54,18 +53,22 @@ impl Socket for UnixStream {
     }
 
     fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while ready!(self.poll_read_ready(cx)).is_ok() {
-            match self.try_io(Interest::READABLE, || peek(&SockRef::from(self))) {
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
-                Ok(_) | Err(_) => break,
+        loop {
+            let is_ready = ready!(self.poll_read_ready(cx)).is_ok();
+            if !is_ready || shows(self.try_io(Interest::READABLE, || peek(&SockRef::from(self)))) {
+                return Poll::Ready(());
             }
         }
-        Poll::Ready(())
     }
 
     /// Unix sockets have no reset. The peer of one that closes with unread data gets an error,
     /// any other an end.
     fn make_close_a_reset(&self, _: bool) {}
+}
+
+/// Whether a look has come to something, be it an error.
+fn shows(look: io::Result<usize>) -> bool {
+    !matches!(look, Err(err) if err.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Whether there is something to read: the kernel tells when something has come, not that it is

@@ -61,7 +61,10 @@ fn apply(loader: &Loader, candidate: Option<&Path>) -> ExitCode {
             ExitCode::from(BAD_USAGE)
         }
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            complain(&format!("no client runs with {}, or not for this user", file.display()));
+            complain(&format!(
+                "no client runs with {}, or not for this user; both need XDG_RUNTIME_DIR",
+                file.display()
+            ));
             ExitCode::FAILURE
         }
         Err(err) => {

@@ -71,7 +71,7 @@ impl Edge {
                 () = stopping.cancelled() => break,
                 Some(ended) = self.listeners.join_next() => report(ended),
                 Some(opening) = self.openings.recv() => self.bind(opening),
-                () = registry.close_abandoned() => (),
+                never = registry.close_abandoned() => match never {},
             }
         }
         // Entrances that nobody has taken up are closed like the others.

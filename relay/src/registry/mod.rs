@@ -19,6 +19,7 @@ mod membership;
 mod opening;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -186,7 +187,7 @@ impl Registry {
 
     /// Closes tunnels to which nobody has come back for as long as the configuration says. Never
     /// returns: whoever polls it drops it in the end.
-    pub(crate) async fn close_abandoned(&self) {
+    pub(crate) async fn close_abandoned(&self) -> Infallible {
         let hold = || self.0.settings.now().hold;
         loop {
             let id = self.0.vacancies.next(hold).await;

@@ -54,7 +54,11 @@ pub(crate) async fn place(
             }
         }
     };
-    timeout_at(deadline.into(), served).await.unwrap_or(Err(OpenError::Gone))
+    tokio::select! {
+        served = timeout_at(deadline.into(), served) => served.unwrap_or(Err(OpenError::Gone)),
+        // A relay that stops lets no client in any more.
+        () = tunnel.closed().cancelled() => Err(OpenError::Gone),
+    }
 }
 
 /// Opens a stream on the first target that can.

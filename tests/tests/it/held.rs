@@ -54,6 +54,25 @@ async fn visitors_of_a_client_that_does_not_come_back_get_what_they_always_got()
 }
 
 #[tokio::test]
+async fn visitors_that_wait_do_not_keep_a_relay_from_stopping() {
+    let world = World::start_with(|config| {
+        config.hold_visitors = HOLD;
+        config.grace = HOLD;
+    })
+    .await;
+    let client = world.client(local::nobody().await).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let mut visitor = Peer::connect(public).await;
+    world.shows("a visitor that waits", |m| m.visitors("default") == 1.0).await;
+
+    world.relay_stop.gracefully.cancel();
+    visitor.expect_reset().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_client_that_has_never_been_there() {
     let world = World::start_with(|config| config.hold_visitors = HOLD).await;
     Peer::connect(world.addrs.public).await.expect_reset().await;

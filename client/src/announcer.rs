@@ -70,7 +70,10 @@ impl<A: FnMut(Event)> Announced<'_, A> {
                 self.forget(|by, standing| by == number && *standing == name);
                 return;
             }
-            Some(known) => *known = tunnel.clone(),
+            Some(known) => {
+                *known = tunnel.clone();
+                self.standing_by.retain(|(by, standing)| *by != number || *standing != name);
+            }
             None => self.tunnels.push(tunnel.clone()),
         }
         self.status.send_replace(Status::Live(self.tunnels.clone()));

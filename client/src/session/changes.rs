@@ -4,6 +4,7 @@
 //! Pure: it says which messages to send, and takes their answers.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use shared::control::protocol::{
     EntranceRequest, FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal,
@@ -28,7 +29,7 @@ pub(super) struct Tunnels {
     /// or when it may help.
     refused: HashMap<TunnelName, (TunnelConfig, Refusal)>,
     queue: VecDeque<Change>,
-    unanswered: HashMap<u64, Change>,
+    unanswered: HashMap<u64, (Change, Instant)>,
     next_id: u64,
 }
 
@@ -89,6 +90,7 @@ impl Tunnels {
         for tunnel in wanted {
             match self.open.get(&tunnel.name) {
                 Some((current, _)) if current == tunnel => (),
+                _ if self.refused.contains_key(&tunnel.name) => (),
                 Some((current, _)) if current.has_entrances_of(tunnel) => {
                     update.push(tunnel.clone());
                 }
@@ -96,7 +98,6 @@ impl Tunnels {
                     close.push(tunnel.name.clone());
                     open.push(tunnel.clone());
                 }
-                None if self.refused.contains_key(&tunnel.name) => (),
                 None => open.push(tunnel.clone()),
             }
         }
@@ -105,22 +106,34 @@ impl Tunnels {
         self.queue.extend(pages(&open).map(Change::Open));
     }
 
-    /// The next message to send, with the tunnels whose local service it changes.
-    pub(super) fn next(&mut self) -> Option<(FromClient, Vec<TunnelConfig>)> {
+    /// How long the relay has owed an answer.
+    pub(super) fn unanswered_for(&self) -> Duration {
+        let times = self.unanswered.values().map(|(_, asked)| asked.elapsed());
+        times.max().unwrap_or_default()
+    }
+
+    /// The next message to send, with the tunnels whose local service it changes. It says that those
+    /// in `unhealthy` are not healthy.
+    pub(super) fn next(
+        &mut self,
+        unhealthy: &HashSet<TunnelName>,
+    ) -> Option<(FromClient, Vec<TunnelConfig>)> {
         if self.unanswered.len() >= MOST_UNANSWERED {
             return None;
         }
         let change = self.queue.pop_front()?;
         let id = self.next_id;
         self.next_id += 1;
-        self.unanswered.insert(id, change.clone());
+        self.unanswered.insert(id, (change.clone(), Instant::now()));
+        let request =
+            |tunnel: &TunnelConfig| request(tunnel, None, !unhealthy.contains(&tunnel.name));
         Some(match change {
             Change::Open(tunnels) => {
-                let requests = tunnels.iter().map(|tunnel| request(tunnel, None, true)).collect();
+                let requests = tunnels.iter().map(request).collect();
                 (FromClient::Open { id, tunnels: requests }, tunnels)
             }
             Change::Update(tunnels) => {
-                let requests = tunnels.iter().map(|tunnel| request(tunnel, None, true)).collect();
+                let requests = tunnels.iter().map(request).collect();
                 (FromClient::Update { id, tunnels: requests }, tunnels)
             }
             Change::Close(names) => (FromClient::Close { id, tunnels: names }, Vec::new()),
@@ -129,7 +142,7 @@ impl Tunnels {
 
     /// Takes the answer to a message. `None`: nobody has asked, or for something else.
     pub(super) fn answered(&mut self, id: u64, answers: Vec<TunnelAnswer>) -> Option<Vec<Event>> {
-        let asked = self.unanswered.remove(&id)?;
+        let (asked, _) = self.unanswered.remove(&id)?;
         let names: Vec<&TunnelName> = match &asked {
             Change::Open(tunnels) | Change::Update(tunnels) => {
                 tunnels.iter().map(|tunnel| &tunnel.name).collect()
@@ -142,7 +155,8 @@ impl Tunnels {
         Some(match asked {
             Change::Open(tunnels) | Change::Update(tunnels) => {
                 let answered = tunnels.into_iter().zip(answers);
-                answered.map(|(tunnel, answer)| self.became(tunnel, answer)).collect()
+                let events = answered.map(|(tunnel, answer)| self.became(tunnel, answer));
+                return events.collect();
             }
             Change::Close(names) => {
                 for name in &names {
@@ -153,20 +167,21 @@ impl Tunnels {
         })
     }
 
-    fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Event {
-        match answer.outcome {
+    /// `None`: that is no answer to such a question.
+    fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Option<Event> {
+        Some(match answer.outcome {
             TunnelOutcome::Open { public } => {
                 let live = live(&tunnel, &public);
                 self.opened(tunnel, public);
                 Event::Live(live)
             }
-            TunnelOutcome::Closed => Event::Closed(answer.name),
+            TunnelOutcome::Closed => return None,
             TunnelOutcome::Refused(refusal) => {
                 let reason = refusal.to_string();
                 self.refused.insert(tunnel.name.clone(), (tunnel, refusal));
                 Event::Refused(answer.name, reason)
             }
-        }
+        })
     }
 }
 
@@ -228,7 +243,7 @@ mod tests {
     /// Answers all messages with yes, and returns what they were.
     fn carried_out(session: &mut Tunnels) -> Vec<String> {
         let mut sent = Vec::new();
-        while let Some((message, _)) = session.next() {
+        while let Some((message, _)) = session.next(&HashSet::new()) {
             let (text, id, names, outcome) = match message {
                 FromClient::Open { id, tunnels } => {
                     let public = vec!["tcp://relay:20001".parse().unwrap()];
@@ -282,7 +297,7 @@ mod tests {
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         let mut session = with(&[]);
         session.plan(&tunnels(&many));
-        let sent = std::iter::from_fn(|| session.next()).count();
+        let sent = std::iter::from_fn(|| session.next(&HashSet::new())).count();
         assert_eq!(sent, MOST_UNANSWERED);
         assert!(!session.is_settled());
     }
@@ -291,7 +306,7 @@ mod tests {
     fn what_was_refused_is_asked_for_again_when_it_has_changed_or_the_time_has_come() {
         let mut session = with(&[]);
         let refuse = |session: &mut Tunnels, code| {
-            let (message, _) = session.next().expect("a message");
+            let (message, _) = session.next(&HashSet::new()).expect("a message");
             let FromClient::Open { id, tunnels } = message else { panic!("{message:?}") };
             let refusal = Refusal::new(code, "no");
             let answer =
@@ -320,9 +335,24 @@ mod tests {
         let mut session = with(&[]);
         assert_eq!(session.answered(7, Vec::new()), None);
         session.plan(&tunnels(&["a=1"]));
-        session.next().expect("a message");
+        session.next(&HashSet::new()).expect("a message");
         let name = "b".parse().unwrap();
         let other = TunnelAnswer { name, outcome: TunnelOutcome::Closed };
         assert_eq!(session.answered(0, vec![other]), None);
+    }
+
+    #[test]
+    fn a_change_that_was_refused_is_not_asked_for_again_at_once() {
+        let mut session = with(&["a=1"]);
+        session.plan(&tunnels(&["a=2"]));
+        let (message, _) = session.next(&HashSet::new()).expect("a message");
+        let FromClient::Update { id, tunnels: asked } = message else { panic!("{message:?}") };
+        let refusal = Refusal::new(shared::control::protocol::RefusalCode::BadRequest, "no");
+        let answer = |name| TunnelAnswer { name, outcome: TunnelOutcome::Refused(refusal.clone()) };
+        session.answered(id, names(asked).into_iter().map(answer).collect()).expect("asked");
+        session.plan(&tunnels(&["a=2"]));
+        assert!(session.is_settled());
+        session.plan(&tunnels(&["a=3"]));
+        assert_eq!(carried_out(&mut session), ["update a"]);
     }
 }

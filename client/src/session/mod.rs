@@ -45,6 +45,9 @@ static TOO_MANY: Rate = Rate::new(|more| {
     error!(left_out = more.count, "the relay has opened too many streams: {more}");
 });
 
+/// How long the relay may owe an answer about tunnels. It has it at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The delays before a tunnel is asked for again that the relay could not open.
 const REFUSED_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -78,6 +81,7 @@ pub(crate) struct Session {
     locals: Arc<Locals>,
     visits: JoinSet<()>,
     span: Span,
+    stopping: bool,
     /// Set from `Draining` until the relay has answered this heartbeat, or has had its time for it.
     draining: Option<(u64, Instant)>,
 }
@@ -144,6 +148,7 @@ impl Session {
             locals,
             visits: JoinSet::new(),
             span,
+            stopping: false,
             draining: None,
         }
     }
@@ -161,6 +166,9 @@ impl Session {
                 let happening = self.conversation.next().await;
                 // Who is told of them is told when all are there.
                 self.on_happening(happening, &mut |_| ()).await.map_err(NotOpened::Over)?;
+                while let Some(ended) = self.visits.try_join_next() {
+                    report(ended);
+                }
                 if let Some(refusal) = self.tunnels.refusal() {
                     return Err(NotOpened::Refused(refusal.clone()));
                 }
@@ -196,7 +204,10 @@ impl Session {
             // The relay has counted its visits as over. What has come may still be on the way to a
             // local service that is slow.
             let finish = async { while self.visits.join_next().await.is_some() {} };
-            drop(timeout(grace, finish).await);
+            tokio::select! {
+                _ = timeout(grace, finish) => (),
+                () = stop.at_once.cancelled() => (),
+            }
         }
         self.visits.shutdown().await;
         if !matches!(end, SessionEnd::Lost(_)) {
@@ -265,12 +276,16 @@ impl Session {
         announce: &mut impl FnMut(Event),
     ) -> Result<(), Over> {
         match self.conversation.settle(happening).await? {
-            Left::Nothing | Left::Beat => Ok(()),
+            Left::Nothing => Ok(()),
+            Left::Beat if self.tunnels.unanswered_for() > ANSWER_TIMEOUT => {
+                Err(Over::Lost("the relay does not answer".into()))
+            }
+            Left::Beat => Ok(()),
             Left::Stream(stream) => {
                 self.on_stream(stream);
                 Ok(())
             }
-            Left::Acknowledged(id) => {
+            Left::Acknowledged(id, _) => {
                 self.draining.take_if(|(awaited, _)| *awaited == id);
                 Ok(())
             }
@@ -291,6 +306,9 @@ impl Session {
                 for event in events {
                     self.on_answer(&event);
                     announce(event);
+                }
+                if self.tunnels.is_settled() && !self.tunnels.may_try_again() {
+                    self.delays.reset();
                 }
                 self.plan().await?;
                 return self.tell_health().await;
@@ -342,16 +360,25 @@ impl Session {
     }
 
     /// Asks the relay for what is missing of the tunnels in the configuration, as far as it can be
-    /// asked for now.
+    /// asked for now. A client that stops asks for nothing more.
     async fn plan(&mut self) -> Result<(), Over> {
+        if self.stopping {
+            return Ok(());
+        }
         if self.tunnels.is_settled() {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
             self.tunnels.plan(&wanted.tunnels);
         }
-        while let Some((message, services)) = self.tunnels.next() {
-            // Before the relay knows: visitors may come with its answer.
+        let unhealthy = Arc::clone(&self.health.borrow());
+        while let Some((message, services)) = self.tunnels.next(&unhealthy) {
             for tunnel in &services {
+                // Before the relay knows: visitors may come with its answer.
                 self.locals.set(tunnel);
+                if unhealthy.contains(&tunnel.name) {
+                    self.known_unhealthy.insert(tunnel.name.clone());
+                } else {
+                    self.known_unhealthy.remove(&tunnel.name);
+                }
             }
             self.conversation.send(&message).await?;
         }
@@ -384,6 +411,7 @@ impl Session {
     /// Asks the relay for no more visitors. Those it has sent before it read that are still to be
     /// served: the answer to the heartbeat comes after the last of them.
     async fn drain(&mut self) -> Result<(), Over> {
+        self.stopping = true;
         self.conversation.send(&FromClient::Draining).await?;
         self.draining = Some((self.conversation.ask().await?, Instant::now() + DRAIN_TIMEOUT));
         Ok(())

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use shared::control::protocol::{Hello, Refusal};
 
 /// Whose a session and its tunnels are. Two owners may each have a tunnel of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Owner {
     /// Nobody in particular: whoever reaches the control port.
     Anybody,

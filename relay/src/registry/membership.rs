@@ -149,12 +149,8 @@ impl Membership {
     }
 
     /// Resolves when the same connection has come again.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub(crate) async fn replaced(&self) {
-        self.replaced.cancelled().await;
+    pub(crate) fn replaced(&self) -> impl Future<Output = ()> + use<> {
+        self.replaced.clone().cancelled_owned()
     }
 }
 

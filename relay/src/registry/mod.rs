@@ -221,7 +221,9 @@ impl Registry {
                 let message = "the client has connected again";
                 return Err(Refusal::new(RefusalCode::Replaced, message));
             }
-            if !ids.iter().all(|id| table.tunnels.contains_key(id)) {
+            let is_ours = |id| reservations.iter().any(|reservation| reservation.id() == id);
+            let is_there = |id| matches!(table.tunnels.get(id), Some(Place::Open(_)));
+            if !ids.iter().all(|id| is_ours(id) || is_there(id)) {
                 return Ok(None);
             }
             for reservation in reservations {
@@ -271,7 +273,7 @@ impl Table {
         for entrance in tunnel.entrances() {
             self.entrances.insert(*entrance, Slot::Closing);
         }
-        tunnel.closed().cancel();
+        tunnel.close();
     }
 }
 

@@ -174,6 +174,10 @@ impl Registry {
 }
 
 impl Reservation {
+    pub(super) fn id(&self) -> &TunnelId {
+        &self.name.id
+    }
+
     /// The name and the entrances of a tunnel that is there from now on.
     pub(super) fn into_parts(mut self) -> (TunnelId, Vec<Bound>) {
         (self.name.keep(), self.entrances)

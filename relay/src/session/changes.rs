@@ -102,6 +102,7 @@ impl Tunnels {
                 None => refused(&request.name, not_there(&request.name)),
                 Some(held) => {
                     held.withdraw = request.withdraw;
+                    held.known_live = true;
                     held.claim.update(service(request));
                     TunnelOutcome::Open { public: addresses(&held.claim, &self.relay) }
                 }

@@ -90,8 +90,14 @@ impl SessionsShared {
                 }
                 self.metrics.handshake(Handshake::Refused);
                 let refused = FromRelay::Refused(refusal);
-                if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
-                    running.close(CLOSE).await;
+                let farewell = async {
+                    if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
+                        running.close(CLOSE).await;
+                    }
+                };
+                tokio::select! {
+                    () = farewell => (),
+                    () = place.evicted() => (),
                 }
             }
             Turned::Invalid(reason) => {

@@ -66,7 +66,12 @@ impl Live {
 
     /// Runs the session until it ends.
     pub(super) async fn run(mut self, shared: &SessionsShared) {
-        let ended = self.attend(shared).await;
+        let replaced = self.membership.replaced();
+        // Whatever it is waiting for: its successor has its place.
+        let ended = tokio::select! {
+            ended = self.attend(shared) => ended,
+            () = replaced => Ended::Replaced,
+        };
         // New visitors go elsewhere from here on.
         self.tunnels.clear();
         match ended {
@@ -89,7 +94,6 @@ impl Live {
             let done = tokio::select! {
                 happening = self.conversation.next() => self.on_happening(happening, shared).await,
                 () = self.claimant.standing_changed() => self.tell_standing().await,
-                () = self.membership.replaced() => return Ended::Replaced,
                 () = shared.stopping.cancelled(), if !told_stopping => {
                     told_stopping = true;
                     self.conversation.send(&FromRelay::Draining).await
@@ -113,15 +117,14 @@ impl Live {
         match self.conversation.settle(happening).await? {
             Left::Nothing => Ok(()),
             Left::Said(message) => self.on_message(message, shared).await,
-            Left::Acknowledged(_) => {
-                if let Some(round_trip) = self.conversation.round_trip() {
-                    self.membership.round_trip(round_trip);
-                    for claim in self.tunnels.live() {
-                        claim.tunnel().metrics().round_trip(round_trip);
-                    }
+            Left::Acknowledged(_, Some(round_trip)) => {
+                self.membership.round_trip(round_trip);
+                for claim in self.tunnels.live() {
+                    claim.tunnel().metrics().round_trip(round_trip);
                 }
                 Ok(())
             }
+            Left::Acknowledged(_, None) => Ok(()),
             Left::Beat => {
                 self.session.sample();
                 Ok(())
@@ -138,7 +141,12 @@ impl Live {
     ) -> Result<(), Over> {
         let (id, tunnels) = match message {
             FromClient::Open { id, tunnels } => (id, self.open(&tunnels, shared).await),
-            FromClient::Update { id, tunnels } => (id, self.update(&tunnels)),
+            FromClient::Update { id, tunnels } => {
+                let tunnels = self.update(&tunnels);
+                self.conversation.send(&FromRelay::Answer { id, tunnels }).await?;
+                // The client takes the answer for the news that it serves.
+                return self.tell_standing().await;
+            }
             FromClient::Close { id, tunnels } => (id, self.close(&tunnels, shared)),
             FromClient::Health { tunnels } => {
                 self.tunnels.set_health(&tunnels[..tunnels.len().min(PAGE)]);

@@ -29,7 +29,7 @@ pub(crate) use self::vacancies::Vacancies;
 const MOST_HELD: usize = 4096;
 
 /// Which tunnel: names are their owner's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TunnelId {
     pub(crate) owner: Owner,
     pub(crate) name: TunnelName,
@@ -59,10 +59,8 @@ struct State {
     local: String,
     /// Set while there is a claim.
     served: Option<Counted>,
-    /// When the last claim went.
+    /// When the last claim went. Set while it is among the vacancies.
     vacated: Option<Instant>,
-    /// Whether it is among the vacancies.
-    queued: bool,
 }
 
 impl Tunnel {
@@ -88,7 +86,6 @@ impl Tunnel {
                 local: String::new(),
                 served: None,
                 vacated: None,
-                queued: false,
             }),
             claimed: Notify::new(),
             closed,
@@ -149,26 +146,27 @@ impl Tunnel {
         let mut state = self.state.lock();
         let generation = state.claims.add(claimant, service.health);
         state.local = service.local;
-        state.vacated = None;
+        self.leave_vacancies(&mut state);
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
         Claim { tunnel: Arc::clone(self), generation }
     }
 
-    /// The tunnel's time among the vacancies is over. Returns whether nobody has claimed it for
-    /// `hold`; if somebody has meanwhile, it may become vacant again.
+    /// Whether nobody has claimed the tunnel for `hold`.
     pub(crate) fn is_abandoned(&self, hold: Duration) -> bool {
-        let mut state = self.state.lock();
-        state.queued = false;
-        match state.vacated {
-            Some(since) if since.elapsed() >= hold => true,
-            Some(since) => {
-                state.queued = true;
-                self.vacancies.push(self.id.clone(), since);
-                false
-            }
-            None => false,
+        self.state.lock().vacated.is_some_and(|since| since.elapsed() >= hold)
+    }
+
+    /// Takes no more visitors.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.leave_vacancies(&mut self.state.lock());
+    }
+
+    fn leave_vacancies(&self, state: &mut State) {
+        if let Some(since) = state.vacated.take() {
+            self.vacancies.remove(&self.id, since);
         }
     }
 
@@ -303,9 +301,7 @@ impl Drop for Claim {
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();
             (state.served, state.vacated) = (None, Some(now));
-            if !std::mem::replace(&mut state.queued, true) {
-                self.tunnel.vacancies.push(self.tunnel.id.clone(), now);
-            }
+            self.tunnel.vacancies.insert(&self.tunnel.id, now);
         }
     }
 }

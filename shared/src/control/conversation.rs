@@ -37,7 +37,6 @@ pub struct Conversation<S, In, Out> {
     heartbeats: u64,
     /// The heartbeat that has not been answered yet.
     unanswered: Option<(u64, Instant)>,
-    round_trip: Option<Duration>,
 }
 
 /// What came up in a conversation, to be [settled](Conversation::settle).
@@ -64,8 +63,9 @@ pub enum Left<In> {
     Nothing,
     /// The peer has said something.
     Said(In),
-    /// The peer has answered this heartbeat.
-    Acknowledged(u64),
+    /// The peer has answered this heartbeat, so long after it was sent, if it is the one that was
+    /// awaited.
+    Acknowledged(u64, Option<Duration>),
     /// The peer has opened a stream.
     Stream(MuxStream),
     /// A heartbeat was sent: time for whatever is done regularly.
@@ -103,7 +103,6 @@ where
             watch: Box::pin(sleep(dead)),
             heartbeats: 0,
             unanswered: None,
-            round_trip: None,
         }
     }
 
@@ -182,7 +181,8 @@ where
     pub async fn ask(&mut self) -> Result<u64, Over> {
         let id = self.heartbeats;
         self.heartbeats += 1;
-        self.unanswered = Some((id, Instant::now()));
+        // One whose answer takes longer than the interval is measured all the same.
+        self.unanswered.get_or_insert_with(|| (id, Instant::now()));
         self.send(&Out::from_common(Common::Heartbeat(id))).await?;
         Ok(id)
     }
@@ -192,11 +192,6 @@ where
         let goodbye = Out::from_common(Common::Goodbye(reason.to_owned()));
         // The session ends either way.
         drop(self.send(&goodbye).await);
-    }
-
-    /// The round trip of the last heartbeat that was answered.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
     }
 
     /// The next stream, if the peer has opened one already.
@@ -229,10 +224,8 @@ where
     }
 
     fn on_ack(&mut self, id: u64) -> Left<In> {
-        if let Some((_, sent)) = self.unanswered.take_if(|(expected, _)| *expected == id) {
-            self.round_trip = Some(sent.elapsed());
-        }
-        Left::Acknowledged(id)
+        let awaited = self.unanswered.take_if(|(expected, _)| *expected == id);
+        Left::Acknowledged(id, awaited.map(|(_, sent)| sent.elapsed()))
     }
 
     /// The driver has ended. A peer that says goodbye closes the session right behind it, so the

@@ -222,3 +222,21 @@ async fn changes_that_make_no_sense_are_refused_one_by_one() {
     world.shows("no tunnel", |m| m.value("relay_tunnels") == Some(0.0)).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_stands_by_still_does_after_its_tunnel_has_changed() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut older = Changing::start(&world, &[format!("web={}", one.addr())]).await;
+    let newer = world.client_for(&[format!("web={}", two.addr())]).await;
+    let stands_by = |event: &Event| matches!(event, Event::Standby(_));
+    older.client.event("to stand by", stands_by).await;
+
+    older.change(&[format!("web={}", two.addr())]);
+    older.client.event("to stand by all the same", stands_by).await;
+    newer.finish().await;
+    older.client.event("to be live", |event| matches!(event, Event::Live(_))).await;
+    Peer::connect(older.client.public(0)).await.expect(b"two").await;
+    older.client.finish().await;
+    world.stop().await;
+}

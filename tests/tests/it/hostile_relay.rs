@@ -314,3 +314,36 @@ async fn something_else_at_the_relays_port_is_waited_out_by_a_client_that_had_a_
     drop(session);
     client.finish().await;
 }
+
+#[tokio::test]
+async fn a_relay_that_owes_an_answer_for_too_long_is_left() {
+    // More tunnels than one message has room for.
+    let relay = RogueRelay::start().await;
+    let tunnels = (0..100).map(|n| format!("t{n}=1").parse().unwrap()).collect();
+    let config = Settings::loopback(relay.addr(), tunnels);
+    let client = RunningClient::start(config);
+    let mut session = relay.greeted().await;
+    let tunnels = session.hello.tunnels.iter().map(|t| open_at_1(t.name.as_str())).collect();
+    let welcome = Welcome { session: 1, heartbeat_ms: 100, tunnels };
+    session.control.send(&FromRelay::Welcome(welcome)).await.unwrap();
+    let asked = within("more tunnels to be asked for", session.control.receive()).await.unwrap();
+    assert!(matches!(asked, FromClient::Open { .. }), "{asked:?}");
+    // It beats, and says nothing else.
+    let beating = async {
+        loop {
+            match session.control.receive().await {
+                Ok(FromClient::Heartbeat { id }) => {
+                    let answer = FromRelay::HeartbeatAck { id };
+                    if session.control.send(&answer).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => (),
+                Err(_) => return,
+            }
+        }
+    };
+    let (err, ()) = tokio::join!(client.ended(), beating);
+    let err = format!("{:#}", err.unwrap_err());
+    assert!(err.contains("does not answer"), "{err}");
+}

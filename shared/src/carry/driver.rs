@@ -132,6 +132,7 @@ impl<T: Carry> Driver<T> {
                 Poll::Pending => break,
             }
         }
+        self.link.turn_over();
         if self.waiting.is_some() {
             // A stream that was reset or dropped makes room too, of which yamux tells nobody.
             if let Err(err) = self.poll_requests(cx) {

@@ -180,7 +180,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
-                    if self.stream.is_backed_up() {
+                    if self.stream.poll_room(cx).is_pending() {
                         // Who has nothing to send is not held up.
                         let has_more = self.socket.poll_has_more(cx).is_ready();
                         return Ok(if has_more { Pause::Blocked } else { Pause::Idle });

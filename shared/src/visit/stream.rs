@@ -209,13 +209,13 @@ impl DataStream {
     /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
     /// that other streams have their turn.
     pub fn chunk(&self) -> usize {
-        self.held.link().chunk().min(CHUNK)
+        self.held.chunk().min(CHUNK)
     }
 
-    /// Whether so much waits for the far end of the session that this end should send no more for
-    /// now. Nobody is woken when that is over.
-    pub(crate) fn is_backed_up(&self) -> bool {
-        self.held.link().is_backed_up()
+    /// Ready when payload should be read to be sent. Pending while so much waits for the line that
+    /// it would only wait too; the task is woken when there is room.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.held.poll_room(cx)
     }
 
     /// Sends the first `length` bytes of payload in `chunk`. Only after
@@ -230,6 +230,7 @@ impl DataStream {
         chunk: &mut Chunk,
         length: usize,
     ) -> Result<(), Broken> {
+        self.held.sends(length);
         let bytes = &mut chunk.0[..HEADER + length];
         bytes[..HEADER].copy_from_slice(&record::data_header(length));
         self.write(cx, bytes)

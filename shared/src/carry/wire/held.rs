@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use futures::task::AtomicWaker;
 
 use super::link::Link;
+use super::room::Guest;
 
 /// A stream that is in use, until this is dropped.
 #[derive(Debug)]
 pub struct Held {
     link: Arc<Link>,
     tally: Arc<Tally>,
+    guest: Guest,
 }
 
 /// The part of a [`Held`] that the wire sees too. Each number is written by one of them alone.
@@ -47,7 +49,7 @@ impl Held {
     pub(crate) fn new(link: &Arc<Link>, id: u32) -> Self {
         let tally = Arc::<Tally>::default();
         link.lobby.enter(id, &tally);
-        Self { link: Arc::clone(link), tally }
+        Self { link: Arc::clone(link), tally, guest: Guest::default() }
     }
 
     /// The wire under the stream.
@@ -88,6 +90,25 @@ impl Held {
         } else {
             self.tally.unset(FINISHING);
         }
+    }
+
+    /// Ready when the holder may send its next piece: then it should read what it has to send,
+    /// [`chunk`](Self::chunk) bytes at most. The task is woken when there is room again.
+    ///
+    /// Those that send what is no payload need not ask.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.room.poll(&mut self.guest, cx)
+    }
+
+    /// How many bytes of payload the next piece may have: as many as the line carries in about a
+    /// millisecond, [`PIECE`](crate::carry::PIECE) at most.
+    pub fn chunk(&self) -> usize {
+        self.link.room.next_piece()
+    }
+
+    /// The holder is about to send a piece of payload of so many bytes.
+    pub(crate) fn sends(&mut self, bytes: usize) {
+        self.link.room.sends(&mut self.guest, bytes);
     }
 
     /// A frame of so many bytes has been taken from the stream.

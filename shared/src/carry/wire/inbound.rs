@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::breach::Breach;
 use super::frame::{self, HEADER, Header, Kind, SYN};
-use super::link::{Breach, Link};
+use super::link::Link;
 use super::outbound::Outbound;
 use super::streams::{Passage, Streams};
 use crate::carry::Role;

@@ -21,18 +21,22 @@
 //! - **Takes turns.** After `TURN` bytes it yields, so that the bridges pass on what has come
 //!   while it is still in the processor's cache.
 
+mod breach;
 mod frame;
 mod held;
 mod inbound;
+mod life;
 mod link;
 mod outbound;
 mod pace;
+mod room;
 mod streams;
 
 use std::io::{self, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::ReadBuf;
 
@@ -42,8 +46,9 @@ use self::inbound::Inbound;
 use self::outbound::Outbound;
 use self::streams::Streams;
 
+pub use self::breach::Breach;
 pub use self::held::Held;
-pub use self::link::{Breach, Link};
+pub use self::link::Link;
 
 /// How many bytes are read from the socket before the other tasks get their turn.
 const TURN: usize = 256 * 1024;
@@ -73,12 +78,14 @@ struct Socket<T> {
     link: Arc<Link>,
     /// Bytes read in this turn.
     turn: usize,
+    /// When anything was last read.
+    last_read: Instant,
 }
 
 impl<T: Carry> Wire<T> {
     /// A layer over `io`. `link` is the view of it that stays with its owner.
     pub fn new(io: T, role: Role, link: &Arc<Link>) -> Self {
-        let socket = Socket { io, link: Arc::clone(link), turn: 0 };
+        let socket = Socket { io, link: Arc::clone(link), turn: 0, last_read: Instant::now() };
         let streams = Streams::new(Arc::clone(link));
         let (inbound, outbound) = (Inbound::new(role), Outbound::new(role));
         Self { socket, inbound, outbound, streams, peer_closed: false, shut: false }
@@ -110,6 +117,7 @@ impl<T: Carry> Wire<T> {
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.poll_read_allowed(cx))?;
         let n = ready!(self.socket.poll_read(cx, self.inbound.space()))?;
+        self.look();
         self.inbound.filled(n);
         Poll::Ready(Ok(n))
     }
@@ -125,9 +133,16 @@ impl<T: Carry> Wire<T> {
         let wanted = buf.len();
         let mut both = [IoSliceMut::new(buf), IoSliceMut::new(self.inbound.space())];
         let n = ready!(self.socket.poll_read_vectored(cx, &mut both))?;
+        self.look();
         self.inbound.passed(n.min(wanted));
         self.inbound.filled(n.saturating_sub(wanted));
         Poll::Ready(Ok(n.min(wanted)))
+    }
+
+    /// The clock has just been read: looks at the pace of the line too.
+    fn look(&mut self) {
+        let Socket { io, link, last_read, .. } = &self.socket;
+        self.outbound.look(io, link, *last_read);
     }
 }
 
@@ -162,7 +177,8 @@ impl<T: Carry> Socket<T> {
         match &read {
             Poll::Ready(Ok(n)) => {
                 self.turn += n;
-                self.link.heard(*n);
+                self.last_read = Instant::now();
+                self.link.life.heard(*n, self.last_read);
             }
             Poll::Ready(Err(_)) => (),
             Poll::Pending => self.turn = 0,

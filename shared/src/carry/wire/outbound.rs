@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use super::breach::Breach;
 use super::frame::{self, HEADER, Header, Kind, SYN};
-use super::link::{Breach, Link};
-use super::pace::Pace;
+use super::link::Link;
+use super::pace::{Advice, Pace};
 use super::streams::Streams;
 use crate::carry::{Carry, Role};
 
@@ -87,7 +88,7 @@ impl Outbound {
             Some(header) => {
                 self.body = header.body();
                 if self.role.is_visit(header.stream) {
-                    link.unqueued(header.body());
+                    link.room.leave(header.body());
                     if header.is_end() && !streams.finishes(header.stream) {
                         let begin = self.buffer.len() - HEADER;
                         frame::make_reset(&mut self.buffer[begin..]);
@@ -124,7 +125,10 @@ impl Outbound {
             ready!(flushed)?;
             self.unflushed = false;
         }
-        self.pace.drained();
+        if self.pace.is_full() {
+            let advice = self.pace.drained(Instant::now());
+            follow(advice, io, link);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -164,8 +168,10 @@ impl Outbound {
         match &written {
             Poll::Ready(Ok(n)) => {
                 self.unflushed = true;
-                self.pace.sent(*n);
-                link.sent(*n);
+                link.life.sent(*n);
+                if self.pace.sent(*n) {
+                    self.look(io, link, Instant::now());
+                }
             }
             Poll::Ready(Err(_)) => (),
             Poll::Pending => self.refused(io, link),
@@ -175,10 +181,14 @@ impl Outbound {
 
     /// The line takes no more for now.
     fn refused<T: Carry>(&mut self, io: &T, link: &Link) {
-        if let Some(advice) = self.pace.refused(Instant::now()) {
-            io.limit_unsent(advice.unsent);
-            link.set_chunk(advice.frame);
-        }
+        let advice = self.pace.refused(Instant::now());
+        follow(advice, io, link);
+    }
+
+    /// Looks at what the line has taken up to `now`.
+    pub(super) fn look<T: Carry>(&mut self, io: &T, link: &Link, now: Instant) {
+        let advice = self.pace.look(now);
+        follow(advice, io, link);
     }
 
     /// How many bytes wait for the socket.
@@ -213,7 +223,7 @@ impl Outbound {
             link.break_off(Breach::GoAwaySent(header.length, cause));
         }
         if header.flags & SYN != 0 {
-            link.asked();
+            link.life.asked();
         }
         Ok(header)
     }
@@ -225,5 +235,13 @@ impl Outbound {
                 self.buffer.extend_from_slice(&frame::pong(value));
             }
         }
+    }
+}
+
+/// Does as the pace of the line advises, if it has changed.
+fn follow<T: Carry>(advice: Option<Advice>, io: &T, link: &Link) {
+    if let Some(advice) = advice {
+        io.limit_unsent(advice.unsent);
+        link.room.set(advice);
     }
 }

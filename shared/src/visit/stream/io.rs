@@ -59,11 +59,15 @@ impl AsyncWrite for DataStream {
         if this.end_sent {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(this.chunk());
-        if length > 0 {
-            ready!(this.poll_ready(cx))?;
-            this.write_data(cx, bufs, length)?;
+        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if length == 0 {
+            return Poll::Ready(Ok(0));
         }
+        ready!(this.poll_room(cx));
+        ready!(this.poll_ready(cx))?;
+        let length = length.min(this.chunk());
+        this.held.sends(length);
+        this.write_data(cx, bufs, length)?;
         Poll::Ready(Ok(length))
     }
 

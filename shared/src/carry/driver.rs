@@ -59,7 +59,8 @@ pub(super) type OpenRequest = oneshot::Sender<MuxStream>;
 
 /// The task of a session: all its I/O happens in [`run`](Self::run).
 pub struct Driver<T> {
-    connection: Connection<Wire<T>>,
+    /// Each poll of it moves all it holds inline, so the wire is not.
+    connection: Connection<Box<Wire<T>>>,
     link: Arc<Link>,
     requests: mpsc::Receiver<OpenRequest>,
     /// A request that yamux cannot serve before the peer acknowledges an earlier stream.
@@ -71,7 +72,7 @@ pub struct Driver<T> {
 
 impl<T: Carry> Driver<T> {
     pub(super) fn new(
-        connection: Connection<Wire<T>>,
+        connection: Connection<Box<Wire<T>>>,
         link: Arc<Link>,
         requests: mpsc::Receiver<OpenRequest>,
         inbound: mpsc::Sender<MuxStream>,

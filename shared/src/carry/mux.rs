@@ -80,7 +80,7 @@ fn prepare(role: Role, permits: usize) -> (Mux, Inbound, Prepared) {
 
 impl Prepared {
     fn over<T: Carry>(self, io: T) -> Driver<T> {
-        let wire = Wire::new(io, self.role, &self.link);
+        let wire = Box::new(Wire::new(io, self.role, &self.link));
         let config = config(self.role.most_streams(self.permits));
         let connection = Connection::new(wire, config, self.role.mode());
         Driver::new(connection, self.link, self.requests, self.inbound, self.span)

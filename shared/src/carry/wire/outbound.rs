@@ -187,6 +187,9 @@ impl Outbound {
 
     /// Looks at what the line has taken up to `now`.
     pub(super) fn look<T: Carry>(&mut self, io: &T, link: &Link, now: Instant) {
+        if !self.pace.is_worth_a_look() {
+            return;
+        }
         let advice = self.pace.look(now);
         follow(advice, io, link);
     }

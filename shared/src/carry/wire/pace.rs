@@ -64,6 +64,8 @@ pub(super) struct Advice {
 #[derive(Debug)]
 pub(super) struct Pace {
     advice: Advice,
+    /// The line has shown something that will have to be forgotten.
+    is_above_start: bool,
     state: State,
     /// When the state, or a measurement in it, began.
     since: Option<Instant>,
@@ -131,6 +133,7 @@ impl Pace {
     pub(super) fn new() -> Self {
         Self {
             advice: Advice::start(),
+            is_above_start: false,
             state: State::Open,
             since: None,
             sent: 0,
@@ -143,7 +146,7 @@ impl Pace {
     pub(super) fn sent(&mut self, n: usize) -> bool {
         self.sent += n;
         self.unlooked += n;
-        self.unlooked >= LOOK
+        self.unlooked >= LOOK && self.is_worth_a_look()
     }
 
     /// Whether the line is full, so that [`drained`](Self::drained) would say something.
@@ -167,6 +170,11 @@ impl Pace {
         self.begin(State::Open, now);
         self.before = (time, bytes);
         advice
+    }
+
+    /// Whether a [`look`](Self::look) could say anything new.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        self.sent >= PROOF_BYTES || self.is_above_start
     }
 
     /// Looks at what a line that takes all there is has shown up to `now`.
@@ -224,6 +232,7 @@ impl Pace {
             return None;
         }
         self.advice = advice;
+        self.is_above_start = advice.frame > Advice::start().frame;
         Some(advice)
     }
 }

@@ -21,7 +21,6 @@ mod ports;
 mod registry;
 mod relay;
 mod session;
-mod settings;
 mod snapshot;
 mod target;
 mod tunnel;

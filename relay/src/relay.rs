@@ -23,7 +23,7 @@ use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
 use crate::session::{Phases, Sessions};
-use crate::settings::Settings;
+use crate::config::CurrentConfig;
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,7 +32,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Relay {
     addrs: Addrs,
-    settings: Settings,
+    config: CurrentConfig,
     metrics: Metrics,
     control: TcpListener,
     public: TcpListener,
@@ -53,14 +53,14 @@ pub struct Addrs {
 /// Changes the configuration of a relay that runs.
 #[derive(Clone, Debug)]
 pub struct Reconfigure {
-    settings: Settings,
+    config: CurrentConfig,
     metrics: Metrics,
 }
 
 impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
-        self.settings.set(config);
+        self.config.set(config);
         self.metrics.reload(Reload::Applied);
     }
 
@@ -86,8 +86,8 @@ impl Relay {
             admin: admin.local_addr()?,
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
-        let settings = Settings::new(config);
-        Ok(Self { addrs, settings, metrics, control, public, admin })
+        let config = CurrentConfig::new(config);
+        Ok(Self { addrs, config, metrics, control, public, admin })
     }
 
     /// Where the relay listens.
@@ -98,7 +98,7 @@ impl Relay {
     /// Changes the configuration while the relay runs: limits, times and the range of ports, for
     /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
     pub fn reconfigure(&self) -> Reconfigure {
-        Reconfigure { settings: self.settings.clone(), metrics: self.metrics.clone() }
+        Reconfigure { config: self.config.clone(), metrics: self.metrics.clone() }
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -116,22 +116,22 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, settings, metrics, .. } = self;
+        let Self { addrs, config, metrics, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
-        let limits = Limits::new(settings.now().descriptors);
+        let limits = Limits::new(config.now().descriptors);
         let (registry, openings) = Registry::new(
-            settings.clone(),
+            config.clone(),
             limits.clone(),
             metrics.clone(),
             stop.gracefully.clone(),
         );
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
-            settings.clone(),
+            config.clone(),
             Access,
             registry.clone(),
             limits.clone(),
@@ -144,7 +144,7 @@ impl Relay {
         });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
         let mut edge = Edge::new(
-            settings.clone(),
+            config.clone(),
             limits,
             registry,
             openings,
@@ -167,7 +167,7 @@ impl Relay {
         };
 
         stop.gracefully.cancel();
-        let grace = settings.now().grace;
+        let grace = config.now().grace;
         info!(?grace, "stopping: open visits may finish");
         if timeout(grace, finish(&mut parts.edge)).await.is_err() {
             warn!("the grace period is over: open visits are cut off");

@@ -1,5 +1,6 @@
 //! A relay's configuration. Whatever is in a [`Config`] is valid.
 
+mod current;
 mod reload;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
 use shared::kit::net::HostPort;
 
+pub(crate) use current::CurrentConfig;
 pub use reload::Reload;
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.

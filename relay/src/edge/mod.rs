@@ -18,7 +18,7 @@ use tracing::error;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::registry::{Opened, Opening, Registry};
-use crate::settings::Settings;
+use crate::config::CurrentConfig;
 
 /// The visitors' half of the relay.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Edge {
 /// What all listeners have in common.
 #[derive(Debug)]
 struct EdgeShared {
-    settings: Settings,
+    config: CurrentConfig,
     registry: Registry,
     limits: Limits,
     visits: VisitIds,
@@ -43,14 +43,14 @@ struct EdgeShared {
 impl Edge {
     /// An edge at the address `ip` of this machine, which binds what `openings` brings.
     pub(crate) fn new(
-        settings: Settings,
+        config: CurrentConfig,
         limits: Limits,
         registry: Registry,
         openings: mpsc::Receiver<Opening>,
         ip: IpAddr,
         stop: Stop,
     ) -> Self {
-        let shared = EdgeShared { settings, registry, limits, visits: VisitIds::new() };
+        let shared = EdgeShared { config, registry, limits, visits: VisitIds::new() };
         Self { openings, shared: Arc::new(shared), listeners: JoinSet::new(), ip, stop }
     }
 

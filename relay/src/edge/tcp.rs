@@ -51,16 +51,16 @@ fn visit(
     visitor: SocketAddr,
 ) -> impl Future<Output = ()> + Send + use<> {
     let socket = ResetUnlessEnded::new(socket);
-    let settings = shared.settings.now();
+    let config = shared.config.now();
     let visit = Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-    let room = tunnel.visitor(settings.max_visitors).zip(shared.limits.visitor());
+    let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
     let tunnel = Arc::clone(tunnel);
     async move {
         let Some(room) = room else {
             visit.no_room();
             return;
         };
-        carry(visit, &tunnel, socket, &settings).await;
+        carry(visit, &tunnel, socket, &config).await;
         drop(room);
     }
 }
@@ -70,14 +70,14 @@ async fn carry(
     mut visit: Visit,
     tunnel: &Tunnel,
     socket: ResetUnlessEnded<TcpStream>,
-    settings: &Config,
+    config: &Config,
 ) {
     // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
-    match Box::pin(place(tunnel, visit.open(), settings.hold_visitors)).await {
+    match Box::pin(place(tunnel, visit.open(), config.hold_visitors)).await {
         Ok(OpenStream { stream, permit }) => {
             let patience = Patience {
-                stall: settings.stall_timeout,
-                half_closed: settings.half_closed_timeout,
+                stall: config.stall_timeout,
+                half_closed: config.half_closed_timeout,
             };
             let ended = Bridge::new(socket, stream, patience, &mut visit).await;
             drop(permit);

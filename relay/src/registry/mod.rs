@@ -32,7 +32,7 @@ use crate::access::Owner;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::config::CurrentConfig;
 use crate::tunnel::{Claim, Claimant, ConnectionId, Health, Service, Tunnel, TunnelId, Vacancies};
 
 use self::membership::Latest;
@@ -50,7 +50,7 @@ pub(crate) struct Registry(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    config: CurrentConfig,
     limits: Limits,
     metrics: Metrics,
     stopping: CancellationToken,
@@ -102,14 +102,14 @@ impl Registry {
     /// A registry without any tunnel, whose entrances the edge binds as it receives them. All are to
     /// be closed when `stopping` fires.
     pub(crate) fn new(
-        settings: Settings,
+        config: CurrentConfig,
         limits: Limits,
         metrics: Metrics,
         stopping: CancellationToken,
     ) -> (Self, mpsc::Receiver<Opening>) {
         let (openings, receiver) = mpsc::channel(OPENINGS);
         let shared = Shared {
-            settings,
+            config,
             limits,
             metrics,
             stopping,
@@ -188,7 +188,7 @@ impl Registry {
     /// Closes tunnels to which nobody has come back for as long as the configuration says. Never
     /// returns: whoever polls it drops it in the end.
     pub(crate) async fn close_abandoned(&self) -> Infallible {
-        let hold = || self.0.settings.now().hold;
+        let hold = || self.0.config.now().hold;
         loop {
             let id = self.0.vacancies.next(hold).await;
             let mut table = self.0.table.lock();

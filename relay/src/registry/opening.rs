@@ -100,7 +100,7 @@ impl Registry {
 
     /// Binds the first of the ports in question that can be had.
     async fn bind_port(&self, id: &TunnelId, wish: Wish) -> Result<Bound, Refusal> {
-        let range = self.0.settings.now().ports;
+        let range = self.0.config.now().ports;
         for port in candidates(range, &id.owner, &id.name, wish)? {
             let Some(reserved) = self.reserve_entrance(Entrance::Port(port)).await? else {
                 continue;

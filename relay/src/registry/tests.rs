@@ -17,7 +17,7 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     let config = Config::loopback();
     let limits = Limits::new(config.descriptors);
     let (registry, _openings) = Registry::new(
-        Settings::new(config),
+        CurrentConfig::new(config),
         limits,
         Metrics::new(|| 0).unwrap(),
         CancellationToken::new(),

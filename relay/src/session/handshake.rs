@@ -175,16 +175,16 @@ impl SessionsShared {
         let claimant = Claimant::new(connection, Target::Session(session.clone()));
         let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
 
-        let settings = self.settings.now();
-        let name = settings.public_name.clone().unwrap_or_else(|| hello.server.clone());
+        let config = self.config.now();
+        let name = config.public_name.clone().unwrap_or_else(|| hello.server.clone());
         let welcome = Welcome {
             session: membership.session(),
-            heartbeat_ms: settings.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
+            heartbeat_ms: config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
             tunnels: claims.iter().map(|claim| answer(claim, &name)).collect(),
         };
         let tunnels = Tunnels::new(name, &hello.tunnels, claims);
         let counted = self.metrics.session();
-        let heartbeat = settings.heartbeat;
+        let heartbeat = config.heartbeat;
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))
     }
 

@@ -20,7 +20,7 @@ use crate::access::Access;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::settings::Settings;
+use crate::config::CurrentConfig;
 
 use self::handshake::Admission;
 
@@ -31,7 +31,7 @@ pub(crate) struct Sessions(Arc<SessionsShared>);
 /// What all sessions have in common.
 #[derive(Debug)]
 struct SessionsShared {
-    settings: Settings,
+    config: CurrentConfig,
     access: Access,
     registry: Registry,
     limits: Limits,
@@ -55,7 +55,7 @@ impl Sessions {
     /// Sessions of those whom `access` lets in, which claim tunnels in `registry`. They are told to
     /// drain and ended in `phases`.
     pub(crate) fn new(
-        settings: Settings,
+        config: CurrentConfig,
         access: Access,
         registry: Registry,
         limits: Limits,
@@ -64,7 +64,7 @@ impl Sessions {
     ) -> Self {
         let Phases { stopping, ending } = phases;
         let shared =
-            SessionsShared { settings, access, registry, limits, metrics, stopping, ending };
+            SessionsShared { config, access, registry, limits, metrics, stopping, ending };
         Self(Arc::new(shared))
     }
 

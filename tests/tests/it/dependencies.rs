@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
     &["config", "limits", "metrics", "access", "entrance"],
-    &["settings", "target", "ports", "snapshot"],
+    &["target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],
     &["session", "edge", "admin"],

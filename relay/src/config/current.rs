@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::config::Config;
+use super::Config;
 
 /// A cheap handle to the configuration as it is now. Whoever needs several of its values at a time
 /// takes one look.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings(Arc<RwLock<Arc<Config>>>);
+pub(crate) struct CurrentConfig(Arc<RwLock<Arc<Config>>>);
 
-impl Settings {
+impl CurrentConfig {
     pub(crate) fn new(config: Config) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(config))))
     }

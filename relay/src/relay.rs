@@ -17,13 +17,13 @@ use tracing::{info, warn};
 use crate::access::Access;
 use crate::admin::{Admin, Look};
 use crate::config::Config;
+use crate::config::CurrentConfig;
 use crate::edge::Edge;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
 use crate::session::{Phases, Sessions};
-use crate::config::CurrentConfig;
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -123,12 +123,8 @@ impl Relay {
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
         let limits = Limits::new(config.now().descriptors);
-        let (registry, openings) = Registry::new(
-            config.clone(),
-            limits.clone(),
-            metrics.clone(),
-            stop.gracefully.clone(),
-        );
+        let (registry, openings) =
+            Registry::new(config.clone(), limits.clone(), metrics.clone(), stop.gracefully.clone());
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
             config.clone(),
@@ -143,14 +139,8 @@ impl Relay {
             move || registry.snapshot()
         });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
-        let mut edge = Edge::new(
-            config.clone(),
-            limits,
-            registry,
-            openings,
-            addrs.public.ip(),
-            stop.clone(),
-        );
+        let mut edge =
+            Edge::new(config.clone(), limits, registry, openings, addrs.public.ip(), stop.clone());
         edge.serve(default, self.public);
         let admin = Admin::new(metrics, look, stop.gracefully.clone());
 

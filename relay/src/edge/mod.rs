@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
+use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::registry::{Opened, Opening, Registry};
-use crate::config::CurrentConfig;
 
 /// The visitors' half of the relay.
 #[derive(Debug)]

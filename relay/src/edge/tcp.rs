@@ -75,10 +75,8 @@ async fn carry(
     // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
     match Box::pin(place(tunnel, visit.open(), config.hold_visitors)).await {
         Ok(OpenStream { stream, permit }) => {
-            let patience = Patience {
-                stall: config.stall_timeout,
-                half_closed: config.half_closed_timeout,
-            };
+            let patience =
+                Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout };
             let ended = Bridge::new(socket, stream, patience, &mut visit).await;
             drop(permit);
             visit.carried(&ended);

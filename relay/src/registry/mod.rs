@@ -29,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::access::Owner;
+use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::config::CurrentConfig;
 use crate::tunnel::{Claim, Claimant, ConnectionId, Health, Service, Tunnel, TunnelId, Vacancies};
 
 use self::membership::Latest;

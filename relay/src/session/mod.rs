@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 
 use crate::access::Access;
+use crate::config::CurrentConfig;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::config::CurrentConfig;
 
 use self::handshake::Admission;
 
@@ -63,8 +63,7 @@ impl Sessions {
         phases: Phases,
     ) -> Self {
         let Phases { stopping, ending } = phases;
-        let shared =
-            SessionsShared { config, access, registry, limits, metrics, stopping, ending };
+        let shared = SessionsShared { config, access, registry, limits, metrics, stopping, ending };
         Self(Arc::new(shared))
     }
 

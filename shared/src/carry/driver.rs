@@ -133,7 +133,9 @@ impl<T: Carry> Driver<T> {
                 Poll::Pending => break,
             }
         }
-        self.link.turn_over();
+        if self.link.turn_over() {
+            cx.waker().wake_by_ref();
+        }
         if self.waiting.is_some() {
             // A stream that was reset or dropped makes room too, of which yamux tells nobody.
             if let Err(err) = self.poll_requests(cx) {

@@ -4,7 +4,9 @@
 //! by whoever owns the session; [`Mux`] opens streams from anywhere. The driver never waits for
 //! anybody: a stream that the peer opens and nobody takes is dropped, which resets it.
 //!
-//! When the driver has ended, for whatever reason, every stream of the session reads as lost.
+//! When the driver has ended, for whatever reason, every stream of the session reads as lost. Who
+//! is waiting in a read then is not always woken (libp2p/rust-yamux#216): sessions end their visits
+//! themselves.
 
 use std::fmt;
 use std::future::pending;

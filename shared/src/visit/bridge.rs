@@ -180,17 +180,22 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
-                    if self.stream.poll_room(cx).is_pending() {
-                        // Who has nothing to send is not held up.
-                        let has_more = self.socket.poll_has_more(cx).is_ready();
-                        return Ok(if has_more { Pause::Blocked } else { Pause::Idle });
-                    }
                     let unsent = self.stream.unsent();
                     let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
                         self.moved.up |= self.stream.unsent() < unsent;
                         return Ok(Pause::Blocked);
                     };
                     ready.map_err(Ended::Stream)?;
+                    if !self.stream.has_room() {
+                        // Who has nothing to send is not held up, and an end needs no room.
+                        match self.socket.poll_has_data(cx) {
+                            Poll::Ready(true) if self.stream.poll_room(cx).is_pending() => {
+                                return Ok(Pause::Blocked);
+                            }
+                            Poll::Ready(_) => (),
+                            Poll::Pending => return Ok(Pause::Idle),
+                        }
+                    }
                     match self.poll_chunk(cx)? {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {

@@ -18,8 +18,9 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// reading.
     fn pending_error(&self) -> Option<io::Error>;
 
-    /// Ready when there is something to read, be it an end or an error; takes nothing of it.
-    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Ready when there is something to read, and whether that is data rather than an end or an
+    /// error. Takes nothing of it.
+    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// Makes a close a reset or an ordinary one, where the socket knows such a thing.
     fn make_close_a_reset(&self, reset: bool);
@@ -30,11 +31,14 @@ impl Socket for TcpStream {
         self.take_error().ok().flatten()
     }
 
-    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let is_ready = ready!(self.poll_read_ready(cx)).is_ok();
-            if !is_ready || shows(self.try_io(Interest::READABLE, || peek(&SockRef::from(self)))) {
-                return Poll::Ready(());
+            let look = match ready!(self.poll_read_ready(cx)) {
+                Ok(()) => self.try_io(Interest::READABLE, || peek(&SockRef::from(self))),
+                Err(err) => Err(err),
+            };
+            if let Some(is_data) = shown(look) {
+                return Poll::Ready(is_data);
             }
         }
     }
@@ -52,11 +56,14 @@ impl Socket for UnixStream {
         self.take_error().ok().flatten()
     }
 
-    fn poll_has_more(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let is_ready = ready!(self.poll_read_ready(cx)).is_ok();
-            if !is_ready || shows(self.try_io(Interest::READABLE, || peek(&SockRef::from(self)))) {
-                return Poll::Ready(());
+            let look = match ready!(self.poll_read_ready(cx)) {
+                Ok(()) => self.try_io(Interest::READABLE, || peek(&SockRef::from(self))),
+                Err(err) => Err(err),
+            };
+            if let Some(is_data) = shown(look) {
+                return Poll::Ready(is_data);
             }
         }
     }
@@ -66,13 +73,17 @@ impl Socket for UnixStream {
     fn make_close_a_reset(&self, _: bool) {}
 }
 
-/// Whether a look has come to something, be it an error.
-fn shows(look: io::Result<usize>) -> bool {
-    !matches!(look, Err(err) if err.kind() == io::ErrorKind::WouldBlock)
+/// Whether a look has come to data rather than to an end or an error, if it has come to anything.
+fn shown(look: io::Result<usize>) -> Option<bool> {
+    match look {
+        Ok(n) => Some(n > 0),
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => None,
+        Err(_) => Some(false),
+    }
 }
 
-/// Whether there is something to read: the kernel tells when something has come, not that it is
-/// still there.
+/// Looks at what there is to read: the kernel tells when something has come, not that it is still
+/// there.
 fn peek(socket: &SockRef<'_>) -> io::Result<usize> {
     socket.peek(&mut [MaybeUninit::uninit()])
 }

@@ -208,12 +208,17 @@ impl DataStream {
 
     /// How many bytes of payload to send at a time: a line that is slow gets smaller pieces, so
     /// that other streams have their turn.
-    pub fn chunk(&self) -> usize {
-        self.held.chunk().min(CHUNK)
+    pub fn chunk(&mut self) -> usize {
+        self.held.chunk(CHUNK)
     }
 
-    /// Ready when payload should be read to be sent. Pending while so much waits for the line that
-    /// it would only wait too; the task is woken when there is room.
+    /// Whether payload may be sent without asking [`poll_room`](Self::poll_room).
+    pub fn has_room(&self) -> bool {
+        self.held.has_room()
+    }
+
+    /// Ready when payload should be read and sent. Pending while so much waits for the line that
+    /// it would only wait too; the task is woken when it is its turn.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.held.poll_room(cx)
     }
@@ -448,6 +453,7 @@ impl Drop for DataStream {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         self.confirm_now(&mut cx);
+        self.held.let_go();
         while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.io).poll_next(&mut cx) {}
     }
 }

@@ -10,8 +10,7 @@ use shared::carry::{Carry, Role};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
 use shared::visit::stream::{Chunk, DataStream};
-use tests::raw::RawPeer;
-use tests::{Tasks, eventually, within};
+use tests::within;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// A carrier that sends nothing before it is flushed, or holds as much as it can: so does TLS.
@@ -107,69 +106,12 @@ async fn visits_get_through_a_carrier_that_has_to_be_flushed() {
     assert_eq!(within("both ends to close", closed).await, (true, true));
 }
 
-#[tokio::test]
-async fn a_small_request_does_not_wait_for_the_whole_burst_of_uploads_that_it_comes_with() {
-    // Nothing is known of the line yet, which takes nothing for now.
-    let (near, far) = tokio::io::duplex(16 * 1024);
-    let mut peer = RawPeer::new(far);
-    let relay = Running::start(ready(Ok(near)), Role::Relay, 200);
-    relay.mux.link().admit();
-    let (ids, mut uploads) = (VisitIds::new(), Tasks::new());
-    for _ in 0..100 {
-        let mut stream = visit_on(&relay, &ids).await;
-        uploads.spawn(async move { upload(&mut stream, 100_000).await });
-    }
-    // The request comes when no upload can go on any more.
-    let mut before = 0;
-    eventually("the uploads to stand still", async || {
-        let waiting = relay.mux.link().waiting();
-        std::mem::replace(&mut before, waiting) == waiting && waiting > 0
-    })
-    .await;
-    let mut request = visit_on(&relay, &ids).await;
-    within("room for a request", upload(&mut request, 100)).await;
-
-    let mut ahead = 0;
-    peer.expect("the request", |frame| {
-        ahead += frame.body.len();
-        frame.stream == 202 && frame.body.ends_with(b"xxx")
-    })
-    .await;
-    assert!(ahead < 1_000_000, "{ahead} bytes came before it");
-
-    // All of the uploads come in the end.
-    let mut rest = 100 * 100_000;
-    rest -= ahead.min(rest);
-    peer.expect("the uploads", |frame| {
-        rest = rest.saturating_sub(frame.body.len());
-        rest == 0
-    })
-    .await;
-    within("the uploads to be over", uploads.join()).await;
-}
-
 /// A visit on a session whose far end has not said anything of it.
 async fn visit_on(relay: &Running, ids: &VisitIds) -> DataStream {
     let name = "default".parse().expect("a name");
     let open = Open::new(ids.next(), name, ([127, 0, 0, 1], 1).into());
     let stream = within("a stream", relay.mux.open()).await.expect("a session");
     DataStream::open(stream, open).await.expect("a session")
-}
-
-/// Sends `length` bytes as a bridge does.
-async fn upload(stream: &mut DataStream, length: usize) {
-    let (mut chunk, mut rest) = (Chunk::new(), length);
-    while rest > 0 {
-        poll_fn(|cx| stream.poll_room(cx)).await;
-        poll_fn(|cx| stream.poll_ready(cx)).await.expect("an open stream");
-        let n = rest.min(stream.chunk());
-        chunk.payload(n).fill(b'x');
-        poll_fn(|cx| Poll::Ready(stream.start_send(cx, &mut chunk, n)))
-            .await
-            .expect("an open stream");
-        rest -= n;
-    }
-    poll_fn(|cx| stream.poll_ready(cx)).await.expect("an open stream");
 }
 
 /// Passes `length` bytes from one end of a visit to the other.

@@ -68,7 +68,7 @@ impl Held {
     /// Ready when nothing more can come over the stream: the peer has reset it, the session has
     /// ended, or the peer has sent more tiny frames than the stream may have unread.
     ///
-    /// What had come before may still be read. One task at a time waits: the last that polled.
+    /// What had come before may still be read, except in the last case. One task at a time waits: the last that polled.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.tally.is(RESET | OVERRUN) {
             return Poll::Ready(());
@@ -92,23 +92,34 @@ impl Held {
         }
     }
 
-    /// Ready when the holder may send its next piece: then it should read what it has to send,
-    /// [`chunk`](Self::chunk) bytes at most. The task is woken when there is room again.
+    /// Whether the holder may send its next piece without asking [`poll_room`](Self::poll_room).
+    pub fn has_room(&self) -> bool {
+        self.link.room.is_open_to(&self.guest)
+    }
+
+    /// Ready when the holder may send its next piece, which it should do at once: then it should
+    /// read what it has to send, [`chunk`](Self::chunk) bytes at most. Pending puts it in line; it
+    /// is woken when it is called, or the session is over.
     ///
-    /// Those that send what is no payload need not ask.
+    /// Those that have nothing to send, or what is no payload, need not ask.
     pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.link.room.poll(&mut self.guest, cx)
     }
 
     /// How many bytes of payload the next piece may have: as many as the line carries in about a
-    /// millisecond, [`PIECE`](crate::carry::PIECE) at most.
-    pub fn chunk(&self) -> usize {
-        self.link.room.next_piece()
+    /// millisecond, `most` at most.
+    pub fn chunk(&mut self, most: usize) -> usize {
+        self.link.room.next_piece(&mut self.guest, most)
     }
 
     /// The holder is about to send a piece of payload of so many bytes.
     pub(crate) fn sends(&mut self, bytes: usize) {
         self.link.room.sends(&mut self.guest, bytes);
+    }
+
+    /// The holder is about to be dropped: nothing more gets through to it.
+    pub(crate) fn let_go(&self) {
+        self.tally.set(DROPPED);
     }
 
     /// A frame of so many bytes has been taken from the stream.
@@ -130,7 +141,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.tally.set(DROPPED);
+        self.let_go();
+        self.link.room.forget(&mut self.guest);
     }
 }
 

@@ -111,8 +111,10 @@ impl Link {
     }
 
     /// The driver has done what can be done for now: those may send for whom there is room.
-    pub(crate) fn turn_over(&self) {
-        self.room.admit();
+    /// Returns whether it has to take another turn although nothing may have happened.
+    #[must_use]
+    pub(crate) fn turn_over(&self) -> bool {
+        self.room.admit()
     }
 
     /// Why the wire gave the session up, if it did.

@@ -3,14 +3,14 @@
 //! yamux reads twelve bytes and then a body, writes a header and then a body, and flushes after
 //! each. Done on the socket that costs several system calls a frame. It also stops reading while
 //! a pong waits to be written, so that two ends that both write a lot stop each other for ever
-//! (paritytech/yamux#227), and it goes on after a breach of the protocol with a hole in a stream.
+//! (libp2p/rust-yamux#227), and it goes on after a breach of the protocol with a hole in a stream.
 //! [`Wire`] mends all of that without yamux noticing:
 //!
 //! - **Reads ahead** into a buffer that grows with the traffic; large bodies go straight to yamux.
 //! - **Collects writes.** A flush does nothing. What was written between two reads goes out in one
 //!   system call before the next read of the socket, or earlier when the buffer is full; a carrier
-//!   that holds it back is flushed then. This is
-//!   enough because yamux never waits without having tried to read or having been refused a write.
+//!   that holds it back is flushed then. This is enough because yamux never waits without having
+//!   tried to read or having been refused a write.
 //! - **Answers pings itself,** so that reading never waits for writing.
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
 //!   that no honest peer sends, and streams that it may not open. The reason is kept in the
@@ -87,7 +87,7 @@ impl<T: Carry> Wire<T> {
     pub fn new(io: T, role: Role, link: &Arc<Link>) -> Self {
         let socket = Socket { io, link: Arc::clone(link), turn: 0, last_read: Instant::now() };
         let streams = Streams::new(Arc::clone(link));
-        let (inbound, outbound) = (Inbound::new(role), Outbound::new(role));
+        let (inbound, outbound) = (Inbound::new(role), Outbound::new(role, &socket.io));
         Self { socket, inbound, outbound, streams, peer_closed: false, shut: false }
     }
 

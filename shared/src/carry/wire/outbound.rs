@@ -38,7 +38,9 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    pub(super) fn new(role: Role) -> Self {
+    /// For a line of which nothing is known yet.
+    pub(super) fn new<T: Carry>(role: Role, io: &T) -> Self {
+        io.limit_unsent(Advice::start().unsent);
         Self {
             role,
             buffer: Vec::new(),
@@ -212,9 +214,8 @@ impl Outbound {
     }
 
     /// Looks at the header of a frame that yamux is about to write, which it does in one piece,
-    /// and returns it. A go-away counts although it
-    /// may not get out any more: yamux reads on after it, with a hole where the frame was that it
-    /// refused.
+    /// and returns it. A go-away counts although it may not get out any more: yamux reads on after
+    /// it, with a hole where the frame was that it refused.
     fn look_at(&self, link: &Link, bytes: &[u8]) -> io::Result<Header> {
         let header = bytes.first_chunk::<HEADER>().filter(|_| bytes.len() == HEADER);
         let header = header

@@ -22,7 +22,7 @@ const FRAME: Duration = Duration::from_millis(1);
 /// turn for that, on a machine that is busy.
 const QUEUE: Duration = Duration::from_millis(20);
 
-/// Bounds of what the kernel may hold unsent, in bytes. The upper one is that of a new connection.
+/// Bounds of what the kernel may hold unsent, in bytes. The upper one is what sockets of visits have.
 const UNSENT_BYTES: (usize, usize) = (16 * 1024, crate::kit::net::NOT_SENT_LOW_WATER as usize);
 
 /// Bounds of the payload of one frame, in bytes.

@@ -4,9 +4,10 @@
 //! that comes later. What may wait is therefore kept to what the line carries in some
 //! milliseconds. Beyond that only those get in that do not add to the crowd: whose last piece has
 //! left and was a small one. An upload waits in line outside, and a request beside a thousand
-//! uploads does not.
+//! uploads does not. Whoever is called from the line may send one piece, whatever others do
+//! meanwhile, and nobody goes past the line because there happens to be room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -30,18 +31,22 @@ pub(super) struct Room {
     most: AtomicU64,
     /// How many of payload one frame should carry.
     piece: AtomicUsize,
-    waiting: Mutex<Line>,
+    line: Mutex<Line>,
     /// Whether anybody waits. Asked far more often than it is so.
     any: AtomicBool,
+    /// The session is over: nothing leaves any more.
+    over: AtomicBool,
 }
 
 /// Those who wait.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    /// For room, in order.
-    wakers: VecDeque<Waker>,
-    /// The ticket of the first of them.
-    first: u64,
+    /// For room, by ticket.
+    waiting: BTreeMap<u64, Waker>,
+    /// The last ticket that was given out. The first is 1.
+    last: u64,
+    /// How many have been called, and have not come yet.
+    called: u64,
     /// For their own last piece to leave, by where that stands and by ticket.
     modest: BTreeMap<(u64, u64), Waker>,
 }
@@ -49,11 +54,15 @@ struct Line {
 /// What one visit has to do with the [`Room`].
 #[derive(Debug, Default)]
 pub(super) struct Guest {
-    /// How much had entered when its last piece had.
+    /// How much had entered when its last piece had. yamux takes streams in turn, so that piece
+    /// has left when as much has, or before.
     entered: u64,
-    /// Whether that piece was as large as it might be: more is likely to follow.
+    /// How many bytes its next piece may have.
+    limit: usize,
+    /// Whether its last piece was as large as it might be: more is likely to follow.
     full: bool,
-    /// Its place among those who wait for room. The first ticket is 1.
+    /// Its place among those who wait for room. Zero: none. One that is no longer in line stands
+    /// for having been called.
     ticket: u64,
 }
 
@@ -64,19 +73,15 @@ impl Room {
             left: AtomicU64::new(0),
             most: AtomicU64::new(advice.queue as u64),
             piece: AtomicUsize::new(advice.frame),
-            waiting: Mutex::new(Line::new()),
+            line: Mutex::new(Line::default()),
             any: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         }
     }
 
     pub(super) fn set(&self, advice: Advice) {
         self.most.store(advice.queue as u64, Ordering::Relaxed);
         self.piece.store(advice.frame, Ordering::Relaxed);
-    }
-
-    /// How many bytes of payload one frame should carry.
-    pub(super) fn piece(&self) -> usize {
-        self.piece.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait.
@@ -91,15 +96,17 @@ impl Room {
         self.queued() > MOST_QUEUED
     }
 
-    /// How many bytes of payload the next piece may have.
-    pub(super) fn next_piece(&self) -> usize {
-        if self.has_room() { self.piece() } else { self.piece().min(SMALL) }
+    /// How many bytes of payload the guest's next piece may have, `most` at most.
+    pub(super) fn next_piece(&self, guest: &mut Guest, most: usize) -> usize {
+        let piece = self.piece.load(Ordering::Relaxed).min(most);
+        guest.limit = if self.has_room() { piece } else { piece.min(SMALL) };
+        guest.limit
     }
 
     /// The guest is about to send a piece of so many bytes.
     pub(super) fn sends(&self, guest: &mut Guest, bytes: usize) {
         guest.entered = self.entered.load(Ordering::SeqCst) + bytes as u64;
-        guest.full = bytes >= self.next_piece();
+        guest.full = bytes >= guest.limit;
     }
 
     /// So many bytes of a visit have entered.
@@ -112,62 +119,127 @@ impl Room {
         self.left.fetch_add(bytes as u64, Ordering::SeqCst);
     }
 
-    /// Ready when the guest may send its next piece.
-    pub(super) fn poll(&self, guest: &mut Guest, cx: &mut Context<'_>) -> Poll<()> {
-        if self.lets_in(guest) {
-            return Poll::Ready(());
-        }
-        self.waiting.lock().join(guest, cx.waker());
-        self.any.store(true, Ordering::SeqCst);
-        // There may be room since, and nobody to say so.
-        if self.lets_in(guest) { Poll::Ready(()) } else { Poll::Pending }
+    /// Whether the guest may send without asking: there is room, and nobody waits for it.
+    pub(super) fn is_open_to(&self, guest: &Guest) -> bool {
+        guest.ticket == 0 && !self.any.load(Ordering::SeqCst) && self.has_room()
     }
 
-    fn lets_in(&self, guest: &Guest) -> bool {
-        let modest = !guest.full && guest.entered <= self.left.load(Ordering::SeqCst);
-        self.has_room() || modest && !self.is_full()
+    /// Ready when the guest may send its next piece. Who waits keeps its place in line, however
+    /// often it asks.
+    pub(super) fn poll(&self, guest: &mut Guest, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_open_to(guest) {
+            return Poll::Ready(());
+        }
+        let mut line = self.line.lock();
+        if !self.lets_in(guest, &line) {
+            line.join(guest, cx.waker());
+            self.any.store(true, Ordering::SeqCst);
+            // There may be room since, and nobody to say so.
+            if !self.lets_in(guest, &line) {
+                return Poll::Pending;
+            }
+        }
+        line.leave(guest);
+        self.any.store(!line.is_empty(), Ordering::SeqCst);
+        Poll::Ready(())
+    }
+
+    /// The guest goes away. If room was being kept for it, the next one gets it.
+    pub(super) fn forget(&self, guest: &mut Guest) {
+        if guest.ticket == 0 {
+            return;
+        }
+        let mut line = self.line.lock();
+        let was_called = line.has_called(guest);
+        line.leave(guest);
+        if was_called {
+            line.call_first();
+        }
+        self.any.store(!line.is_empty(), Ordering::SeqCst);
+    }
+
+    /// Whether the guest may send its next piece, which it is about to do then.
+    fn lets_in(&self, guest: &Guest, line: &Line) -> bool {
+        if self.over.load(Ordering::SeqCst) {
+            // It will learn of it.
+            return true;
+        }
+        let modest = || !guest.full && guest.entered <= self.left.load(Ordering::SeqCst);
+        let first = || self.has_room() && line.is_first(guest);
+        !self.is_full() && (line.has_called(guest) || modest() || first())
     }
 
     fn has_room(&self) -> bool {
         self.queued() < self.most.load(Ordering::Relaxed)
     }
 
-    /// Wakes as many as there is room for. Called when the line has taken what it can for now.
-    pub(super) fn admit(&self) {
+    /// Calls as many as there is room for, in order. Called when the line has taken what it can
+    /// for now. Returns whether to call again although nothing more will leave: all that have been
+    /// called so far may have nothing to send any more.
+    #[must_use]
+    pub(super) fn admit(&self) -> bool {
         if !self.any.load(Ordering::SeqCst) {
-            return;
+            return false;
         }
         let queued = self.queued();
-        let mut room = self.most.load(Ordering::Relaxed).saturating_sub(queued);
-        let mut line = self.waiting.lock();
-        line.wake_modest(self.left.load(Ordering::SeqCst));
-        // Some of them may have gone, or have nothing to send any more. When nothing is left to
-        // call here again, all have their chance.
-        while (queued == 0 || room > 0) && line.wake_first() {
-            room = room.saturating_sub(self.piece() as u64);
+        let piece = self.piece.load(Ordering::Relaxed) as u64;
+        let mut line = self.line.lock();
+        if queued <= MOST_QUEUED {
+            line.wake_modest(self.left.load(Ordering::SeqCst));
+        }
+        let kept = if queued == 0 { 0 } else { line.called * piece };
+        let mut room = self.most.load(Ordering::Relaxed).saturating_sub(queued + kept);
+        while room > 0 && line.call_first() {
+            room = room.saturating_sub(piece);
         }
         self.any.store(!line.is_empty(), Ordering::SeqCst);
+        queued == 0 && !line.waiting.is_empty()
+    }
+
+    /// The session is over: whoever waits may find out.
+    pub(super) fn close(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        let mut line = self.line.lock();
+        line.wake_modest(u64::MAX);
+        while line.call_first() {}
     }
 }
 
 impl Line {
-    fn new() -> Self {
-        Self { wakers: VecDeque::new(), first: 1, modest: BTreeMap::new() }
-    }
-
     /// Puts a guest where it waits, unless it is there.
     fn join(&mut self, guest: &mut Guest, waker: &Waker) {
-        let place = guest.ticket.checked_sub(self.first).map(|place| place as usize);
-        match place.and_then(|place| self.wakers.get_mut(place)) {
+        match self.waiting.get_mut(&guest.ticket) {
             Some(known) => known.clone_from(waker),
             None => {
-                guest.ticket = self.first + self.wakers.len() as u64;
-                self.wakers.push_back(waker.clone());
+                self.leave(guest);
+                self.last += 1;
+                guest.ticket = self.last;
+                self.waiting.insert(guest.ticket, waker.clone());
             }
         }
         if !guest.full {
             self.modest.insert((guest.entered, guest.ticket), waker.clone());
         }
+    }
+
+    /// Takes a guest out, wherever it is.
+    fn leave(&mut self, guest: &mut Guest) {
+        if self.has_called(guest) {
+            self.called -= 1;
+        }
+        self.waiting.remove(&guest.ticket);
+        self.modest.remove(&(guest.entered, guest.ticket));
+        guest.ticket = 0;
+    }
+
+    /// Whether room is being kept for the guest.
+    fn has_called(&self, guest: &Guest) -> bool {
+        guest.ticket != 0 && !self.waiting.contains_key(&guest.ticket)
+    }
+
+    /// Whether nobody has come before the guest.
+    fn is_first(&self, guest: &Guest) -> bool {
+        self.waiting.first_key_value().is_none_or(|(first, _)| *first == guest.ticket)
     }
 
     /// Wakes those whose own last piece has left.
@@ -179,138 +251,18 @@ impl Line {
         }
     }
 
-    /// Wakes the first of those who wait for room, if there is one.
-    fn wake_first(&mut self) -> bool {
-        let Some(waker) = self.wakers.pop_front() else { return false };
-        self.first += 1;
+    /// Calls the first of those who wait for room, if there is one.
+    fn call_first(&mut self) -> bool {
+        let Some((_, waker)) = self.waiting.pop_first() else { return false };
+        self.called += 1;
         waker.wake();
         true
     }
 
     fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.modest.is_empty()
+        self.waiting.is_empty() && self.modest.is_empty()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::task::Wake;
-
-    use super::*;
-
-    const PIECE: usize = 1000;
-    const MOST: usize = 10 * PIECE;
-
-    fn room() -> Room {
-        Room::new(Advice { unsent: PIECE, frame: PIECE, queue: MOST })
-    }
-
-    /// Notes that it was woken.
-    #[derive(Default)]
-    struct Bell(AtomicBool);
-
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// A guest that waits, and whether it has been woken.
-    fn waiting(room: &Room, guest: &mut Guest) -> impl Fn() -> bool + use<> {
-        let bell = Arc::new(Bell::default());
-        let waker = Waker::from(Arc::clone(&bell));
-        assert!(room.poll(guest, &mut Context::from_waker(&waker)).is_pending());
-        move || bell.0.load(Ordering::Relaxed)
-    }
-
-    fn enter(room: &Room, guest: &mut Guest, bytes: usize) {
-        room.sends(guest, bytes);
-        room.enter(bytes);
-    }
-
-    fn may_send(room: &Room, guest: &mut Guest) -> bool {
-        room.poll(guest, &mut Context::from_waker(Waker::noop())).is_ready()
-    }
-
-    #[test]
-    fn uploads_wait_in_line_and_a_small_request_does_not() {
-        let room = room();
-        let mut uploads: Vec<Guest> = (0..20).map(|_| Guest::default()).collect();
-        for upload in &mut uploads[..10] {
-            assert!(may_send(&room, upload));
-            enter(&room, upload, PIECE);
-        }
-        let mut request = Guest::default();
-        assert_eq!(room.next_piece(), PIECE.min(SMALL));
-        assert!(may_send(&room, &mut request), "it has sent nothing yet");
-        enter(&room, &mut request, 100);
-        assert!(!may_send(&room, &mut request), "the last one has not left");
-
-        let woken: Vec<_> = uploads[..3].iter_mut().map(|upload| waiting(&room, upload)).collect();
-        room.admit();
-        assert!(woken.iter().all(|woken| !woken()), "no room");
-        // For two of them; the request has looked too.
-        room.leave(100 + 3 * PIECE);
-        room.admit();
-        assert_eq!(woken.iter().map(|woken| woken()).collect::<Vec<_>>(), [true, true, false]);
-        room.leave(7 * PIECE);
-        assert!(may_send(&room, &mut request));
-    }
-
-    #[test]
-    fn whoever_waits_has_one_place_in_line_however_often_it_looks() {
-        let room = room();
-        enter(&room, &mut Guest::default(), MOST);
-        let (mut first, mut second) = (Guest::default(), Guest::default());
-        for guest in [&mut first, &mut second] {
-            enter(&room, guest, PIECE);
-        }
-        drop(waiting(&room, &mut first));
-        let second = waiting(&room, &mut second);
-        let first = waiting(&room, &mut first);
-        room.leave(2 * PIECE + 1);
-        room.admit();
-        assert_eq!((first(), second()), (true, false));
-    }
-
-    #[test]
-    fn a_small_request_goes_on_when_its_last_piece_has_left_whoever_waits_before_it() {
-        let room = room();
-        enter(&room, &mut Guest::default(), PIECE);
-        let mut request = Guest::default();
-        enter(&room, &mut request, 100);
-        let mut upload = Guest::default();
-        enter(&room, &mut upload, 2 * MOST);
-        let upload = waiting(&room, &mut upload);
-        let request = waiting(&room, &mut request);
-        room.leave(PIECE);
-        room.admit();
-        assert!(!request());
-        room.leave(100);
-        room.admit();
-        assert_eq!((request(), upload()), (true, false));
-    }
-
-    #[test]
-    fn nobody_is_forgotten_behind_those_who_went_away() {
-        let room = room();
-        enter(&room, &mut Guest::default(), MOST);
-        for _ in 0..100 {
-            let mut gone = Guest { full: true, ..Guest::default() };
-            drop(waiting(&room, &mut gone));
-        }
-        let woken = waiting(&room, &mut Guest { full: true, ..Guest::default() });
-        room.leave(MOST);
-        room.admit();
-        assert!(woken());
-    }
-
-    #[test]
-    fn not_even_small_pieces_pile_up_without_end() {
-        let room = room();
-        enter(&room, &mut Guest::default(), MOST_QUEUED as usize + 1);
-        assert!(room.is_full());
-        assert!(!may_send(&room, &mut Guest::default()));
-    }
-}
+mod tests;

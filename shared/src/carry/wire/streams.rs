@@ -104,6 +104,7 @@ impl Drop for Streams {
     fn drop(&mut self) {
         self.link.lobby.leave(&mut self.table);
         self.table.values().for_each(|stream| stream.tally.reset());
+        self.link.room.close();
     }
 }
 
@@ -125,7 +126,8 @@ impl Arrived {
         self.frames = self.frames.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(header.body() as u32);
         let (frames, bytes) = self.tally.taken();
-        // Below zero for a moment: the frame that opened the stream was not counted.
+        // Below zero, at an end that does not open streams: the frame that opened this one was
+        // not counted.
         let frames = self.frames.wrapping_sub(frames).cast_signed();
         let bytes = self.bytes.wrapping_sub(bytes).cast_signed();
         if frames > ALWAYS_FINE && i64::from(bytes) < i64::from(frames) * LEAST_AVERAGE {

@@ -325,3 +325,13 @@ proptest! {
         prop_assert!(got == frames);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_holds_little_of_a_line_of_which_nothing_is_known() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let wire = Wire::new(socket, Role::Client, &Arc::new(Link::new(Role::Client)));
+    let unsent = socket2::SockRef::from(&wire.socket.io).tcp_notsent_lowat().unwrap();
+    assert!((10_000..40_000).contains(&unsent), "{unsent}");
+}

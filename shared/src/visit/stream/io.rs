@@ -63,8 +63,11 @@ impl AsyncWrite for DataStream {
         if length == 0 {
             return Poll::Ready(Ok(0));
         }
-        ready!(this.poll_room(cx));
         ready!(this.poll_ready(cx))?;
+        if this.poll_room(cx).is_pending() {
+            ready!(this.held.poll_reset(cx));
+            return Poll::Ready(Err(this.why_broken(cx).into()));
+        }
         let length = length.min(this.chunk());
         this.held.sends(length);
         this.write_data(cx, bufs, length)?;
@@ -123,7 +126,9 @@ impl DataStream {
                 room.copy_from_slice(buf);
                 filled += buf.len();
             } else {
-                self.write(cx, &small[..filled])?;
+                if filled > 0 {
+                    self.write(cx, &small[..filled])?;
+                }
                 self.write(cx, buf)?;
                 filled = 0;
             }

@@ -72,22 +72,25 @@ impl Locals {
     }
 
     /// Serves one stream until it ends.
-    pub(crate) async fn visit(self: Arc<Self>, stream: MuxStream) {
+    pub(crate) fn visit(
+        self: Arc<Self>,
+        stream: MuxStream,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let patience = {
             let config = self.config.borrow();
             Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout }
         };
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
-        let Some(Connected { mut visit, stream, local }) = Box::pin(self.connect(stream)).await
-        else {
-            return;
-        };
-        let ended = match local {
-            Local::Tcp(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
-            #[cfg(unix)]
-            Local::Unix(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
-        };
-        visit.end(ended);
+        let connected = Box::pin(self.connect(stream));
+        async move {
+            let Some(Connected { mut visit, stream, local }) = connected.await else { return };
+            let ended = match local {
+                Local::Tcp(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
+                #[cfg(unix)]
+                Local::Unix(socket) => Bridge::new(socket, stream, patience, &mut visit).await,
+            };
+            visit.end(ended);
+        }
     }
 
     /// From a stream to a local service, if there is a way.

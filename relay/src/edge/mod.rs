@@ -11,7 +11,7 @@ use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
 use shared::visit::id::VisitIds;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -56,8 +56,10 @@ impl Edge {
 
     /// Serves an entrance that was bound before.
     pub(crate) fn serve(&mut self, opened: Opened, listener: TcpListener) {
-        let shared = Arc::clone(&self.shared);
-        self.listeners.spawn(tcp::listen(shared, opened, listener, self.stop.clone()));
+        let (there, when_opened) = oneshot::channel();
+        if there.send(opened).is_ok() {
+            self.listen(when_opened, listener);
+        }
     }
 
     /// Serves visitors until asked to stop, then lets the open visits finish until asked to stop
@@ -85,24 +87,24 @@ impl Edge {
     /// Binds an entrance, and serves it when its tunnel is there.
     fn bind(&mut self, opening: Opening) {
         let Opening { entrance, bound, opened } = opening;
-        match self.listen(entrance) {
+        match self.listener(entrance) {
             Ok((entrance, listener)) => {
-                if bound.send(Ok(entrance)).is_err() {
-                    return; // The session has gone.
+                // Unless the session has gone.
+                if bound.send(Ok(entrance)).is_ok() {
+                    self.listen(opened, listener);
                 }
-                let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-                self.listeners.spawn(async {
-                    if let Ok(opened) = opened.await {
-                        tcp::listen(shared, opened, listener, stop).await;
-                    }
-                });
             }
             // A session that has gone does not mind.
             Err(err) => drop(bound.send(Err(err))),
         }
     }
 
-    fn listen(&self, entrance: Entrance) -> io::Result<(Entrance, TcpListener)> {
+    fn listen(&mut self, opened: oneshot::Receiver<Opened>, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        self.listeners.spawn(tcp::listen(shared, opened, listener, self.stop.clone()));
+    }
+
+    fn listener(&self, entrance: Entrance) -> io::Result<(Entrance, TcpListener)> {
         let Entrance::Port(port) = entrance;
         let listener = listen_on(SocketAddr::new(self.ip, port), Peers::Visitors)?;
         let port = listener.local_addr()?.port();

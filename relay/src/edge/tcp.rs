@@ -10,24 +10,26 @@ use shared::visit::bridge::Bridge;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tracing::info;
 
 use super::EdgeShared;
 use super::turned_away::turn_away;
-use crate::config::Config;
 use crate::placement::place;
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
 use crate::tunnel::Tunnel;
 use crate::visit::Visit;
 
-/// Serves the visitors of an entrance until the relay stops or its tunnel has gone.
+/// Serves the visitors of an entrance, once it is opened, until the relay stops or its tunnel has
+/// gone.
 pub(super) async fn listen(
     shared: Arc<EdgeShared>,
-    opened: Opened,
+    opened: oneshot::Receiver<Opened>,
     listener: TcpListener,
     stop: Stop,
 ) {
+    let Ok(opened) = opened.await else { return };
     let entrance = opened.entrance();
     let Some(tunnel) = shared.registry.find(entrance) else { return };
     info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
@@ -42,7 +44,7 @@ pub(super) async fn listen(
     info!(tunnel = %tunnel.name(), "{entrance} is closed");
 }
 
-/// Takes a visitor on, or turns it away because there is no room.
+/// Takes a visitor on and leads it to the local service, or turns it away.
 fn visit(
     shared: &Arc<EdgeShared>,
     tunnel: &Arc<Tunnel>,
@@ -52,41 +54,41 @@ fn visit(
 ) -> impl Future<Output = ()> + Send + use<> {
     let socket = ResetUnlessEnded::new(socket);
     let config = shared.config.now();
-    let visit = Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
+    let mut visit =
+        Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
     let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
     let tunnel = Arc::clone(tunnel);
+    // Thousands of visits wait in a bridge: what comes before and after it is boxed, and nothing
+    // that is there while it runs has two places.
     async move {
-        let Some(room) = room else {
+        if room.is_none() {
             visit.no_room();
             return;
+        }
+        let err = 'nowhere: {
+            let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
+            let (mut bridge, permit) = match placed.await {
+                Ok(OpenStream { stream, permit }) => {
+                    let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
+                    let patience = Patience { stall, half_closed };
+                    (Bridge::new(socket, stream, patience, &mut visit), permit)
+                }
+                Err(err) => break 'nowhere err,
+            };
+            let ended = (&mut bridge).await;
+            drop((bridge, permit));
+            visit.carried(&ended);
+            return;
         };
-        carry(visit, &tunnel, socket, &config).await;
-        drop(room);
+        Box::pin(not_placed(visit, socket, err)).await;
     }
 }
 
-/// Leads the visitor to the local service, or turns it away.
-async fn carry(
-    mut visit: Visit,
-    tunnel: &Tunnel,
-    socket: ResetUnlessEnded<TcpStream>,
-    config: &Config,
-) {
-    // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
-    match Box::pin(place(tunnel, visit.open(), config.hold_visitors)).await {
-        Ok(OpenStream { stream, permit }) => {
-            let patience =
-                Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout };
-            let ended = Bridge::new(socket, stream, patience, &mut visit).await;
-            drop(permit);
-            visit.carried(&ended);
-        }
-        Err(err) => {
-            visit.not_placed(err);
-            drop(visit);
-            if err == OpenError::Gone {
-                Box::pin(turn_away(socket)).await;
-            }
-        }
+/// Ends a visit that has nowhere to go.
+async fn not_placed(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: OpenError) {
+    visit.not_placed(err);
+    drop(visit);
+    if err == OpenError::Gone {
+        turn_away(socket).await;
     }
 }

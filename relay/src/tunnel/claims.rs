@@ -110,6 +110,8 @@ impl Claims {
                 }
                 None => {
                     let sessions = vec![(generation, claimant)];
+                    // Most tunnels never have a second one.
+                    clients.reserve_exact(1);
                     clients.push(Client { instance: connection.instance, health, sessions });
                 }
             }

@@ -1,6 +1,6 @@
 //! The accept loop that owns its connections.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,39 +26,45 @@ static TROUBLE: Rate =
 /// Every connection runs in a task owned by this future. When it returns, or is dropped, none of
 /// them is left. `handle` does nothing slow itself: what it returns runs in the task, so a peer
 /// that stalls holds up nobody else. It is dropped when the listener has been closed.
-pub async fn serve<H, F>(
+///
+/// No `async fn`: thousands of these wait at a time, and in the state of an `async fn` every
+/// argument that moves has two places.
+pub fn serve<H, F>(
     listener: TcpListener,
     stop: CancellationToken,
     cut: CancellationToken,
     handle: H,
-) where
+) -> impl Future<Output = ()>
+where
     H: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => report(ended),
-            (stream, peer) = accept(&listener) => {
-                connections.spawn(handle(stream, peer));
+    async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = connections.join_next() => report(ended),
+                (stream, peer) = accept(&listener) => {
+                    connections.spawn(handle(stream, peer));
+                }
             }
         }
-    }
 
-    drop(listener); // New peers are refused at once and can go elsewhere.
-    drop(handle);
-    let drained = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
+        drop(listener); // New peers are refused at once and can go elsewhere.
+        drop(handle);
+        let drained = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        tokio::select! {
+            () = drained => return,
+            () = cut.cancelled() => (),
         }
-    };
-    tokio::select! {
-        () = drained => return,
-        () = cut.cancelled() => (),
+        connections.shutdown().await;
     }
-    connections.shutdown().await;
 }
 
 /// The next connection. Never fails: an error is either the peer's and over, or ours and passing.
@@ -68,7 +74,7 @@ pub async fn serve<H, F>(
 /// Cancel safe.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        match listener.accept().await {
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
             Ok((stream, peer)) => {
                 return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
             }
@@ -78,7 +84,8 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 if TROUBLE.allows() {
                     error!("cannot accept connections for now: {err}");
                 }
-                sleep(ACCEPT_PAUSE).await;
+                // Rare: no room for it in every listener.
+                Box::pin(sleep(ACCEPT_PAUSE)).await;
             }
         }
     }

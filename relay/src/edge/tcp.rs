@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use shared::visit::bridge::Bridge;
@@ -21,6 +22,11 @@ use crate::target::{OpenError, OpenStream};
 use crate::tunnel::Tunnel;
 use crate::visit::Visit;
 
+/// Entrances come and go with tunnels, of which an admitted client can have many.
+static ENTRANCES: Rate = Rate::generous(|more| {
+    info!(left_out = more.count, "entrances opened and closed: {more}");
+});
+
 /// Serves the visitors of an entrance, once it is opened, until the relay stops or its tunnel has
 /// gone.
 pub(super) async fn listen(
@@ -32,7 +38,9 @@ pub(super) async fn listen(
     let Ok(opened) = opened.await else { return };
     let entrance = opened.entrance();
     let Some(tunnel) = shared.registry.find(entrance) else { return };
-    info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
+    if ENTRANCES.allows() {
+        info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
+    }
     // `opened` goes with the closure, which goes with the listener: from then on the port is free
     // for others, although visits may still go on.
     let closed = tunnel.closed().clone();
@@ -41,7 +49,9 @@ pub(super) async fn listen(
         move |socket, visitor| visit(&shared, &tunnel, &opened, socket, visitor)
     };
     serve(listener, closed, stop.at_once, handle).await;
-    info!(tunnel = %tunnel.name(), "{entrance} is closed");
+    if ENTRANCES.allows() {
+        info!(tunnel = %tunnel.name(), "{entrance} is closed");
+    }
 }
 
 /// Takes a visitor on and leads it to the local service, or turns it away.

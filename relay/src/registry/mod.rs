@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
+use shared::kit::logging::Rate;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -43,6 +44,11 @@ pub(crate) use self::opening::Opening;
 
 /// Entrances that the edge has not bound yet. It does so at once; more wait in the sessions.
 const OPENINGS: usize = 64;
+
+/// Tunnels that nobody has come back to.
+static ABANDONED: Rate = Rate::generous(|more| {
+    info!(left_out = more.count, "closed, no client for too long: {more}");
+});
 
 /// A cheap handle to the tunnels.
 #[derive(Clone, Debug)]
@@ -196,7 +202,9 @@ impl Registry {
                 // Claims are made under the table's lock, so none can come in between.
                 let tunnel = Arc::clone(tunnel);
                 if tunnel.is_abandoned(hold()) {
-                    info!(tunnel = %tunnel.name(), "closed: no client for too long");
+                    if ABANDONED.allows() {
+                        info!(tunnel = %tunnel.name(), "closed: no client for too long");
+                    }
                     table.close(&tunnel);
                 }
             }

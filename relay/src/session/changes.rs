@@ -6,11 +6,16 @@ use shared::control::protocol::{
     FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, MAX_TUNNELS, PAGE, PublicAddress, Refusal,
     RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
 };
-use shared::kit::logging::Foreign;
+use shared::kit::logging::{Foreign, Rate};
 use tracing::info;
 
 use crate::registry::{Membership, Registry, service};
 use crate::tunnel::{Claim, Claimant, Health};
+
+/// What becomes of the tunnels of sessions.
+static CHANGES: Rate = Rate::generous(|more| {
+    info!(left_out = more.count, "tunnels refused, well, not well, or in other hands: {more}");
+});
 
 /// What a session holds.
 #[derive(Debug)]
@@ -133,7 +138,7 @@ impl Tunnels {
         for TunnelHealth { name, healthy } in tunnels {
             let Some(held) = self.held.get(name) else { continue };
             let health = Health { healthy: *healthy, withdraw: held.withdraw };
-            if held.claim.set_health(health) {
+            if held.claim.set_health(health) && CHANGES.allows() {
                 let state = if *healthy { "healthy again" } else { "not healthy" };
                 info!(tunnel = %name, "the local service is {state}");
             }
@@ -150,7 +155,9 @@ impl Tunnels {
             }
             held.known_live = live;
             let tunnel = name.clone();
-            info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
+            if CHANGES.allows() {
+                info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
+            }
             messages.push(match live {
                 true => FromRelay::Live { tunnel },
                 false => FromRelay::Standby { tunnel },
@@ -210,6 +217,8 @@ fn not_there(name: &TunnelName) -> Refusal {
 }
 
 fn refused(name: &TunnelName, refusal: Refusal) -> TunnelOutcome {
-    info!(tunnel = %name, code = ?refusal.code, "refused: {}", Foreign(&refusal.message));
+    if CHANGES.allows() {
+        info!(tunnel = %name, code = ?refusal.code, "refused: {}", Foreign(&refusal.message));
+    }
     TunnelOutcome::Refused(refusal)
 }

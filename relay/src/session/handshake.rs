@@ -19,9 +19,9 @@ use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
-use super::SessionsShared;
 use super::changes::{Tunnels, answer, check_page};
 use super::live::Live;
+use super::{SESSIONS, SessionsShared};
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake};
 use crate::registry::{Membership, Peer};
@@ -144,7 +144,9 @@ impl SessionsShared {
                 if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
                     return Err(Turned::Lost(err.to_string()));
                 }
-                info!(agent = %Foreign(&hello.agent), "client connected");
+                if SESSIONS.allows() {
+                    info!(agent = %Foreign(&hello.agent), "client connected");
+                }
                 Ok((control, accepted))
             }
             Err(refusal) => Err(Turned::Refused(Box::new(control), refusal)),

@@ -12,9 +12,9 @@ use shared::kit::logging::Foreign;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::SessionsShared;
 use super::changes::{Asker, Tunnels, check_page};
 use super::handshake::{Accepted, ControlStream};
+use super::{SESSIONS, SessionsShared};
 use crate::metrics::Counted;
 use crate::registry::Membership;
 use crate::target::SessionTarget;
@@ -234,6 +234,9 @@ struct EndLog {
 
 impl Drop for EndLog {
     fn drop(&mut self) {
+        if !SESSIONS.allows() {
+            return;
+        }
         let seconds = self.since.elapsed().as_secs_f64();
         match &self.ended {
             Some(Ended::Stopping) => info!(seconds, "session over: the relay is stopping"),

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use shared::carry::mux::Running;
 use shared::carry::{Carrier, Role};
 use shared::control::protocol::MAX_STREAMS;
+use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, info, info_span};
 
 use crate::access::Access;
 use crate::config::CurrentConfig;
@@ -23,6 +24,11 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 
 use self::handshake::Admission;
+
+/// Sessions that begin and end.
+static SESSIONS: Rate = Rate::generous(|more| {
+    info!(left_out = more.count, "clients came and went: {more}");
+});
 
 /// The clients' half of the relay. Cheap to clone.
 #[derive(Clone, Debug)]

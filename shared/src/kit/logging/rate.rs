@@ -1,4 +1,4 @@
-//! Lines about what strangers do, of which nobody can have as many written as they like.
+//! Lines about what others do, of which nobody can have as many written as they like.
 //!
 //! Each kind of such lines has a [`Rate`]: some are written, the others are counted, and one line
 //! says how many there were. It comes when the kind's window is over, whether or not another line
@@ -15,6 +15,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Lines of a kind in a window: enough to see what goes on, and less than 50 MB a day of the
 /// longest flood.
 const LINES: u32 = 25;
+
+/// The same of lines about those who have been let in, of whom thousands may come at once.
+const MANY_LINES: u32 = 1000;
 
 /// How many lines there may be of one kind.
 ///
@@ -59,6 +62,11 @@ impl Rate {
     /// those lines.
     pub const fn new(say: fn(LeftOut)) -> Self {
         Self::of(LINES, say)
+    }
+
+    /// The same for lines about those who have been let in: a thousand in ten seconds.
+    pub const fn generous(say: fn(LeftOut)) -> Self {
+        Self::of(MANY_LINES, say)
     }
 
     /// The same for lines of which one says it all: one in ten seconds.

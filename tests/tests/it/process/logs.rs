@@ -248,3 +248,30 @@ async fn a_hundred_thousand_strangers_write_few_lines_and_harm_no_visit() {
     let served = lines.iter().filter(|line| line["outcome"] == "completed").count();
     assert!(served >= 100, "visits that were served are logged each: {served}");
 }
+
+#[tokio::test]
+async fn a_client_that_comes_and_goes_without_end_writes_a_bounded_number_of_lines() {
+    const SESSIONS: usize = 1_500;
+    let mut relay = Relay::start(&[]).await;
+    let start = Instant::now();
+    for _ in 0..SESSIONS {
+        RawPeer::admitted(relay.control, rogue::hello(&["coming"])).await.hang_up().await;
+    }
+    relay.signal(Signal::TERM);
+    relay.exit().await;
+
+    let lines = relay.stderr.as_json();
+    // Each has a beginning and an end.
+    let sessions = |line: &&Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        message.starts_with("client connected") || message.starts_with("session ")
+    };
+    let written = lines.iter().filter(sessions).count() as u64;
+    let came_and_went = |line: &&Value| {
+        line["message"].as_str().is_some_and(|message| message.starts_with("clients came and went"))
+    };
+    let left_out: u64 =
+        lines.iter().filter(came_and_went).filter_map(|line| line["left_out"].as_u64()).sum();
+    assert_eq!(written + left_out, 2 * SESSIONS as u64);
+    assert!(written <= 1_000 * (start.elapsed().as_secs() / 10 + 1), "{written} lines");
+}

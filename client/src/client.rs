@@ -94,15 +94,16 @@ impl Client {
         let mut backoff = connect::backoff();
         let mut public = Public::new();
         let mut first = true;
+        // As it is when it decides.
+        let policy = || config.borrow().reconnect;
         loop {
-            let policy = config.borrow().reconnect;
             let connected = tokio::select! {
                 () = stop.gracefully.cancelled() => return Ok("stopped"),
                 connected = connect(&follow, connection, &public) => connected,
             };
             let session = match connected {
                 Ok(session) => session,
-                Err(err) if policy.retries(&err, first) => {
+                Err(err) if policy().retries(&err, first) => {
                     warn!("cannot connect to the relay: {err:#}");
                     if !wait(&mut backoff, stop, announce).await {
                         return Ok("stopped");
@@ -126,11 +127,11 @@ impl Client {
             }
             match end {
                 SessionEnd::Stopped => return Ok("stopped"),
-                SessionEnd::EndedByRelay if policy != Reconnect::Always => {
+                SessionEnd::EndedByRelay if policy() != Reconnect::Always => {
                     return Ok("the relay ended the session");
                 }
                 SessionEnd::EndedByRelay => announce(Event::Lost("ended by the relay".into())),
-                SessionEnd::Lost(reason) if policy == Reconnect::Never => {
+                SessionEnd::Lost(reason) if policy() == Reconnect::Never => {
                     return Err(anyhow::anyhow!(reason).context("the session is lost"));
                 }
                 SessionEnd::Lost(reason) => {

@@ -1,6 +1,6 @@
 //! The link between client and relay: gone, silent, and back.
 
-use client::{Event, Reconnect};
+use client::{Config, Event, Reconnect};
 use tests::world::SHORT_HEARTBEAT;
 use tests::{Peer, RunningClient, World, local, scrape};
 
@@ -128,6 +128,29 @@ async fn a_client_that_shall_never_reconnect_ends_with_the_link() {
     world.wire.cut();
     let err = client.ended().await.unwrap_err();
     assert!(format!("{err:#}").contains("lost"), "{err:#}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_that_changes_during_a_session_decides_what_comes_after_it() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let mut client = world.client(service.addr()).await;
+    let mut settings = world.config(&[format!("default={}", service.addr())]);
+    let mut reconnects = |policy| {
+        settings.reconnect = policy;
+        Config::new(settings.clone()).expect("a good configuration")
+    };
+
+    client.reconfigure.apply(reconnects(Reconnect::Always));
+    world.relay_stop.gracefully.cancel();
+    world.relay_ended().await;
+    let again = |event: &Event| matches!(event, Event::Reconnecting(_));
+    client.event("to wait for a relay that was stopped", again).await;
+
+    client.reconfigure.apply(reconnects(Reconnect::Never));
+    let err = client.ended().await.unwrap_err();
+    assert!(format!("{err:#}").contains("cannot be reached"), "{err:#}");
     world.stop().await;
 }
 

@@ -19,13 +19,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::tunnel::{HealthCheck, LocalService, Probe, TunnelConfig};
+use crate::tunnel::{HealthCheck, LocalService, Probe};
 
 /// The tunnels whose local service is not healthy.
 pub(crate) type Unhealthy = Arc<HashSet<TunnelName>>;
 
 /// The state of all local services of a client. One that nobody watches counts as healthy, and so
-/// does one until it has failed often enough.
+/// does one until its first probe, which decides alone.
 #[derive(Debug)]
 pub(crate) struct Health(watch::Sender<Unhealthy>);
 
@@ -42,52 +42,79 @@ impl Health {
     /// Watches what `config` says is to be watched, also when that changes. Never returns: whoever
     /// polls it drops it in the end, and with it all probes.
     pub(crate) async fn look_after(&self, mut config: watch::Receiver<Arc<Config>>) -> Infallible {
-        let mut watched: HashMap<TunnelName, (TunnelConfig, JoinSet<()>)> = HashMap::new();
+        let mut watched = HashMap::<TunnelName, Watched>::new();
         loop {
             let wanted = Arc::clone(&config.borrow_and_update());
-            let wanted: HashMap<_, _> =
-                wanted.tunnels.iter().map(|tunnel| (&tunnel.name, tunnel)).collect();
-            watched.retain(|name, (current, _)| {
-                let stays = wanted.get(name).is_some_and(|tunnel| *tunnel == current);
-                if !stays {
-                    self.set(name, true);
+            let wanted: HashMap<_, _> = wanted
+                .tunnels
+                .iter()
+                .filter_map(|tunnel| Some((&tunnel.name, (&tunnel.local, tunnel.check.as_ref()?))))
+                .collect();
+            watched.retain(|name, watched| {
+                let goes_on =
+                    wanted.get(name).is_some_and(|(local, check)| watched.goes_on(local, check));
+                if !goes_on {
+                    set(&self.0, name, true);
                 }
-                stays
+                goes_on
             });
-            for (name, tunnel) in wanted {
-                let Some(check) = &tunnel.check else { continue };
-                watched.entry(name.clone()).or_insert_with(|| {
-                    let mut task = JoinSet::new();
-                    task.spawn(Watch::new(self.0.clone(), tunnel, check).run());
-                    (tunnel.clone(), task)
-                });
+            for (name, (local, check)) in wanted {
+                watched
+                    .entry(name.clone())
+                    .or_insert_with(|| Watched::new(&self.0, name, local, check));
             }
             if config.changed().await.is_err() {
                 return std::future::pending().await;
             }
         }
     }
+}
 
-    fn set(&self, tunnel: &TunnelName, healthy: bool) {
-        set(&self.0, tunnel, healthy);
+/// A local service with the task that watches it.
+struct Watched {
+    local: LocalService,
+    check: watch::Sender<HealthCheck>,
+    _task: JoinSet<()>,
+}
+
+impl Watched {
+    fn new(
+        state: &watch::Sender<Unhealthy>,
+        tunnel: &TunnelName,
+        local: &LocalService,
+        check: &HealthCheck,
+    ) -> Self {
+        let (check, follow) = watch::channel(check.clone());
+        let mut task = JoinSet::new();
+        task.spawn(Watch::new(state.clone(), tunnel.clone(), local.clone()).run(follow));
+        Self { local: local.clone(), check, _task: task }
+    }
+
+    /// Whether the same is watched and looked at. If so it is as well as it was, whatever else
+    /// becomes different; if not, nothing is known of it.
+    fn goes_on(&self, local: &LocalService, check: &HealthCheck) -> bool {
+        let same = self.local == *local && self.check.borrow().probe == check.probe;
+        if same {
+            self.check.send_if_modified(|current| {
+                let changes = current != check;
+                current.clone_from(check);
+                changes
+            });
+        }
+        same
     }
 }
 
-/// Takes down that a local service is healthy or not. Returns whether that is news.
-fn set(state: &watch::Sender<Unhealthy>, tunnel: &TunnelName, healthy: bool) -> bool {
+/// Takes down that a local service is healthy or not.
+fn set(state: &watch::Sender<Unhealthy>, tunnel: &TunnelName, healthy: bool) {
     state.send_if_modified(|unhealthy| {
         if unhealthy.contains(tunnel) != healthy {
             return false;
         }
-        let mut changed = HashSet::clone(unhealthy);
-        if healthy {
-            changed.remove(tunnel)
-        } else {
-            changed.insert(tunnel.clone())
-        };
-        *unhealthy = Arc::new(changed);
-        true
-    })
+        // Nobody holds it but for a moment: thousands that change one by one copy nothing.
+        let unhealthy = Arc::make_mut(unhealthy);
+        if healthy { unhealthy.remove(tunnel) } else { unhealthy.insert(tunnel.clone()) }
+    });
 }
 
 /// The watch over one local service.
@@ -95,42 +122,55 @@ struct Watch {
     state: watch::Sender<Unhealthy>,
     tunnel: TunnelName,
     local: LocalService,
-    check: HealthCheck,
+    healthy: bool,
+    /// It has been probed: until then it is only taken for healthy.
+    probed: bool,
     /// So many probes in a row have come to the opposite of what counts.
     against: u32,
-    healthy: bool,
 }
 
 impl Watch {
-    fn new(state: watch::Sender<Unhealthy>, tunnel: &TunnelConfig, check: &HealthCheck) -> Self {
-        let (name, local) = (tunnel.name.clone(), tunnel.local.clone());
-        Self { state, tunnel: name, local, check: check.clone(), against: 0, healthy: true }
+    fn new(state: watch::Sender<Unhealthy>, tunnel: TunnelName, local: LocalService) -> Self {
+        Self { state, tunnel, local, healthy: true, probed: false, against: 0 }
     }
 
-    async fn run(mut self) {
-        let mut ticks = interval(self.check.interval);
+    /// Probes as `follow` says, until nobody says anything any more.
+    async fn run(mut self, mut follow: watch::Receiver<HealthCheck>) {
+        loop {
+            let check = follow.borrow_and_update().clone();
+            tokio::select! {
+                never = self.keep_probing(&check) => match never {},
+                changed = follow.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+
+    async fn keep_probing(&mut self, check: &HealthCheck) -> Infallible {
+        let mut ticks = interval(check.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let probed = timeout(self.check.timeout, probe(&self.local, &self.check.probe)).await;
-            let failed = match probed {
+            let failed = match timeout(check.timeout, probe(&self.local, &check.probe)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(err)) => Some(err.to_string()),
-                Err(_) => Some(format!("no answer within {:?}", self.check.timeout)),
+                Err(_) => Some(format!("no answer within {:?}", check.timeout)),
             };
-            self.took(failed);
+            self.took(check, failed);
         }
     }
 
     /// A probe has succeeded, or failed for a reason.
-    fn took(&mut self, failed: Option<String>) {
+    fn took(&mut self, check: &HealthCheck, failed: Option<String>) {
+        let is_first = !std::mem::replace(&mut self.probed, true);
         if failed.is_none() == self.healthy {
             self.against = 0;
             return;
         }
         self.against += 1;
-        let needed = if self.healthy { self.check.failures } else { self.check.successes };
-        if self.against < needed.get() {
+        let needed = if self.healthy { check.failures } else { check.successes };
+        if self.against < needed.get() && !is_first {
             return;
         }
         (self.healthy, self.against) = (!self.healthy, 0);
@@ -190,20 +230,30 @@ async fn get(address: &HostPort, path: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tunnel::TunnelConfig;
+
+    /// Whether a service counts as healthy after each of these probes, of which `+` are good.
+    fn states(probes: &str) -> String {
+        let tunnel: TunnelConfig =
+            "web=80?check=tcp&check-failures=3&check-successes=2".parse().unwrap();
+        let check = tunnel.check.unwrap();
+        let health = Health::new();
+        let mut watch = Watch::new(health.0.clone(), tunnel.name.clone(), tunnel.local);
+        let state = |probe| {
+            watch.took(&check, (probe == '-').then(|| "refused".to_owned()));
+            if health.watch().borrow().contains(&tunnel.name) { '-' } else { '+' }
+        };
+        probes.chars().map(state).collect()
+    }
 
     #[test]
     fn a_service_changes_its_state_after_enough_probes_in_a_row() {
-        let tunnel: TunnelConfig =
-            "web=80?check=tcp&check-failures=3&check-successes=2".parse().unwrap();
-        let health = Health::new();
-        let check = tunnel.check.clone().unwrap();
-        let mut watch = Watch::new(health.0.clone(), &tunnel, &check);
-        let mut states = Vec::new();
-        for good in [true, false, false, true, false, false, false, true, false, true, true] {
-            watch.took((!good).then(|| "refused".to_owned()));
-            states.push(!health.watch().borrow().contains(&tunnel.name));
-        }
-        let expected = [true, true, true, true, true, true, false, false, false, false, true];
-        assert_eq!(states, expected);
+        assert_eq!(states("+--+---+-++"), "++++++----+");
+    }
+
+    #[test]
+    fn the_first_probe_decides_alone() {
+        assert_eq!(states("-+-++"), "----+");
+        assert_eq!(states("+-+"), "+++");
     }
 }

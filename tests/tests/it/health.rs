@@ -84,3 +84,44 @@ async fn the_only_client_serves_although_it_is_not_healthy_unless_it_withdraws()
     client.finish().await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_whose_service_is_not_up_yet_leaves_visitors_to_the_one_that_serves() {
+    let (one, nobody) = (local::speaks_first(b"one").await, local::nobody().await);
+    let world = World::start().await;
+    let older = world.client(one.addr()).await;
+    let public = older.public(0);
+
+    // Its first look is its only one.
+    let late = format!("default={nobody}?check=tcp&check-interval=1h");
+    let mut newer = world.client_for(&[late]).await;
+    newer.event("to stand by", is_standby).await;
+    Peer::connect(public).await.expect(b"one").await;
+    newer.finish().await;
+    older.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_sick_service_stays_sick_while_the_times_of_its_watch_change() {
+    let hole = local::black_hole();
+    let echo = local::echo().await;
+    let world = World::start().await;
+    let watched = |timeout: &str| {
+        let hole = hole.addr();
+        format!("default={hole}?check=tcp&check-timeout={timeout}&check-failures=1&withdraw=true")
+    };
+    let mut client = world.client_for(&[watched("50ms")]).await;
+    let public = client.public(0);
+    client.event("to stand by", is_standby).await;
+
+    // No look at it comes to an end any more.
+    let tunnels = [watched("1h"), format!("other={}", echo.addr())];
+    let config = client::Config::new(world.config(&tunnels)).expect("a good configuration");
+    client.reconfigure.apply(config);
+    client.tunnel_is_live("other").await;
+    assert_eq!(tests::scrape::get(public, "/").await.0, 503, "from the relay");
+    healthy(&world, false).await;
+    client.finish().await;
+    world.stop().await;
+}

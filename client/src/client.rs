@@ -96,6 +96,7 @@ impl Client {
         let mut first = true;
         // As it is when it decides.
         let policy = || config.borrow().reconnect;
+        let failed = format!("cannot connect to the relay at {}", config.borrow().server);
         loop {
             let connected = tokio::select! {
                 () = stop.gracefully.cancelled() => return Ok("stopped"),
@@ -104,13 +105,13 @@ impl Client {
             let session = match connected {
                 Ok(session) => session,
                 Err(err) if policy().retries(&err, first) => {
-                    warn!("cannot connect to the relay: {err:#}");
+                    warn!("{failed}: {err:#}");
                     if !wait(&mut backoff, stop, announce).await {
                         return Ok("stopped");
                     }
                     continue;
                 }
-                Err(err) => return Err(err).context("cannot connect to the relay"),
+                Err(err) => return Err(err).context(failed),
             };
 
             first = false;

@@ -157,6 +157,10 @@ impl Watch {
                 Ok(Err(err)) => Some(err.to_string()),
                 Err(_) => Some(format!("no answer within {:?}", check.timeout)),
             };
+            let failed = failed.map(|reason| match &check.probe {
+                Probe::Connect => format!("{}: {reason}", self.local),
+                url @ Probe::Http { .. } => format!("{url}: {reason}"),
+            });
             self.took(check, failed);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -132,26 +133,21 @@ impl Locals {
     /// Connects to the local service of a tunnel.
     async fn dial(&self, tunnel: &TunnelName) -> Result<Local, Failure> {
         let connect_timeout = self.config.borrow().connect_timeout;
-        let service = self.services.read().get(tunnel).cloned();
-        let dial = async {
-            match service {
-                None => {
-                    let explanation = tunnel.to_string();
-                    return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
-                }
-                Some(LocalService::Tcp(address)) => {
-                    let (host, port) = address.or_host("127.0.0.1");
-                    let socket = dial_service(host, port).await;
-                    socket.map(|socket| Local::Tcp(ResetUnlessEnded::new(socket)))
-                }
-                Some(LocalService::Unix(path)) => dial_unix(&path).await,
-            }
-            .map_err(|err| Failure { reason: reason(&err), explanation: err.to_string() })
+        let Some(service) = self.services.read().get(tunnel).cloned() else {
+            let explanation = tunnel.to_string();
+            return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
         };
-        timeout(connect_timeout, dial).await.unwrap_or_else(|_| {
-            let explanation = format!("no answer within {connect_timeout:?}");
-            Err(Failure { reason: FailureReason::TimedOut, explanation })
-        })
+        let failure = |reason, why: &dyn fmt::Display| {
+            Err(Failure { reason, explanation: format!("{service}: {why}") })
+        };
+        match timeout(connect_timeout, dial(&service)).await {
+            Ok(Ok(local)) => Ok(local),
+            Ok(Err(err)) => failure(reason(&err), &err),
+            Err(_) => {
+                let why = format!("no answer within {connect_timeout:?}");
+                failure(FailureReason::TimedOut, &why)
+            }
+        }
     }
 }
 
@@ -167,6 +163,17 @@ enum Local {
     Tcp(ResetUnlessEnded<TcpStream>),
     #[cfg(unix)]
     Unix(ResetUnlessEnded<UnixStream>),
+}
+
+async fn dial(service: &LocalService) -> io::Result<Local> {
+    match service {
+        LocalService::Tcp(address) => {
+            let (host, port) = address.or_host("127.0.0.1");
+            let socket = dial_service(host, port).await?;
+            Ok(Local::Tcp(ResetUnlessEnded::new(socket)))
+        }
+        LocalService::Unix(path) => dial_unix(path).await,
+    }
 }
 
 #[cfg(unix)]

@@ -29,9 +29,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// before the deadlines of those who dial.
 const MOST_ADDRESSES: usize = 16;
 
-/// The most names whose last address is remembered. They come from a configuration, which has
-/// fewer.
-const MOST_REMEMBERED: usize = 1024;
+/// The most names whose last address is remembered: more than the local services and probes of all
+/// tunnels that a client can have.
+const MOST_REMEMBERED: usize = 16 * 1024;
 
 /// The address that worked last, of each name that has several.
 static WORKED: Mutex<BTreeMap<(String, u16), SocketAddr>> = Mutex::new(BTreeMap::new());
@@ -44,7 +44,7 @@ static WORKED: Mutex<BTreeMap<(String, u16), SocketAddr>> = Mutex::new(BTreeMap:
 ///
 /// # Errors
 ///
-/// Whatever the system says to resolving, or to connecting to the last address.
+/// Whatever the system says to resolving, or to connecting to the address of its first choice.
 pub async fn dial_relay(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = dial(host, port).await?;
     set_options(&SockRef::from(&stream), Peers::Clients)?;
@@ -59,7 +59,7 @@ pub async fn dial_relay(host: &str, port: u16) -> io::Result<TcpStream> {
 ///
 /// # Errors
 ///
-/// Whatever the system says to resolving, or to connecting to the last address.
+/// Whatever the system says to resolving, or to connecting to the address of its first choice.
 pub async fn dial_service(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = dial(host, port).await?;
     if stream.peer_addr()?.ip().is_loopback() {
@@ -115,18 +115,19 @@ fn in_order(found: Vec<SocketAddr>, worked: Option<SocketAddr>) -> Vec<SocketAdd
     worked.into_iter().chain(in_turn.flatten().flatten()).take(MOST_ADDRESSES).collect()
 }
 
-/// Connects to whichever address answers first. Each gets a head start over the next.
+/// Connects to whichever address answers first. Each gets a head start over the next. If none does,
+/// the first one tells why: the others may be of a kind that this host cannot use at all.
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut waiting = addresses.iter();
+    let mut waiting = addresses.iter().enumerate();
     let mut attempts = FuturesUnordered::new();
-    let mut failure = None;
+    let mut failure = None::<(usize, io::Error)>;
     loop {
-        if let Some(addr) = waiting.next() {
-            attempts.push(TcpStream::connect(*addr));
+        if let Some((at, addr)) = waiting.next() {
+            attempts.push(async move { (at, TcpStream::connect(*addr).await) });
         }
         let next = attempts.next();
-        let ended = match waiting.as_slice() {
-            [] => next.await,
+        let ended = match waiting.len() {
+            0 => next.await,
             // Neither a success nor a failure by then: one more joins in.
             _ => match timeout(ATTEMPT_DELAY, next).await {
                 Ok(ended) => ended,
@@ -134,9 +135,14 @@ async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
             },
         };
         match ended {
-            Some(Ok(stream)) => return Ok(stream),
-            Some(Err(err)) => failure = Some(err),
+            Some((_, Ok(stream))) => return Ok(stream),
+            Some((at, Err(err))) => {
+                if failure.as_ref().is_none_or(|(first, _)| at < *first) {
+                    failure = Some((at, err));
+                }
+            }
             None => {
+                let failure = failure.map(|(_, err)| err);
                 return Err(failure.unwrap_or_else(|| io::Error::other("it has no address")));
             }
         }
@@ -184,12 +190,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_refuses_makes_way_and_is_named_if_it_is_the_last() {
+    async fn an_address_that_refuses_makes_way_and_the_first_choice_tells_why_none_answers() {
         let refuses = listener().await.local_addr().unwrap();
         let alive = listener().await;
         connect_any(&[refuses, refuses, refuses, alive.local_addr().unwrap()]).await.unwrap();
-        let err = connect_any(&[refuses, refuses]).await.unwrap_err();
-        assert_eq!(err.kind(), io::ErrorKind::ConnectionRefused);
+        // Nothing connects there.
+        let broadcast = SocketAddr::from(([255, 255, 255, 255], 1));
+        for addresses in [[refuses, broadcast], [broadcast, refuses]] {
+            let err = connect_any(&addresses).await.unwrap_err();
+            let is_refused = err.kind() == io::ErrorKind::ConnectionRefused;
+            assert_eq!(is_refused, addresses[0] == refuses, "{err}");
+        }
         assert!(connect_any(&[]).await.is_err());
     }
 

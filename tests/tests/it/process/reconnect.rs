@@ -20,12 +20,12 @@ async fn expose(relay: &Relay, service: &Local, reconnect: &str) -> Client {
 async fn a_relay_that_is_not_there_ends_the_client_at_once() {
     for args in [&[][..], &["--reconnect", "on-failure"], &["--reconnect", "never"]] {
         let begun = Instant::now();
-        let mut client = Client::begin(nobody(), args);
+        let nobody = nobody();
+        let mut client = Client::begin(nobody, args);
         assert_eq!(client.exit().await.code(), Some(1), "{args:?}");
         assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
-        client
-            .logged("cannot connect to the relay: it cannot be reached: Connection refused")
-            .await;
+        let named = format!("cannot connect to the relay at {nobody}: it cannot be reached: ");
+        client.logged(&format!("{named}Connection refused")).await;
         let ended = client.event("ended").await;
         assert!(ended["reason"].as_str().is_some_and(|reason| reason.contains("refused")));
     }
@@ -38,7 +38,7 @@ async fn always_waits_for_a_relay_that_is_not_there_yet() {
     let local = service.addr().to_string();
     let mut client = Client::begin(control, &["--local", &local, "--reconnect", "always"]);
     client.event("reconnecting").await;
-    client.logged("cannot connect to the relay: it cannot be reached").await;
+    client.logged(&format!("cannot connect to the relay at {control}: it cannot be reached")).await;
 
     let relay = Relay::start(&["--control", &control.to_string()]).await;
     client.event("live").await;

@@ -83,9 +83,12 @@ async fn a_port_that_is_taken_is_waited_for_if_the_client_always_reconnects() {
 #[tokio::test]
 async fn a_server_that_is_no_relay_ends_the_client() {
     for service in [local::echo().await, local::speaks_first(b"SSH-2.0-OpenSSH\r\n").await] {
-        let mut client = Client::begin(service.addr(), &[]);
+        let server = service.addr();
+        let mut client = Client::begin(server, &[]);
         assert_eq!(client.exit().await.code(), Some(1));
-        client.logged("cannot connect to the relay: the other end is no relay: ").await;
+        let reason =
+            format!("cannot connect to the relay at {server}: the other end is no relay: ");
+        client.logged(&reason).await;
     }
 }
 

@@ -44,14 +44,21 @@ async fn a_tunnel_leads_to_a_unix_socket_and_back_with_half_closes() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_that_is_not_there_is_named_in_the_log() {
+async fn a_service_that_is_not_there_is_named_in_both_logs() {
     let path = SocketPath::new("missing");
     let relay = Relay::start(&[]).await;
-    let local = format!("unix:{}", path.0.display());
-    let client = Client::live_with(relay.control, &["--local", &local]).await;
-    Peer::connect(relay.public).await.expect_reset().await;
-    relay.counts(1, "local_refused").await;
-    client.logged("No such file or directory").await;
+    let cases = [
+        (format!("unix:{}", path.0.display()), "No such file or directory"),
+        (local::nobody().await.to_string(), "Connection refused"),
+    ];
+    for (visits, (local, why)) in (1..).zip(cases) {
+        let client = Client::live_with(relay.control, &["--local", &local]).await;
+        Peer::connect(relay.public).await.expect_reset().await;
+        relay.counts(visits, "local_refused").await;
+        let named = format!("the local service cannot be reached: {local}: {why}");
+        client.logged(&named).await;
+        relay.logged(&named).await;
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::lookup::look_up;
 use super::options::{Peers, set_options};
 
 /// An address that has not answered by then gets company. RFC 8305 recommends it: longer than a
@@ -75,8 +76,7 @@ async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return TcpStream::connect((ip, port)).await;
     }
-    // On a thread of its own: the system's resolver blocks.
-    let found = tokio::net::lookup_host((host, port)).await?.collect::<Vec<_>>();
+    let found = look_up(host, port).await?;
     if let [only] = found[..] {
         return TcpStream::connect(only).await;
     }

@@ -4,6 +4,7 @@ mod address;
 mod dial;
 mod errors;
 mod listen;
+mod lookup;
 mod options;
 
 pub use self::address::{BadHostPort, HostPort};

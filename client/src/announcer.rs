@@ -1,5 +1,7 @@
 //! What is announced of a client, although each of its connections is told.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use parking_lot::Mutex;
 use shared::control::protocol::TunnelName;
 use tokio::sync::watch;
@@ -12,12 +14,12 @@ pub(crate) struct Announcer<'a, A>(Mutex<Announced<'a, A>>);
 
 struct Announced<'a, A> {
     announce: A,
+    /// Holds the tunnels, which are changed in place: there may be thousands.
     status: &'a watch::Sender<Status>,
-    tunnels: Vec<LiveTunnel>,
-    /// Each tunnel that another client serves, with the connection that was told so.
-    standing_by: Vec<(u16, TunnelName)>,
+    /// Each tunnel that another client serves, with the connections that were told so.
+    standing_by: BTreeMap<TunnelName, HashSet<u16>>,
     /// Each tunnel that the relay refused, with why.
-    refused: Vec<(TunnelName, String)>,
+    refused: HashMap<TunnelName, String>,
 }
 
 impl<'a, A: FnMut(Event)> Announcer<'a, A> {
@@ -30,15 +32,16 @@ impl<'a, A: FnMut(Event)> Announcer<'a, A> {
         for tunnel in &tunnels {
             announce(Event::Live(tunnel.clone()));
         }
-        status.send_replace(Status::Live(tunnels.clone()));
-        let (standing_by, refused) = (Vec::new(), Vec::new());
-        Self(Mutex::new(Announced { announce, status, tunnels, standing_by, refused }))
+        status.send_replace(Status::Live(tunnels));
+        let (standing_by, refused) = (BTreeMap::new(), HashMap::new());
+        Self(Mutex::new(Announced { announce, status, standing_by, refused }))
     }
 
     /// Where visitors reach each tunnel.
     pub(crate) fn public(&self) -> Public {
         let announced = self.0.lock();
-        let tunnels = announced.tunnels.iter();
+        let status = announced.status.borrow();
+        let tunnels = status.tunnels().iter();
         tunnels.map(|tunnel| (tunnel.name.clone(), tunnel.public.clone())).collect()
     }
 
@@ -56,73 +59,89 @@ impl<'a, A: FnMut(Event)> Announcer<'a, A> {
 
     /// A connection has ended, and others are up: what it was told does not count any more.
     pub(crate) fn gone(&self, number: u16) {
-        self.0.lock().forget(|by, _| by == number);
+        let mut announced = self.0.lock();
+        let told = announced.standing_by.iter().filter(|(_, told)| told.contains(&number));
+        for name in told.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            announced.stands_by_no_more(number, &name);
+        }
     }
 }
 
 impl<A: FnMut(Event)> Announced<'_, A> {
     /// It is open, leads elsewhere, or comes to this client again.
     fn live(&mut self, number: u16, tunnel: LiveTunnel) {
-        let name = tunnel.name.clone();
-        self.refused.retain(|(refused, _)| *refused != name);
-        match self.tunnels.iter_mut().find(|known| known.name == name) {
-            Some(known) if *known == tunnel => {
-                self.forget(|by, standing| by == number && *standing == name);
-                return;
+        self.refused.remove(&tunnel.name);
+        let is_news = self.status.send_if_modified(|status| {
+            let Status::Live(tunnels) = status else { return false };
+            match tunnels.iter_mut().find(|known| known.name == tunnel.name) {
+                Some(known) if *known == tunnel => return false,
+                Some(known) => known.clone_from(&tunnel),
+                None => tunnels.push(tunnel.clone()),
             }
-            Some(known) => {
-                *known = tunnel.clone();
-                self.standing_by.retain(|(by, standing)| *by != number || *standing != name);
-            }
-            None => self.tunnels.push(tunnel.clone()),
+            true
+        });
+        if is_news {
+            self.forget(number, &tunnel.name);
+            (self.announce)(Event::Live(tunnel));
+        } else {
+            self.stands_by_no_more(number, &tunnel.name);
         }
-        self.status.send_replace(Status::Live(self.tunnels.clone()));
-        (self.announce)(Event::Live(tunnel));
     }
 
     fn closed(&mut self, name: TunnelName) {
-        self.standing_by.retain(|(_, standing)| *standing != name);
-        let tunnels = self.tunnels.len();
-        self.tunnels.retain(|tunnel| tunnel.name != name);
-        if self.tunnels.len() < tunnels {
-            self.status.send_replace(Status::Live(self.tunnels.clone()));
+        self.standing_by.remove(&name);
+        let is_news = self.status.send_if_modified(|status| {
+            let Status::Live(tunnels) = status else { return false };
+            let at = tunnels.iter().position(|tunnel| tunnel.name == name);
+            at.map(|at| tunnels.remove(at)).is_some()
+        });
+        if is_news {
             (self.announce)(Event::Closed(name));
         }
     }
 
     fn refused(&mut self, name: TunnelName, reason: String) {
-        let refusal = (name, reason);
-        if !self.refused.contains(&refusal) {
-            self.refused.retain(|(refused, _)| *refused != refusal.0);
-            self.refused.push(refusal.clone());
-            (self.announce)(Event::Refused(refusal.0, refusal.1));
+        let before = self.refused.insert(name.clone(), reason.clone());
+        if before.as_ref() != Some(&reason) {
+            (self.announce)(Event::Refused(name, reason));
         }
     }
 
     fn stand_by(&mut self, number: u16, name: TunnelName) {
-        let is_known = self.tunnels.iter().any(|tunnel| tunnel.name == name);
-        if !is_known || self.standing_by.contains(&(number, name.clone())) {
+        if self.tunnel(&name).is_none() {
             return;
         }
-        if !self.is_standing_by(&name) {
-            (self.announce)(Event::Standby(name.clone()));
-        }
-        self.standing_by.push((number, name));
-    }
-
-    /// Forgets what `which` finds. A tunnel that no connection stands by for any more is live.
-    fn forget(&mut self, which: impl Fn(u16, &TunnelName) -> bool) {
-        let forgotten = self.standing_by.extract_if(.., |(number, name)| which(*number, name));
-        for (_, name) in forgotten.collect::<Vec<_>>() {
-            let tunnel = self.tunnels.iter().find(|tunnel| tunnel.name == name);
-            if let Some(tunnel) = tunnel.filter(|_| !self.is_standing_by(&name)) {
-                (self.announce)(Event::Live(tunnel.clone()));
-            }
+        let told = self.standing_by.entry(name.clone()).or_default();
+        let is_first = told.is_empty();
+        told.insert(number);
+        if is_first {
+            (self.announce)(Event::Standby(name));
         }
     }
 
-    fn is_standing_by(&self, name: &TunnelName) -> bool {
-        self.standing_by.iter().any(|(_, told)| told == name)
+    /// A tunnel that no connection stands by for any more is live.
+    fn stands_by_no_more(&mut self, number: u16, name: &TunnelName) {
+        if self.forget(number, name)
+            && let Some(tunnel) = self.tunnel(name)
+        {
+            (self.announce)(Event::Live(tunnel));
+        }
+    }
+
+    /// Forgets that the connection was told to stand by. Returns whether it was the last one.
+    fn forget(&mut self, number: u16, name: &TunnelName) -> bool {
+        let Some(told) = self.standing_by.get_mut(name) else { return false };
+        told.remove(&number);
+        let was_last = told.is_empty();
+        if was_last {
+            self.standing_by.remove(name);
+        }
+        was_last
+    }
+
+    fn tunnel(&self, name: &TunnelName) -> Option<LiveTunnel> {
+        let status = self.status.borrow();
+        status.tunnels().iter().find(|tunnel| tunnel.name == *name).cloned()
     }
 }
 
@@ -176,5 +195,22 @@ mod tests {
         drop(announcer);
         assert_eq!(heard, events);
         assert_eq!(*status.borrow(), Status::Live(Vec::new()));
+    }
+
+    #[test]
+    fn what_becomes_of_one_tunnel_copies_no_other() {
+        let tunnel = |n: u16| LiveTunnel {
+            name: format!("t{n}").parse().unwrap(),
+            public: vec![format!("tcp://relay:{n}").parse().unwrap()],
+            local: "127.0.0.1:80".into(),
+        };
+        let status = watch::Sender::new(Status::Connecting);
+        let announcer = Announcer::new(|_| (), &status, (1..=9).map(tunnel).collect());
+        let place = || status.borrow().tunnels().as_ptr();
+        let before = place();
+        announcer.heard(0, Event::Live(LiveTunnel { local: "127.0.0.1:81".into(), ..tunnel(5) }));
+        announcer.heard(0, Event::Closed(tunnel(3).name));
+        assert_eq!(place(), before);
+        assert_eq!(status.borrow().public_addresses().len(), 8);
     }
 }

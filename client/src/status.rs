@@ -60,11 +60,17 @@ impl Status {
         matches!(self, Self::Live(_))
     }
 
-    /// The public addresses of the tunnels, in the order of the configuration.
-    pub fn public_addresses(&self) -> Vec<String> {
+    /// The tunnels that are open: those of the configuration in its order, then those that came
+    /// later. None without a session.
+    pub fn tunnels(&self) -> &[LiveTunnel] {
         match self {
-            Self::Live(tunnels) => tunnels.iter().map(LiveTunnel::address).collect(),
-            Self::Connecting | Self::Ended => Vec::new(),
+            Self::Live(tunnels) => tunnels,
+            Self::Connecting | Self::Ended => &[],
         }
+    }
+
+    /// The public addresses of the tunnels, in their order.
+    pub fn public_addresses(&self) -> Vec<String> {
+        self.tunnels().iter().map(LiveTunnel::address).collect()
     }
 }

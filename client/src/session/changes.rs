@@ -47,6 +47,11 @@ impl Tunnels {
         self.open.iter().map(|(name, (_, public))| (name, public))
     }
 
+    /// What is said of a tunnel, if it is open.
+    pub(super) fn live(&self, name: &TunnelName) -> Option<LiveTunnel> {
+        self.open.get(name).map(|(tunnel, public)| live(tunnel, public))
+    }
+
     /// Takes down that `tunnel` is open.
     pub(super) fn opened(&mut self, tunnel: TunnelConfig, public: Vec<PublicAddress>) {
         self.open.insert(tunnel.name.clone(), (tunnel, public));

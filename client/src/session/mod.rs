@@ -319,8 +319,7 @@ impl Session {
             }
             FromRelay::Live { tunnel } => {
                 info!(%tunnel, "live again");
-                let live = self.tunnels().into_iter().find(|live| live.name == tunnel);
-                if let Some(live) = live {
+                if let Some(live) = self.tunnels.live(&tunnel) {
                     announce(Event::Live(live));
                 }
             }

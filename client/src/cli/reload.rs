@@ -1,25 +1,36 @@
 //! The settings of a client that runs, as its file changes.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use shared::kit::reload::Reloads;
 use shared::kit::settings::{Change, Loader, NotMerged};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::apply::{Answer, Question, Socket};
 use super::{Loaded, Output, load};
 use crate::config::{Config, Diff};
 
+/// Those who ask at a time what a change would come to. More wait until one has its answer.
+const MOST_ASKERS: usize = 8;
+
 /// Follows the configuration file of a client that runs.
 #[derive(Debug)]
 pub struct Reloader {
     reloads: Reloads<Loaded>,
-    config: Config,
-    output: Output,
+    running: Arc<Running>,
     /// Loads for whoever only asks.
     loader: Loader,
     socket: Option<Socket>,
+    askers: JoinSet<()>,
+}
+
+/// What a client runs with.
+#[derive(Clone, Debug)]
+struct Running {
+    config: Config,
+    output: Output,
 }
 
 /// What a change of the file comes to.
@@ -49,35 +60,25 @@ impl Reloader {
             info!("no socket for `client apply`: {err}");
             None
         });
-        Ok(Some(Self { reloads, config, output, loader, socket }))
+        let running = Arc::new(Running { config, output });
+        let askers = JoinSet::new();
+        Ok(Some(Self { reloads, running, loader, socket, askers }))
     }
 
     /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.
-    /// Meanwhile answers those who ask what it would come to.
+    /// Meanwhile answers those who ask what it would come to; whoever does not say what it wants
+    /// holds up nobody.
     ///
     /// Cancel-safe: what has changed is not forgotten.
     pub async fn next(&mut self) -> Reloaded {
         loop {
             tokio::select! {
                 loaded = self.reloads.next() => return self.loaded(loaded),
-                mut question = asked(self.socket.as_ref()) => {
-                    // Whoever does not say what it wants gets no answer.
-                    if let Ok(file) = question.file().await {
-                        question.answer(&self.dry_run(file).await).await;
-                    }
+                question = asked(self.socket.as_ref()), if self.askers.len() < MOST_ASKERS => {
+                    self.askers.spawn(answer(question, self.loader.clone(), Arc::clone(&self.running)));
                 }
+                Some(_) = self.askers.join_next() => (),
             }
-        }
-    }
-
-    /// What a reload would come to if the configuration file were this one.
-    async fn dry_run(&self, file: PathBuf) -> Answer {
-        let loader = self.loader.clone().with_path(file);
-        // Not on the thread that moves data.
-        match tokio::task::spawn_blocking(move || load(&loader)).await {
-            Ok(Ok(loaded)) => Answer::Differences(self.diff(&loaded).to_string()),
-            Ok(Err(err)) => Answer::Bad(err.to_string()),
-            Err(err) => Answer::Bad(err.to_string()),
         }
     }
 
@@ -93,6 +94,24 @@ impl Reloader {
         }
     }
 
+    fn good(&mut self, loaded: Loaded) -> Reloaded {
+        let diff = self.running.diff(&loaded);
+        let filter = loaded.output.filter;
+        for line in diff.applied() {
+            info!("the configuration changes: {line}");
+        }
+        for change in &diff.needs_restart {
+            warn!("the configuration changes at the next start: {change}");
+        }
+        let running = Arc::make_mut(&mut self.running);
+        running.config = diff.config.clone();
+        let changed = (filter != running.output.filter).then(|| filter.clone());
+        running.output.filter = filter;
+        Reloaded::Good { diff: Box::new(diff), filter: changed }
+    }
+}
+
+impl Running {
     /// What is different in `loaded`, how it logs and prints included.
     fn diff(&self, loaded: &Loaded) -> Diff {
         let Output { filter, format, json } = &self.output;
@@ -103,21 +122,20 @@ impl Reloader {
         diff.needs_restart.extend(json.into_iter().chain(format));
         diff
     }
+}
 
-    fn good(&mut self, loaded: Loaded) -> Reloaded {
-        let diff = self.diff(&loaded);
-        let filter = loaded.output.filter;
-        for line in diff.applied() {
-            info!("the configuration changes: {line}");
-        }
-        for change in &diff.needs_restart {
-            warn!("the configuration changes at the next start: {change}");
-        }
-        self.config = diff.config.clone();
-        let changed = (filter != self.output.filter).then(|| filter.clone());
-        self.output.filter = filter;
-        Reloaded::Good { diff: Box::new(diff), filter: changed }
-    }
+/// Answers what a reload would come to for a client that is `running`. Who says nothing gets no
+/// answer.
+async fn answer(mut question: Question, loader: Loader, running: Arc<Running>) {
+    let Ok(file) = question.file().await else { return };
+    let loader = loader.with_path(file);
+    // Not on the thread that moves data.
+    let answer = match tokio::task::spawn_blocking(move || load(&loader)).await {
+        Ok(Ok(loaded)) => Answer::Differences(running.diff(&loaded).to_string()),
+        Ok(Err(err)) => Answer::Bad(err.to_string()),
+        Err(err) => Answer::Bad(err.to_string()),
+    };
+    question.answer(&answer).await;
 }
 
 /// The next question, if there is a socket.

@@ -1,5 +1,7 @@
 //! The configuration file: what it may hold, what beats it, and what is said to mistakes.
 
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use tests::process::{Client, Program, Relay, Signal, visit};
@@ -333,6 +335,27 @@ async fn a_dry_run_shows_what_a_running_client_would_change() {
     }
     let (status, _, _) = ask(&[]).await;
     assert_eq!(status, Some(1));
+}
+
+#[tokio::test]
+async fn who_asks_a_client_and_says_nothing_holds_up_neither_its_file_nor_others_who_ask() {
+    let folder = Folder::new();
+    let file = folder.write("client.toml", "grace = \"1s\"\n");
+    let program = || Program::client().env("XDG_RUNTIME_DIR", folder.path());
+    let config = ["--config".as_ref(), file.as_os_str()];
+    let client = program().args(["--reconnect", "always"]).args(config).start();
+    client.logged("cannot connect").await;
+    let mut sockets = std::fs::read_dir(folder.file("sallyport")).expect("a folder of sockets");
+    let socket = sockets.next().expect("a socket").expect("its name").path();
+    let mut silent = UnixStream::connect(socket).expect("a client that can be asked");
+
+    let apply = program().args(["apply", "--dry-run"]).args(config);
+    assert_eq!(apply.output().await.0, Some(0));
+    folder.write("client.toml", "grace = \"2s\"\n");
+    client.logged("the configuration changes: ~ grace: 1s -> 2s").await;
+    silent.set_nonblocking(true).expect("an option");
+    let heard = silent.read(&mut [0]).expect_err("nothing, not even an end");
+    assert_eq!(heard.kind(), io::ErrorKind::WouldBlock, "it has not been given up yet");
 }
 
 #[tokio::test]

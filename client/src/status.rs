@@ -31,7 +31,8 @@ pub struct LiveTunnel {
 pub enum Event {
     /// Visitors of the tunnel come to this client.
     Live(LiveTunnel),
-    /// Another client serves the tunnel; this one waits to take over.
+    /// Visitors of the tunnel do not come to this client: another one serves it, or this one has
+    /// withdrawn. It waits to take over.
     Standby(TunnelName),
     /// The tunnel is not configured any more, and has been closed.
     Closed(TunnelName),

@@ -314,7 +314,7 @@ impl Session {
                 return self.tell_health().await;
             }
             FromRelay::Standby { tunnel } => {
-                info!(%tunnel, "standing by: another client serves the tunnel");
+                info!(%tunnel, "standing by: visitors of the tunnel do not come here");
                 announce(Event::Standby(tunnel));
             }
             FromRelay::Live { tunnel } => {

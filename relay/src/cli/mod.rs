@@ -100,7 +100,7 @@ pub struct Cli {
     threads: u64,
 
     /// What is logged: error, warn, info, debug, trace, or a filter like
-    /// `relay::edge=debug,info` [default: info]
+    /// `relay::session=debug,info` [default: info]
     #[arg(long, env = "RELAY_LOG", value_name = "FILTER", value_parser = args::log_filter)]
     log: Option<String>,
 

@@ -26,5 +26,5 @@ mod target;
 mod tunnel;
 mod visit;
 
-pub use config::{BadSetting, Config, PortRange, Reload, Settings};
+pub use config::{BadSetting, Config, Diff, PortRange, Settings};
 pub use relay::{Addrs, Reconfigure, Relay};

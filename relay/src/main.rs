@@ -102,8 +102,8 @@ async fn reload(reloader: Option<Reloader>, reconfigure: &Reconfigure, log: &Log
     let Some(mut reloader) = reloader else { std::future::pending().await };
     loop {
         match reloader.next().await {
-            Reloaded::Good { reload, filter } => {
-                reconfigure.apply(reload.config);
+            Reloaded::Good { diff, filter } => {
+                reconfigure.apply(diff.config);
                 if let Some(filter) = filter
                     && let Err(err) = log.set_filter(&filter)
                 {

@@ -7,7 +7,7 @@ use shared::kit::settings::{Change, Loader, NotMerged};
 use tracing::{error, info, warn};
 
 use super::{Loaded, Logging, load};
-use crate::config::{Config, Reload};
+use crate::config::{Config, Diff};
 
 /// Follows the configuration file of a relay that runs.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Reloaded {
     /// The file is good.
     Good {
         /// What is different now, settings of the log included. It may be nothing.
-        reload: Box<Reload>,
+        diff: Box<Diff>,
         /// The filter of the log, if it is another one.
         filter: Option<String>,
     },
@@ -60,20 +60,20 @@ impl Reloader {
 
     fn good(&mut self, loaded: Loaded) -> Reloaded {
         let Loaded { config, logging, .. } = loaded;
-        let mut reload = self.config.reload(&config);
+        let mut diff = self.config.diff(&config);
         let filter = Change::between("log", &self.logging.filter, &logging.filter);
         let format = Change::between("log-format", self.logging.format, logging.format);
-        reload.needs_restart.extend(format);
+        diff.needs_restart.extend(format);
         let changed_filter = filter.as_ref().map(|_| logging.filter.clone());
-        reload.changed.extend(filter);
-        for change in &reload.changed {
+        diff.changed.extend(filter);
+        for change in &diff.changed {
             info!("the configuration changes: {change}");
         }
-        for change in &reload.needs_restart {
+        for change in &diff.needs_restart {
             warn!("the configuration changes at the next start: {change}");
         }
-        self.config = reload.config.clone();
+        self.config = diff.config.clone();
         self.logging.filter = logging.filter;
-        Reloaded::Good { reload: Box::new(reload), filter: changed_filter }
+        Reloaded::Good { diff: Box::new(diff), filter: changed_filter }
     }
 }

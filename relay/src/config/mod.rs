@@ -1,7 +1,7 @@
 //! A relay's configuration. Whatever is in a [`Config`] is valid.
 
 mod current;
-mod reload;
+mod diff;
 
 use std::fmt;
 use std::ops::{Deref, RangeInclusive};
@@ -13,7 +13,7 @@ use shared::kit::args;
 use shared::kit::net::HostPort;
 
 pub(crate) use current::CurrentConfig;
-pub use reload::Reload;
+pub use diff::Diff;
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]

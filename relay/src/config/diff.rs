@@ -1,4 +1,4 @@
-//! A relay's settings as they would be written, and what becomes of them at a reload.
+//! From one configuration to another, while the relay runs.
 
 use shared::control::protocol::HostName;
 use shared::kit::args;
@@ -11,7 +11,7 @@ const NEEDS_RESTART: [&str; 4] = ["control", "public", "admin", "threads"];
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reload {
+pub struct Diff {
     /// The configuration from now on: as wished, except for what needs a restart.
     pub config: Config,
     /// What is different from now on.
@@ -20,7 +20,7 @@ pub struct Reload {
     pub needs_restart: Vec<Change>,
 }
 
-impl Reload {
+impl Diff {
     /// Whether nothing is different.
     pub fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.needs_restart.is_empty()
@@ -67,8 +67,8 @@ impl Settings {
 }
 
 impl Config {
-    /// From this configuration to `wished`, while the relay runs.
-    pub fn reload(&self, wished: &Self) -> Reload {
+    /// What is different in `wished`.
+    pub fn diff(&self, wished: &Self) -> Diff {
         let all = changes(self.rows(), wished.rows());
         let (needs_restart, changed) =
             all.into_iter().partition(|change| NEEDS_RESTART.contains(&change.key));
@@ -80,7 +80,7 @@ impl Config {
             descriptors: self.descriptors,
             ..wished.0.clone()
         });
-        Reload { config, changed, needs_restart }
+        Diff { config, changed, needs_restart }
     }
 }
 
@@ -102,12 +102,12 @@ mod tests {
         wished.public_name = Some("relay.example".parse().unwrap());
         let wished = Config::new(wished).unwrap();
 
-        let reload = old.reload(&wished);
+        let diff = old.diff(&wished);
         let lines = |changes: &[Change]| -> Vec<String> {
             changes.iter().map(ToString::to_string).collect()
         };
         assert_eq!(
-            lines(&reload.changed),
+            lines(&diff.changed),
             [
                 "~ public-name: not set -> relay.example",
                 "~ ports: 0 -> 20000-20009",
@@ -116,22 +116,22 @@ mod tests {
             ]
         );
         assert_eq!(
-            lines(&reload.needs_restart),
+            lines(&diff.needs_restart),
             ["~ control: 127.0.0.1:0 -> 127.0.0.1:4444", "~ threads: 1 -> 2",]
         );
-        assert_eq!((reload.config.control.port, reload.config.threads), (0, 1));
-        assert_eq!((reload.config.max_visitors, reload.config.hold.as_secs()), (7, 60));
+        assert_eq!((diff.config.control.port, diff.config.threads), (0, 1));
+        assert_eq!((diff.config.max_visitors, diff.config.hold.as_secs()), (7, 60));
 
         // What needs a restart is said again at the next reload, and nothing else is.
-        let again = reload.config.reload(&wished);
-        assert_eq!((again.changed, again.needs_restart), (vec![], reload.needs_restart));
+        let again = diff.config.diff(&wished);
+        assert_eq!((again.changed, again.needs_restart), (vec![], diff.needs_restart));
     }
 
     #[test]
     fn what_is_not_changed_is_not_reloaded() {
         let config = Config::new(Settings::loopback()).unwrap();
-        let reload = config.reload(&config);
-        assert!(reload.is_empty());
-        assert_eq!(reload.config, config);
+        let diff = config.diff(&config);
+        assert!(diff.is_empty());
+        assert_eq!(diff.config, config);
     }
 }

@@ -69,8 +69,8 @@ pub(crate) enum ConnectError {
 /// Where visitors reach each tunnel.
 pub(crate) type Public = HashMap<TunnelName, Vec<PublicAddress>>;
 
-/// Dials the relay and opens the tunnels of the configuration. `connection` says which of the client's
-/// connections it is, `before` where the tunnels were in the last session.
+/// Dials the relay and opens the tunnels of the configuration. `connection` says which of the
+/// client's connections it is, `before` where the tunnels were in the last session.
 pub(crate) async fn connect(
     follow: &Follow,
     connection: ConnectionId,

@@ -2,8 +2,8 @@
 //!
 //! [`Client`] connects to a relay, serves, and comes back when the connection is lost. Below it
 //! lie, one level each: `bundle`, the connections that it has at a time; `session`, one connection
-//! with its control stream; `local`, one visitor's stream and the local service that it leads to. [`banner`] is what a person or a program sees
-//! of it all on stdout.
+//! with its control stream; `local`, one visitor's stream and the local service that it leads to.
+//! [`banner`] is what a person or a program sees of it all on stdout.
 
 mod announcer;
 pub mod banner;

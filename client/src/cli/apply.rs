@@ -1,8 +1,8 @@
 //! `client apply --dry-run`: what a running client would change with another file, or with its own.
 //!
-//! The running client is asked, at a Unix socket, since only it knows with which flags and variables
-//! it was started and what it has. The question is the path of the file, the answer one byte that
-//! says whether the file is good, and the text for a person.
+//! The running client is asked, at a Unix socket, since only it knows with which flags and
+//! variables it was started and what it has. The question is the path of the file, the answer one
+//! byte that says whether the file is good, and the text for a person.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

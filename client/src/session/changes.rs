@@ -117,8 +117,8 @@ impl Tunnels {
         times.max().unwrap_or_default()
     }
 
-    /// The next message to send, with the tunnels whose local service it changes. It says that those
-    /// in `unhealthy` are not healthy.
+    /// The next message to send, with the tunnels whose local service it changes. It says that
+    /// those in `unhealthy` are not healthy.
     pub(super) fn next(
         &mut self,
         unhealthy: &HashSet<TunnelName>,
@@ -190,8 +190,8 @@ impl Tunnels {
     }
 }
 
-/// What the relay is asked for a tunnel, which was at `before` and whose local service is healthy or
-/// not.
+/// What the relay is asked for a tunnel, which was at `before` and whose local service is healthy
+/// or not.
 pub(crate) fn request(
     tunnel: &TunnelConfig,
     before: Option<&Vec<PublicAddress>>,

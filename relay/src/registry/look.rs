@@ -8,8 +8,8 @@ use crate::snapshot::{SessionNow, Snapshot};
 use crate::tunnel::{ConnectionId, Tunnel};
 
 impl Registry {
-    /// What there is, tunnels in the order of their names and sessions in that of their arrival. The
-    /// table is locked for as long as copies of its handles take, then each tunnel on its own.
+    /// What there is, tunnels in the order of their names and sessions in that of their arrival.
+    /// The table is locked for as long as copies of its handles take, then each tunnel on its own.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let table = self.0.table.lock();
         let mut tunnels: Vec<Arc<Tunnel>> = Vec::with_capacity(table.tunnels.len());

@@ -72,8 +72,8 @@ pub(crate) struct Membership {
 }
 
 impl Registry {
-    /// Makes a session of `principal` and `peer` known as the one of `connection`. An earlier session of it is
-    /// told to end and loses its tunnels to this one.
+    /// Makes a session of `principal` and `peer` known as the one of `connection`. An earlier
+    /// session of it is told to end and loses its tunnels to this one.
     ///
     /// # Errors
     ///

@@ -105,8 +105,8 @@ pub(crate) struct Opened {
 }
 
 impl Registry {
-    /// A registry without any tunnel, whose entrances the edge binds as it receives them. All are to
-    /// be closed when `stopping` fires.
+    /// A registry without any tunnel, whose entrances the edge binds as it receives them. All are
+    /// to be closed when `stopping` fires.
     pub(crate) fn new(
         config: CurrentConfig,
         limits: Limits,

@@ -78,7 +78,8 @@ impl Live {
             // Only without open visits: an orderly close does not tell yamux's streams of it, while
             // the end of the driver does.
             Ended::Stopping => self.conversation.close().await,
-            // It may have overtaken the last frames of visits. They come before the connection ends.
+            // It may have overtaken the last frames of visits. They come before the connection
+            // ends.
             Ended::Over(Over::Goodbye(_)) => {
                 drop(timeout(LAST_FRAMES, self.conversation.closed()).await);
             }

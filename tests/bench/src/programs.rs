@@ -15,8 +15,8 @@ pub(crate) struct Programs(HashMap<(Contender, &'static str), PathBuf>);
 
 impl Programs {
     /// Looks for every contender's programs: ours in `ours` only and those of the build before in
-    /// `before` only, so that no other build of them is measured by mistake; the others' in `peers`,
-    /// then PATH, then where `cargo install`, `go install` and Debian put programs.
+    /// `before` only, so that no other build of them is measured by mistake; the others' in
+    /// `peers`, then PATH, then where `cargo install`, `go install` and Debian put programs.
     pub(crate) fn find(
         ours: Option<&Path>,
         before: Option<&Path>,
@@ -70,8 +70,8 @@ impl Programs {
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("asking {program} for its version"))?;
-        // OpenSSH writes its version to standard error; rathole says when it was built before it says
-        // what it is.
+        // OpenSSH writes its version to standard error; rathole says when it was built before it
+        // says what it is.
         let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let said = String::from_utf8_lossy(&said);
         let mut lines = said.lines().map(str::trim);

@@ -11,23 +11,24 @@ use super::{HostName, InstanceId, PublicAddress, Refusal, TunnelName};
 pub enum FromClient {
     /// The first message: who is there and which tunnels it wants.
     Hello(Hello),
-    /// More tunnels, [`PAGE`](super::PAGE) at most. Each is answered in [`FromRelay::Answer`]: what is refused
-    /// leaves the others alone.
+    /// More tunnels, [`PAGE`](super::PAGE) at most. Each is answered in [`FromRelay::Answer`]: what
+    /// is refused leaves the others alone.
     Open {
         /// Repeated in the answer.
         id: u64,
         /// The tunnels to open.
         tunnels: Vec<TunnelRequest>,
     },
-    /// These tunnels lead elsewhere or have other options from now on, [`PAGE`](super::PAGE) at most. Where
-    /// the public reaches them cannot change.
+    /// These tunnels lead elsewhere or have other options from now on, [`PAGE`](super::PAGE) at
+    /// most. Where the public reaches them cannot change.
     Update {
         /// Repeated in the answer.
         id: u64,
         /// The tunnels as they are from now on.
         tunnels: Vec<TunnelRequest>,
     },
-    /// The client gives these tunnels up, [`PAGE`](super::PAGE) at most. Visits that are open go on.
+    /// The client gives these tunnels up, [`PAGE`](super::PAGE) at most. Visits that are open go
+    /// on.
     Close {
         /// Repeated in the answer.
         id: u64,
@@ -163,8 +164,8 @@ pub struct Hello {
     /// Random for each client process.
     pub instance: InstanceId,
     /// Which of the client's connections this is, 0 the first, below
-    /// [`MAX_CONNECTIONS`](super::MAX_CONNECTIONS). A connection that comes back replaces its own old
-    /// session.
+    /// [`MAX_CONNECTIONS`](super::MAX_CONNECTIONS). A connection that comes back replaces its own
+    /// old session.
     #[serde(default, skip_serializing_if = "is_first")]
     pub connection: u16,
     /// The most streams that the client takes at a time.

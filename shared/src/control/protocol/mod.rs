@@ -47,7 +47,8 @@ pub const MAX_STREAMS: u32 = 16 * 1024;
 /// The most tunnels in one session.
 pub const MAX_TUNNELS: usize = 4096;
 
-/// The most tunnels in one message. Each answer to them fits [`MAX_MESSAGE`] with the longest names.
+/// The most tunnels in one message. Each answer to them fits [`MAX_MESSAGE`] with the longest
+/// names.
 pub const PAGE: usize = 64;
 
 /// The most bytes that the tunnels of a [`Hello`] take up, as JSON: the rest of [`MAX_HELLO`] is

@@ -2,8 +2,8 @@
 //! know the name.
 //!
 //! The system's resolver blocks a thread, for half a minute if need be, and goes on when whoever
-//! asked has given up. So all who want to know a name share one look-up of it: visitors of a service
-//! whose name cannot be found cost one thread, as many as they may be.
+//! asked has given up. So all who want to know a name share one look-up of it: visitors of a
+//! service whose name cannot be found cost one thread, as many as they may be.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -141,8 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_is_not_there_or_breaks_its_look_up_is_an_error_for_all_and_can_be_asked_again()
-     {
+    async fn what_is_not_found_is_an_error_for_all_who_asked_and_may_be_asked_again() {
         let broken = |_: &str| -> io::Result<_> { panic!("on purpose") };
         assert!(shared("broken.example", broken).await.is_err());
         let missing = |_: &str| Err(io::Error::new(io::ErrorKind::NotFound, "no such name"));

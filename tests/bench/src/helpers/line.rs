@@ -2,8 +2,9 @@
 //!
 //! Each direction has one [`Bottleneck`] that all connections share, with a bounded queue before
 //! it; what has passed it arrives after the delay. A sender that finds the queue full waits, in the
-//! order of coming: a real queue would drop, and TCP would slow down and repeat. Nor does TCP's slow
-//! start show, since the line itself confirms what it has read. [Losses](loss) are delays only.
+//! order of coming: a real queue would drop, and TCP would slow down and repeat. Nor does TCP's
+//! slow start show, since the line itself confirms what it has read. [Losses](loss) are delays
+//! only.
 //!
 //! So that nothing hides in the line's own sockets, their kernel buffers are 64 KiB. A new
 //! connection costs what it would on a real line: it reaches the far side after one delay, and the

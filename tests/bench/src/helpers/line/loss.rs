@@ -1,10 +1,11 @@
 //! Losses of one direction of one connection, as the receiver's program sees them.
 //!
-//! What TCP has lost arrives a round trip later, and everything behind it waits. That is all that is
-//! imitated: the sender does not slow down, as it would, so a rate over a lossy line is flattered;
-//! who has to wait for whom is not.
+//! What TCP has lost arrives a round trip later, and everything behind it waits. That is all that
+//! is imitated: the sender does not slow down, as it would, so a rate over a lossy line is
+//! flattered; who has to wait for whom is not.
 
-/// Decides what is lost. The same decisions in every run, so that all contenders meet the same luck.
+/// Decides what is lost. The same decisions in every run, so that all contenders meet the same
+/// luck.
 pub(super) struct Losses {
     per_million: u64,
     state: u64,

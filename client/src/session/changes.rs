@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::{
-    EntranceRequest, FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal,
+    EntranceRequest, FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal, RefusalCode,
     TunnelAnswer, TunnelName, TunnelOutcome, TunnelRequest, page,
 };
 
@@ -74,12 +74,12 @@ impl Tunnels {
 
     /// Whether the relay has refused a tunnel for a reason that may pass.
     pub(super) fn may_try_again(&self) -> bool {
-        self.refused.values().any(|(_, refusal)| refusal.retry)
+        self.refused.values().any(|(_, refusal)| may_pass(refusal))
     }
 
     /// Forgets refusals that may pass.
     pub(super) fn try_again(&mut self) {
-        self.refused.retain(|_, (_, refusal)| !refusal.retry);
+        self.refused.retain(|_, (_, refusal)| !may_pass(refusal));
     }
 
     /// Works out what to change so that the session has the tunnels in `wanted`. Only when it is
@@ -207,6 +207,12 @@ pub(crate) fn request(
         withdraw: tunnel.check.as_ref().is_some_and(|check| check.withdraw),
         healthy,
     }
+}
+
+/// Whether a tunnel may be had later. One that is at another port may only wait for the other
+/// connections of this client to give up that port.
+fn may_pass(refusal: &Refusal) -> bool {
+    refusal.retry || refusal.code == RefusalCode::PortMismatch
 }
 
 /// What is said of a tunnel that is open.
@@ -352,7 +358,7 @@ mod tests {
         session.plan(&tunnels(&["a=2"]));
         let (message, _) = session.next(&HashSet::new()).expect("a message");
         let FromClient::Update { id, tunnels: asked } = message else { panic!("{message:?}") };
-        let refusal = Refusal::new(shared::control::protocol::RefusalCode::BadRequest, "no");
+        let refusal = Refusal::new(RefusalCode::BadRequest, "no");
         let answer = |name| TunnelAnswer { name, outcome: TunnelOutcome::Refused(refusal.clone()) };
         session.answered(id, names(asked).into_iter().map(answer).collect()).expect("asked");
         session.plan(&tunnels(&["a=2"]));

@@ -176,6 +176,38 @@ async fn every_connection_of_a_client_has_the_tunnels_that_came_later() {
 }
 
 #[tokio::test]
+async fn every_connection_of_a_client_follows_a_tunnel_to_another_port() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let config = |tunnel: String| {
+        let mut config = world.config(&[tunnel]);
+        config.connections = 3;
+        config
+    };
+    let web = format!("web={}", service.addr());
+    let mut client = RunningClient::start(config(web.clone()));
+    client.live().await;
+    world.shows("three sessions", |m| m.value("relay_sessions") == Some(3.0)).await;
+    let port = crate::ports::free_port();
+    client.reconfigure.apply(Config::new(config(format!("{web}?port={port}"))).unwrap());
+    let at_port =
+        |event: &Event| matches!(event, Event::Live(live) if live.public[0].port() == Some(port));
+    client.event("web at its new port", at_port).await;
+    eventually("all connections to serve it", async || {
+        let (_, snapshot) = tests::scrape::get(world.addrs.admin, "/snapshot").await;
+        let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+        let tunnels = snapshot["tunnels"].as_array().unwrap();
+        let web = tunnels.iter().find(|tunnel| tunnel["name"] == "web");
+        let sessions = web.and_then(|web| web["clients"][0]["sessions"].as_array());
+        sessions.is_some_and(|sessions| sessions.len() == 3)
+    })
+    .await;
+    Peer::connect(client.public(0)).await.expect_echo(b"there").await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn two_thousand_tunnels_of_one_client_are_opened_and_serve() {
     let service = local::echo().await;
     let world = World::start().await;

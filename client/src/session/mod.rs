@@ -45,6 +45,11 @@ static TOO_MANY: Rate = Rate::new(|more| {
     error!(left_out = more.count, "the relay has opened too many streams: {more}");
 });
 
+/// What the relay says without having been asked.
+static SAID: Rate = Rate::generous(|more| {
+    info!(left_out = more.count, "the relay changed who is live: {more}");
+});
+
 /// How long the relay may owe an answer about tunnels. It has it at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -314,16 +319,24 @@ impl Session {
                 return self.tell_health().await;
             }
             FromRelay::Standby { tunnel } => {
-                info!(%tunnel, "standing by: visitors of the tunnel do not come here");
+                if SAID.allows() {
+                    info!(%tunnel, "standing by: visitors of the tunnel do not come here");
+                }
                 announce(Event::Standby(tunnel));
             }
             FromRelay::Live { tunnel } => {
-                info!(%tunnel, "live again");
+                if SAID.allows() {
+                    info!(%tunnel, "live again");
+                }
                 if let Some(live) = self.tunnels.live(&tunnel) {
                     announce(Event::Live(live));
                 }
             }
-            FromRelay::Draining => info!("the relay is stopping: open visits may finish"),
+            FromRelay::Draining => {
+                if SAID.allows() {
+                    info!("the relay is stopping: open visits may finish");
+                }
+            }
             FromRelay::Welcome(_) | FromRelay::Refused(_) => {
                 return Err(Over::Broken("the relay broke the protocol".into()));
             }

@@ -2,10 +2,16 @@
 //!
 //! Each message is a length of four bytes, big-endian, and that many bytes of JSON. The limit is
 //! checked against the length alone, before anything is allocated for the message.
+//!
+//! Whoever sends takes in meanwhile what the other end sends: otherwise two ends that both have a
+//! lot to say would wait for each other.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -16,9 +22,16 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::kit::logging::Foreign;
 
+/// How many bytes of messages are taken in while this end sends: about what both ends may have to
+/// say of all tunnels at once, beside what fits the windows of the stream.
+const MOST_EARLY: usize = 512 * 1024;
+
 /// A stream of messages: `In` is what the other end says, `Out` what this end says.
 pub struct Control<S, In, Out> {
     frames: Framed<S, LengthDelimitedCodec>,
+    /// What came while this end was sending.
+    early: VecDeque<Result<Bytes, ReceiveError>>,
+    early_bytes: usize,
     messages: PhantomData<fn(Out) -> In>,
 }
 
@@ -42,7 +55,8 @@ where
     /// Messages of at most `limit` bytes over `stream`.
     pub fn new(stream: S, limit: usize) -> Self {
         let codec = LengthDelimitedCodec::builder().max_frame_length(limit).new_codec();
-        Self { frames: Framed::new(stream, codec), messages: PhantomData }
+        let frames = Framed::new(stream, codec);
+        Self { frames, early: VecDeque::new(), early_bytes: 0, messages: PhantomData }
     }
 
     /// Changes the largest message that is accepted, in bytes.
@@ -60,13 +74,34 @@ where
     ///
     /// After any error the stream is of no more use.
     pub async fn receive(&mut self) -> Result<In, ReceiveError> {
-        match self.frames.next().await {
-            Some(Ok(frame)) => {
-                let frame = frame.freeze();
-                serde_json::from_slice(&frame).map_err(|err| ReceiveError::Message(err, frame))
+        let frame = match self.early.pop_front() {
+            Some(frame) => {
+                let frame = frame?;
+                self.early_bytes -= frame.len();
+                frame
             }
+            None => poll_fn(|cx| self.poll_frame(cx)).await?,
+        };
+        serde_json::from_slice(&frame).map_err(|err| ReceiveError::Message(err, frame))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ReceiveError>> {
+        self.frames.poll_next_unpin(cx).map(|frame| match frame {
+            Some(Ok(frame)) => Ok(frame.freeze()),
             Some(Err(err)) => Err(ReceiveError::Io(err)),
             None => Err(ReceiveError::Closed),
+        })
+    }
+
+    /// Takes in what has come, as far as there is room for it.
+    fn take_in(&mut self, cx: &mut Context<'_>) {
+        // Nothing comes behind an error.
+        while self.early.back().is_none_or(Result::is_ok)
+            && self.early_bytes < MOST_EARLY
+            && let Poll::Ready(frame) = self.poll_frame(cx)
+        {
+            self.early_bytes += frame.as_ref().map_or(0, Bytes::len);
+            self.early.push_back(frame);
         }
     }
 
@@ -80,8 +115,17 @@ where
     ///
     /// Whatever the stream returns; or the message is over the limit.
     pub async fn send(&mut self, message: &Out) -> io::Result<()> {
-        let json = serde_json::to_vec(message).map_err(io::Error::other)?;
-        self.frames.send(Bytes::from(json)).await
+        let json = Bytes::from(serde_json::to_vec(message).map_err(io::Error::other)?);
+        // Nothing is left of the one before, so there is room.
+        self.frames.feed(json).await?;
+        poll_fn(|cx| {
+            let flushed = SinkExt::<Bytes>::poll_flush_unpin(&mut self.frames, cx);
+            if flushed.is_pending() {
+                self.take_in(cx);
+            }
+            flushed
+        })
+        .await
     }
 }
 
@@ -108,7 +152,8 @@ impl<S, In, Out> fmt::Debug for Control<S, In, Out> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use std::task::Waker;
+    use std::time::Duration;
 
     use tokio::io::AsyncWriteExt;
 
@@ -130,6 +175,63 @@ mod tests {
 
         far.write_all(&json[9..]).await.unwrap();
         assert_eq!(control.receive().await.unwrap(), FromClient::Heartbeat { id: 1 });
+    }
+
+    #[tokio::test]
+    async fn two_ends_that_both_have_a_lot_to_say_do_not_wait_for_each_other() {
+        const MESSAGES: u64 = 1000;
+        let (relay, client) = tokio::io::duplex(64);
+        let mut relay = Control::<_, FromClient, FromRelay>::new(relay, 1024);
+        let mut client = Control::<_, FromRelay, FromClient>::new(client, 1024);
+        let say_and_hear = async {
+            let there = async {
+                for id in 0..MESSAGES {
+                    relay.send(&FromRelay::Heartbeat { id }).await.unwrap();
+                }
+                for id in 0..MESSAGES {
+                    assert_eq!(relay.receive().await.unwrap(), FromClient::HeartbeatAck { id });
+                }
+            };
+            let here = async {
+                for id in 0..MESSAGES {
+                    client.send(&FromClient::HeartbeatAck { id }).await.unwrap();
+                }
+                for id in 0..MESSAGES {
+                    assert_eq!(client.receive().await.unwrap(), FromRelay::Heartbeat { id });
+                }
+            };
+            tokio::join!(there, here);
+        };
+        tokio::time::timeout(Duration::from_secs(20), say_and_hear).await.expect("both to be done");
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_in_while_this_end_sends_is_bounded() {
+        let (relay, client) = tokio::io::duplex(64);
+        let mut relay = Control::<_, FromClient, FromRelay>::new(relay, 100 * 1024);
+        let mut client = Control::<_, FromRelay, FromClient>::new(client, 100 * 1024);
+        let reason = "x".repeat(50_000);
+        let mut said = 0;
+        // The client goes on talking, and never listens: the relay cannot send.
+        let talk = async {
+            loop {
+                let goodbye = FromClient::Goodbye { reason: reason.clone() };
+                let json = serde_json::to_vec(&goodbye).unwrap();
+                client.frames.send(Bytes::from(json)).await.unwrap();
+                said += 1;
+            }
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut talk = Box::pin(talk);
+        let goodbye = FromRelay::Goodbye { reason: "y".repeat(1000) };
+        let mut send = Box::pin(relay.send(&goodbye));
+        for _ in 0..MOST_EARLY {
+            assert!(talk.as_mut().poll(&mut cx).is_pending());
+            assert!(send.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop((talk, send));
+        assert_eq!(said, MOST_EARLY / 50_000 + 1);
     }
 
     #[tokio::test]

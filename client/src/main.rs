@@ -1,7 +1,6 @@
 //! The `client` program: parse, log, run, exit status.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +9,7 @@ use anyhow::Context;
 use client::banner::Banner;
 use client::cli::{self, Answer, Command, Loaded, Reloaded, Reloader};
 use client::{Client, Config, Reconfigure};
+use shared::kit::answer;
 use shared::kit::logging::{self, Log};
 use shared::kit::settings::{BAD_USAGE, Loader, NotMerged};
 use shared::kit::stop::Stop;
@@ -24,8 +24,9 @@ fn main() -> ExitCode {
     let only_check = matches!(wanted, Some(Command::Check));
     let outcome = match wanted {
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut cli::command(), "client", &mut io::stdout());
-            return ExitCode::SUCCESS;
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "client", &mut script);
+            return answer::print(&script);
         }
         Some(Command::Apply { file, .. }) => return apply(&loader, file.as_deref()),
         Some(Command::Check) | None => cli::load(&loader),
@@ -35,8 +36,7 @@ fn main() -> ExitCode {
         Err(err) => return ExitCode::from(err.report()),
     };
     if only_check {
-        say(&loaded);
-        return ExitCode::SUCCESS;
+        return answer::print(format!("{loaded}\n").as_bytes());
     }
     let Loaded { config, output, .. } = loaded;
     logging::around(&output.filter.clone(), output.format, |log| {
@@ -52,10 +52,7 @@ fn apply(loader: &Loader, candidate: Option<&Path>) -> ExitCode {
         return ExitCode::from(BAD_USAGE);
     };
     match cli::ask(file, candidate.unwrap_or(file)) {
-        Ok(Answer::Differences(lines)) => {
-            drop(write!(io::stdout(), "{lines}"));
-            ExitCode::SUCCESS
-        }
+        Ok(Answer::Differences(lines)) => answer::print(lines.as_bytes()),
         Ok(Answer::Bad(reason)) => {
             complain(&reason);
             ExitCode::from(BAD_USAGE)
@@ -72,11 +69,6 @@ fn apply(loader: &Loader, candidate: Option<&Path>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// To stdout. A reader that has gone has seen enough.
-fn say(what: &dyn Display) {
-    drop(writeln!(io::stdout(), "{what}"));
 }
 
 /// To stderr.

@@ -1,12 +1,13 @@
 //! The `relay` program: parse, log, run, exit status.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use relay::cli::{self, Command, Loaded, Reloaded, Reloader};
 use relay::{Config, Reconfigure, Relay};
+use shared::kit::answer;
 use shared::kit::logging::{self, Log};
 use shared::kit::settings::NotMerged;
 use shared::kit::stop::Stop;
@@ -19,17 +20,16 @@ fn main() -> ExitCode {
         Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
     };
     if let Some(Command::Completions { shell }) = wanted {
-        clap_complete::generate(shell, &mut cli::command(), "relay", &mut io::stdout());
-        return ExitCode::SUCCESS;
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut cli::command(), "relay", &mut script);
+        return answer::print(&script);
     }
     let loaded = match cli::load(&loader) {
         Ok(loaded) => loaded,
         Err(err) => return ExitCode::from(err.report()),
     };
     if let Some(Command::Check) = wanted {
-        // A reader that has gone has seen enough.
-        drop(writeln!(io::stdout(), "{loaded}"));
-        return ExitCode::SUCCESS;
+        return answer::print(format!("{loaded}\n").as_bytes());
     }
     let Loaded { config, logging, .. } = loaded;
     logging::around(&logging.filter.clone(), logging.format, |log| {

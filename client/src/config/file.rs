@@ -54,16 +54,14 @@ fn tunnel(section: &Section, problems: &mut Vec<Problem>) -> Option<TunnelConfig
         let (key, value) = (entry.key.as_str(), entry.value.as_str());
         let taken = if key == LOCAL {
             let service = value.parse::<LocalService>();
-            service.map(|service| local = Some(service)).map_err(|err| err.to_string())
+            service.map(|service| local = Some(service)).map_err(|err| entry.problem(err))
         } else if Options::NAMES.contains(&key) {
-            options.set(key, value).map_err(|err| err.to_string())
+            options.set(key, value).map_err(|err| entry.problem(err))
         } else {
             let hint = did_you_mean(key, Options::NAMES.into_iter().chain([LOCAL]));
-            Err(format!("unknown key '{key}' of a tunnel{hint}"))
+            Err(Problem::at(entry.line, format!("unknown key '{key}' of a tunnel{hint}")))
         };
-        if let Err(what) = taken {
-            problems.push(Problem::at(entry.line, what));
-        }
+        problems.extend(taken.err());
     }
     let options = options.finish();
     if let Err(err) = &options {

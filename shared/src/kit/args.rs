@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::kit::logging;
 
-/// The longest time that a setting takes: whoever wants more means for ever, and sums of times must
-/// not overflow.
-pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest time that a setting takes, a year, and be it a leap year: whoever wants more means for
+/// ever, and sums of times must not overflow.
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A time such as `30s`, `5m` or `1h 30m`; zero is allowed.
 ///
@@ -56,6 +56,8 @@ mod tests {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert!(duration("90").is_err());
+        assert!(duration("1y").is_ok() && duration("366d").is_ok());
+        assert!(duration("1y 1d").is_err());
         assert!(duration("300000000000years").is_err());
         assert!(positive_duration("0s").is_err());
         assert_eq!(time(Duration::from_millis(90_500)), "1m30s500ms");

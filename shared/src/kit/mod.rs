@@ -8,10 +8,12 @@
 //! - [`nearest`]: the word that somebody probably meant
 //! - [`settings`]: settings from a file, the environment and the command line
 //! - [`watch`], [`reload`]: a file that may change, and settings that follow it
+//! - [`answer`]: answers to somebody who has called a program for nothing else
 //! - [`output`]: output that holds nobody up
 //! - [`logging`]: what the logs look like, and how much may be in them
 //! - [`memory`]: what becomes of memory that is freed
 
+pub mod answer;
 pub mod args;
 pub mod backoff;
 pub mod logging;

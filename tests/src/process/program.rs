@@ -1,10 +1,14 @@
 //! A program to start, and the process that it becomes.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, kill_process};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -97,6 +101,37 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Gives it `text` on stdin, through a pipe that ends behind it.
+    #[must_use]
+    pub fn with_input(mut self, text: &str) -> Self {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        // Short enough for the pipe to hold it.
+        writer.write_all(text.as_bytes()).expect("room in the pipe");
+        self.command.stdin(reader);
+        self
+    }
+
+    /// Makes stderr a terminal, which is there until the other end of it is dropped.
+    #[must_use]
+    pub fn with_stderr_terminal(mut self) -> (Self, OwnedFd) {
+        // Closed in the program, which would keep it open otherwise.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let ours = openpt(flags).expect("a terminal");
+        unlockpt(&ours).expect("a terminal of ours");
+        let name = ptsname(&ours, Vec::new()).expect("its name");
+        let theirs = File::options().write(true).open(OsStr::from_bytes(name.as_bytes()));
+        self.command.stderr(theirs.expect("its other end"));
+        (self, ours)
+    }
+
+    /// Makes stdout a file that has no room.
+    #[must_use]
+    pub fn with_stdout_full(mut self) -> Self {
+        let full = File::options().write(true).open("/dev/full");
+        self.command.stdout(full.expect("a full device"));
         self
     }
 

@@ -87,7 +87,12 @@ pub fn around<E: Display>(
     match program(&log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            error!("{err:#}");
+            if tracing::enabled!(Level::ERROR) {
+                error!("{err:#}");
+            } else {
+                // Whoever wants no log still learns why there is no program any more.
+                log.output.push(format!("{err:#}\n").as_bytes());
+            }
             ExitCode::FAILURE
         }
     }
@@ -168,17 +173,24 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
             _ => error!(at, "panic: {message}"),
         }
     } else if let Some(log) = LOG.get() {
-        // Whoever wants no log still learns why there is no program any more.
+        // As above.
         log.push(format!("{panic}\n").as_bytes());
     }
 }
 
-/// The filter of the flag, else of `RUST_LOG`, else `info`. A `RUST_LOG` that is no filter is as
-/// good as none: it may be meant for another program.
+/// The variable with the filter of the log that many programs of Rust obey.
+pub const RUST_LOG: &str = "RUST_LOG";
+
+/// The filter in [`RUST_LOG`]. One that is no filter is as good as none: it may be meant for another
+/// program.
+pub fn rust_log() -> Option<String> {
+    let filter = std::env::var(RUST_LOG).ok().filter(|filter| !filter.is_empty());
+    filter.filter(|filter| check_filter(filter).is_ok())
+}
+
+/// The filter of the flag, else of [`RUST_LOG`], else `info`.
 pub fn filter_or_default(flag: Option<String>) -> String {
-    flag.or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| check_filter(filter).is_ok()))
-        .filter(|filter| !filter.is_empty())
-        .unwrap_or_else(|| "info".to_owned())
+    flag.or_else(rust_log).filter(|filter| !filter.is_empty()).unwrap_or_else(|| "info".to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A file of settings in TOML, read as far as this can be done without knowing the settings: keys
 //! with values, and named sections with keys of their own.
 
+use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use super::references::References;
 pub struct File {
     /// Where it is.
     pub path: PathBuf,
+    /// Whether nothing stands in it, not even a comment.
+    pub is_blank: bool,
     /// What stands above all sections.
     pub entries: Vec<Entry>,
     /// The sections, `[GROUP.NAME]`, in the order of their lines.
@@ -29,6 +32,9 @@ pub struct Entry {
     pub key: String,
     /// The value as a flag would take it: references are resolved, numbers are in decimal.
     pub value: String,
+    /// The value as it stands in the file, if that is something else: what a reference leads to may
+    /// be a secret, or the wrong file altogether.
+    pub written: Option<String>,
     /// The line of the key, counted from 1.
     pub line: usize,
 }
@@ -90,12 +96,26 @@ impl File {
         Problems::none_in(path, reader.problems)?;
         entries.sort_by_key(|entry| entry.line);
         sections.sort_by_key(|section| section.line);
-        Ok(Self { path: path.to_owned(), entries, sections })
+        let is_blank = text.trim().is_empty();
+        Ok(Self { path: path.to_owned(), is_blank, entries, sections })
     }
 
     /// The entry with this key above all sections.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
+    }
+}
+
+impl Entry {
+    /// That the value is not good: `why`, which may repeat it, unless it came by a reference.
+    pub fn problem(&self, why: impl fmt::Display) -> Problem {
+        Problem::at(
+            self.line,
+            match &self.written {
+                None => why.to_string(),
+                Some(written) => format!("{}: what '{written}' stands for is not good", self.key),
+            },
+        )
     }
 }
 
@@ -129,7 +149,11 @@ impl Reader<'_> {
         let line = self.lines.at(&key.span());
         let key = key.get_ref().to_string();
         match self.value(value.get_ref()) {
-            Ok(value) => Some(Entry { key, value, line }),
+            Ok(resolved) => {
+                let written = value.get_ref().as_str().filter(|written| **written != resolved);
+                let written = written.map(str::to_owned);
+                Some(Entry { key, value: resolved, written, line })
+            }
             Err(what) => {
                 self.problems.push(Problem::at(line, format!("{key}: {what}")));
                 None
@@ -183,10 +207,17 @@ mod tests {
         let text = "# a comment\nserver = \"${HOST}:4444\"\njson = true\nconnections = 0x1_0\n\
                     [tunnels.web]\nlocal = 80\n\n[tunnels.ssh]\nlocal = \"22\"\n";
         let file = parse(text).unwrap();
-        let entry =
-            |key: &str, value: &str, line| Entry { key: key.into(), value: value.into(), line };
+        let entry = |key: &str, value: &str, line| Entry {
+            key: key.into(),
+            value: value.into(),
+            written: None,
+            line,
+        };
         let above = [
-            entry("server", "relay.example:4444", 2),
+            Entry {
+                written: Some("${HOST}:4444".into()),
+                ..entry("server", "relay.example:4444", 2)
+            },
             entry("json", "true", 3),
             entry("connections", "16", 4),
         ];

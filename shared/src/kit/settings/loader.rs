@@ -7,6 +7,7 @@ use clap::Command;
 
 use super::file::File;
 use super::merge::{Merged, NotMerged, merge};
+use crate::kit::logging;
 
 /// What a program accepts.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,9 @@ pub struct Accepted {
 
 /// The flag, without dashes, that names the file.
 pub const CONFIG: &str = "config";
+
+/// The key of the filter of the log.
+const LOG: &str = "log";
 
 /// Loads the settings of a process, as often as one likes.
 #[derive(Clone, Debug)]
@@ -70,7 +74,10 @@ impl Loader {
         let file = self.path.as_deref().map(|path| File::read(path, groups)).transpose();
         let file = file.map_err(NotMerged::File)?;
         let not_in_files = [not_in_files, &[CONFIG]].concat();
-        let merged = merge(command(), &self.args, file.as_ref(), &not_in_files)?;
+        let mut merged = merge(command(), &self.args, file.as_ref(), &not_in_files)?;
+        if logging::rust_log().is_some() {
+            merged.default_from(LOG, logging::RUST_LOG);
+        }
         Ok((merged, file))
     }
 }

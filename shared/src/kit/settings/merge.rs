@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::{Entry, File};
 use super::problems::{Problem, Problems};
+use crate::kit::answer;
 use crate::kit::nearest::did_you_mean;
 
 /// Where the value of a setting comes from.
@@ -50,6 +51,14 @@ impl Merged {
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
+
+    /// Says that the setting with this key, if it is as by default, comes from a variable that has
+    /// a say in what the default is.
+    pub(super) fn default_from(&mut self, key: &str, variable: &str) {
+        if let Some(origin @ Origin::Default) = self.origins.get_mut(key) {
+            *origin = Origin::Environment(variable.to_owned());
+        }
+    }
 }
 
 /// Parses the arguments `args`, the program's name among them, with what `file` says in the place
@@ -79,9 +88,7 @@ pub fn merge(
                 None => problems.push(unknown(entry, known.keys().copied())),
                 Some(arg) => match value_problem(arg, &entry.value) {
                     Some(what) => {
-                        // Without the value: a reference may stand for a secret.
-                        let what = format!("{}: {what}", entry.key);
-                        problems.push(Problem::at(entry.line, what));
+                        problems.push(entry.problem(format_args!("{}: {what}", entry.key)));
                     }
                     None => {
                         command = command
@@ -169,16 +176,20 @@ impl Error for NotMerged {}
 
 impl NotMerged {
     /// Tells a person, on stderr or, if it is help that was wanted, on stdout. Returns the exit
-    /// status: 2, or 0 for help.
+    /// status: 2, or 0 for help that could be written.
     pub fn report(&self) -> u8 {
-        // Nobody is left to be told of a failure.
+        // Nobody is left to be told that stderr cannot be written.
         match self {
-            Self::Usage(err) => {
+            Self::Usage(err) if err.use_stderr() => {
                 drop(err.print());
                 u8::try_from(err.exit_code()).unwrap_or(BAD_USAGE)
             }
+            Self::Usage(help) => {
+                let flushed = || io::stdout().flush();
+                answer::status(help.print().and_then(|()| flushed()))
+            }
             Self::File(problems) => {
-                drop(writeln!(std::io::stderr(), "{problems}"));
+                drop(writeln!(io::stderr(), "{problems}"));
                 BAD_USAGE
             }
         }
@@ -210,7 +221,8 @@ mod tests {
     }
 
     fn merged(args: &[&str], text: &str) -> Result<Merged, String> {
-        let references = References { variable: &|_| None, folder: Path::new("/") };
+        let variable = |name: &str| (name == "SECRET").then(|| "hunter2".to_owned());
+        let references = References { variable: &variable, folder: Path::new("/") };
         let file = File::parse(Path::new("a.toml"), text, &[], references).unwrap();
         let args: Vec<OsString> = [&["program"], args].concat().iter().map(Into::into).collect();
         merge(command(), &args, Some(&file), &["config"]).map_err(|err| err.to_string())
@@ -248,6 +260,16 @@ mod tests {
                 "a.toml:6: unknown key 'config'",
                 "a.toml:7: unknown key 'format_': did you mean 'format'?",
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_reference_stands_for_is_not_told() {
+        let problems = merged(&[], "count = \"${SECRET}\"\nfromat = \"${SECRET}\"\n").unwrap_err();
+        assert_eq!(
+            problems,
+            "a.toml:1: count: what '${SECRET}' stands for is not good\n\
+             a.toml:2: unknown key 'fromat': did you mean 'format'?"
         );
     }
 }

@@ -12,4 +12,5 @@ mod refused;
 mod standby;
 mod starting;
 mod targets;
+mod told;
 mod unread;

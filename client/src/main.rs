@@ -81,7 +81,7 @@ fn complain(what: &str) {
 fn run(
     config: Config,
     banner: &Banner,
-    follow: impl FnOnce(Config) -> io::Result<Option<Reloader>>,
+    follow: impl FnOnce(Config) -> io::Result<Reloader>,
     log: &Log,
 ) -> anyhow::Result<()> {
     if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -109,9 +109,8 @@ fn run(
     outcome
 }
 
-/// Follows the configuration file, if there is one.
-async fn reload(reloader: Option<Reloader>, reconfigure: &Reconfigure, log: &Log) -> Infallible {
-    let Some(mut reloader) = reloader else { std::future::pending().await };
+/// Follows the configuration file.
+async fn reload(mut reloader: Reloader, reconfigure: &Reconfigure, log: &Log) -> Infallible {
     loop {
         if let Reloaded::Good { diff, filter } = reloader.next().await {
             reconfigure.apply(diff.config);

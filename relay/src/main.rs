@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 /// Runs a relay until a signal ends it, with what `follow` makes to follow its configuration.
 fn run(
     mut config: Config,
-    follow: impl FnOnce(Config) -> io::Result<Option<Reloader>>,
+    follow: impl FnOnce(Config) -> io::Result<Reloader>,
     log: &Log,
 ) -> anyhow::Result<()> {
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -72,12 +72,7 @@ fn run(
 }
 
 /// Binds a relay and runs it. A stop that comes while a name is being resolved ends it.
-async fn serve(
-    config: Config,
-    reloader: Option<Reloader>,
-    log: &Log,
-    stop: &Stop,
-) -> anyhow::Result<()> {
+async fn serve(config: Config, reloader: Reloader, log: &Log, stop: &Stop) -> anyhow::Result<()> {
     let relay = tokio::select! {
         relay = Relay::bind(config) => relay?,
         () = stop.gracefully.cancelled() => return Ok(()),
@@ -97,13 +92,14 @@ async fn serve(
     }
 }
 
-/// Follows the configuration file, if there is one.
-async fn reload(reloader: Option<Reloader>, reconfigure: &Reconfigure, log: &Log) -> Infallible {
-    let Some(mut reloader) = reloader else { std::future::pending().await };
+/// Follows the configuration file.
+async fn reload(mut reloader: Reloader, reconfigure: &Reconfigure, log: &Log) -> Infallible {
     loop {
         match reloader.next().await {
             Reloaded::Good { diff, filter } => {
-                reconfigure.apply(diff.config);
+                if !diff.changed.is_empty() {
+                    reconfigure.apply(diff.config);
+                }
                 if let Some(filter) = filter
                     && let Err(err) = log.set_filter(&filter)
                 {

@@ -48,21 +48,21 @@ pub enum Reloaded {
 }
 
 impl Reloader {
-    /// Follows the file of `loader`, which gave `config` and `output`. `None` if there is no file.
-    /// Has to be called within a tokio runtime.
+    /// Follows the file of `loader`, which gave `config` and `output`. Has to be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     ///
     /// The system does not let the process handle signals.
-    pub fn new(loader: Loader, config: Config, output: Output) -> io::Result<Option<Self>> {
-        let Some(reloads) = Reloads::new(loader.clone(), load)? else { return Ok(None) };
+    pub fn new(loader: Loader, config: Config, output: Output) -> io::Result<Self> {
+        let reloads = Reloads::new(loader.clone(), load)?;
         let socket = loader.path().map_or(Ok(None), Socket::bind).unwrap_or_else(|err| {
             info!("no socket for `client apply`: {err}");
             None
         });
         let running = Arc::new(Running { config, output });
         let askers = JoinSet::new();
-        Ok(Some(Self { reloads, running, loader, socket, askers }))
+        Ok(Self { reloads, running, loader, socket, askers })
     }
 
     /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.

@@ -32,15 +32,14 @@ pub enum Reloaded {
 }
 
 impl Reloader {
-    /// Follows the file of `loader`, which gave `config` and `logging`. `None` if there is no file.
-    /// Has to be called within a tokio runtime.
+    /// Follows the file of `loader`, which gave `config` and `logging`. Has to be called within a
+    /// tokio runtime.
     ///
     /// # Errors
     ///
     /// The system does not let the process handle signals.
-    pub fn new(loader: Loader, config: Config, logging: Logging) -> io::Result<Option<Self>> {
-        let reloads = Reloads::new(loader, load)?;
-        Ok(reloads.map(|reloads| Self { reloads, config, logging }))
+    pub fn new(loader: Loader, config: Config, logging: Logging) -> io::Result<Self> {
+        Ok(Self { reloads: Reloads::new(loader, load)?, config, logging })
     }
 
     /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.

@@ -1,8 +1,17 @@
 //! Settings that follow their file while the process runs.
+//!
+//! The file is read again when it changes, and at SIGHUP, also where it is only looked for so far.
+//! What is no regular file, such as a pipe, can be read once and is not followed. SIGHUP does not
+//! end the process in any case: whoever sends it wants it to go on.
 
+use std::fs;
 use std::io;
+use std::path::Path;
+
+use tracing::info;
 
 use crate::kit::settings::{Loader, NotMerged, Problems};
+use crate::kit::signals::Hangup;
 use crate::kit::watch::Watch;
 
 /// Loads settings again whenever their file may have changed.
@@ -10,26 +19,42 @@ use crate::kit::watch::Watch;
 pub struct Reloads<T> {
     loader: Loader,
     load: fn(&Loader) -> Result<T, NotMerged>,
-    watch: Watch,
-    /// Something has changed, and nobody has been given the outcome yet.
-    due: bool,
+    hangup: Hangup,
+    /// `None` if there is nothing that could be read again.
+    watch: Option<Watch>,
+    /// Why the settings are to be loaded, if nobody has been given the outcome yet.
+    due: Option<Cause>,
+}
+
+/// Why settings are loaded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// SIGHUP: whatever has changed, also what the file refers to.
+    Hangup,
+    /// The file holds something else than before, is there again, or is gone.
+    File,
 }
 
 impl<T: Send + 'static> Reloads<T> {
-    /// Watches the file of `loader`. `None` if there is no file: then there is nothing to reload,
-    /// and SIGHUP is not taken over. Has to be called within a tokio runtime.
+    /// Watches the file of `loader`, whether it is there or not. From this call on SIGHUP does not
+    /// end the process. Has to be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// The system does not let the process handle signals.
-    pub fn new(
-        loader: Loader,
-        load: fn(&Loader) -> Result<T, NotMerged>,
-    ) -> io::Result<Option<Self>> {
-        let Some(path) = loader.path() else { return Ok(None) };
-        let watch = Watch::new(path)?;
+    pub fn new(loader: Loader, load: fn(&Loader) -> Result<T, NotMerged>) -> io::Result<Self> {
+        let hangup = Hangup::take_over()?;
+        let watch = match loader.path() {
+            Some(path) if can_be_read_again(path) => Some(Watch::new(path)?),
+            Some(path) => {
+                info!("{} is read only once: it is no regular file", path.display());
+                None
+            }
+            None => None,
+        };
         // What has changed between the first load and now was seen by nobody.
-        Ok(Some(Self { loader, load, watch, due: true }))
+        let due = watch.is_some().then_some(Cause::File);
+        Ok(Self { loader, load, hangup, watch, due })
     }
 
     /// Waits for the next change, and loads the settings. They may be as they were: the first time
@@ -41,17 +66,60 @@ impl<T: Send + 'static> Reloads<T> {
     ///
     /// The settings are not good. Whoever asks keeps those that it has.
     pub async fn next(&mut self) -> Result<T, NotMerged> {
-        if !self.due {
-            self.watch.changed().await;
-            self.due = true;
-        }
+        while !self.is_due().await {}
         let (loader, load) = (self.loader.clone(), self.load);
         // Not on the thread that moves data: thousands of tunnels take a while.
         let loaded = tokio::task::spawn_blocking(move || load(&loader)).await;
-        self.due = false;
+        self.due = None;
         loaded.unwrap_or_else(|err| {
-            let path = self.loader.path().unwrap_or_else(|| std::path::Path::new(""));
+            let path = self.loader.path().unwrap_or_else(|| Path::new(""));
             Err(NotMerged::File(Problems::whole(path, format!("cannot load it: {err}"))))
         })
+    }
+
+    /// Waits until something has happened. Whether there is something to load then; if there is
+    /// not, it says so.
+    async fn is_due(&mut self) -> bool {
+        let due = match self.due {
+            Some(due) => due,
+            None => tokio::select! {
+                () = self.hangup.next() => Cause::Hangup,
+                () = changed(self.watch.as_mut()) => Cause::File,
+            },
+        };
+        self.due = Some(due);
+        let Some(watch) = &mut self.watch else {
+            match self.loader.path() {
+                Some(path) => {
+                    info!("SIGHUP: {} is not read again: it is no regular file", path.display());
+                }
+                None => info!("SIGHUP: {NOTHING}"),
+            }
+            self.due = None;
+            return false;
+        };
+        // What changes from here on is noticed.
+        watch.look().await;
+        if due == Cause::Hangup && !watch.is_there() && !self.loader.needs_file() {
+            info!("SIGHUP: {NOTHING}");
+            self.due = None;
+            return false;
+        }
+        true
+    }
+}
+
+/// What SIGHUP comes to where there is no file.
+const NOTHING: &str = "there is no configuration file to read again";
+
+/// Whether whoever reads `path` again finds what it holds then.
+fn can_be_read_again(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |file| file.is_file())
+}
+
+async fn changed(watch: Option<&mut Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -4,23 +4,34 @@ pub(super) use self::system::{Hangup, Signals};
 
 #[cfg(unix)]
 mod system {
-    use std::io;
+    use std::future::pending;
+    use std::io::{self, IsTerminal};
+    use std::time::Duration;
 
     use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::time::sleep;
 
-    /// SIGINT and SIGTERM.
+    /// A shell that ends says so to what it has started, and takes its terminal along only then.
+    const TERMINAL_GOES_WITHIN: Duration = Duration::from_secs(1);
+
+    /// SIGINT and SIGTERM, and SIGHUP where it says that the terminal is closed.
     #[derive(Debug)]
     pub(in crate::kit) struct Signals {
         interrupt: Signal,
         terminate: Signal,
+        hangup: Signal,
+        terminal: Terminal,
     }
 
     impl Signals {
         /// Takes the signals over: from now on they end nothing by themselves.
         pub(in crate::kit) fn take_over() -> io::Result<Self> {
-            let interrupt = signal(SignalKind::interrupt())?;
-            let terminate = signal(SignalKind::terminate())?;
-            Ok(Self { interrupt, terminate })
+            Ok(Self {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+                terminal: Terminal::of_process(),
+            })
         }
 
         /// The name of the next one.
@@ -28,23 +39,63 @@ mod system {
             tokio::select! {
                 _ = self.interrupt.recv() => "SIGINT",
                 _ = self.terminate.recv() => "SIGTERM",
+                () = closed(&mut self.hangup, &mut self.terminal) => "SIGHUP",
             }
         }
     }
 
-    /// SIGHUP.
+    /// Waits for SIGHUP because `terminal` is closed, which happens once: the kernel and the shell
+    /// may both send it.
+    async fn closed(hangup: &mut Signal, terminal: &mut Terminal) {
+        while terminal.0 {
+            hangup.recv().await;
+            if !terminal.is_closed() {
+                sleep(TERMINAL_GOES_WITHIN).await;
+            }
+            if terminal.is_closed() {
+                terminal.0 = false;
+                return;
+            }
+        }
+        pending().await
+    }
+
+    /// Whether the process was started in a terminal.
+    #[derive(Clone, Copy, Debug)]
+    struct Terminal(bool);
+
+    impl Terminal {
+        fn of_process() -> Self {
+            // Not stdin: `nohup` leaves it alone on some systems.
+            Self(io::stderr().is_terminal() || io::stdout().is_terminal())
+        }
+
+        fn is_closed(self) -> bool {
+            self.0 && !Self::of_process().0
+        }
+    }
+
+    /// SIGHUP where it asks for something else than an end.
     #[derive(Debug)]
-    pub(in crate::kit) struct Hangup(Signal);
+    pub(in crate::kit) struct Hangup {
+        signal: Signal,
+        terminal: Terminal,
+    }
 
     impl Hangup {
-        /// Takes the signal over: from now on it ends nothing.
+        /// Takes the signal over: from now on it ends nothing by itself.
         pub(in crate::kit) fn take_over() -> io::Result<Self> {
-            signal(SignalKind::hangup()).map(Self)
+            Ok(Self { signal: signal(SignalKind::hangup())?, terminal: Terminal::of_process() })
         }
 
         /// Waits for the next one. Cancel-safe.
         pub(in crate::kit) async fn next(&mut self) {
-            self.0.recv().await;
+            loop {
+                self.signal.recv().await;
+                if !self.terminal.is_closed() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -22,9 +22,10 @@ impl Stop {
         Self::default()
     }
 
-    /// Turns SIGINT and SIGTERM, or what a system has in their place, into requests: the first asks for a graceful stop, the second for
-    /// one at once. From this call on neither ends the process; they are turned into requests by
-    /// the future, which never returns: whoever polls it drops it in the end.
+    /// Turns SIGINT and SIGTERM, or what a system has in their place, into requests: the first asks
+    /// for a graceful stop, the second for one at once. So does a SIGHUP, once, if the terminal of
+    /// the process is closed. From this call on none of them ends the process; they are turned into
+    /// requests by the future, which never returns: whoever polls it drops it in the end.
     ///
     /// # Errors
     ///

@@ -2,10 +2,11 @@
 //!
 //! What is watched is the folder and not the file: an editor replaces a file by another one of its
 //! name, and Kubernetes swaps a link to the folder that holds it. Either way the old file, and with
-//! it a watch of it, is gone. Where the system cannot watch, SIGHUP is what is left.
+//! it a watch of it, is gone. A folder further up that is swapped is not noticed, unless a link
+//! leads through it. Where the system cannot watch, looking is what is left.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+mod folders;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, EventKind};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
 
-use crate::kit::signals::Hangup;
+use self::folders::{Folders, warn_of};
 
 /// A file counts as written when its folder has been quiet for this long: whoever writes in place
 /// does so in several steps.
@@ -27,21 +28,17 @@ const QUIET: Duration = Duration::from_millis(200);
 /// A folder that is never quiet is looked at this long after its first event.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Tells when a file may have changed.
+/// Tells when a file has changed.
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
-    hangup: Hangup,
     events: Arc<Notify>,
-    /// `None` where the system cannot watch.
-    watcher: Option<RecommendedWatcher>,
-    folders: BTreeSet<PathBuf>,
-    /// What the file held when somebody was last told, `None` if it could not be read.
+    /// Locked only on threads that may wait for a disk.
+    folders: Arc<Mutex<Folders>>,
+    /// What the file held when somebody last looked, `None` if it could not be read.
     seen: Option<Vec<u8>>,
     /// Something has happened in its folder, and nobody has looked yet.
     stirred: Option<Stirred>,
-    /// SIGHUP has come, and nobody has been told yet.
-    hung_up: bool,
 }
 
 /// When something has happened in a folder.
@@ -51,63 +48,36 @@ struct Stirred {
     last: Instant,
 }
 
-/// Why somebody is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// SIGHUP: whatever has changed, also what the file refers to.
-    Hangup,
-    /// The file holds something else than before, is there again, or is gone.
-    File,
-}
-
 impl Watch {
-    /// Watches the file at `path`, whether it is there or not. From this call on SIGHUP does not
-    /// end the process.
+    /// Watches the file at `path`, whether it is there or not, from the first
+    /// [`look`](Self::look) on.
     ///
     /// # Errors
     ///
-    /// The system does not let the process handle signals.
+    /// `path` is empty, or the process is in a folder that is gone.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let hangup = Hangup::take_over()?;
-        let stir = Arc::new(Notify::new());
-        let events = Arc::clone(&stir);
+        let events = Arc::new(Notify::new());
+        let stir = Arc::clone(&events);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_change(event.kind)) {
                 stir.notify_one();
             }
         });
         let watcher = watcher.inspect_err(|err| warn_of(&path, err)).ok();
-        let seen = fs::read(&path).ok();
-        let mut watch = Self {
-            path,
-            hangup,
-            events,
-            watcher,
-            folders: BTreeSet::new(),
-            seen,
-            stirred: None,
-            hung_up: false,
-        };
-        watch.follow();
-        Ok(watch)
+        let folders = Arc::new(Mutex::new(Folders::new(watcher)));
+        Ok(Self { path, events, folders, seen: None, stirred: None })
     }
 
-    /// Waits until the file has changed, or SIGHUP has come. Has to be called within a tokio
-    /// runtime.
+    /// Waits until the file holds something else than when somebody last looked, is there again, or
+    /// is gone. Has to be called within a tokio runtime.
     ///
     /// Cancel-safe: what has happened is not forgotten.
-    pub async fn changed(&mut self) -> Cause {
+    pub async fn changed(&mut self) {
         loop {
-            if self.hung_up {
-                self.look().await;
-                self.hung_up = false;
-                return Cause::Hangup;
-            }
             let quiet = quiet(self.stirred);
             tokio::select! {
                 biased;
-                () = self.hangup.next() => self.hung_up = true,
                 () = self.events.notified() => {
                     let now = Instant::now();
                     let first = self.stirred.map_or(now, |stirred| stirred.first);
@@ -115,39 +85,32 @@ impl Watch {
                 }
                 () = quiet => {
                     if self.look().await {
-                        return Cause::File;
+                        return;
                     }
                 }
             }
         }
     }
 
-    /// Whether the file holds something else than it did.
-    async fn look(&mut self) -> bool {
-        self.follow();
-        let path = self.path.clone();
+    /// Looks at the file now. Whether it holds something else than the last time. Has to be called
+    /// within a tokio runtime.
+    ///
+    /// Cancel-safe: then nobody has looked.
+    pub async fn look(&mut self) -> bool {
+        let (path, folders) = (self.path.clone(), Arc::clone(&self.folders));
         // Not on the thread that moves data: the file may be far away.
-        let read = tokio::task::spawn_blocking(move || fs::read(path).ok());
-        let held = read.await.ok().flatten();
+        let looked = tokio::task::spawn_blocking(move || {
+            folders.lock().follow(&path);
+            fs::read(path).ok()
+        });
+        let held = looked.await.ok().flatten();
         self.stirred = None;
         std::mem::replace(&mut self.seen, held) != self.seen
     }
 
-    /// Watches the folders that matter now: the file's own, and where links lead.
-    fn follow(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let folders = folders(&self.path);
-        for gone in self.folders.difference(&folders) {
-            // It may be gone altogether, and its watch with it.
-            drop(watcher.unwatch(gone));
-        }
-        for folder in &folders {
-            // Again also where it is watched already: it may be another folder of the same name.
-            if let Err(err) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                warn_of(&self.path, &err);
-            }
-        }
-        self.folders = folders;
+    /// Whether the file could be read when somebody last looked.
+    pub fn is_there(&self) -> bool {
+        self.seen.is_some()
     }
 }
 
@@ -158,42 +121,6 @@ async fn quiet(stirred: Option<Stirred>) {
         Some(Stirred { first, last }) => sleep_until((last + QUIET).min(first + LONGEST)).await,
         None => std::future::pending().await,
     }
-}
-
-/// The folders in which something decides what the file at `path`, which is absolute, holds: the
-/// file itself, and each link on the way to it. Where one is not there, the next one above it.
-fn folders(path: &Path) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    let mut here = PathBuf::new();
-    // The next part of the way is the last one.
-    let mut ahead = parts(path);
-    let mut links = 0;
-    while let Some(part) = ahead.pop() {
-        here.push(&part);
-        let Ok(link) = fs::read_link(&here) else { continue };
-        links += 1;
-        if links > MOST_LINKS {
-            break;
-        }
-        here.pop();
-        folders.insert(here.clone());
-        ahead.extend(parts(&link));
-    }
-    let above = here.ancestors().skip(1);
-    folders.extend(above.map(Path::to_owned).find(|folder| folder.is_dir()));
-    folders
-}
-
-/// The parts of a path, the first one last.
-fn parts(path: &Path) -> Vec<OsString> {
-    path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
-}
-
-/// As the kernel: who has followed more links than this runs in circles.
-const MOST_LINKS: usize = 40;
-
-fn warn_of(path: &Path, err: &notify::Error) {
-    warn!("changes of {} are only noticed at SIGHUP: {err}", path.display());
 }
 
 /// Whether the event can mean that a file holds something else. Our own reading is an event too.
@@ -214,7 +141,7 @@ mod tests {
     use super::*;
 
     /// A path in the folder for passing files that no other test has.
-    fn new_path() -> PathBuf {
+    pub(super) fn new_path() -> PathBuf {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         std::env::temp_dir().join(format!("sallyport-watch-{}-{number}", std::process::id()))
@@ -228,11 +155,12 @@ mod tests {
 
     impl Watched {
         /// After `prepare` has put something into the folder.
-        fn new(prepare: impl FnOnce(&Path)) -> Self {
+        async fn new(prepare: impl FnOnce(&Path)) -> Self {
             let folder = new_path();
             fs::create_dir(&folder).unwrap();
             prepare(&folder);
-            let watch = Watch::new(&folder.join("client.toml")).unwrap();
+            let mut watch = Watch::new(&folder.join("client.toml")).unwrap();
+            watch.look().await;
             Self { folder, watch }
         }
 
@@ -242,7 +170,7 @@ mod tests {
 
         async fn changes(&mut self, how: &str) {
             let changed = timeout(Duration::from_secs(10), self.watch.changed());
-            assert_eq!(changed.await.expect(how), Cause::File, "{how}");
+            changed.await.expect(how);
         }
 
         /// That nothing has happened so far: a change that comes now is the next one.
@@ -265,14 +193,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_written_again_is_noticed() {
-        let mut watched = Watched::new(one);
+        let mut watched = Watched::new(one).await;
         watched.next_change_is("two").await;
         watched.next_change_is("three").await;
     }
 
     #[tokio::test]
     async fn a_file_that_is_replaced_is_noticed_each_time() {
-        let mut watched = Watched::new(one);
+        let mut watched = Watched::new(one).await;
         for text in ["two", "three", "four"] {
             fs::write(watched.file("new"), text).unwrap();
             fs::rename(watched.file("new"), watched.file("client.toml")).unwrap();
@@ -282,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_goes_and_comes_back_is_noticed() {
-        let mut watched = Watched::new(one);
+        let mut watched = Watched::new(one).await;
         fs::remove_file(watched.file("client.toml")).unwrap();
         watched.changes("gone").await;
         watched.next_change_is("two").await;
@@ -290,13 +218,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_was_never_there_is_noticed_when_it_comes() {
-        let mut watched = Watched::new(|_| ());
+        let mut watched = Watched::new(|_| ()).await;
         watched.next_change_is("one").await;
     }
 
     #[tokio::test]
     async fn a_folder_that_goes_and_comes_back_is_noticed() {
-        let mut watched = Watched::new(one);
+        let mut watched = Watched::new(one).await;
         fs::remove_dir_all(&watched.folder).unwrap();
         watched.changes("gone").await;
         fs::create_dir(&watched.folder).unwrap();
@@ -315,7 +243,8 @@ mod tests {
             version(folder, "..1");
             symlink("..1", folder.join("..data")).unwrap();
             symlink("..data/client.toml", folder.join("client.toml")).unwrap();
-        });
+        })
+        .await;
         for (before, name) in [("..1", "..2"), ("..2", "..3")] {
             version(&watched.folder, name);
             symlink(name, watched.file("..new")).unwrap();
@@ -332,14 +261,15 @@ mod tests {
             fs::create_dir(folder.join("elsewhere")).unwrap();
             fs::write(folder.join("elsewhere/real.toml"), "one").unwrap();
             symlink("elsewhere/real.toml", folder.join("client.toml")).unwrap();
-        });
+        })
+        .await;
         fs::write(watched.file("elsewhere/real.toml"), "two").unwrap();
         watched.changes("two").await;
     }
 
     #[tokio::test]
     async fn nothing_is_told_when_nothing_has_changed() {
-        let mut watched = Watched::new(one);
+        let mut watched = Watched::new(one).await;
         fs::write(watched.file("client.toml"), "one").unwrap();
         fs::write(watched.file("neighbour.toml"), "two").unwrap();
         fs::read(watched.file("client.toml")).unwrap();
@@ -348,12 +278,27 @@ mod tests {
         watched.next_change_is("two").await;
     }
 
-    #[test]
-    fn links_in_a_circle_are_left_alone() {
-        let watched = new_path();
-        symlink(&watched, &watched).unwrap();
-        let folders = folders(&watched);
-        fs::remove_file(&watched).unwrap();
-        assert!(folders.contains(&std::env::temp_dir()), "{folders:?}");
+    /// Whoever waits for a change goes on meanwhile, also after it has stopped waiting once.
+    #[tokio::test]
+    async fn a_folder_that_is_far_away_holds_nobody_up() {
+        let mut watched = Watched::new(one).await;
+        let (arrived, here) = std::sync::mpsc::channel::<()>();
+        let folders = Arc::clone(&watched.watch.folders);
+        let (locked, is_locked) = tokio::sync::oneshot::channel();
+        let far_away = std::thread::spawn(move || {
+            let _far_away = folders.lock();
+            locked.send(()).unwrap();
+            here.recv().unwrap();
+        });
+        is_locked.await.unwrap();
+        fs::write(watched.file("client.toml"), "two").unwrap();
+        for _ in 0..2 {
+            let looked = timeout(Duration::from_millis(10), watched.watch.look()).await;
+            assert!(looked.is_err(), "{looked:?}");
+        }
+        arrived.send(()).unwrap();
+        far_away.join().unwrap();
+        watched.changes("two").await;
+        watched.next_change_is("three").await;
     }
 }

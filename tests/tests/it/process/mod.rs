@@ -9,6 +9,7 @@ mod logs;
 mod quiet;
 mod reconnect;
 mod refused;
+mod reloads;
 mod standby;
 mod starting;
 mod targets;

@@ -1,8 +1,9 @@
 //! Settings that follow their file while the process runs.
 //!
-//! The file is read again when it changes, and at SIGHUP, also where it is only looked for so far.
-//! What is no regular file, such as a pipe, can be read once and is not followed. SIGHUP does not
-//! end the process in any case: whoever sends it wants it to go on.
+//! The file is read again when it changes, and at SIGHUP. A process that was started without one
+//! looks for it at SIGHUP only: it does not take what may be meant for the next one. What is no
+//! regular file, such as a pipe, can be read once and is not followed. SIGHUP does not end the
+//! process in any case: whoever sends it wants it to go on.
 
 use std::fs;
 use std::io;
@@ -20,8 +21,10 @@ pub struct Reloads<T> {
     loader: Loader,
     load: fn(&Loader) -> Result<T, NotMerged>,
     hangup: Hangup,
-    /// `None` if there is nothing that could be read again.
+    /// `None` if there is no file.
     watch: Option<Watch>,
+    /// There was one that cannot be read again.
+    is_read: bool,
     /// Why the settings are to be loaded, if nobody has been given the outcome yet.
     due: Option<Cause>,
 }
@@ -36,25 +39,28 @@ enum Cause {
 }
 
 impl<T: Send + 'static> Reloads<T> {
-    /// Watches the file of `loader`, whether it is there or not. From this call on SIGHUP does not
-    /// end the process. Has to be called within a tokio runtime.
+    /// Watches the file of `loader`, if it is there. From this call on SIGHUP does not end the
+    /// process. Has to be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// The system does not let the process handle signals.
     pub fn new(loader: Loader, load: fn(&Loader) -> Result<T, NotMerged>) -> io::Result<Self> {
         let hangup = Hangup::take_over()?;
-        let watch = match loader.path() {
-            Some(path) if can_be_read_again(path) => Some(Watch::new(path)?),
-            Some(path) => {
+        let (mut watch, mut is_read) = (None, false);
+        if let Some(path) = loader.path()
+            && let Ok(file) = fs::metadata(path)
+        {
+            if file.is_file() {
+                watch = Some(Watch::new(path)?);
+            } else {
                 info!("{} is read only once: it is no regular file", path.display());
-                None
+                is_read = true;
             }
-            None => None,
-        };
+        }
         // What has changed between the first load and now was seen by nobody.
         let due = watch.is_some().then_some(Cause::File);
-        Ok(Self { loader, load, hangup, watch, due })
+        Ok(Self { loader, load, hangup, watch, is_read, due })
     }
 
     /// Waits for the next change, and loads the settings. They may be as they were: the first time
@@ -88,34 +94,30 @@ impl<T: Send + 'static> Reloads<T> {
             },
         };
         self.due = Some(due);
-        let Some(watch) = &mut self.watch else {
-            match self.loader.path() {
-                Some(path) => {
-                    info!("SIGHUP: {} is not read again: it is no regular file", path.display());
-                }
-                None => info!("SIGHUP: {NOTHING}"),
-            }
-            self.due = None;
-            return false;
-        };
-        // What changes from here on is noticed.
-        watch.look().await;
-        if due == Cause::Hangup && !watch.is_there() && !self.loader.needs_file() {
-            info!("SIGHUP: {NOTHING}");
-            self.due = None;
-            return false;
+        let path = self.loader.path();
+        if self.watch.is_none() && !self.is_read {
+            // It may have come meanwhile.
+            self.watch = path.and_then(|path| Watch::new(path).ok());
         }
-        true
+        if let Some(watch) = &mut self.watch {
+            // What changes from here on is noticed.
+            watch.look().await;
+            if due == Cause::File || watch.is_there() || self.loader.needs_file() {
+                return true;
+            }
+            info!("SIGHUP: {NOTHING}");
+        } else if let Some(path) = path.filter(|_| self.is_read) {
+            info!("SIGHUP: {} is not read again: it is no regular file", path.display());
+        } else {
+            info!("SIGHUP: {NOTHING}");
+        }
+        (self.watch, self.due) = (None, None);
+        false
     }
 }
 
 /// What SIGHUP comes to where there is no file.
 const NOTHING: &str = "there is no configuration file to read again";
-
-/// Whether whoever reads `path` again finds what it holds then.
-fn can_be_read_again(path: &Path) -> bool {
-    fs::metadata(path).map_or(true, |file| file.is_file())
-}
 
 async fn changed(watch: Option<&mut Watch>) {
     match watch {

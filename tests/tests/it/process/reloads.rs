@@ -126,7 +126,7 @@ async fn whoever_wants_the_defaults_says_so_by_a_comment() {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_to_its_usual_place_later_is_taken() {
+async fn a_file_that_comes_to_its_usual_place_later_is_taken_at_sighup() {
     let folder = Folder::new();
     let relay = Relay::start(&[]).await;
     let service = local::echo().await;
@@ -139,7 +139,11 @@ async fn a_file_that_comes_to_its_usual_place_later_is_taken() {
     client.logged("SIGHUP: there is no configuration file to read again").await;
     fs::create_dir(folder.file("sallyport")).expect("a folder");
     folder.write("sallyport/client.toml", &tunnel("one", service.addr()));
+    client.signal(Signal::HUP);
     visit(client.live("one").await).await;
+    // From then on it is followed like any other.
+    folder.replace("sallyport/client.toml", &tunnel("two", service.addr()));
+    visit(client.live("two").await).await;
 }
 
 #[tokio::test]

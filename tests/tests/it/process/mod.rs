@@ -14,4 +14,5 @@ mod standby;
 mod starting;
 mod targets;
 mod told;
+mod traffic;
 mod unread;

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use crate::peer::Peer;
 use crate::wait::eventually;
 
@@ -93,6 +95,13 @@ impl Scrape {
         let series = format!("relay_handshakes_total{{outcome=\"{outcome}\"}}");
         self.value(&series).unwrap_or_else(|| panic!("no series {series}"))
     }
+}
+
+/// What the relay is doing, as it shows it to an operator.
+pub async fn snapshot(admin: SocketAddr) -> Value {
+    let (status, json) = get(admin, "/snapshot").await;
+    assert_eq!(status, 200, "{json}");
+    serde_json::from_str(&json).expect("JSON")
 }
 
 /// Waits until the metrics show what `expected` looks for.

@@ -116,7 +116,7 @@ async fn a_snapshot_tells_who_serves_which_tunnel() {
     let mut visitor = Peer::connect(public[0]).await;
     visitor.expect_echo(b"seven b").await;
 
-    let seen = snapshot(&world).await;
+    let seen = scrape::snapshot(world.addrs.admin).await;
     let names: Vec<_> = list(&seen, "tunnels").iter().map(|tunnel| &tunnel["name"]).collect();
     assert_eq!(names, ["default", "web"]);
     let sessions = list(&seen, "sessions");
@@ -146,7 +146,7 @@ async fn a_snapshot_tells_who_serves_which_tunnel() {
     world.shows("the visit to be over", |metrics| metrics.visits("web", "completed") == 1.0).await;
     first.finish().await;
     world.shows("one client to be gone", |m| m.value("relay_sessions") == Some(1.0)).await;
-    let seen = snapshot(&world).await;
+    let seen = scrape::snapshot(world.addrs.admin).await;
     assert_eq!(seen["tunnels"][1]["visits"], serde_json::json!({ "completed": 1 }));
     assert_eq!(list(&seen["tunnels"][1], "clients").len(), 1, "{seen}");
     assert_eq!(list(&seen, "sessions").len(), 1, "{seen}");
@@ -159,12 +159,6 @@ async fn answer(world: &World, method: &str, path: &str) -> String {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     peer.send(request.as_bytes()).await;
     String::from_utf8(peer.read_to_end().await).expect("an answer in UTF-8")
-}
-
-async fn snapshot(world: &World) -> Value {
-    let (status, json) = scrape::get(world.addrs.admin, "/snapshot").await;
-    assert_eq!(status, 200, "{json}");
-    serde_json::from_str(&json).expect("JSON")
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {

@@ -5,7 +5,7 @@ use shared::control::protocol::{
     FromClient, FromRelay, RefusalCode, TunnelAnswer, TunnelHealth, TunnelOutcome,
 };
 use tests::rogue::{RogueClient, hello, request};
-use tests::{Peer, RunningClient, World, eventually, local};
+use tests::{Peer, RunningClient, World, eventually, local, scrape};
 
 /// A client of these tunnels, and a way to change them.
 struct Changing<'a> {
@@ -68,6 +68,8 @@ async fn a_tunnel_leads_elsewhere_and_open_visits_stay_where_they_are() {
     changing.client.event("web to lead elsewhere", moved).await;
     assert_eq!(changing.client.public(0), public);
     Peer::connect(public).await.expect(b"two").await;
+    let seen = scrape::snapshot(world.addrs.admin).await;
+    assert_eq!(seen["tunnels"][1]["local"], two.addr().to_string(), "{seen}");
     early.expect_echo(b"still with the first").await;
 
     drop(early);
@@ -88,6 +90,64 @@ async fn a_tunnel_gets_another_port_when_it_asks_for_one() {
     Peer::connect(changing.client.public(0)).await.expect_echo(b"here").await;
     eventually("the old port to be closed", async || Peer::try_connect(before).await.is_err())
         .await;
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_goes_from_one_tunnel_to_another_in_one_change() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let port = crate::ports::free_port();
+    let tunnel = |name: &str| format!("{name}={}?port={port}", service.addr());
+    let mut changing = Changing::start(&world, &[tunnel("web")]).await;
+    for name in ["db", "web"].into_iter().cycle().take(20) {
+        changing.change(&[tunnel(name)]);
+        let of_it = |event: &Event| match event {
+            Event::Live(live) => live.name.as_str() == name,
+            Event::Refused(..) => true,
+            _ => false,
+        };
+        let event = changing.client.event(&format!("{name} to be live"), of_it).await;
+        assert!(matches!(event, Event::Live(_)), "{event:?}");
+        Peer::connect(changing.client.public(0)).await.expect_echo(b"at the same port").await;
+    }
+    changing.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_given_up_goes_to_the_client_that_stands_by() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut older = world.client_for(&[format!("web={}", one.addr())]).await;
+    let public = older.public(0);
+    let also = format!("also={}", two.addr());
+    let newer = Changing::start(&world, &[format!("web={}", two.addr()), also.clone()]).await;
+    older.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
+
+    newer.change(&[also]);
+    older.event("to be live again", |event| matches!(event, Event::Live(_))).await;
+    Peer::connect(public).await.expect(b"one").await;
+    older.finish().await;
+    newer.client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_tunnel_default_stays_open_when_its_client_gives_it_up() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let (default, web) = (format!("default={}", service.addr()), format!("web={}", service.addr()));
+    let mut changing = Changing::start(&world, &[default.clone(), web.clone()]).await;
+    let public = changing.client.public(0);
+
+    changing.change(std::slice::from_ref(&web));
+    changing.client.event("default to be closed", |e| matches!(e, Event::Closed(_))).await;
+    assert_eq!(scrape::get(public, "/").await.0, 503);
+    changing.change(&[default, web]);
+    assert_eq!(changing.client.tunnel_is_live("default").await, public);
+    Peer::connect(public).await.expect_echo(b"again").await;
     changing.client.finish().await;
     world.stop().await;
 }
@@ -252,6 +312,42 @@ async fn changes_that_make_no_sense_are_refused_one_by_one() {
     let closed = TunnelAnswer { name: name("web"), outcome: TunnelOutcome::Closed };
     assert_eq!(answer, FromRelay::Answer { id: 5, tunnels: vec![closed] });
     world.shows("no tunnel", |m| m.value("relay_tunnels") == Some(0.0)).await;
+    world.stop().await;
+}
+
+/// Asks for the tunnel `more`, and expects to be refused it.
+async fn expect_no_more(client: &mut RogueClient, code: RefusalCode) {
+    let more = FromClient::Open { id: 7, tunnels: vec![request("more")] };
+    client.control.send(&more).await.unwrap();
+    let FromRelay::Answer { id: 7, tunnels } = client.receive().await else { panic!("no answer") };
+    let [TunnelAnswer { outcome: TunnelOutcome::Refused(refusal), .. }] = &tunnels[..] else {
+        panic!("not refused but {tunnels:?}")
+    };
+    assert_eq!(refusal.code, code);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_gets_no_more_tunnels_and_says_so_once() {
+    let world = World::start().await;
+    let mut client = RogueClient::admitted(world.addrs.control).await;
+    client.control.send(&FromClient::Draining).await.unwrap();
+    expect_no_more(&mut client, RefusalCode::BadRequest).await;
+    client.control.send(&FromClient::Draining).await.unwrap();
+    client.expect_end().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_opens_no_more_tunnels() {
+    let world = World::start_with(|config| config.grace = tests::wait::PATIENCE).await;
+    let mut client = RogueClient::admitted(world.addrs.control).await;
+    // Its visit keeps the relay there.
+    let visitor = Peer::connect(world.addrs.public).await;
+    let stream = client.stream().await;
+    world.relay_stop.gracefully.cancel();
+    assert_eq!(client.receive().await, FromRelay::Draining);
+    expect_no_more(&mut client, RefusalCode::ShuttingDown).await;
+    drop((visitor, stream, client));
     world.stop().await;
 }
 

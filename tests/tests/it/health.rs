@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::Event;
 use shared::control::protocol::TunnelName;
-use tests::{Local, Peer, RunningClient, World, local};
+use tests::scrape::get;
+use tests::{Local, Peer, RunningClient, World, eventually, local};
 
 /// How the tests watch: one look decides.
 const WATCH: &str = "check-interval=50ms&check-failures=1&check-successes=1";
@@ -42,6 +43,7 @@ async fn visitors_go_to_a_client_with_a_healthy_service_and_come_back() {
     drop(two);
     newer.event("to stand by", is_standby).await;
     Peer::connect(public).await.expect(b"one").await;
+    healthy(&world, true).await;
 
     let _two = local::speaks_first_at(addr, b"two").await;
     newer.event("to be live again", is_live).await;
@@ -63,24 +65,69 @@ async fn the_only_client_serves_although_it_is_not_healthy_unless_it_withdraws()
     .await;
     let world = World::start().await;
     let check = format!("check=http://{}/healthz", service.addr());
-    let mut client = watched(&world, &service, &check).await;
+    let client = watched(&world, &service, &check).await;
     let public = client.public(0);
-    assert_eq!(tests::scrape::get(public, "/").await.0, 200);
+    assert_eq!(get(public, "/").await.0, 200);
     healthy(&world, true).await;
 
     broken.store(true, Ordering::Relaxed);
     healthy(&world, false).await;
-    assert_eq!(tests::scrape::get(public, "/").await.0, 500, "better than nothing");
+    assert_eq!(get(public, "/").await.0, 500, "better than nothing");
 
     let withdraws = format!("default={}?{WATCH}&{check}&withdraw=true", service.addr());
     let config = client::Config::new(world.config(&[withdraws])).expect("a good configuration");
     client.reconfigure.apply(config);
-    client.event("to stand by", is_standby).await;
-    assert_eq!(tests::scrape::get(public, "/").await.0, 503, "from the relay");
+    // A check that is new begins anew, and so the service may count as healthy for a moment.
+    for _ in 0..3 {
+        eventually("the relay to answer instead", async || get(public, "/").await.0 == 503).await;
+        broken.store(false, Ordering::Relaxed);
+        eventually("the service to answer", async || get(public, "/").await.0 == 200).await;
+        broken.store(true, Ordering::Relaxed);
+    }
+    client.finish().await;
+    world.stop().await;
+}
 
-    broken.store(false, Ordering::Relaxed);
-    client.event("to be live again", is_live).await;
-    assert_eq!(tests::scrape::get(public, "/").await.0, 200);
+#[tokio::test]
+async fn a_client_that_comes_back_says_that_its_service_is_not_healthy() {
+    let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
+    let world = World::start().await;
+    let mut settings = world.config(&[format!("default={}", one.addr())]);
+    // Not over the wire that is about to be cut.
+    settings.server = world.addrs.control.to_string().parse().expect("an address");
+    let mut older = RunningClient::start(settings);
+    older.live().await;
+    let public = older.public(0);
+    let mut newer = watched(&world, &two, "check=tcp").await;
+    let addr = two.addr();
+    drop(two);
+    newer.event("to stand by", is_standby).await;
+
+    world.wire.cut();
+    newer.event("to be lost", |event| matches!(event, Event::Lost(_))).await;
+    world.wire.mend();
+    newer.event("to stand by, although it came last", is_standby).await;
+    Peer::connect(public).await.expect(b"one").await;
+    let _two = local::speaks_first_at(addr, b"two").await;
+    newer.event("to be live", is_live).await;
+    Peer::connect(public).await.expect(b"two").await;
+    older.finish().await;
+    newer.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_watches_any_more_counts_as_healthy() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let client = watched(&world, &service, "check=tcp").await;
+    Peer::connect(client.public(0)).await.expect_echo(b"a first visit").await;
+    healthy(&world, true).await;
+    let unwatched = format!("default={}", service.addr());
+    drop(service);
+    healthy(&world, false).await;
+    client.reconfigure.apply(client::Config::new(world.config(&[unwatched])).unwrap());
+    healthy(&world, true).await;
     client.finish().await;
     world.stop().await;
 }

@@ -1,8 +1,10 @@
 //! Visitors that wait for a client which is coming back.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
-use tests::{Peer, Tasks, World, local};
+use client::Event;
+use tests::{Peer, Tasks, World, eventually, local, scrape};
 
 /// Long enough for any test.
 const HOLD: Duration = Duration::from_secs(60);
@@ -93,13 +95,115 @@ async fn no_visitor_is_lost_while_the_client_is_restarted() {
         visitors.spawn(async move {
             Peer::connect(public).await.expect_echo(b"served in the end").await;
         });
-        if n % 100 == 50 {
-            client.finish().await;
-            client = world.client(service.addr()).await;
+        match n % 100 {
+            50 => client.stop.gracefully.cancel(),
+            // Some have come meanwhile.
+            90 => {
+                client.ended().await.expect("a good end");
+                world.shows("visitors that wait", |m| m.visitors("default") >= 10.0).await;
+                client = world.client(service.addr()).await;
+            }
+            _ => (),
         }
     }
     visitors.join().await;
     client.finish().await;
     world.counts("no_client", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn visitors_that_come_while_others_still_wait_are_served_after_them() {
+    let service = local::played().await;
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let client = world.client(service.addr()).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+
+    // One after the other: before the client is back, while it comes, and a while longer.
+    let mut visitors = Vec::new();
+    let mut arrives = async || {
+        let mut visitor = Peer::connect(public).await;
+        visitor.send(&(visitors.len() as u32).to_be_bytes()).await;
+        visitors.push(visitor);
+    };
+    for _ in 0..300 {
+        arrives().await;
+    }
+    let is_back = Cell::new(false);
+    let comes_back = async {
+        let client = world.client(service.addr()).await;
+        is_back.set(true);
+        client
+    };
+    let meanwhile = async {
+        while !is_back.get() {
+            arrives().await;
+        }
+    };
+    let (client, ()) = tokio::join!(comes_back, meanwhile);
+    for _ in 0..300 {
+        arrives().await;
+    }
+    for number in 0..visitors.len() {
+        service.accept().await.expect(&(number as u32).to_be_bytes()).await;
+    }
+    drop(visitors);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_when_the_client_has_been_away_for_too_long() {
+    let hold = Duration::from_millis(500);
+    let world = World::start_with(|config| config.hold_visitors = hold).await;
+    let client = world.client(local::nobody().await).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    assert_eq!(scrape::get(public, "/").await.0, 503, "it has waited in vain");
+    eventually("visitors to be turned away at once", async || {
+        let came = Instant::now();
+        assert_eq!(scrape::get(public, "/").await.0, 503);
+        came.elapsed() < hold
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_waits_has_a_limit() {
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let client = world.client(local::nobody().await).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let mut visitors = Vec::new();
+    for _ in 0..4096 {
+        visitors.push(Peer::connect(public).await);
+    }
+    assert_eq!(scrape::get(public, "/").await.0, 503, "the first for whom there is no room");
+    world.shows("all others to wait", |m| m.visitors("default") == 4096.0).await;
+    drop(visitors);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn visitors_wait_for_a_local_service_that_is_healthy_again_after_a_while() {
+    let service = local::echo().await;
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let options = "check=tcp&check-interval=50ms&check-failures=1&check-successes=1&withdraw=true";
+    let mut client = world.client_for(&[format!("default={}?{options}", service.addr())]).await;
+    let addr = service.addr();
+    drop(service);
+    client.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    world.shows("a visitor that waits", |m| m.visitors("default") == 1.0).await;
+
+    let _service = local::speaks_first_at(addr, b"back").await;
+    visitor.expect(b"back").await;
+    drop(visitor);
+    client.finish().await;
     world.stop().await;
 }

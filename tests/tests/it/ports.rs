@@ -68,6 +68,43 @@ async fn a_port_that_cannot_be_had_is_refused_to_its_client_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_port_of_the_range_that_another_program_has_is_passed_over() {
+    let service = local::echo().await;
+    let (_taken, port) = loop {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        if port < u16::MAX && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok() {
+            break (taken, port);
+        }
+    };
+    let range = format!("{port}-{}", port + 1);
+    let mut world = World::start_with(|config| config.ports = range.parse().unwrap()).await;
+    // Of two ports its name leads to the first.
+    let public = world.expose_all(&[format!("web={}", service.addr())]).await[0];
+    assert_eq!(public.port(), port + 1);
+    Peer::connect(public).await.expect_echo(b"behind it").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_may_ask_for_another_port() {
+    let service = local::echo().await;
+    let mut world = World::start().await;
+    let client = world.client_for(&[format!("web={}", service.addr())]).await;
+    let before = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+
+    let port = free_port();
+    let public = world.expose_all(&[format!("web={}?port={port}", service.addr())]).await[0];
+    assert_eq!(public.port(), port);
+    Peer::connect(public).await.expect_echo(b"here").await;
+    eventually("the old port to be closed", async || Peer::try_connect(before).await.is_err())
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_is_refused_one_tunnel_holds_none_of_the_others() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -166,6 +203,24 @@ async fn a_client_that_comes_back_in_time_keeps_its_port() {
         assert_eq!(*before.get_or_insert_with(|| client.public(0)), client.public(0));
         client.finish().await;
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_client_has_come_back_outlasts_one_that_was_left_later() {
+    let service = local::echo().await;
+    let hold = Duration::from_millis(500);
+    let mut world = World::start_with(|config| config.hold = hold).await;
+    let tunnels = |name: &str| [format!("{name}={}", service.addr())];
+    world.client_for(&tunnels("web")).await.finish().await;
+    let web = world.expose_all(&tunnels("web")).await[0];
+    let client = world.client_for(&tunnels("mail")).await;
+    let mail = client.public(0);
+    client.finish().await;
+    // They are given back in the order in which they were left.
+    eventually("the port of mail to be closed", async || Peer::try_connect(mail).await.is_err())
+        .await;
+    Peer::connect(web).await.expect_echo(b"still here").await;
     world.stop().await;
 }
 

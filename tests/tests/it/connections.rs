@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use client::Event;
-use shared::control::protocol::{FromClient, FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode};
+use shared::control::protocol::{
+    FromClient, FromRelay, HEARTBEAT, MAX_CONNECTIONS, RefusalCode, TunnelAnswer, TunnelOutcome,
+    Welcome,
+};
 use tests::rogue::{RogueClient, RogueRelay, RogueSession, hello};
 use tests::{Local, Peer, RunningClient, World, eventually, local, within};
 use tokio::time::timeout;
@@ -246,6 +249,47 @@ async fn a_connection_that_the_relay_ends_comes_back_while_others_are_up() {
     client.event("to be lost", |event| matches!(event, Event::Lost(_))).await;
     client.stop.gracefully.cancel();
     client.ended().await.expect("a good end");
+}
+
+#[tokio::test]
+async fn a_tunnel_is_live_again_with_the_loss_of_the_connection_that_was_told_to_stand_by() {
+    let relay = RogueRelay::start().await;
+    let mut config = client::Settings::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
+    config.connections = 2;
+    let mut client = RunningClient::start(config);
+    let (mut first, second) = (up(&relay).await, up(&relay).await);
+    let standby = FromRelay::Standby { tunnel: "web".parse().unwrap() };
+    first.control.send(&standby).await.expect("a session");
+    client.event("to stand by", |event| matches!(event, Event::Standby(_))).await;
+
+    first.close().await;
+    client.event("to be live again", |event| matches!(event, Event::Live(_))).await;
+    drop(second);
+    client.event("to be lost", |event| matches!(event, Event::Lost(_))).await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_to_another_relay_is_given_up_and_the_others_go_on() {
+    let relay = RogueRelay::start().await;
+    let mut config = client::Settings::loopback(relay.addr(), vec!["web=1".parse().unwrap()]);
+    config.connections = 2;
+    let client = RunningClient::start(config);
+    let mut first = up(&relay).await;
+    let mut other = relay.greeted().await;
+    let public = vec!["tcp://localhost:2".parse().expect("an address")];
+    let elsewhere =
+        TunnelAnswer { name: "web".parse().unwrap(), outcome: TunnelOutcome::Open { public } };
+    let welcome = Welcome { session: 2, heartbeat_ms: 1000, tunnels: vec![elsewhere] };
+    other.control.send(&FromRelay::Welcome(welcome)).await.expect("a session");
+    let said = within("the client to hang up", other.control.receive()).await;
+    assert!(said.is_err(), "{said:?}");
+
+    first.control.send(&FromRelay::Heartbeat { id: 2 }).await.expect("a session");
+    let answer = within("an answer", first.control.receive()).await.expect("a message");
+    assert_eq!(answer, FromClient::HeartbeatAck { id: 2 });
+    drop((first, other));
+    client.finish().await;
 }
 
 #[tokio::test]

@@ -308,9 +308,24 @@ async fn something_else_at_the_relays_port_is_waited_out_by_a_client_that_had_a_
 
     let mut socket = relay.accept().await;
     socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-    drop(socket);
+    // Not before the client has heard it: closing now would be a reset.
+    Peer::from(socket).read_to_end_or_reset().await;
     let session = relay.welcomed().await;
     client.event("to be live again", |event| matches!(event, Event::Live(_))).await;
+    drop(session);
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_answers_what_nobody_has_asked_is_left() {
+    let relay = RogueRelay::start().await;
+    let mut client = client(&relay, local::nobody().await);
+    let mut session = relay.welcomed().await;
+    client.live().await;
+    session.control.send(&FromRelay::Answer { id: 9, tunnels: Vec::new() }).await.unwrap();
+    let lost =
+        |event: &Event| matches!(event, Event::Lost(why) if why.contains("another question"));
+    client.event("the loss", lost).await;
     drop(session);
     client.finish().await;
 }

@@ -110,12 +110,13 @@ async fn two_hundred_visits_a_second_after_a_client_was_killed_are_all_served_by
     all_completed(&scrape(relay.admin).await, &["default"]);
 }
 
-/// A client's file with these tunnels.
-fn file(tunnels: &[(&str, &Local)]) -> String {
+/// A client's file with these tunnels, the last one at this port.
+fn file(port: u16, tunnels: &[(&str, &Local)]) -> String {
     let section = |(name, local): &(&str, &Local)| {
         format!("[tunnels.{name}]\nlocal = \"{}\"\n", local.addr())
     };
-    tunnels.iter().map(section).collect()
+    let sections: String = tunnels.iter().map(section).collect();
+    format!("{sections}port = {port}\n")
 }
 
 /// One visit after the other, each served by the service that says `greeting`, until `over`.
@@ -135,7 +136,9 @@ async fn five_hundred_visits_notice_nothing_of_a_file_that_changes() {
     let folder = Folder::new();
     let relay = Relay::start(&[]).await;
     let (one, two) = (local::speaks_first(b"one").await, local::speaks_first(b"two").await);
-    let before = file(&[("app", &one), ("db", &one), ("idle", &one), ("web", &one)]);
+    // One that was closed and opened again could be at the same port.
+    let port = crate::ports::free_port();
+    let before = file(port, &[("app", &one), ("db", &one), ("idle", &one), ("web", &one)]);
     let path = folder.write("client.toml", &before);
     let program = Program::client().env("CLIENT_SERVER", relay.control.to_string());
     let mut client = Client::of(program.args(["--config"]).args([path]));
@@ -168,7 +171,7 @@ async fn five_hundred_visits_notice_nothing_of_a_file_that_changes() {
     let listeners = [app, db, web].map(|public| relay.listener(public));
     assert!(listeners.iter().all(Option::is_some), "{listeners:?}");
 
-    let after = file(&[("app", &two), ("db", &one), ("new", &two), ("web", &one)]);
+    let after = file(port, &[("app", &two), ("db", &one), ("new", &two), ("web", &one)]);
     folder.replace("client.toml", &after);
     assert_eq!(client.event("closed").await["tunnel"], "idle");
     assert_eq!(client.live("app").await, app);

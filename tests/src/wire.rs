@@ -129,8 +129,10 @@ async fn link(
         tokio::try_join!(pass(&mut up, number, watching_up), pass(&mut down, number, watching_down))
     };
     let ended_well = tokio::select! {
-        passed = passed => passed.is_ok(),
+        // First: what was held back by a stall must not pass now.
+        biased;
         _ = condition.wait_for(|now| now.of(number) == Condition::Cut) => false,
+        passed = passed => passed.is_ok(),
     };
     if !ended_well {
         // Each socket has one half in each direction.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use shared::control::protocol::{FromClient, FromRelay};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
-use shared::visit::record::Record;
-use tests::rogue::{RogueRelay, read_to_end};
+use shared::visit::record::{Record, data_header};
+use tests::rogue::{RogueRelay, read_to_end, write};
 use tests::usage::{open_files, runs_alone};
 use tests::{Peer, Tasks, World, eventually, local, scrape, within};
 
@@ -106,6 +106,34 @@ async fn a_visitor_that_crosses_the_clients_wish_to_stop_is_served() {
     let answer = read_to_end(&mut stream).await;
     assert!(answer.windows(7).any(|bytes| bytes == b"welcome"), "{}", answer.escape_ascii());
 
+    client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_visit_that_still_runs_when_the_relay_says_goodbye_is_completed() {
+    let service = local::played().await;
+    let relay = RogueRelay::start().await;
+    let tunnel = format!("default={}", service.addr()).parse().unwrap();
+    let client =
+        tests::RunningClient::start(client::Settings::loopback(relay.addr(), vec![tunnel]));
+    let mut session = relay.welcomed().await;
+    let visitor = ([127, 0, 0, 1], 1).into();
+    let open = Open::new(VisitIds::new().next(), "default".parse().unwrap(), visitor);
+    let mut stream = session.open(&Record::Open(open).encode()).await;
+    let mut local = service.accept().await;
+
+    let goodbye = FromRelay::Goodbye { reason: "closing time".into() };
+    session.control.send(&goodbye).await.unwrap();
+    write(&mut stream, &[&data_header(4)[..], b"more"].concat()).await;
+    local.expect(b"more").await;
+    write(&mut stream, &Record::End.encode()).await;
+    local.expect_end().await;
+    local.send(b"and the answer").await;
+    local.half_close().await;
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.windows(14).any(|bytes| bytes == b"and the answer"), "{answer:?}");
+    assert!(answer.ends_with(&Record::End.encode()), "{answer:?}");
+    drop((stream, session));
     client.ended().await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use shared::control::protocol::{FromClient, FromRelay};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
 use shared::visit::record::{Record, data_header};
-use tests::rogue::{RogueRelay, read_to_end, write};
+use tests::rogue::{RogueClient, RogueRelay, read_to_end, write};
 use tests::usage::{open_files, runs_alone};
 use tests::{Peer, Tasks, World, eventually, local, scrape, within};
 
@@ -135,6 +135,26 @@ async fn a_visit_that_still_runs_when_the_relay_says_goodbye_is_completed() {
     assert!(answer.ends_with(&Record::End.encode()), "{answer:?}");
     drop((stream, session));
     client.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_goodbye_of_a_client_still_reaches_the_visitor() {
+    let world = World::start().await;
+    let mut client = RogueClient::admitted(world.addrs.control).await;
+    let mut visitor = Peer::connect(world.addrs.public).await;
+    let mut stream = client.stream().await;
+    let answered = [Record::Seen.encode(), Record::Connected.encode()].concat();
+    write(&mut stream, &answered).await;
+
+    let goodbye = FromClient::Goodbye { reason: "closing time".into() };
+    client.control.send(&goodbye).await.unwrap();
+    world.shows("no tunnel", |m| m.value("relay_tunnels") == Some(0.0)).await;
+    let rest = [&data_header(4)[..], b"late", &Record::End.encode()].concat();
+    write(&mut stream, &rest).await;
+    visitor.expect(b"late").await;
+    visitor.expect_end().await;
+    drop((stream, client));
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::kit::net::HostPort;
 use shared::control::protocol::TunnelName;
+use shared::kit::net::HostPort;
 
 fuzz_target!(|text: &str| {
     if let Ok(address) = text.parse::<HostPort>() {

@@ -254,8 +254,7 @@ async fn every_connection_of_a_client_follows_a_tunnel_to_another_port() {
         |event: &Event| matches!(event, Event::Live(live) if live.public[0].port() == Some(port));
     client.event("web at its new port", at_port).await;
     eventually("all connections to serve it", async || {
-        let (_, snapshot) = tests::scrape::get(world.addrs.admin, "/snapshot").await;
-        let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+        let snapshot = scrape::snapshot(world.addrs.admin).await;
         let tunnels = snapshot["tunnels"].as_array().unwrap();
         let web = tunnels.iter().find(|tunnel| tunnel["name"] == "web");
         let sessions = web.and_then(|web| web["clients"][0]["sessions"].as_array());
@@ -318,7 +317,7 @@ async fn changes_that_make_no_sense_are_refused_one_by_one() {
 /// Asks for the tunnel `more`, and expects to be refused it.
 async fn expect_no_more(client: &mut RogueClient, code: RefusalCode) {
     let more = FromClient::Open { id: 7, tunnels: vec![request("more")] };
-    client.control.send(&more).await.unwrap();
+    client.control.send(&more).await.expect("a session");
     let FromRelay::Answer { id: 7, tunnels } = client.receive().await else { panic!("no answer") };
     let [TunnelAnswer { outcome: TunnelOutcome::Refused(refusal), .. }] = &tunnels[..] else {
         panic!("not refused but {tunnels:?}")

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use client::Event;
 use shared::control::protocol::TunnelName;
 use tests::scrape::get;
-use tests::{Local, Peer, RunningClient, World, eventually, local};
+use tests::{Local, Peer, RunningClient, World, local};
 
 /// How the tests watch: one look decides.
 const WATCH: &str = "check-interval=50ms&check-failures=1&check-successes=1";
@@ -65,7 +65,7 @@ async fn the_only_client_serves_although_it_is_not_healthy_unless_it_withdraws()
     .await;
     let world = World::start().await;
     let check = format!("check=http://{}/healthz", service.addr());
-    let client = watched(&world, &service, &check).await;
+    let mut client = watched(&world, &service, &check).await;
     let public = client.public(0);
     assert_eq!(get(public, "/").await.0, 200);
     healthy(&world, true).await;
@@ -77,11 +77,12 @@ async fn the_only_client_serves_although_it_is_not_healthy_unless_it_withdraws()
     let withdraws = format!("default={}?{WATCH}&{check}&withdraw=true", service.addr());
     let config = client::Config::new(world.config(&[withdraws])).expect("a good configuration");
     client.reconfigure.apply(config);
-    // A check that is new begins anew, and so the service may count as healthy for a moment.
     for _ in 0..3 {
-        eventually("the relay to answer instead", async || get(public, "/").await.0 == 503).await;
+        client.event("to stand by", is_standby).await;
+        assert_eq!(get(public, "/").await.0, 503, "from the relay");
         broken.store(false, Ordering::Relaxed);
-        eventually("the service to answer", async || get(public, "/").await.0 == 200).await;
+        client.event("to be live again", is_live).await;
+        assert_eq!(get(public, "/").await.0, 200);
         broken.store(true, Ordering::Relaxed);
     }
     client.finish().await;
@@ -167,7 +168,7 @@ async fn a_sick_service_stays_sick_while_the_times_of_its_watch_change() {
     let config = client::Config::new(world.config(&tunnels)).expect("a good configuration");
     client.reconfigure.apply(config);
     client.tunnel_is_live("other").await;
-    assert_eq!(tests::scrape::get(public, "/").await.0, 503, "from the relay");
+    assert_eq!(get(public, "/").await.0, 503, "from the relay");
     healthy(&world, false).await;
     client.finish().await;
     world.stop().await;

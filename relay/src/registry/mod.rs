@@ -34,7 +34,9 @@ use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::tunnel::{Claim, Claimant, ConnectionId, Health, Service, Tunnel, TunnelId, Vacancies};
+use crate::tunnel::{
+    Claim, Claimant, ConnectionId, Health, MOST_CLIENTS, Service, Tunnel, TunnelId, Vacancies,
+};
 
 use self::membership::Latest;
 use self::opening::{Bound, Reservation};
@@ -234,6 +236,7 @@ impl Registry {
             if !ids.iter().all(|id| is_ours(id) || is_there(id)) {
                 return Ok(None);
             }
+            check_room(&table, &ids, claimant)?;
             for reservation in reservations {
                 let (id, entrances) = reservation.into_parts();
                 let tunnel =
@@ -260,6 +263,25 @@ impl Registry {
     fn tunnel(&self, id: TunnelId, entrances: Box<[Entrance]>) -> Arc<Tunnel> {
         let vacancies = self.0.vacancies.clone();
         Tunnel::new(id, entrances, &self.0.metrics, self.0.stopping.child_token(), vacancies)
+    }
+}
+
+/// Whether each tunnel that is there has room for one more claim.
+fn check_room(table: &Table, ids: &[TunnelId], claimant: &Claimant) -> Result<(), Refusal> {
+    let client = claimant.connection.instance;
+    let is_full = |id: &&TunnelId| match table.tunnels.get(id) {
+        Some(Place::Open(tunnel)) => !tunnel.has_room_for(client),
+        Some(Place::Reserved) | None => false,
+    };
+    match ids.iter().find(is_full) {
+        None => Ok(()),
+        Some(TunnelId { name, .. }) => {
+            let message = format!(
+                "{MOST_CLIENTS} clients have the tunnel `{name}` already, which is as many as may \
+                 stand by: give this one another name"
+            );
+            Err(Refusal::new(RefusalCode::TooManyClients, message))
+        }
     }
 }
 

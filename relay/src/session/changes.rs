@@ -135,8 +135,10 @@ impl Tunnels {
     /// The client says how its local services are. One that it has given up meanwhile is passed
     /// over.
     pub(super) fn set_health(&self, tunnels: &[TunnelHealth]) {
-        for TunnelHealth { name, healthy } in tunnels {
-            let Some(held) = self.held.get(name) else { continue };
+        // Of one that is named more than once the last word counts.
+        let tunnels: HashMap<_, _> = tunnels.iter().map(|t| (&t.name, t.healthy)).collect();
+        for (name, healthy) in &tunnels {
+            let Some(held) = self.held.get(*name) else { continue };
             let health = Health { healthy: *healthy, withdraw: held.withdraw };
             if held.claim.set_health(health) && CHANGES.allows() {
                 let state = if *healthy { "healthy again" } else { "not healthy" };

@@ -1,5 +1,6 @@
 //! A session that has been admitted: what its client says, its standing, and its end.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use shared::carry::mux::Running;
@@ -66,11 +67,11 @@ impl Live {
 
     /// Runs the session until it ends.
     pub(super) async fn run(mut self, shared: &SessionsShared) {
-        let replaced = self.membership.replaced();
+        let mut replaced = pin!(self.membership.replaced());
         // Whatever it is waiting for: its successor has its place.
         let ended = tokio::select! {
             ended = self.attend(shared) => ended,
-            () = replaced => Ended::Replaced,
+            () = &mut replaced => Ended::Replaced,
         };
         // New visitors go elsewhere from here on.
         self.tunnels.clear();
@@ -81,7 +82,11 @@ impl Live {
             // It may have overtaken the last frames of visits. They come before the connection
             // ends.
             Ended::Over(Over::Goodbye(_)) => {
-                drop(timeout(LAST_FRAMES, self.conversation.closed()).await);
+                let closed = timeout(LAST_FRAMES, self.conversation.closed());
+                tokio::select! {
+                    _ = closed => (),
+                    () = replaced => (),
+                }
             }
             Ended::Replaced | Ended::Over(_) => (),
         }
@@ -157,7 +162,9 @@ impl Live {
                 return Err(Over::Broken("a second Draining".into()));
             }
             FromClient::Draining => {
-                info!("the client is stopping");
+                if SESSIONS.allows() {
+                    info!("the client is stopping");
+                }
                 self.draining = true;
                 self.tunnels.clear();
                 return Ok(());

@@ -56,6 +56,10 @@ pub(crate) struct Health {
     pub(crate) withdraw: bool,
 }
 
+/// The most clients that claim one tunnel: one serves, and the others stand by. Each change of a
+/// claim concerns all of them.
+pub(crate) const MOST_CLIENTS: usize = 64;
+
 /// The clients that could serve a visitor, each with its sessions, the one that serves first.
 pub(crate) type Candidates = Arc<[Box<[Target]>]>;
 
@@ -91,6 +95,11 @@ impl Default for Claims {
 impl Claims {
     pub(crate) fn is_empty(&self) -> bool {
         self.clients.is_empty()
+    }
+
+    /// Whether there is room for a claim of the client.
+    pub(crate) fn has_room_for(&self, client: InstanceId) -> bool {
+        self.clients.len() < MOST_CLIENTS || self.clients.iter().any(|c| c.instance == client)
     }
 
     /// Adds a claim and returns its number. One more connection of a client joins the others where

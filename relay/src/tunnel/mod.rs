@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shared::control::protocol::TunnelName;
+use shared::control::protocol::{InstanceId, TunnelName};
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::metrics::{Counted, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 use self::claims::{Candidates, Claims};
-pub(crate) use self::claims::{Claimant, ConnectionId, Health};
+pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS};
 pub(crate) use self::vacancies::Vacancies;
 
 /// So many visitors of one tunnel wait for its client to come back at most. Nothing that they say
@@ -168,6 +168,11 @@ impl Tunnel {
         if let Some(since) = state.vacated.take() {
             self.vacancies.remove(&self.id, since);
         }
+    }
+
+    /// Whether there is room for a claim of the client.
+    pub(crate) fn has_room_for(&self, client: InstanceId) -> bool {
+        self.state.lock().claims.has_room_for(client)
     }
 
     /// Whether a client claims the tunnel.

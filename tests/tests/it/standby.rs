@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use client::Event;
-use shared::control::protocol::{FromRelay, RefusalCode};
+use shared::control::protocol::{FromClient, FromRelay, RefusalCode};
+use tests::raw::{self, RawPeer};
 use tests::rogue::{RogueClient, hello};
-use tests::{Peer, Tasks, World, eventually, local};
+use tests::{Peer, Tasks, World, eventually, local, within_time};
 
 #[tokio::test]
 async fn the_newest_client_serves_and_running_visits_stay_where_they_are() {
@@ -145,5 +147,54 @@ async fn a_relay_that_is_full_takes_back_those_whom_it_has() {
     assert!(matches!(back.receive().await, FromRelay::Welcome(_)));
     first.expect_end().await;
     drop(back);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_and_stays_makes_room_for_its_next_session() {
+    // A goodbye has seconds to take the last frames of visits along.
+    const ROUNDS: u32 = 20;
+    let world = World::start().await;
+    let mine = hello(&["default"]);
+    let goodbye = FromClient::Goodbye { reason: "for now".into() };
+    let goodbye = raw::message(&serde_json::to_vec(&goodbye).unwrap());
+    let rounds = async {
+        let mut before = None::<RawPeer<_>>;
+        for _ in 0..ROUNDS {
+            let mut client = RawPeer::admitted(world.addrs.control, mine.clone()).await;
+            if let Some(mut before) = before.take() {
+                before.expect_closed().await;
+            }
+            client.send(&raw::data(0, 1, &goodbye)).await;
+            before = Some(client);
+        }
+    };
+    within_time(Duration::from_secs(u64::from(ROUNDS)), "rounds without a wait", rounds).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_has_a_limit_of_clients_that_stand_by() {
+    const MOST: usize = 64;
+    let world = World::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..MOST {
+        let mut client = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
+        assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+        clients.push(client);
+    }
+    // Neither in a `Hello` nor later; and all of a `Hello`'s tunnels or none.
+    let mut late = RogueClient::connect(world.addrs.control, hello(&["own", "busy"])).await;
+    let answer = late.receive().await;
+    let FromRelay::Refused(refusal) = &answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.code, RefusalCode::TooManyClients);
+    assert!(refusal.message.contains("`busy`") && refusal.retry, "{refusal:?}");
+
+    // Those who are there may come back, and one who goes makes room.
+    drop(clients.pop());
+    world.shows("one less", |m| m.value("relay_sessions") == Some((MOST - 1) as f64)).await;
+    let mut next = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
+    assert!(matches!(next.receive().await, FromRelay::Welcome(_)));
+    drop((clients, next));
     world.stop().await;
 }

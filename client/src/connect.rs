@@ -207,7 +207,7 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(_) => f.write_str("it cannot be reached"),
+            Self::Unreachable(err) => write!(f, "it cannot be reached: {err}"),
             Self::Silent => {
                 f.write_str("it gives no answer: is this the address of its control port?")
             }
@@ -218,12 +218,5 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl Error for ConnectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unreachable(err) => Some(err),
-            // Told in full by `Display`.
-            Self::Silent | Self::Refused(_) | Self::NotARelay(_) | Self::OtherPorts => None,
-        }
-    }
-}
+/// `Display` tells all of it.
+impl Error for ConnectError {}

@@ -24,6 +24,8 @@ pub struct Reloader {
     loader: Loader,
     socket: Option<Socket>,
     askers: JoinSet<()>,
+    /// What came last was not good.
+    was_bad: bool,
 }
 
 /// What a client runs with.
@@ -62,7 +64,7 @@ impl Reloader {
         });
         let running = Arc::new(Running { config, output });
         let askers = JoinSet::new();
-        Ok(Self { reloads, running, loader, socket, askers })
+        Ok(Self { reloads, running, loader, socket, askers, was_bad: false })
     }
 
     /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.
@@ -89,12 +91,16 @@ impl Reloader {
                 for line in err.to_string().lines() {
                     error!("the configuration stays as it is: {line}");
                 }
+                self.was_bad = true;
                 Reloaded::Bad(err)
             }
         }
     }
 
     fn good(&mut self, loaded: Loaded) -> Reloaded {
+        if std::mem::take(&mut self.was_bad) {
+            info!("the configuration is good again");
+        }
         let diff = self.running.diff(&loaded);
         let filter = loaded.output.filter;
         for line in diff.applied() {

@@ -191,6 +191,8 @@ mod tests {
         prop::collection::vec(tunnel, 1..10).prop_map(|tunnels| {
             let mut named = BTreeMap::new();
             for (name, local, port, check) in tunnels {
+                // No two of a configuration have the same.
+                let port = port.map(|port| 10 * port + u16::from(name));
                 let port = port.map_or_else(String::new, |port| format!("port={port}&"));
                 let check = if check { "check=tcp" } else { "check=http://a/" };
                 named.insert(name, format!("t{name}={local}?{port}{check}"));

@@ -59,6 +59,8 @@ pub enum BadSettings {
     TooManyTunnels(usize),
     /// Two tunnels have this name.
     Twice(TunnelName),
+    /// Two tunnels insist on the same public port.
+    SamePort(u16),
 }
 
 impl Settings {
@@ -118,8 +120,12 @@ impl Config {
             _ => (),
         }
         let mut names = HashSet::new();
-        match tunnels.iter().find(|tunnel| !names.insert(&tunnel.name)) {
-            Some(twice) => Err(BadSettings::Twice(twice.name.clone())),
+        if let Some(twice) = tunnels.iter().find(|tunnel| !names.insert(&tunnel.name)) {
+            return Err(BadSettings::Twice(twice.name.clone()));
+        }
+        let mut ports = HashSet::new();
+        match tunnels.iter().filter_map(|tunnel| tunnel.port).find(|port| !ports.insert(*port)) {
+            Some(port) => Err(BadSettings::SamePort(port)),
             None => Ok(Self(settings)),
         }
     }
@@ -149,6 +155,9 @@ impl fmt::Display for BadSettings {
             Self::TooManyTunnels(many) => write!(f, "{many} tunnels, {MAX_TUNNELS} are the most"),
             Self::Twice(name) => {
                 write!(f, "the tunnel `{name}` is there twice: give each its own name")
+            }
+            Self::SamePort(port) => {
+                write!(f, "two tunnels insist on port {port}: give each its own")
             }
         }
     }
@@ -220,6 +229,20 @@ mod tests {
             let mut settings = settings();
             spoil(&mut settings);
             assert_eq!(Config::new(settings).unwrap_err().to_string(), reason);
+        }
+    }
+
+    #[test]
+    fn two_tunnels_cannot_have_one_port() {
+        let tunnels = |ports: [&str; 2]| {
+            let tunnel = |(name, port): (char, &str)| format!("{name}=22{port}").parse().unwrap();
+            ['a', 'b'].into_iter().zip(ports).map(tunnel).collect()
+        };
+        let config = |ports| Config::new(Settings { tunnels: tunnels(ports), ..settings() });
+        let err = config(["?port=20001", "?port=20001"]).unwrap_err();
+        assert_eq!(err, BadSettings::SamePort(20001));
+        for good in [["?port=20001", "?port=20002"], ["", ""]] {
+            assert!(config(good).is_ok(), "{good:?}");
         }
     }
 

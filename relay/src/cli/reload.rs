@@ -15,6 +15,8 @@ pub struct Reloader {
     reloads: Reloads<Loaded>,
     config: Config,
     logging: Logging,
+    /// What came last was not good.
+    was_bad: bool,
 }
 
 /// What a change of the file comes to.
@@ -39,7 +41,7 @@ impl Reloader {
     ///
     /// The system does not let the process handle signals.
     pub fn new(loader: Loader, config: Config, logging: Logging) -> io::Result<Self> {
-        Ok(Self { reloads: Reloads::new(loader, load)?, config, logging })
+        Ok(Self { reloads: Reloads::new(loader, load)?, config, logging, was_bad: false })
     }
 
     /// Waits until the file has changed, or SIGHUP has come. Says in the log what that comes to.
@@ -52,12 +54,16 @@ impl Reloader {
                 for line in err.to_string().lines() {
                     error!("the configuration stays as it is: {line}");
                 }
+                self.was_bad = true;
                 Reloaded::Bad(err)
             }
         }
     }
 
     fn good(&mut self, loaded: Loaded) -> Reloaded {
+        if std::mem::take(&mut self.was_bad) {
+            info!("the configuration is good again");
+        }
         let Loaded { config, logging, .. } = loaded;
         let mut diff = self.config.diff(&config);
         let filter = Change::between("log", &self.logging.filter, &logging.filter);

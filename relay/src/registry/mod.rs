@@ -164,18 +164,9 @@ impl Registry {
         requests: &[TunnelRequest],
         claimant: &Claimant,
     ) -> Result<Vec<Claim>, Refusal> {
-        // In the same order for everybody, so that no two wait for each other.
-        let mut in_order: Vec<_> = requests.iter().collect();
-        in_order.sort_unstable_by_key(|request| &request.name);
         loop {
-            let mut reservations = Vec::new();
-            for request in &in_order {
-                if let Some(reservation) =
-                    self.reserve(member.tunnel(&request.name), request).await?
-                {
-                    reservations.push(reservation);
-                }
-            }
+            let wanted = requests.iter().map(|request| (member.tunnel(&request.name), request));
+            let reservations = self.reserve(wanted.collect()).await?;
             if let Some(claims) = self.commit(member, requests, claimant, reservations)? {
                 return Ok(claims);
             }

@@ -46,24 +46,41 @@ pub(super) struct Bound {
 }
 
 impl Registry {
-    /// Reserves what `request` asks for, with its entrances bound. `None`: the tunnel is there
-    /// already, as it should be.
+    /// Reserves what requests ask for, with the entrances bound. Tunnels that are there already, as
+    /// they should be, are left out.
     pub(super) async fn reserve(
         &self,
-        id: TunnelId,
+        mut requests: Vec<(TunnelId, &TunnelRequest)>,
+    ) -> Result<Vec<Reservation>, Refusal> {
+        // In the same order for everybody, so that no two wait for each other.
+        requests.sort_unstable_by_key(|(_, request)| &request.name);
+        let mut reserved = Vec::new();
+        for (id, request) in requests {
+            let name = self.reserve_name(id, request).await?;
+            reserved.extend(name.map(|name| (name, request)));
+        }
+        // Whoever insists on a port comes before those who do with another one.
+        reserved.sort_by_key(|(_, request)| request.entrances.iter().map(ease).min());
+        let mut reservations = Vec::new();
+        for (name, request) in reserved {
+            let entrances = self.bind_all(&name.id, request).await?;
+            reservations.push(Reservation { name, entrances });
+        }
+        Ok(reservations)
+    }
+
+    async fn bind_all(
+        &self,
+        id: &TunnelId,
         request: &TunnelRequest,
-    ) -> Result<Option<Reservation>, Refusal> {
-        let Some(name) = self.reserve_name(id.clone(), request).await? else { return Ok(None) };
+    ) -> Result<Vec<Bound>, Refusal> {
         let mut entrances = Vec::new();
         for wanted in &request.entrances {
-            let bound = match *wanted {
-                EntranceRequest::Tcp { port, prefer } => {
-                    self.bind_port(&id, Wish { exactly: port, before: prefer }).await?
-                }
-            };
-            entrances.push(bound);
+            let EntranceRequest::Tcp { port, prefer } = *wanted;
+            let wish = Wish { exactly: port, before: prefer };
+            entrances.push(self.bind_port(id, wish).await?);
         }
-        Ok(Some(Reservation { name, entrances }))
+        Ok(entrances)
     }
 
     /// Reserves a tunnel's name, unless the tunnel is there.
@@ -208,6 +225,15 @@ impl Bound {
     /// Lets visitors in. Not under the lock: an edge that has stopped gives the entrance back.
     pub(super) fn commit(self) {
         drop(self.commit.send(self.opened));
+    }
+}
+
+/// How easily a wish is met: those that are harder to meet come first.
+fn ease(wanted: &EntranceRequest) -> u8 {
+    match wanted {
+        EntranceRequest::Tcp { port: Some(_), .. } => 0,
+        EntranceRequest::Tcp { prefer: Some(_), .. } => 1,
+        EntranceRequest::Tcp { .. } => 2,
     }
 }
 

@@ -103,6 +103,11 @@ impl<T: Send + 'static> Reloads<T> {
             // What changes from here on is noticed.
             watch.look().await;
             if due == Cause::File || watch.is_there() || self.loader.needs_file() {
+                if due == Cause::Hangup
+                    && let Some(path) = self.loader.path()
+                {
+                    info!("SIGHUP: {} is read again", path.display());
+                }
                 return true;
             }
             info!("SIGHUP: {NOTHING}");

@@ -67,16 +67,36 @@ async fn a_port_that_cannot_be_had_is_refused_to_its_client_and_nobody_else() {
     world.stop().await;
 }
 
+/// The first of two ports in a row that are free, which is held as long as the listener is kept.
+fn two_free_ports() -> (TcpListener, u16) {
+    loop {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = first.local_addr().expect("an address").port();
+        if port < u16::MAX && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok() {
+            return (first, port);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_insisted_on_is_not_given_to_another_tunnel_of_the_same_client() {
+    let service = local::echo().await;
+    let (free, port) = two_free_ports();
+    drop(free);
+    let range = format!("{port}-{}", port + 1);
+    let mut world = World::start_with(|config| config.ports = range.parse().unwrap()).await;
+    // The name of the first leads to the port that the second must have.
+    let addr = service.addr();
+    let tunnels = [format!("web={addr}"), format!("zoo={addr}?port={port}")];
+    let public = world.expose_all(&tunnels).await;
+    assert_eq!(public.iter().map(SocketAddr::port).collect::<Vec<_>>(), [port + 1, port]);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_port_of_the_range_that_another_program_has_is_passed_over() {
     let service = local::echo().await;
-    let (_taken, port) = loop {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind((Ipv4Addr::LOCALHOST, port + 1)).is_ok() {
-            break (taken, port);
-        }
-    };
+    let (_taken, port) = two_free_ports();
     let range = format!("{port}-{}", port + 1);
     let mut world = World::start_with(|config| config.ports = range.parse().unwrap()).await;
     // Of two ports its name leads to the first.

@@ -275,6 +275,12 @@ async fn a_bad_file_is_said_in_the_log_and_disturbs_nobody() {
     visitor.send(b"after").await;
     visitor.expect(b"after").await;
     visit(relay.public).await;
+
+    folder.replace("relay.toml", "grace = \"1s\"\n");
+    folder.replace("client.toml", &format!("local = \"{}\"\n", service.addr()));
+    for process in [&*relay, &*client] {
+        process.logged("the configuration is good again").await;
+    }
 }
 
 #[tokio::test]
@@ -295,6 +301,7 @@ async fn a_signal_makes_both_programs_read_their_file_again() {
         drop(ready.await);
         folder.write("grace", "2s");
         process.signal(Signal::HUP);
+        process.logged("settings.toml is read again").await;
         process.logged("~ grace: 1s -> 2s").await;
         folder.write("grace", "1s");
     }

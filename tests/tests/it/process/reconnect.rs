@@ -38,7 +38,9 @@ async fn always_waits_for_a_relay_that_is_not_there_yet() {
     let local = service.addr().to_string();
     let mut client = Client::begin(control, &["--local", &local, "--reconnect", "always"]);
     client.event("reconnecting").await;
-    client.logged(&format!("cannot connect to the relay at {control}: it cannot be reached")).await;
+    client
+        .logged(&format!("cannot connect to the relay at {control}: it cannot be reached: "))
+        .await;
 
     let relay = Relay::start(&["--control", &control.to_string()]).await;
     client.event("live").await;

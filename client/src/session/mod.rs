@@ -85,6 +85,8 @@ pub(crate) struct Session {
     delays: Backoff,
     locals: Arc<Locals>,
     visits: JoinSet<()>,
+    /// Tunnels that others serve since before anybody was told of them.
+    standing_by: HashSet<TunnelName>,
     span: Span,
     stopping: bool,
     /// Set from `Draining` until the relay has answered this heartbeat, or has had its time for it.
@@ -153,6 +155,7 @@ impl Session {
             locals,
             visits: JoinSet::new(),
             span,
+            standing_by: HashSet::new(),
             stopping: false,
             draining: None,
         }
@@ -170,7 +173,16 @@ impl Session {
             while !self.tunnels.is_settled() {
                 let happening = self.conversation.next().await;
                 // Who is told of them is told when all are there.
-                self.on_happening(happening, &mut |_| ()).await.map_err(NotOpened::Over)?;
+                let mut news = None;
+                let mut note = |event| news = Some(event);
+                self.on_happening(happening, &mut note).await.map_err(NotOpened::Over)?;
+                match news {
+                    Some(Event::Standby(tunnel)) if self.tunnels.has(&tunnel) => {
+                        self.standing_by.insert(tunnel);
+                    }
+                    Some(Event::Live(tunnel)) => drop(self.standing_by.remove(&tunnel.name)),
+                    _ => (),
+                }
                 while let Some(ended) = self.visits.try_join_next() {
                     report(ended);
                 }
@@ -224,6 +236,10 @@ impl Session {
     /// Does whatever comes up until the session is over.
     async fn attend(&mut self, stop: &Stop, announce: &mut impl FnMut(Event)) -> SessionEnd {
         let mut stopping = Stopping::No;
+        std::mem::take(&mut self.standing_by)
+            .into_iter()
+            .map(Event::Standby)
+            .for_each(&mut *announce);
         let mut done = self.plan().await;
         loop {
             if let Err(over) = done {

@@ -331,6 +331,26 @@ async fn a_relay_that_answers_what_nobody_has_asked_is_left() {
 }
 
 #[tokio::test]
+async fn a_tunnel_that_another_client_takes_while_more_are_opened_stands_by() {
+    // More tunnels than one message has room for.
+    let relay = RogueRelay::start().await;
+    let tunnels = (0..100).map(|n| format!("t{n}=1").parse().unwrap()).collect();
+    let mut client = RunningClient::start(Settings::loopback(relay.addr(), tunnels));
+    let mut session = relay.welcomed().await;
+    let taken = session.hello.tunnels[0].name.clone();
+    let asked = within("more tunnels to be asked for", session.control.receive()).await.unwrap();
+    let FromClient::Open { id, tunnels } = asked else { panic!("{asked:?}") };
+    let standby = FromRelay::Standby { tunnel: taken.clone() };
+    session.control.send(&standby).await.unwrap();
+    let tunnels = tunnels.iter().map(|t| open_at_1(t.name.as_str())).collect();
+    session.control.send(&FromRelay::Answer { id, tunnels }).await.unwrap();
+
+    client.event("to stand by", |event| *event == Event::Standby(taken.clone())).await;
+    drop(session);
+    client.finish().await;
+}
+
+#[tokio::test]
 async fn a_relay_that_owes_an_answer_for_too_long_is_left() {
     // More tunnels than one message has room for.
     let relay = RogueRelay::start().await;

@@ -23,7 +23,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tracing::debug;
 
 use crate::config::Config;
-use crate::session::{ControlStream, Follow, NotOpened, Session, request};
+use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, request};
 use crate::tunnel::TunnelConfig;
 
 /// The first delay before a new attempt.
@@ -173,8 +173,12 @@ fn opened(
         return Err(other_tunnels());
     }
     let open = |(tunnel, answer): (&TunnelConfig, &TunnelAnswer)| match &answer.outcome {
-        TunnelOutcome::Open { public } => Ok((tunnel.clone(), public.clone())),
-        TunnelOutcome::Closed | TunnelOutcome::Refused(_) => Err(other_tunnels()),
+        TunnelOutcome::Open { public } if public.len() == ENTRANCES => {
+            Ok((tunnel.clone(), public.clone()))
+        }
+        TunnelOutcome::Open { .. } | TunnelOutcome::Closed | TunnelOutcome::Refused(_) => {
+            Err(other_tunnels())
+        }
     };
     asked.iter().zip(&welcome.tunnels).map(open).collect()
 }

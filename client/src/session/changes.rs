@@ -175,12 +175,12 @@ impl Tunnels {
     /// `None`: that is no answer to such a question.
     fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Option<Event> {
         Some(match answer.outcome {
-            TunnelOutcome::Open { public } => {
+            TunnelOutcome::Open { public } if public.len() == ENTRANCES => {
                 let live = live(&tunnel, &public);
                 self.opened(tunnel, public);
                 Event::Live(live)
             }
-            TunnelOutcome::Closed => return None,
+            TunnelOutcome::Open { .. } | TunnelOutcome::Closed => return None,
             TunnelOutcome::Refused(refusal) => {
                 let reason = refusal.to_string();
                 self.refused.insert(tunnel.name.clone(), (tunnel, refusal));
@@ -189,6 +189,9 @@ impl Tunnels {
         })
     }
 }
+
+/// How many entrances each tunnel is asked for, and so how many addresses it has.
+pub(crate) const ENTRANCES: usize = 1;
 
 /// What the relay is asked for a tunnel, which was at `before` and whose local service is healthy
 /// or not.

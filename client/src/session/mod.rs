@@ -30,7 +30,7 @@ use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
 use self::changes::live;
-pub(crate) use self::changes::request;
+pub(crate) use self::changes::{ENTRANCES, request};
 
 /// How long the relay may take to stop sending visitors to a client that stops. A round trip is
 /// enough; a relay that has gone without a word does not hold up Ctrl-C.

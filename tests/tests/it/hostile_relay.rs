@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use client::{Event, Reconnect, Settings, Status};
-use shared::control::protocol::{FromClient, FromRelay, Refusal, RefusalCode, Welcome};
+use shared::control::protocol::{
+    FromClient, FromRelay, Refusal, RefusalCode, TunnelAnswer, TunnelOutcome, Welcome,
+};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
 use shared::visit::record::{Abort, FailureReason, Item, Record, data_header};
@@ -328,6 +330,22 @@ async fn a_relay_that_answers_what_nobody_has_asked_is_left() {
     client.event("the loss", lost).await;
     drop(session);
     client.finish().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_has_one_address_for_each_of_its_entrances() {
+    for addresses in [0, 2, 4000] {
+        let relay = RogueRelay::start().await;
+        let client = client(&relay, local::nobody().await);
+        let mut session = relay.greeted().await;
+        let public = vec!["tcp://relay:1".parse().unwrap(); addresses];
+        let name = session.hello.tunnels[0].name.clone();
+        let tunnels = vec![TunnelAnswer { name, outcome: TunnelOutcome::Open { public } }];
+        let welcome = Welcome { session: 1, heartbeat_ms: 1000, tunnels };
+        session.control.send(&FromRelay::Welcome(welcome)).await.unwrap();
+        let err = format!("{:#}", client.ended().await.unwrap_err());
+        assert!(err.contains("no relay"), "{err}");
+    }
 }
 
 #[tokio::test]

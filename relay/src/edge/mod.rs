@@ -11,7 +11,7 @@ use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
 use shared::visit::id::VisitIds;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -25,6 +25,8 @@ use crate::registry::{Opened, Opening, Registry};
 pub(crate) struct Edge {
     openings: mpsc::Receiver<Opening>,
     shared: Arc<EdgeShared>,
+    /// Listeners that wait for their tunnel.
+    bound: JoinSet<Option<(Opened, TcpListener)>>,
     listeners: JoinSet<()>,
     /// The address of this machine that tunnels are reached at.
     ip: IpAddr,
@@ -51,14 +53,15 @@ impl Edge {
         stop: Stop,
     ) -> Self {
         let shared = EdgeShared { config, registry, limits, visits: VisitIds::new() };
-        Self { openings, shared: Arc::new(shared), listeners: JoinSet::new(), ip, stop }
+        let (bound, listeners) = (JoinSet::new(), JoinSet::new());
+        Self { openings, shared: Arc::new(shared), bound, listeners, ip, stop }
     }
 
     /// Serves an entrance that was bound before.
     pub(crate) fn serve(&mut self, opened: Opened, listener: TcpListener) {
-        let (there, when_opened) = oneshot::channel();
-        if there.send(opened).is_ok() {
-            self.listen(when_opened, listener);
+        let shared = Arc::clone(&self.shared);
+        if let Some(listening) = tcp::listen(shared, opened, listener, self.stop.clone()) {
+            self.listeners.spawn(listening);
         }
     }
 
@@ -72,12 +75,17 @@ impl Edge {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(ended) = self.listeners.join_next() => report(ended),
+                Some(bound) = self.bound.join_next() => match bound {
+                    Ok(Some((opened, listener))) => self.serve(opened, listener),
+                    Ok(None) => (), // The session has gone.
+                    Err(err) => report(Err(err)),
+                },
                 Some(opening) = self.openings.recv() => self.bind(opening),
                 never = registry.close_abandoned() => match never {},
             }
         }
         // Entrances that nobody has taken up are closed like the others.
-        drop(self.openings);
+        drop((self.openings, self.bound));
         while let Some(ended) = self.listeners.join_next().await {
             report(ended);
         }
@@ -91,17 +99,12 @@ impl Edge {
             Ok((entrance, listener)) => {
                 // Unless the session has gone.
                 if bound.send(Ok(entrance)).is_ok() {
-                    self.listen(opened, listener);
+                    self.bound.spawn(async { Some((opened.await.ok()?, listener)) });
                 }
             }
             // A session that has gone does not mind.
             Err(err) => drop(bound.send(Err(err))),
         }
-    }
-
-    fn listen(&mut self, opened: oneshot::Receiver<Opened>, listener: TcpListener) {
-        let shared = Arc::clone(&self.shared);
-        self.listeners.spawn(tcp::listen(shared, opened, listener, self.stop.clone()));
     }
 
     fn listener(&self, entrance: Entrance) -> io::Result<(Entrance, TcpListener)> {

@@ -11,7 +11,6 @@ use shared::visit::bridge::Bridge;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tracing::info;
 
 use super::EdgeShared;
@@ -27,70 +26,84 @@ static ENTRANCES: Rate = Rate::generous(|more| {
     info!(left_out = more.count, "entrances opened and closed: {more}");
 });
 
-/// Serves the visitors of an entrance, once it is opened, until the relay stops or its tunnel has
-/// gone.
-pub(super) async fn listen(
+/// An entrance that visitors can reach.
+struct Listening {
     shared: Arc<EdgeShared>,
-    opened: oneshot::Receiver<Opened>,
+    tunnel: Arc<Tunnel>,
+    opened: Opened,
+}
+
+/// Serves the visitors of an entrance until the relay stops or its tunnel has gone. `None` if that
+/// is so already.
+///
+/// No `async fn`: thousands of these wait at a time, and in the state of an `async fn` every
+/// argument that moves has two places.
+pub(super) fn listen(
+    shared: Arc<EdgeShared>,
+    opened: Opened,
     listener: TcpListener,
     stop: Stop,
-) {
-    let Ok(opened) = opened.await else { return };
+) -> Option<impl Future<Output = ()> + Send + use<>> {
     let entrance = opened.entrance();
-    let Some(tunnel) = shared.registry.find(entrance) else { return };
+    let tunnel = shared.registry.find(entrance)?;
     if ENTRANCES.allows() {
         info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
     }
-    // `opened` goes with the closure, which goes with the listener: from then on the port is free
-    // for others, although visits may still go on.
     let closed = tunnel.closed().clone();
-    let handle = {
-        let tunnel = Arc::clone(&tunnel);
-        move |socket, visitor| visit(&shared, &tunnel, &opened, socket, visitor)
-    };
-    serve(listener, closed, stop.at_once, handle).await;
-    if ENTRANCES.allows() {
-        info!(tunnel = %tunnel.name(), "{entrance} is closed");
+    let listening = Listening { shared, tunnel, opened };
+    // It goes with the listener: from then on the port is free for others, although visits may
+    // still go on.
+    let handle = move |socket, visitor| listening.visit(socket, visitor);
+    Some(serve(listener, closed, stop.at_once, handle))
+}
+
+impl Listening {
+    /// Takes a visitor on and leads it to the local service, or turns it away.
+    fn visit(
+        &self,
+        socket: TcpStream,
+        visitor: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let Self { shared, tunnel, opened } = self;
+        let socket = ResetUnlessEnded::new(socket);
+        let config = shared.config.now();
+        let mut visit =
+            Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
+        let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
+        let tunnel = Arc::clone(tunnel);
+        // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
+        // nothing that is there while it runs has two places.
+        async move {
+            if room.is_none() {
+                visit.no_room();
+                return;
+            }
+            let err = 'nowhere: {
+                let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
+                let (mut bridge, permit) = match placed.await {
+                    Ok(OpenStream { stream, permit }) => {
+                        let (stall, half_closed) =
+                            (config.stall_timeout, config.half_closed_timeout);
+                        let patience = Patience { stall, half_closed };
+                        (Bridge::new(socket, stream, patience, &mut visit), permit)
+                    }
+                    Err(err) => break 'nowhere err,
+                };
+                let ended = (&mut bridge).await;
+                drop((bridge, permit));
+                visit.carried(&ended);
+                return;
+            };
+            Box::pin(not_placed(visit, socket, err)).await;
+        }
     }
 }
 
-/// Takes a visitor on and leads it to the local service, or turns it away.
-fn visit(
-    shared: &Arc<EdgeShared>,
-    tunnel: &Arc<Tunnel>,
-    opened: &Opened,
-    socket: TcpStream,
-    visitor: SocketAddr,
-) -> impl Future<Output = ()> + Send + use<> {
-    let socket = ResetUnlessEnded::new(socket);
-    let config = shared.config.now();
-    let mut visit =
-        Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-    let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
-    let tunnel = Arc::clone(tunnel);
-    // Thousands of visits wait in a bridge: what comes before and after it is boxed, and nothing
-    // that is there while it runs has two places.
-    async move {
-        if room.is_none() {
-            visit.no_room();
-            return;
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if ENTRANCES.allows() {
+            info!(tunnel = %self.tunnel.name(), "{} is closed", self.opened.entrance());
         }
-        let err = 'nowhere: {
-            let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
-            let (mut bridge, permit) = match placed.await {
-                Ok(OpenStream { stream, permit }) => {
-                    let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
-                    let patience = Patience { stall, half_closed };
-                    (Bridge::new(socket, stream, patience, &mut visit), permit)
-                }
-                Err(err) => break 'nowhere err,
-            };
-            let ended = (&mut bridge).await;
-            drop((bridge, permit));
-            visit.carried(&ended);
-            return;
-        };
-        Box::pin(not_placed(visit, socket, err)).await;
     }
 }
 

@@ -39,15 +39,16 @@ where
     H: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
+    // Nothing is allocated for it before the first connection.
+    let mut connections = None::<JoinSet<()>>;
     async move {
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = connections.join_next() => report(ended),
+                Some(ended) = join_next(&mut connections) => report(ended),
                 (stream, peer) = accept(&listener) => {
-                    connections.spawn(handle(stream, peer));
+                    connections.get_or_insert_default().spawn(handle(stream, peer));
                 }
             }
         }
@@ -55,7 +56,7 @@ where
         drop(listener); // New peers are refused at once and can go elsewhere.
         drop(handle);
         let drained = async {
-            while let Some(ended) = connections.join_next().await {
+            while let Some(ended) = join_next(&mut connections).await {
                 report(ended);
             }
         };
@@ -63,8 +64,14 @@ where
             () = drained => return,
             () = cut.cancelled() => (),
         }
-        connections.shutdown().await;
+        if let Some(mut connections) = connections {
+            connections.shutdown().await;
+        }
     }
+}
+
+async fn join_next(connections: &mut Option<JoinSet<()>>) -> Option<Result<(), JoinError>> {
+    connections.as_mut()?.join_next().await
 }
 
 /// The next connection. Never fails: an error is either the peer's and over, or ours and passing.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +50,10 @@ impl From<InstanceId> for String {
 /// The name of a tunnel: 1 to 63 of `a`-`z`, `0`-`9` and `-`, neither first nor last a `-`.
 ///
 /// The rule is that of a DNS label (RFC 1035, section 2.3.1, with the digits of RFC 1123), so that
-/// a name can become part of a host name.
+/// a name can become part of a host name. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TunnelName(Box<str>);
+pub struct TunnelName(Arc<str>);
 
 /// The longest [`TunnelName`] in bytes.
 pub const MAX_TUNNEL_NAME: usize = 63;
@@ -97,7 +98,7 @@ impl TryFrom<String> for TunnelName {
 
 impl From<TunnelName> for String {
     fn from(name: TunnelName) -> Self {
-        name.0.into()
+        name.as_str().into()
     }
 }
 

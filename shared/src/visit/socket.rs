@@ -32,15 +32,8 @@ impl Socket for TcpStream {
     }
 
     fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        loop {
-            let look = match ready!(self.poll_read_ready(cx)) {
-                Ok(()) => self.try_io(Interest::READABLE, || peek(&SockRef::from(self))),
-                Err(err) => Err(err),
-            };
-            if let Some(is_data) = shown(look) {
-                return Poll::Ready(is_data);
-            }
-        }
+        let look = || self.try_io(Interest::READABLE, || peek(&SockRef::from(self)));
+        poll_look(|| self.poll_read_ready(cx), look)
     }
 
     fn make_close_a_reset(&self, reset: bool) {
@@ -57,15 +50,8 @@ impl Socket for UnixStream {
     }
 
     fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        loop {
-            let look = match ready!(self.poll_read_ready(cx)) {
-                Ok(()) => self.try_io(Interest::READABLE, || peek(&SockRef::from(self))),
-                Err(err) => Err(err),
-            };
-            if let Some(is_data) = shown(look) {
-                return Poll::Ready(is_data);
-            }
-        }
+        let look = || self.try_io(Interest::READABLE, || peek(&SockRef::from(self)));
+        poll_look(|| self.poll_read_ready(cx), look)
     }
 
     /// Unix sockets have no reset. The peer of one that closes with unread data gets an error,
@@ -73,12 +59,18 @@ impl Socket for UnixStream {
     fn make_close_a_reset(&self, _: bool) {}
 }
 
-/// Whether a look has come to data rather than to an end or an error, if it has come to anything.
-fn shown(look: io::Result<usize>) -> Option<bool> {
-    match look {
-        Ok(n) => Some(n > 0),
-        Err(err) if err.kind() == io::ErrorKind::WouldBlock => None,
-        Err(_) => Some(false),
+/// Looks when there may be something to read, until that has come to something: whether to data,
+/// rather than to an end or an error.
+fn poll_look(
+    mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
+    look: impl Fn() -> io::Result<usize>,
+) -> Poll<bool> {
+    loop {
+        match ready!(poll_ready()).and_then(|()| look()) {
+            Ok(n) => return Poll::Ready(n > 0),
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
+            Err(_) => return Poll::Ready(false),
+        }
     }
 }
 

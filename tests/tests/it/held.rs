@@ -1,6 +1,7 @@
 //! Visitors that wait for a client which is coming back.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use client::Event;
@@ -9,14 +10,20 @@ use tests::{Peer, Tasks, World, eventually, local, scrape};
 /// Long enough for any test.
 const HOLD: Duration = Duration::from_secs(60);
 
+/// Has a client for `service` come and go. Returns where its visitors go, whom it leaves waiting.
+async fn left(world: &World, service: SocketAddr) -> SocketAddr {
+    let client = world.client(service).await;
+    let public = client.public(0);
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    public
+}
+
 #[tokio::test]
 async fn visitors_wait_for_a_client_that_comes_back_and_are_served_in_order() {
     let service = local::played().await;
     let world = World::start_with(|config| config.hold_visitors = HOLD).await;
-    let client = world.client(service.addr()).await;
-    let public = client.public(0);
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, service.addr()).await;
 
     let mut visitors = Vec::new();
     for number in 0..20u8 {
@@ -42,11 +49,7 @@ async fn visitors_wait_for_a_client_that_comes_back_and_are_served_in_order() {
 async fn visitors_of_a_client_that_does_not_come_back_get_what_they_always_got() {
     let hold = Duration::from_millis(300);
     let world = World::start_with(|config| config.hold_visitors = hold).await;
-    let client = world.client(local::nobody().await).await;
-    let public = client.public(0);
-    // Nobody has to be waited for before anybody was there.
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, local::nobody().await).await;
     let mut visitor = Peer::connect(public).await;
     visitor.send(b"GET / HTTP/1.1\r\n\r\n").await;
     let answer = visitor.read_to_end().await;
@@ -62,10 +65,7 @@ async fn visitors_that_wait_do_not_keep_a_relay_from_stopping() {
         config.grace = HOLD;
     })
     .await;
-    let client = world.client(local::nobody().await).await;
-    let public = client.public(0);
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, local::nobody().await).await;
     let mut visitor = Peer::connect(public).await;
     world.shows("a visitor that waits", |m| m.visitors("default") == 1.0).await;
 
@@ -116,10 +116,7 @@ async fn no_visitor_is_lost_while_the_client_is_restarted() {
 async fn visitors_that_come_while_others_still_wait_are_served_after_them() {
     let service = local::played().await;
     let world = World::start_with(|config| config.hold_visitors = HOLD).await;
-    let client = world.client(service.addr()).await;
-    let public = client.public(0);
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, service.addr()).await;
 
     // One after the other: before the client is back, while it comes, and a while longer.
     let mut visitors = Vec::new();
@@ -158,10 +155,7 @@ async fn visitors_that_come_while_others_still_wait_are_served_after_them() {
 async fn nobody_waits_when_the_client_has_been_away_for_too_long() {
     let hold = Duration::from_millis(500);
     let world = World::start_with(|config| config.hold_visitors = hold).await;
-    let client = world.client(local::nobody().await).await;
-    let public = client.public(0);
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, local::nobody().await).await;
     assert_eq!(scrape::get(public, "/").await.0, 503, "it has waited in vain");
     eventually("visitors to be turned away at once", async || {
         let came = Instant::now();
@@ -175,10 +169,7 @@ async fn nobody_waits_when_the_client_has_been_away_for_too_long() {
 #[tokio::test]
 async fn a_crowd_that_waits_has_a_limit() {
     let world = World::start_with(|config| config.hold_visitors = HOLD).await;
-    let client = world.client(local::nobody().await).await;
-    let public = client.public(0);
-    client.finish().await;
-    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let public = left(&world, local::nobody().await).await;
     let mut visitors = Vec::new();
     for _ in 0..4096 {
         visitors.push(Peer::connect(public).await);

@@ -1,10 +1,10 @@
 //! Programs whose configuration file changes, comes and goes while they run.
 
-use std::fs;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::io::Read;
 
 use tests::process::{Client, Program, Relay, Signal, visit};
-use tests::{Folder, local, scrape};
+use tests::{Folder, local, scrape, within};
 
 /// A line of a file that makes `address` the local service of a tunnel.
 fn tunnel(name: &str, address: std::net::SocketAddr) -> String {
@@ -51,6 +51,18 @@ async fn a_client_whose_terminal_is_closed_stops_and_one_that_is_only_asked_to_r
     }
 }
 
+/// Reads from a terminal until `text` has been shown there, or it is closed. Returns the terminal.
+fn until_shown(mut terminal: File, text: &str) -> File {
+    let (mut shown, mut buf) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains(text) {
+        match terminal.read(&mut buf) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => shown.extend_from_slice(&buf[..n]),
+        }
+    }
+    terminal
+}
+
 /// As a shell does that ends: it says so to what it has started, and its terminal closes after it.
 #[tokio::test]
 async fn a_client_that_hears_of_the_end_of_its_terminal_a_moment_early_stops_all_the_same() {
@@ -61,9 +73,8 @@ async fn a_client_that_hears_of_the_end_of_its_terminal_a_moment_early_stops_all
     let mut client = Client::of(program);
     client.event("live").await;
     client.signal(Signal::HUP);
-    // Long enough for the client to look; one that has not looked yet is told no less.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    drop(terminal);
+    let shown = tokio::task::spawn_blocking(|| until_shown(terminal.into(), "SIGHUP"));
+    drop(within("the signal to be taken", shown).await);
     assert_eq!(client.exit().await.code(), Some(0));
 }
 

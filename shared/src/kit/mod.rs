@@ -5,6 +5,7 @@
 //! - [`stop`]: the signals that end a program
 //! - [`backoff`]: the delays between attempts
 //! - [`args`]: values of settings
+//! - [`amounts`]: amounts of data, and rates
 //! - [`nearest`]: the word that somebody probably meant
 //! - [`settings`]: settings from a file, the environment and the command line
 //! - [`watch`], [`reload`]: a file that may change, and settings that follow it
@@ -13,6 +14,7 @@
 //! - [`logging`]: what the logs look like, and how much may be in them
 //! - [`memory`]: what becomes of memory that is freed
 
+pub mod amounts;
 pub mod answer;
 pub mod args;
 pub mod backoff;

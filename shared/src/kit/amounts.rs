@@ -1,0 +1,211 @@
+//! Amounts of data and what moves of them in a time, as people write them.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What moves in a time, such as `10mbit`: in bits a second, as lines are sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bandwidth(NonZeroU64);
+
+/// How much may move in a period, such as `100GB/month`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Quota {
+    bytes: NonZeroU64,
+    period: Period,
+}
+
+/// What a quota begins anew with (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// A day, at midnight.
+    Day,
+    /// A month, at midnight of its first day.
+    Month,
+}
+
+/// The text is no bandwidth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadBandwidth;
+
+/// The text is no quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadQuota;
+
+/// The units of a bandwidth, the largest first, in bits a second.
+const RATES: [(&str, u64); 4] =
+    [("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000), ("bit", 1)];
+
+/// The units of an amount, the largest first, in bytes.
+const SIZES: [(&str, u64); 5] = [
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+impl Bandwidth {
+    /// So many bits a second, if it is any.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
+    /// In bytes a second, one at least.
+    pub fn bytes(self) -> u64 {
+        (self.0.get() / 8).max(1)
+    }
+}
+
+impl Quota {
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// In what time.
+    pub fn period(self) -> Period {
+        self.period
+    }
+}
+
+/// A number with a unit, of which there may be a few digits behind a dot. Case does not matter.
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<NonZeroU64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    if part.is_empty() || part.len() > 9 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let part_of = 10_u64.pow(part.len() as u32);
+    let part = u128::from(part.parse::<u64>().ok()?) * u128::from(*factor) / u128::from(part_of);
+    NonZeroU64::new(whole.checked_mul(*factor)?.checked_add(part as u64)?)
+}
+
+/// The number with the largest unit in which it is a whole one.
+fn write(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::Result {
+    let fitting = units.iter().find(|(_, factor)| value.is_multiple_of(*factor));
+    match fitting {
+        Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
+        None => write!(f, "{value}"),
+    }
+}
+
+impl FromStr for Bandwidth {
+    type Err = BadBandwidth;
+
+    fn from_str(text: &str) -> Result<Self, BadBandwidth> {
+        parse(text, &RATES).map(Self).ok_or(BadBandwidth)
+    }
+}
+
+impl FromStr for Quota {
+    type Err = BadQuota;
+
+    fn from_str(text: &str) -> Result<Self, BadQuota> {
+        let (amount, period) = text.split_once('/').ok_or(BadQuota)?;
+        let period = match period {
+            "day" => Period::Day,
+            "month" => Period::Month,
+            _ => return Err(BadQuota),
+        };
+        let bytes = parse(amount, &SIZES).ok_or(BadQuota)?;
+        Ok(Self { bytes, period })
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.0.get(), &RATES)
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.bytes.get(), &SIZES)?;
+        f.write_str(match self.period {
+            Period::Day => "/day",
+            Period::Month => "/month",
+        })
+    }
+}
+
+impl TryFrom<String> for Bandwidth {
+    type Error = BadBandwidth;
+
+    fn try_from(text: String) -> Result<Self, BadBandwidth> {
+        text.parse()
+    }
+}
+
+impl From<Bandwidth> for String {
+    fn from(value: Bandwidth) -> Self {
+        value.to_string()
+    }
+}
+
+impl TryFrom<String> for Quota {
+    type Error = BadQuota;
+
+    fn try_from(text: String) -> Result<Self, BadQuota> {
+        text.parse()
+    }
+}
+
+impl From<Quota> for String {
+    fn from(value: Quota) -> Self {
+        value.to_string()
+    }
+}
+
+impl fmt::Display for BadBandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a bandwidth is a number with kbit, mbit or gbit (a second), such as 10mbit")
+    }
+}
+
+impl std::error::Error for BadBandwidth {}
+
+impl fmt::Display for BadQuota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quota is an amount a day or a month, such as 100GB/month or 500MB/day")
+    }
+}
+
+impl std::error::Error for BadQuota {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bandwidth_is_in_bits_a_second() {
+        let bytes = |text: &str| text.parse::<Bandwidth>().map(Bandwidth::bytes);
+        assert_eq!(bytes("8mbit"), Ok(1_000_000));
+        assert_eq!(bytes("1.5Mbit"), Ok(187_500));
+        assert_eq!(bytes("1bit"), Ok(1));
+        for bad in ["", "10", "mbit", "0mbit", "-1mbit", "10 mbit", "10mb", "1..5mbit", "1.mbit"] {
+            assert_eq!(bytes(bad), Err(BadBandwidth), "{bad}");
+        }
+        assert_eq!(bytes("99999999999999gbit"), Err(BadBandwidth));
+        for text in ["10mbit", "1500kbit", "1gbit", "7bit"] {
+            assert_eq!(text.parse::<Bandwidth>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_quota_is_an_amount_in_a_period() {
+        let quota: Quota = "100GB/month".parse().unwrap();
+        assert_eq!((quota.bytes(), quota.period()), (100_000_000_000, Period::Month));
+        assert_eq!("0.5gb/day".parse::<Quota>().unwrap().to_string(), "500MB/day");
+        for bad in ["", "100GB", "100GB/year", "GB/day", "0B/day", "1/day"] {
+            assert_eq!(bad.parse::<Quota>(), Err(BadQuota), "{bad}");
+        }
+    }
+}

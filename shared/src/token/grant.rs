@@ -1,0 +1,69 @@
+//! What a token may do.
+
+use std::time::{Duration, SystemTime};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{HostPattern, NamePattern, Ports};
+use crate::kit::amounts::{Bandwidth, Quota};
+
+/// The longest grant in bytes, as JSON, that a token is narrowed by.
+pub const MAX_GRANT: usize = 512;
+
+/// What the holder of a token may do. What is not there is not limited. A field that is not known
+/// is an error, since it is a limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Grant {
+    /// The names of its tunnels. Empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<NamePattern>,
+    /// Its public ports, those of the tunnel `default` included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Ports>,
+    /// Its host names. Empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostPattern>,
+    /// The most tunnels that it has at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tunnels: Option<u32>,
+    /// The most visitors that its tunnels have at a time, together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_visitors: Option<u32>,
+    /// What its tunnels move, together, in each direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Bandwidth>,
+    /// What its tunnels move in a day or a month, together, both directions added up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// When it ends, in seconds since the beginning of 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+    /// Where visitors may come from. Empty: from anywhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpNet>,
+}
+
+impl Grant {
+    /// The moment at which it ends, if it does.
+    pub fn ends(&self) -> Option<SystemTime> {
+        let seconds = self.expires?;
+        // A time that the clock does not reach is no end.
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_looks_as_documented() {
+        let json = r#"{"tunnels":["web-*"],"ports":"9000-9010","max-visitors":10,"rate":"5mbit","quota":"100GB/month","expires":1800000000,"allow":["10.0.0.0/8"]}"#;
+        let grant: Grant = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&grant).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Grant>("{}").unwrap(), Grant::default());
+        assert!(serde_json::from_str::<Grant>(r#"{"tunnel":["web"]}"#).is_err());
+    }
+}

@@ -11,18 +11,20 @@ use shared::carry::mux::{End, Mux, Running};
 use shared::carry::{Carrier, Role};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
-    FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
-    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
-    TunnelRequest, VERSION, Welcome, page,
+    Credential, FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId,
+    MAX_MESSAGE, MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName,
+    TunnelOutcome, TunnelRequest, VERSION, Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
 use shared::kit::net::dial_relay;
+use shared::token::Secret;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tracing::debug;
 
 use crate::config::Config;
+use crate::credential;
 use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, request};
 use crate::tunnel::TunnelConfig;
 
@@ -61,6 +63,8 @@ pub(crate) enum ConnectError {
     /// Something answered that is no relay, or not one of this version. Trying again helps only if
     /// there was a relay, or is going to be.
     NotARelay(String),
+    /// Whoever is on the way could listen to the token. Trying again cannot help.
+    Insecure,
     /// The tunnels have other ports there than on the client's other connections. Trying again
     /// cannot help as long as those are up.
     OtherPorts,
@@ -85,13 +89,21 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
+    let listens_along =
+        !socket.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback());
+    if config.token.is_some() && listens_along && !config.insecure {
+        return Err(ConnectError::Insecure);
+    }
     let mut running = Running::start(Carrier::tcp(socket), Role::Client, MAX_STREAMS as usize);
-    let hello = hello(&config, host, connection, |tunnel| {
+    let mux = running.mux.clone();
+    let credential = config.token.as_ref().map(|token| credential::shown(token, &mux));
+    let hello = hello(&config, host, connection, credential, |tunnel| {
         request(tunnel, before.get(&tunnel.name), !unhealthy.contains(&tunnel.name))
     })?;
     let first = hello.tunnels.len();
     let shaken = {
-        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello));
+        let handshake =
+            timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello, config.token.as_ref()));
         let mut handshake = std::pin::pin!(handshake);
         tokio::select! {
             shaken = &mut handshake => shaken,
@@ -124,6 +136,7 @@ fn hello(
     config: &Config,
     host: &str,
     connection: ConnectionId,
+    credential: Option<Credential>,
     request: impl Fn(&TunnelConfig) -> TunnelRequest,
 ) -> Result<Hello, ConnectError> {
     let unreachable = |err| ConnectError::Unreachable(io::Error::other(err));
@@ -136,13 +149,18 @@ fn hello(
         connection: connection.number,
         max_streams: MAX_STREAMS,
         server: host.parse().map_err(unreachable)?,
+        credential,
         tunnels,
     })
 }
 
 /// Says hello and waits for the answer. When the session ends first it waits for ever: the driver
 /// has the reason.
-async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), ConnectError> {
+async fn handshake(
+    mux: &Mux,
+    hello: Hello,
+    token: Option<&Secret>,
+) -> Result<(ControlStream, Welcome), ConnectError> {
     let Ok(stream) = mux.open().await else {
         return std::future::pending().await;
     };
@@ -150,7 +168,16 @@ async fn handshake(mux: &Mux, hello: Hello) -> Result<(ControlStream, Welcome), 
     if control.send(&FromClient::Hello(hello)).await.is_err() {
         return std::future::pending().await;
     }
-    match control.receive().await {
+    let mut said = control.receive().await;
+    if let Ok(FromRelay::Challenge { nonce }) = said
+        && let Some(answer) = credential::answer(token, nonce)
+    {
+        if control.send(&answer).await.is_err() {
+            return std::future::pending().await;
+        }
+        said = control.receive().await;
+    }
+    match said {
         Ok(FromRelay::Welcome(welcome)) => Ok((control, welcome)),
         Ok(FromRelay::Refused(refusal)) => Err(ConnectError::Refused(refusal)),
         Ok(_) => Err(ConnectError::NotARelay("it says something else than welcome".into())),
@@ -203,7 +230,7 @@ impl ConnectError {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) => true,
             Self::Refused(refusal) => refusal.retry,
-            Self::OtherPorts => false,
+            Self::Insecure | Self::OtherPorts => false,
         }
     }
 }
@@ -217,6 +244,10 @@ impl fmt::Display for ConnectError {
             }
             Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
             Self::NotARelay(reason) => write!(f, "the other end is no relay: {}", Foreign(reason)),
+            Self::Insecure => f.write_str(
+                "the token is shown over TLS or to this machine only: use tls://, or --insecure if \
+                 nobody can listen on the way to the relay",
+            ),
             Self::OtherPorts => f.write_str("it is not the relay of the other connections"),
         }
     }

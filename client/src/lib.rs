@@ -12,6 +12,7 @@ pub mod cli;
 mod client;
 mod config;
 mod connect;
+mod credential;
 mod health;
 mod local;
 mod session;

@@ -17,7 +17,13 @@ use tracing::warn;
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
-    let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    match cli::tool(&args) {
+        Ok(None) => (),
+        Ok(Some(tool)) => return tool.run(),
+        Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
+    }
+    let (wanted, loader) = match cli::start(args) {
         Ok(started) => started,
         Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
     };
@@ -25,7 +31,7 @@ fn main() -> ExitCode {
     let outcome = match wanted {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut cli::command(), "client", &mut script);
+            clap_complete::generate(shell, &mut cli::documented(), "client", &mut script);
             return answer::print(&script);
         }
         Some(Command::Apply { file, .. }) => return apply(&loader, file.as_deref()),

@@ -26,5 +26,6 @@ mod target;
 mod tunnel;
 mod visit;
 
+pub use access::Anonymous;
 pub use config::{BadSetting, Config, Diff, PortRange, Settings};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -2,7 +2,7 @@
 
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
 
-use crate::access::Owner;
+use crate::access::{Owner, Rights};
 use crate::config::PortRange;
 
 /// What a client says about the port of a new tunnel.
@@ -25,6 +25,7 @@ pub(crate) struct Wish {
 /// The client insists on a port that the relay does not give out.
 pub(crate) fn candidates(
     range: PortRange,
+    rights: &Rights,
     owner: &Owner,
     name: &TunnelName,
     wish: Wish,
@@ -36,11 +37,19 @@ pub(crate) fn candidates(
             );
             return Err(Refusal::new(RefusalCode::PortNotAllowed, message));
         }
+        rights.check_port(port)?;
         return Ok(Box::new(std::iter::once(port)));
     }
-    let before = wish.before.filter(|port| range.allows(*port));
-    let start = (place(owner, name) % range.iter().count() as u64) as usize;
-    let others = range.iter().skip(start).chain(range.iter().take(start));
+    let allowed: Vec<u16> = match rights.ports().next() {
+        // The kernel's choice would be none of these.
+        Some(ports) if range == PortRange::ANY => {
+            ports.iter().filter(|port| range.allows(*port) && rights.may_have(*port)).collect()
+        }
+        _ => range.iter().filter(|port| *port == 0 || rights.may_have(*port)).collect(),
+    };
+    let before = wish.before.filter(|port| range.allows(*port) && rights.may_have(*port));
+    let start = (place(owner, name) % allowed.len().max(1) as u64) as usize;
+    let others = (0..allowed.len()).map(move |i| allowed[(start + i) % allowed.len()]);
     Ok(Box::new(before.into_iter().chain(others.filter(move |port| Some(*port) != before))))
 }
 
@@ -59,7 +68,7 @@ mod tests {
 
     fn ports(range: &str, name: &str, wish: Wish) -> Vec<u16> {
         let (range, name) = (range.parse().unwrap(), name.parse().unwrap());
-        candidates(range, &Owner::Anybody, &name, wish).unwrap().collect()
+        candidates(range, &Rights::unlimited(), &Owner::Anybody, &name, wish).unwrap().collect()
     }
 
     #[test]
@@ -93,7 +102,9 @@ mod tests {
 
         let name = "web".parse().unwrap();
         let outside = Wish { exactly: Some(22), ..Wish::default() };
-        let refused = candidates("0".parse().unwrap(), &Owner::Anybody, &name, outside).err();
+        let refused =
+            candidates("0".parse().unwrap(), &Rights::unlimited(), &Owner::Anybody, &name, outside)
+                .err();
         assert_eq!(refused.unwrap().code, RefusalCode::PortNotAllowed);
     }
 }

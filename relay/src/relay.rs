@@ -33,6 +33,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Relay {
     addrs: Addrs,
     config: CurrentConfig,
+    access: Access,
     metrics: Metrics,
     control: TcpListener,
     public: TcpListener,
@@ -54,6 +55,7 @@ pub struct Addrs {
 #[derive(Clone, Debug)]
 pub struct Reconfigure {
     config: CurrentConfig,
+    access: Access,
     metrics: Metrics,
 }
 
@@ -61,6 +63,7 @@ impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
         self.config.set(config);
+        self.access.reconfigured();
         self.metrics.reload(Reload::Applied);
     }
 
@@ -87,7 +90,8 @@ impl Relay {
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let config = CurrentConfig::new(config);
-        Ok(Self { addrs, config, metrics, control, public, admin })
+        let access = Access::new(config.clone());
+        Ok(Self { addrs, config, access, metrics, control, public, admin })
     }
 
     /// Where the relay listens.
@@ -98,7 +102,11 @@ impl Relay {
     /// Changes the configuration while the relay runs: limits, times and the range of ports, for
     /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
     pub fn reconfigure(&self) -> Reconfigure {
-        Reconfigure { config: self.config.clone(), metrics: self.metrics.clone() }
+        Reconfigure {
+            config: self.config.clone(),
+            access: self.access.clone(),
+            metrics: self.metrics.clone(),
+        }
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -116,7 +124,7 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, metrics, .. } = self;
+        let Self { addrs, config, access, metrics, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -128,7 +136,7 @@ impl Relay {
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
             config.clone(),
-            Access,
+            access,
             registry.clone(),
             limits.clone(),
             metrics.clone(),

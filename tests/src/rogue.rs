@@ -76,6 +76,7 @@ pub fn hello(tunnels: &[&str]) -> Hello {
         connection: 0,
         max_streams: 1000,
         server: "localhost".parse().expect("a host"),
+        credential: None,
         tunnels: tunnels.iter().map(request).collect(),
     }
 }
@@ -106,6 +107,11 @@ impl RogueClient {
     /// The next message of the relay.
     pub async fn receive(&mut self) -> FromRelay {
         within("a message of the relay", self.control.receive()).await.expect("a message")
+    }
+
+    /// Says something.
+    pub async fn say(&mut self, message: &FromClient) {
+        within("the message to be taken", self.control.send(message)).await.expect("a session");
     }
 
     /// The next stream, with a visitor's `OPEN` somewhere in it.

@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Arg, CommandFactory, FromArgMatches};
 use shared::kit::net::HostPort;
 use shared::kit::settings::{
     Accepted, File, Loader, Merged, NotMerged, Origin, Problems, Row, Shown, quoted,
 };
+use shared::token::given;
 
-use super::{Cli, Command, Output};
+use super::{Cli, Command, Output, login, tools};
 use crate::config::{self, Config, TUNNELS};
 use crate::tunnel::{LocalService, TunnelConfig};
 
@@ -36,7 +37,19 @@ pub struct Loaded {
 
 /// The command line, which is the list of all settings. They may stand behind a subcommand too.
 pub fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| if arg.is_positional() { arg } else { arg.global(true) })
+    let settings = |arg: Arg| if arg.is_positional() { arg } else { arg.global(true) };
+    // For the list in the help: they are looked for before the settings are.
+    let tools = tools::commands().into_iter().map(|tool| {
+        let about = tool.get_about().cloned().unwrap_or_default();
+        clap::Command::new(tool.get_name().to_owned()).about(about)
+    });
+    Cli::command().mut_args(settings).subcommands(tools)
+}
+
+/// All that the program can do, for its manual and for shells. The settings stand before a
+/// subcommand there.
+pub fn documented() -> clap::Command {
+    Cli::command().subcommands(tools::commands())
 }
 
 /// Looks at the arguments of the process: what it is to do instead of running, and what loads its
@@ -53,12 +66,17 @@ pub fn start(args: Vec<OsString>) -> Result<(Option<Command>, Loader), clap::Err
 
 /// The file that is read when no other is named.
 fn default_file() -> Option<PathBuf> {
+    Some(configuration_folder()?.join("client.toml"))
+}
+
+/// Where a user's configuration is.
+pub(super) fn configuration_folder() -> Option<PathBuf> {
     let folder = |variable, below: &str| {
         let folder = std::env::var_os(variable).filter(|folder| !folder.is_empty())?;
         Some(PathBuf::from(folder).join(below))
     };
     let configuration = folder("XDG_CONFIG_HOME", "").or_else(|| folder("HOME", ".config"));
-    Some(configuration?.join("sallyport/client.toml"))
+    Some(configuration?.join("sallyport"))
 }
 
 /// Loads the settings as they are now.
@@ -72,7 +90,14 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (tunnels, origins): (Vec<_>, Vec<_>) =
         tunnels(&cli, &merged, file.as_ref())?.into_iter().unzip();
     let in_file = origins.iter().any(|origin| matches!(origin, Origin::File(..)));
-    let (settings, output) = cli.into_settings(tunnels);
+    let token = given(
+        cli.token.as_ref(),
+        &merged.origin("token"),
+        cli.token_file.as_deref(),
+        &login::stored(&cli.server),
+    );
+    let token = token.map_err(|err| usage(ErrorKind::ValueValidation, &err))?;
+    let (settings, output) = cli.into_settings(tunnels, token);
     let config = Config::new(settings).map_err(|err| match &file {
         Some(file) if in_file => NotMerged::File(Problems::whole(&file.path, err.to_string())),
         _ => usage(ErrorKind::ValueValidation, &err),

@@ -3,7 +3,9 @@
 #[cfg_attr(not(unix), path = "apply_elsewhere.rs")]
 mod apply;
 mod load;
+mod login;
 mod reload;
+mod tools;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,13 +18,15 @@ use shared::control::protocol::MAX_CONNECTIONS;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
+use shared::token::{Hidden, Secret};
 
 use crate::config::{Reconnect, Settings};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
 
 pub use apply::{Answer, ask};
-pub use load::{Loaded, command, load, start};
+pub use load::{Loaded, command, documented, load, start};
 pub use reload::{Reloaded, Reloader};
+pub use tools::{Tool, tool};
 
 /// Exposes local services through a Sallyport relay.
 ///
@@ -56,6 +60,19 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT",
           default_value = "127.0.0.1:4444", value_parser = server)]
     server: HostPort,
+
+    /// A file with the token that the relay wants; or CLIENT_TOKEN holds the token itself
+    /// [default: what `client login` has stored, if anything]
+    #[arg(long, env = "CLIENT_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The token itself. Not for the command line, which everybody on this machine can read
+    #[arg(long, env = "CLIENT_TOKEN", hide = true, hide_env_values = true, value_name = "TOKEN")]
+    token: Option<Hidden>,
+
+    /// Show the token without TLS, to whoever listens on the way to the relay
+    #[arg(long, env = "CLIENT_INSECURE", value_parser = BoolishValueParser::new())]
+    insecure: bool,
 
     /// The local service of the tunnel `default` [default: 3000, unless there is a --tunnel]
     #[arg(long, env = "CLIENT_LOCAL", value_name = "TARGET")]
@@ -159,10 +176,16 @@ pub struct Output {
 }
 
 impl Cli {
-    /// The settings that the arguments describe, with these tunnels.
-    fn into_settings(self, tunnels: Vec<TunnelConfig>) -> (Settings, Output) {
+    /// The settings that the arguments describe, with these tunnels and this token.
+    fn into_settings(
+        self,
+        tunnels: Vec<TunnelConfig>,
+        token: Option<Secret>,
+    ) -> (Settings, Output) {
         let settings = Settings {
             server: self.server,
+            token,
+            insecure: self.insecure,
             tunnels,
             connections: self.connections,
             reconnect: match self.reconnect {

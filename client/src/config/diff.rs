@@ -5,6 +5,7 @@ use std::fmt;
 
 use shared::kit::args;
 use shared::kit::settings::{Change, Row, changes};
+use shared::token::Secret;
 
 use super::{Config, Settings};
 use crate::tunnel::TunnelConfig;
@@ -45,6 +46,8 @@ impl Settings {
         // All are named, so that a new one is not forgotten.
         let Self {
             server,
+            token,
+            insecure,
             tunnels: _,
             connections,
             reconnect,
@@ -56,6 +59,8 @@ impl Settings {
         let time = |key, time: &_| Row::new(key, args::time(*time));
         vec![
             Row::new("server", server),
+            Row::secret("token", token.as_ref().map(Secret::fingerprint)),
+            Row::new("insecure", insecure),
             Row::new("connections", connections),
             Row::new("reconnect", reconnect),
             time("grace", grace),

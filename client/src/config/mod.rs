@@ -11,6 +11,7 @@ use std::time::Duration;
 use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS, TunnelName};
 use shared::kit::args;
 use shared::kit::net::HostPort;
+use shared::token::Secret;
 
 use crate::tunnel::TunnelConfig;
 
@@ -22,6 +23,10 @@ pub(crate) use file::{TUNNELS, TunnelInFile, tunnels};
 pub struct Settings {
     /// The relay's control port, with a host.
     pub server: HostPort,
+    /// What the client shows to be let in.
+    pub token: Option<Secret>,
+    /// Whether the token may be shown over a connection that others can listen to and change.
+    pub insecure: bool,
     /// The tunnels: 1 to [`MAX_TUNNELS`], each with a name of its own.
     pub tunnels: Vec<TunnelConfig>,
     /// How many connections to hold to the relay: 1 to [`MAX_CONNECTIONS`].
@@ -68,6 +73,8 @@ impl Settings {
     pub fn loopback(server: std::net::SocketAddr, tunnels: Vec<TunnelConfig>) -> Self {
         Self {
             server: HostPort { host: Some(server.ip().to_string()), port: server.port() },
+            token: None,
+            insecure: false,
             tunnels,
             connections: 1,
             reconnect: Reconnect::OnFailure,
@@ -88,6 +95,8 @@ impl Config {
     pub fn new(settings: Settings) -> Result<Self, BadSettings> {
         let Settings {
             server,
+            token: _,
+            insecure: _,
             tunnels,
             connections,
             reconnect: _,

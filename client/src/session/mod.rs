@@ -353,7 +353,9 @@ impl Session {
                     info!("the relay is stopping: open visits may finish");
                 }
             }
-            FromRelay::Welcome(_) | FromRelay::Refused(_) => {
+            // What that means shows when the client comes again.
+            FromRelay::Refused(refusal) => return Err(Over::Lost(refusal.to_string())),
+            FromRelay::Welcome(_) | FromRelay::Challenge { .. } => {
                 return Err(Over::Broken("the relay broke the protocol".into()));
             }
             FromRelay::Heartbeat { .. }

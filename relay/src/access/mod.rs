@@ -1,61 +1,107 @@
 //! Who a client is, and what it may do.
+//!
+//! - [`Access`] decides who may come in: whoever shows a token of the [`tokens`], a JSON Web Token,
+//!   or nothing where [`Anonymous`] lets it
+//! - [`Principal`] is whose session it is from then on: its [`Owner`], its [`Rights`], and when it
+//!   ends
 
-use std::fmt;
+mod anonymous;
+mod owner;
+mod principal;
+mod rights;
+mod standing;
+mod tokens;
+
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use shared::control::protocol::{Hello, Refusal};
+use shared::control::protocol::{Refusal, RefusalCode};
+use shared::token::{Challenge, Presented, Proof};
+use tokio::time::{Instant, sleep_until};
 
-/// Whose a session and its tunnels are. Two owners may each have a tunnel of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Owner {
-    /// Nobody in particular: whoever reaches the control port.
-    Anybody,
-}
+use crate::config::CurrentConfig;
 
-/// Whose session it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Principal {
-    owner: Owner,
+use self::tokens::Tokens;
+
+pub use self::anonymous::Anonymous;
+pub(crate) use self::owner::Owner;
+pub(crate) use self::principal::Principal;
+pub(crate) use self::rights::Rights;
+
+/// Whoever shows something that is not good learns that after so long, whatever is wrong with it:
+/// the time tells nothing, and guessing takes a while.
+const REFUSED_AFTER: Duration = Duration::from_millis(250);
+
+/// What a client has shown.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    Nothing,
+    /// A token, and what proves for this connection that the client holds it.
+    Token {
+        token: Presented,
+        proof: Proof,
+        challenge: Challenge,
+    },
+    Jwt(String),
 }
 
 /// Decides who may come in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Access;
+pub(crate) struct Access {
+    config: CurrentConfig,
+    tokens: Arc<Tokens>,
+}
 
 impl Access {
-    /// Whose session begins with `hello`, from `peer`. Anybody's, and it may do anything: the
-    /// control port is for networks that are trusted.
+    /// Lets in those of whom `config` tells.
+    pub(crate) fn new(config: CurrentConfig) -> Self {
+        let tokens = Arc::new(Tokens::new());
+        tokens.set_shared(config.now().token.as_ref());
+        Self { config, tokens }
+    }
+
+    /// The configuration is another one: whom it does not let in any more has to go.
+    pub(crate) fn reconfigured(&self) {
+        self.tokens.set_shared(self.config.now().token.as_ref());
+    }
+
+    /// Whose session it is that begins at `peer`, who has shown this.
     ///
-    /// Asynchronous, for those who have to be looked up. Called within the deadline of the
-    /// handshake.
+    /// Called within the deadline of the handshake.
     ///
     /// # Errors
     ///
-    /// The refusal that the client gets.
+    /// The refusal that the client gets. All that concern something shown come at the same time.
     pub(crate) async fn authorise(
         &self,
-        _hello: &Hello,
-        _peer: SocketAddr,
+        shown: Shown,
+        peer: SocketAddr,
     ) -> Result<Principal, Refusal> {
+        let refuse_at = Instant::now() + REFUSED_AFTER;
+        let admitted = match shown {
+            Shown::Nothing => return self.anonymous(peer),
+            Shown::Token { token, proof, challenge } => {
+                self.tokens.admit(&token, &proof, &challenge, SystemTime::now()).await
+            }
+            Shown::Jwt(_) => Err(unauthorized("the relay takes no JSON Web Tokens")),
+        };
+        if admitted.is_err() {
+            sleep_until(refuse_at).await;
+        }
+        admitted
+    }
+
+    fn anonymous(&self, peer: SocketAddr) -> Result<Principal, Refusal> {
+        let allowed = self.config.now().anonymous.unwrap_or(match self.tokens.any() {
+            true => Anonymous::Never,
+            false => Anonymous::Private,
+        });
+        allowed.check(peer.ip())?;
         Ok(Principal::anybody())
     }
 }
 
-impl Principal {
-    /// Nobody in particular, who may do anything.
-    pub(crate) fn anybody() -> Self {
-        Self { owner: Owner::Anybody }
-    }
-
-    pub(crate) fn owner(&self) -> &Owner {
-        &self.owner
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anybody => f.write_str("anybody"),
-        }
-    }
+fn unauthorized(message: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalCode::Unauthorized, message)
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
+use shared::token::given;
 
 use super::{Cli, Command, Logging};
 use crate::config::Config;
@@ -53,10 +54,11 @@ pub fn start(args: Vec<OsString>) -> Result<(Option<Command>, Loader), clap::Err
 pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (merged, file) = loader.load()?;
     let cli = Cli::from_arg_matches(&merged.matches).map_err(NotMerged::Usage)?;
-    let (config, logging) = cli.into_config().map_err(|err| {
-        let text = format!("--{err}");
-        NotMerged::Usage(command().error(ErrorKind::ValueValidation, text))
-    })?;
+    let origin = merged.origin("token");
+    let usage = |text| NotMerged::Usage(command().error(ErrorKind::ValueValidation, text));
+    let token =
+        given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
+    let (config, logging) = cli.into_config(token).map_err(|err| usage(format!("--{err}")))?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

@@ -12,7 +12,9 @@ use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
+use shared::token::{Hidden, Secret};
 
+use crate::access::Anonymous;
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
 
 pub use load::{Loaded, command, load, start};
@@ -89,6 +91,18 @@ pub struct Cli {
           value_parser = args::duration)]
     hold_visitors: Duration,
 
+    /// Who may come without a token [default: private, and never as soon as there is a token]
+    #[arg(long, env = "RELAY_ANONYMOUS", value_name = "WHO")]
+    anonymous: Option<Anonymous>,
+
+    /// A file with the secret that clients have to know; or RELAY_TOKEN holds the secret itself
+    #[arg(long, env = "RELAY_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The secret itself. Not for the command line, which everybody on this machine can read
+    #[arg(long, env = "RELAY_TOKEN", hide = true, hide_env_values = true, value_name = "SECRET")]
+    token: Option<Hidden>,
+
     /// How often both ends of a session send a heartbeat; one that is silent for three is dead
     #[arg(long, env = "RELAY_HEARTBEAT", value_name = "TIME", default_value = "10s",
           value_parser = heartbeat)]
@@ -131,12 +145,12 @@ pub struct Logging {
 }
 
 impl Cli {
-    /// The configuration that the arguments describe.
+    /// The configuration that the arguments describe, with the secret that they name.
     ///
     /// # Errors
     ///
     /// A setting with which a relay cannot run.
-    pub fn into_config(self) -> Result<(Config, Logging), BadSetting> {
+    pub fn into_config(self, token: Option<Secret>) -> Result<(Config, Logging), BadSetting> {
         let mut admin = self.admin;
         // Metrics are nobody's business but the operator's.
         admin.host.get_or_insert_with(|| "127.0.0.1".into());
@@ -152,6 +166,8 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
             hold: self.hold,
             hold_visitors: self.hold_visitors,
+            anonymous: self.anonymous,
+            token,
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
             descriptors: descriptors(),
@@ -191,17 +207,19 @@ mod tests {
     #[test]
     fn a_bare_admin_port_is_on_loopback() {
         let matches = command().try_get_matches_from(["relay", "--admin", "9000"]).unwrap();
-        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config().unwrap();
+        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config(None).unwrap();
         assert_eq!(config.admin.to_string(), "127.0.0.1:9000");
     }
 
     #[test]
     fn everything_that_can_be_set_is_shown() {
         let matches = command().try_get_matches_from(["relay"]).unwrap();
-        let (config, logging) = Cli::from_arg_matches(&matches).unwrap().into_config().unwrap();
+        let (config, logging) = Cli::from_arg_matches(&matches).unwrap().into_config(None).unwrap();
         let shown: Vec<_> = load::rows(&config, &logging).iter().map(|row| row.key).collect();
         let command = command();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);
-        assert_eq!(shown, flags.filter(|flag| *flag != "config").collect::<Vec<_>>());
+        // What is in the file of the token is shown, and the file is a part of what is shown.
+        let flags = flags.filter(|flag| !["config", "token-file"].contains(flag));
+        assert_eq!(shown, flags.collect::<Vec<_>>());
     }
 }

@@ -3,6 +3,7 @@
 use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::settings::{Change, Row, changes};
+use shared::token::Secret;
 
 use super::{Config, Settings};
 
@@ -43,6 +44,8 @@ impl Settings {
             half_closed_timeout,
             hold,
             hold_visitors,
+            anonymous,
+            token,
             heartbeat,
             threads,
             descriptors: _,
@@ -60,6 +63,8 @@ impl Settings {
             time("half-closed-timeout", half_closed_timeout),
             time("hold", hold),
             time("hold-visitors", hold_visitors),
+            Row::optional("anonymous", anonymous.map(|who| who.to_string()).as_deref()),
+            Row::secret("token", token.as_ref().map(Secret::fingerprint)),
             time("heartbeat", heartbeat),
             Row::new("threads", threads),
         ]

@@ -11,6 +11,9 @@ use std::time::Duration;
 use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
 use shared::kit::net::HostPort;
+use shared::token::Secret;
+
+use crate::access::Anonymous;
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -43,6 +46,10 @@ pub struct Settings {
     pub hold: Duration,
     /// How long new visitors wait for a client that was here a moment ago. Zero: not at all.
     pub hold_visitors: Duration,
+    /// Who may come without a token. Without it: whoever is near, until there is a token.
+    pub anonymous: Option<Anonymous>,
+    /// The secret that the relay shares with its clients.
+    pub token: Option<Secret>,
     /// How often both ends of a session send a heartbeat: 50 ms to an hour. Three without a byte
     /// are a dead session.
     pub heartbeat: Duration,
@@ -90,6 +97,8 @@ impl Settings {
             half_closed_timeout: Duration::from_secs(600),
             hold: Duration::from_secs(300),
             hold_visitors: Duration::ZERO,
+            anonymous: None,
+            token: None,
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
             descriptors: descriptors(),
@@ -127,6 +136,8 @@ impl Config {
             half_closed_timeout,
             hold,
             hold_visitors,
+            anonymous: _,
+            token,
             heartbeat,
             threads,
             descriptors,
@@ -146,6 +157,8 @@ impl Config {
         check("heartbeat", HEARTBEATS.contains(heartbeat), "must be between 50ms and 1h")?;
         let visitors = 1..=MAX_STREAMS as usize;
         check("max-visitors", visitors.contains(max_visitors), "must be between 1 and 16384")?;
+        let is_key = !matches!(token, Some(Secret::Jwt(_)));
+        check("token", is_key, "must be a secret or a token, and not a JSON Web Token")?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))

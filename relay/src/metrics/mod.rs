@@ -21,11 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::{IntGauge, TextEncoder};
-use shared::control::protocol::TunnelName;
 
 pub(crate) use self::outcome::{Handshake, Outcome, Reload};
 pub(crate) use self::scrape::Scrape;
-pub(crate) use self::tunnels::{Totals, TunnelMetrics};
+pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
 
 use self::list::OfRelay;
 use self::tunnels::{Series, Tunnels};
@@ -82,8 +81,8 @@ impl Metrics {
     }
 
     /// The series of one tunnel. They go when this is dropped.
-    pub(crate) fn tunnel(&self, name: &TunnelName) -> TunnelMetrics {
-        TunnelMetrics::new(Arc::clone(&self.0.tunnels), name)
+    pub(crate) fn tunnel(&self, labels: Labels) -> TunnelMetrics {
+        TunnelMetrics::new(Arc::clone(&self.0.tunnels), labels)
     }
 }
 

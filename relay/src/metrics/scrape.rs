@@ -1,10 +1,9 @@
 //! Everything that Prometheus sees, piece by piece.
 
-use shared::control::protocol::TunnelName;
-
 use super::Metrics;
 use super::list::OF_TUNNELS;
 use super::text::{Samples, head};
+use super::tunnels::Labels;
 
 /// So many tunnels are looked up at a time, while tunnels can neither open nor close. Their samples
 /// of one metric are about 32 KiB at most, and that is what a reader at a crawl makes the relay
@@ -21,7 +20,7 @@ pub(crate) struct Scrape {
     /// The place in the list of the tunnels' metrics.
     at: usize,
     /// The last tunnel of that metric that has been handed out.
-    after: Option<TunnelName>,
+    after: Option<Labels>,
 }
 
 impl Scrape {
@@ -48,11 +47,11 @@ impl Iterator for Scrape {
             let page = self.metrics.0.tunnels.page(self.after.as_ref(), PAGE);
             for series in &page {
                 if let Some(shown) = series.shown() {
-                    let (name, tunnel) = (metric.name, series.name().as_str());
-                    (metric.write)(&shown, &mut Samples { text: &mut text, name, tunnel });
+                    let (name, labels) = (metric.name, series.labels());
+                    (metric.write)(&shown, &mut Samples { text: &mut text, name, labels });
                 }
             }
-            self.after = page.last().map(|series| series.name().clone());
+            self.after = page.last().map(|series| series.labels().clone());
             if page.len() < PAGE {
                 (self.at, self.after) = (self.at + 1, None);
             }

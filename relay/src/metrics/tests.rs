@@ -10,8 +10,8 @@ fn metrics() -> Metrics {
     Metrics::new(|| 0).unwrap()
 }
 
-fn name(text: &str) -> TunnelName {
-    text.parse().unwrap()
+fn labels(tunnel: &str) -> Labels {
+    Labels { tunnel: tunnel.parse().unwrap(), owner: None }
 }
 
 /// The part of a scrape that is about tunnels.
@@ -39,7 +39,7 @@ fn visit(tunnel: &TunnelMetrics, outcome: Outcome) {
 fn an_idle_tunnel_has_no_text_and_hardly_any_memory() {
     let metrics = metrics();
     let before = text(&metrics);
-    let idle = metrics.tunnel(&name("idle"));
+    let idle = metrics.tunnel(labels("idle"));
     idle.round_trip(Duration::from_millis(3));
     assert_eq!(text(&metrics), before);
     assert!(size_of::<Series>() + size_of::<TunnelMetrics>() <= 128);
@@ -49,7 +49,7 @@ fn an_idle_tunnel_has_no_text_and_hardly_any_memory() {
 fn a_visited_tunnel_has_at_most_a_page_of_text() {
     let metrics = metrics();
     let heads = text(&metrics).len();
-    let tunnel = metrics.tunnel(&name("tunnel-12"));
+    let tunnel = metrics.tunnel(labels("tunnel-12"));
     tunnel.round_trip(Duration::from_micros(12_345));
     for _ in 0..10_000 {
         visit(&tunnel, Outcome::Completed);
@@ -63,9 +63,9 @@ fn a_visited_tunnel_has_at_most_a_page_of_text() {
 #[test]
 fn a_tunnel_that_is_opened_again_while_visits_end_goes_on_counting() {
     let metrics = metrics();
-    let former = metrics.tunnel(&name("web"));
+    let former = metrics.tunnel(labels("web"));
     let last_visit = former.visitor();
-    let again = metrics.tunnel(&name("web"));
+    let again = metrics.tunnel(labels("web"));
     visit(&again, Outcome::Completed);
     former.bytes_in(1);
     drop((last_visit, former));
@@ -76,7 +76,7 @@ fn a_tunnel_that_is_opened_again_while_visits_end_goes_on_counting() {
     assert_eq!(count("relay_bytes_total{direction=\"in\",tunnel=\"web\"} 123457"), 1);
     drop(again);
     assert!(samples(&metrics).is_empty(), "gone for good");
-    let _third = metrics.tunnel(&name("web"));
+    let _third = metrics.tunnel(labels("web"));
     assert!(samples(&metrics).is_empty(), "as if it had never been there");
 }
 
@@ -84,7 +84,7 @@ fn a_tunnel_that_is_opened_again_while_visits_end_goes_on_counting() {
 fn every_tunnel_is_shown_once_for_each_metric_whatever_comes_and_goes_meanwhile() {
     let metrics = metrics();
     let mut tunnels: Vec<_> =
-        (0..1000).map(|i| metrics.tunnel(&name(&format!("t{i:04}")))).collect();
+        (0..1000).map(|i| metrics.tunnel(labels(&format!("t{i:04}")))).collect();
     for tunnel in tunnels.iter().step_by(2) {
         visit(tunnel, Outcome::Completed);
     }
@@ -93,7 +93,7 @@ fn every_tunnel_is_shown_once_for_each_metric_whatever_comes_and_goes_meanwhile(
     // One that has been shown already, and one that has not.
     tunnels.truncate(900);
     drop(tunnels.remove(0));
-    visit(&metrics.tunnel(&name("new")), Outcome::Completed);
+    visit(&metrics.tunnel(labels("new")), Outcome::Completed);
     text.extend(scrape);
 
     let heads = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
@@ -104,5 +104,22 @@ fn every_tunnel_is_shown_once_for_each_metric_whatever_comes_and_goes_meanwhile(
             let shown = text.lines().filter(|line| line.starts_with(&series)).count();
             assert_eq!(shown, 1, "{series}");
         }
+    }
+}
+
+#[test]
+fn tunnels_of_two_owners_have_series_of_their_own() {
+    let metrics = metrics();
+    let owned = |owner: &str| Labels { owner: Some(owner.into()), ..labels("web") };
+    let tunnels = [labels("web"), owned("ann"), owned("bob")].map(|l| metrics.tunnel(l));
+    for (tunnel, visits) in tunnels.iter().zip(1..) {
+        (0..visits).for_each(|_| visit(tunnel, Outcome::Completed));
+    }
+    let text = text(&metrics);
+    for (labels, visits) in [("", 1), ("owner=\"ann\",", 2), ("owner=\"bob\",", 3)] {
+        let line = format!(
+            "relay_visitors_total{{outcome=\"completed\",{labels}tunnel=\"web\"}} {visits}\n"
+        );
+        assert!(text.contains(&line), "{line}{text}");
     }
 }

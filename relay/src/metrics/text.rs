@@ -1,11 +1,13 @@
 //! The samples of tunnels in Prometheus's text format.
 //!
-//! Names of tunnels and of labels need no escaping: their alphabets have no quote and no backslash.
+//! Names of tunnels, owners and labels need no escaping: their alphabets have no quote and no
+//! backslash.
 
 use std::time::Duration;
 
 use super::histogram::Reading;
 use super::list::OfTunnels;
+use super::tunnels::Labels;
 
 /// Writes what comes before the samples of a metric.
 pub(super) fn head(text: &mut String, metric: &OfTunnels) {
@@ -21,7 +23,7 @@ pub(super) struct Samples<'a> {
     pub(super) text: &'a mut String,
     /// The metric's name.
     pub(super) name: &'static str,
-    pub(super) tunnel: &'a str,
+    pub(super) labels: &'a Labels,
 }
 
 impl Samples<'_> {
@@ -70,7 +72,13 @@ impl Samples<'_> {
         for part in labels {
             self.text.push_str(part);
         }
-        for part in ["tunnel=\"", self.tunnel, "\"} "] {
+        let Labels { tunnel, owner } = self.labels;
+        if let Some(owner) = owner {
+            for part in ["owner=\"", owner, "\","] {
+                self.text.push_str(part);
+            }
+        }
+        for part in ["tunnel=\"", tunnel.as_str(), "\"} "] {
             self.text.push_str(part);
         }
     }

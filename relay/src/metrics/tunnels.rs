@@ -15,9 +15,17 @@ use super::Counted;
 use super::list::{Shown, Visits};
 use super::outcome::Outcome;
 
-/// The series of all tunnels, by name.
+/// What tells the series of one tunnel from those of others. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Labels {
+    pub(crate) tunnel: TunnelName,
+    /// Whose it is; without one it is nobody's in particular.
+    pub(crate) owner: Option<Arc<str>>,
+}
+
+/// The series of all tunnels, by name and owner.
 #[derive(Debug, Default)]
-pub(super) struct Tunnels(Mutex<BTreeMap<TunnelName, Held>>);
+pub(super) struct Tunnels(Mutex<BTreeMap<Labels, Held>>);
 
 /// Series, and how many [`TunnelMetrics`] move them. Two when a tunnel of that name is opened while
 /// the last visits of a former one end: they go on counting where they are.
@@ -30,7 +38,7 @@ struct Held {
 /// The series of one tunnel. There is hardly anything before its first visit.
 #[derive(Debug)]
 pub(super) struct Series {
-    name: TunnelName,
+    labels: Labels,
     visits: OnceLock<Box<Visits>>,
     /// In nanoseconds; zero before the first heartbeat's.
     round_trip: AtomicU64,
@@ -43,8 +51,8 @@ impl Series {
         self.visits.get_or_init(|| Box::new(Visits::new()))
     }
 
-    pub(super) fn name(&self) -> &TunnelName {
-        &self.name
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// What there is to show: nothing before the first visit.
@@ -57,11 +65,11 @@ impl Series {
 }
 
 impl Tunnels {
-    /// The next series in the order of their names: up to `most` of those `after` a name.
-    pub(super) fn page(&self, after: Option<&TunnelName>, most: usize) -> Vec<Arc<Series>> {
+    /// The next series in the order of their names: up to `most` of those `after` one.
+    pub(super) fn page(&self, after: Option<&Labels>, most: usize) -> Vec<Arc<Series>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let tunnels = self.0.lock();
-        let rest = tunnels.range::<TunnelName, _>((start, Bound::Unbounded));
+        let rest = tunnels.range::<Labels, _>((start, Bound::Unbounded));
         rest.take(most).map(|(_, held)| Arc::clone(&held.series)).collect()
     }
 }
@@ -102,11 +110,11 @@ pub(crate) struct TunnelMetrics {
 }
 
 impl TunnelMetrics {
-    pub(super) fn new(tunnels: Arc<Tunnels>, name: &TunnelName) -> Self {
+    pub(super) fn new(tunnels: Arc<Tunnels>, labels: Labels) -> Self {
         let mut table = tunnels.0.lock();
-        let held = table.entry(name.clone()).or_insert_with(|| Held {
+        let held = table.entry(labels.clone()).or_insert_with(|| Held {
             series: Arc::new(Series {
-                name: name.clone(),
+                labels,
                 visits: OnceLock::new(),
                 round_trip: AtomicU64::new(0),
                 healthy: AtomicBool::new(true),
@@ -171,7 +179,7 @@ impl TunnelMetrics {
 impl Drop for TunnelMetrics {
     fn drop(&mut self) {
         let mut table = self.tunnels.0.lock();
-        if let Entry::Occupied(mut entry) = table.entry(self.series.name.clone()) {
+        if let Entry::Occupied(mut entry) = table.entry(self.series.labels.clone()) {
             entry.get_mut().holders -= 1;
             if entry.get().holders == 0 {
                 entry.remove();

@@ -133,6 +133,10 @@ impl Membership {
         self.session
     }
 
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     pub(crate) fn connection(&self) -> ConnectionId {
         self.connection
     }
@@ -145,7 +149,9 @@ impl Membership {
 
     /// Which of all tunnels its client means by a name.
     pub(crate) fn tunnel(&self, name: &TunnelName) -> TunnelId {
-        TunnelId { owner: self.principal.owner().clone(), name: name.clone() }
+        // The tunnel `default` is there before anybody has it.
+        let owner = if name.is_default() { &Owner::Anybody } else { self.principal.owner() };
+        TunnelId { owner: owner.clone(), name: name.clone() }
     }
 
     /// Resolves when the same connection has come again.

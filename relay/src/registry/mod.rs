@@ -21,6 +21,7 @@ mod opening;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
@@ -164,9 +165,13 @@ impl Registry {
         requests: &[TunnelRequest],
         claimant: &Claimant,
     ) -> Result<Vec<Claim>, Refusal> {
+        let rights = member.principal().rights();
+        for request in requests {
+            rights.check_name(&request.name)?;
+        }
         loop {
             let wanted = requests.iter().map(|request| (member.tunnel(&request.name), request));
-            let reservations = self.reserve(wanted.collect()).await?;
+            let reservations = self.reserve(wanted.collect(), rights).await?;
             if let Some(claims) = self.commit(member, requests, claimant, reservations)? {
                 return Ok(claims);
             }
@@ -228,6 +233,7 @@ impl Registry {
                 return Ok(None);
             }
             check_room(&table, &ids, claimant)?;
+            check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
             for reservation in reservations {
                 let (id, entrances) = reservation.into_parts();
                 let tunnel =
@@ -273,6 +279,24 @@ fn check_room(table: &Table, ids: &[TunnelId], claimant: &Claimant) -> Result<()
             );
             Err(Refusal::new(RefusalCode::TooManyClients, message))
         }
+    }
+}
+
+/// Whether nobody else has the tunnel `default`: it is not the owner's own, like all others.
+fn check_holder(
+    table: &Table,
+    ids: &[TunnelId],
+    claimant: &Claimant,
+    hold: Duration,
+) -> Result<(), Refusal> {
+    let Some(id) = ids.iter().find(|id| id.name.is_default()) else { return Ok(()) };
+    match table.tunnels.get(id) {
+        Some(Place::Open(tunnel)) if tunnel.is_taken_from(claimant.principal.owner(), hold) => {
+            let message = "somebody else has the tunnel `default` and its public port: give yours \
+                           another name, as in --tunnel web=3000";
+            Err(Refusal::new(RefusalCode::TunnelTaken, message))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use shared::control::protocol::{EntranceRequest, Refusal, RefusalCode, TunnelReq
 use tokio::sync::oneshot;
 
 use super::{Opened, Place, Registry, Slot};
+use crate::access::Rights;
 use crate::entrance::Entrance;
 use crate::ports::{Wish, candidates};
 use crate::tunnel::{Tunnel, TunnelId};
@@ -51,19 +52,20 @@ impl Registry {
     pub(super) async fn reserve(
         &self,
         mut requests: Vec<(TunnelId, &TunnelRequest)>,
+        rights: &Rights,
     ) -> Result<Vec<Reservation>, Refusal> {
         // In the same order for everybody, so that no two wait for each other.
         requests.sort_unstable_by_key(|(_, request)| &request.name);
         let mut reserved = Vec::new();
         for (id, request) in requests {
-            let name = self.reserve_name(id, request).await?;
+            let name = self.reserve_name(id, request, rights).await?;
             reserved.extend(name.map(|name| (name, request)));
         }
         // Whoever insists on a port comes before those who do with another one.
         reserved.sort_by_key(|(_, request)| request.entrances.iter().map(ease).min());
         let mut reservations = Vec::new();
         for (name, request) in reserved {
-            let entrances = self.bind_all(&name.id, request).await?;
+            let entrances = self.bind_all(&name.id, request, rights).await?;
             reservations.push(Reservation { name, entrances });
         }
         Ok(reservations)
@@ -73,12 +75,13 @@ impl Registry {
         &self,
         id: &TunnelId,
         request: &TunnelRequest,
+        rights: &Rights,
     ) -> Result<Vec<Bound>, Refusal> {
         let mut entrances = Vec::new();
         for wanted in &request.entrances {
             let EntranceRequest::Tcp { port, prefer } = *wanted;
             let wish = Wish { exactly: port, before: prefer };
-            entrances.push(self.bind_port(id, wish).await?);
+            entrances.push(self.bind_port(id, wish, rights).await?);
         }
         Ok(entrances)
     }
@@ -88,6 +91,7 @@ impl Registry {
         &self,
         id: TunnelId,
         request: &TunnelRequest,
+        rights: &Rights,
     ) -> Result<Option<ReservedName>, Refusal> {
         loop {
             let freed = self.0.freed.notified();
@@ -99,7 +103,7 @@ impl Registry {
                         let registry = self.clone();
                         return Ok(Some(ReservedName { registry, id, is_reserved: true }));
                     }
-                    Some(Place::Open(tunnel)) => match check_entrances(tunnel, request) {
+                    Some(Place::Open(tunnel)) => match check_entrances(tunnel, request, rights) {
                         // Nobody insists on the old ones.
                         Err(_) if !tunnel.is_claimed() && !tunnel.name().is_default() => {
                             let tunnel = tunnel.clone();
@@ -116,9 +120,14 @@ impl Registry {
     }
 
     /// Binds the first of the ports in question that can be had.
-    async fn bind_port(&self, id: &TunnelId, wish: Wish) -> Result<Bound, Refusal> {
+    async fn bind_port(
+        &self,
+        id: &TunnelId,
+        wish: Wish,
+        rights: &Rights,
+    ) -> Result<Bound, Refusal> {
         let range = self.0.config.now().ports;
-        for port in candidates(range, &id.owner, &id.name, wish)? {
+        for port in candidates(range, rights, &id.owner, &id.name, wish)? {
             let Some(reserved) = self.reserve_entrance(Entrance::Port(port)).await? else {
                 continue;
             };
@@ -140,7 +149,10 @@ impl Registry {
                 Refusal::new(RefusalCode::PortTaken, message)
             }
             None => {
-                let message = format!("every public port of the range {range} is taken");
+                let mut message = format!("every public port of the range {range} is taken");
+                for ports in rights.ports() {
+                    message += &format!(", or not among the token's, {ports}");
+                }
                 Refusal::new(RefusalCode::NoPortFree, message)
             }
         })
@@ -238,7 +250,15 @@ fn ease(wanted: &EntranceRequest) -> u8 {
 }
 
 /// Whether a tunnel has the entrances that a client insists on.
-fn check_entrances(tunnel: &Tunnel, request: &TunnelRequest) -> Result<(), Refusal> {
+fn check_entrances(
+    tunnel: &Tunnel,
+    request: &TunnelRequest,
+    rights: &Rights,
+) -> Result<(), Refusal> {
+    for entrance in tunnel.entrances() {
+        let Entrance::Port(port) = *entrance;
+        rights.check_port(port)?;
+    }
     for wanted in &request.entrances {
         let EntranceRequest::Tcp { port, .. } = *wanted;
         if let Some(port) = port

@@ -9,7 +9,7 @@ use crate::target::{SessionTarget, Target};
 fn claimant(connection: ConnectionId) -> Claimant {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
-    Claimant::new(connection, Target::Session(SessionTarget::new(mux, 1)))
+    Claimant::new(connection, Principal::anybody(), Target::Session(SessionTarget::new(mux, 1)))
 }
 
 #[tokio::test]

@@ -20,8 +20,10 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
 use super::changes::{Tunnels, answer, check_page};
+use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
+use crate::access::Shown;
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake};
 use crate::registry::{Membership, Peer};
@@ -43,7 +45,7 @@ pub(super) enum Admission {
 }
 
 /// Why there is no session.
-enum Turned {
+pub(super) enum Turned {
     /// The client is told why.
     Refused(Box<ControlStream>, Refusal),
     /// It would not understand.
@@ -124,7 +126,7 @@ impl SessionsShared {
             return std::future::pending().await;
         };
         let mut control = ControlStream::new(stream.io.compat(), MAX_HELLO);
-        let hello = match control.receive().await {
+        let mut hello = match control.receive().await {
             Ok(FromClient::Hello(hello)) => hello,
             Ok(_) => return Err(Turned::Invalid("the first message is no Hello".into())),
             Err(ReceiveError::Closed) => {
@@ -138,7 +140,11 @@ impl SessionsShared {
             }
             Err(err) => return Err(Turned::Invalid(err.to_string())),
         };
-        match self.welcome(&hello, peer, mux).await {
+        if let Err(refusal) = self.check(&hello) {
+            return Err(Turned::Refused(Box::new(control), refusal));
+        }
+        let shown = shown(&mut control, mux, hello.credential.take()).await?;
+        match self.welcome(&hello, shown, peer, mux).await {
             Ok((welcome, accepted)) => {
                 control.set_limit(MAX_MESSAGE);
                 if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
@@ -157,16 +163,16 @@ impl SessionsShared {
     async fn welcome(
         &self,
         hello: &Hello,
+        shown: Shown,
         peer: SocketAddr,
         mux: &Mux,
     ) -> Result<(Welcome, Accepted), Refusal> {
-        self.check(hello)?;
-        let principal = self.access.authorise(hello, peer).await?;
+        let principal = self.access.authorise(shown, peer).await?;
         let connection = ConnectionId::from(hello);
         // As it may stand in a log, and no longer.
         let agent = Foreign(&hello.agent).to_string();
         let membership =
-            self.registry.join(connection, principal, Peer { agent, address: peer })?;
+            self.registry.join(connection, principal.clone(), Peer { agent, address: peer })?;
         Span::current().record("id", membership.session());
 
         // Before the first claim: visitors may come, and the client may answer them, before it has
@@ -174,7 +180,7 @@ impl SessionsShared {
         mux.link().admit();
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
         let session = SessionTarget::new(mux.clone(), streams);
-        let claimant = Claimant::new(connection, Target::Session(session.clone()));
+        let claimant = Claimant::new(connection, principal, Target::Session(session.clone()));
         let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
 
         let config = self.config.now();

@@ -24,6 +24,9 @@ use crate::tunnel::Claimant;
 /// How long a client may take to close the connection behind its goodbye.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
 
+/// How long a client that may be here no longer has to read why, while its visits go on.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// A client that is connected.
 ///
 /// Dropping it gives up its tunnels and ends its streams.
@@ -46,6 +49,8 @@ enum Ended {
     Stopping,
     /// The same client has connected again.
     Replaced,
+    /// The client may be here no longer.
+    Revoked(Refusal),
     /// The client has ended it, or is gone.
     Over(Over),
 }
@@ -68,10 +73,12 @@ impl Live {
     /// Runs the session until it ends.
     pub(super) async fn run(mut self, shared: &SessionsShared) {
         let mut replaced = pin!(self.membership.replaced());
-        // Whatever it is waiting for: its successor has its place.
+        let principal = self.membership.principal().clone();
+        // Whatever it is waiting for: its successor has its place, or it has none any more.
         let ended = tokio::select! {
             ended = self.attend(shared) => ended,
             () = &mut replaced => Ended::Replaced,
+            refusal = principal.ended() => Ended::Revoked(refusal),
         };
         // New visitors go elsewhere from here on.
         self.tunnels.clear();
@@ -87,6 +94,16 @@ impl Live {
                     _ = closed => (),
                     () = replaced => (),
                 }
+            }
+            // Its visits end with it.
+            Ended::Revoked(ref refusal) => {
+                let told = async {
+                    let refused = FromRelay::Refused(refusal.clone());
+                    if self.conversation.send(&refused).await.is_ok() {
+                        self.conversation.closed().await;
+                    }
+                };
+                let _told = timeout(LAST_WORD, told).await;
             }
             Ended::Replaced | Ended::Over(_) => (),
         }
@@ -169,6 +186,7 @@ impl Live {
                 self.tunnels.clear();
                 return Ok(());
             }
+            FromClient::Proof { .. } => return Err(Over::Broken("a proof that is not due".into())),
             FromClient::Hello(_) => return Err(Over::Broken("a second Hello".into())),
             FromClient::Heartbeat { .. }
             | FromClient::HeartbeatAck { .. }
@@ -251,6 +269,7 @@ impl Drop for EndLog {
             Some(Ended::Replaced) => {
                 info!(seconds, "session over: the client has connected again");
             }
+            Some(Ended::Revoked(refusal)) => info!(seconds, "session over: {refusal}"),
             Some(Ended::Over(Over::Goodbye(reason))) => {
                 info!(seconds, "session over: the client ended it: {}", Foreign(reason));
             }

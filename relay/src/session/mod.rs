@@ -2,6 +2,7 @@
 
 mod changes;
 mod handshake;
+mod identity;
 mod live;
 
 use std::future::Future;

@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use shared::control::protocol::{Hello, InstanceId};
 use tokio::sync::Notify;
 
+use crate::access::Principal;
 use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
 
@@ -29,13 +31,14 @@ impl From<&Hello> for ConnectionId {
 #[derive(Clone, Debug)]
 pub(crate) struct Claimant {
     pub(crate) connection: ConnectionId,
+    pub(crate) principal: Principal,
     pub(crate) target: Target,
     standing_changed: Arc<Notify>,
 }
 
 impl Claimant {
-    pub(crate) fn new(connection: ConnectionId, target: Target) -> Self {
-        Self { connection, target, standing_changed: Arc::default() }
+    pub(crate) fn new(connection: ConnectionId, principal: Principal, target: Target) -> Self {
+        Self { connection, principal, target, standing_changed: Arc::default() }
     }
 
     /// Resolves after one of its claims has become live, or no longer is.
@@ -68,7 +71,8 @@ pub(crate) type Candidates = Arc<[Box<[Target]>]>;
 /// # Invariants
 ///
 /// - Of the clients with a healthy local service the one that came last serves; then come the
-///   others, the newest first, but for those that withdraw.
+///   others, the newest first, but for those that withdraw. One that came too soon after too many
+///   others counts as older than the one that serves.
 /// - No client is without a session, and no connection is there twice.
 #[derive(Debug)]
 pub(crate) struct Claims {
@@ -77,6 +81,16 @@ pub(crate) struct Claims {
     /// Made anew with each change, so that a visit costs no more than a pointer.
     candidates: Candidates,
     next_generation: u64,
+    takeovers: Takeovers,
+}
+
+/// What became of a new claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// Its client comes where it should.
+    InPlace,
+    /// Its client would have taken the tunnel from another one, which happens too often.
+    HeldBack,
 }
 
 #[derive(Debug)]
@@ -88,7 +102,12 @@ struct Client {
 
 impl Default for Claims {
     fn default() -> Self {
-        Self { clients: Vec::new(), candidates: Arc::new([]), next_generation: 0 }
+        Self {
+            clients: Vec::new(),
+            candidates: Arc::new([]),
+            next_generation: 0,
+            takeovers: Takeovers::default(),
+        }
     }
 }
 
@@ -103,8 +122,11 @@ impl Claims {
     }
 
     /// Adds a claim and returns its number. One more connection of a client joins the others where
-    /// they are; a client without any comes in front of all.
-    pub(crate) fn add(&mut self, claimant: Claimant, health: Health) -> u64 {
+    /// they are; a client without any comes in front of all, unless that happens too often.
+    pub(crate) fn add(&mut self, claimant: Claimant, health: Health, now: Instant) -> (u64, Added) {
+        let added = self.place(&claimant, health, now);
+        let behind = serving(&self.clients).map(|client| client.instance);
+        let behind = behind.filter(|_| added == Added::HeldBack);
         let generation = self.next_generation;
         self.next_generation += 1;
         let standing_changed = Arc::clone(&claimant.standing_changed);
@@ -121,7 +143,9 @@ impl Claims {
                     let sessions = vec![(generation, claimant)];
                     // Most tunnels never have a second one.
                     clients.reserve_exact(1);
-                    clients.push(Client { instance: connection.instance, health, sessions });
+                    let client = Client { instance: connection.instance, health, sessions };
+                    let at = clients.iter().position(|other| Some(other.instance) == behind);
+                    clients.insert(at.unwrap_or(clients.len()), client);
                 }
             }
         });
@@ -129,7 +153,20 @@ impl Claims {
             // It takes itself for live.
             standing_changed.notify_one();
         }
-        generation
+        (generation, added)
+    }
+
+    /// Where a new claim comes. Clients that take a tunnel from each other over and over do not
+    /// know of each other, and every visitor may land somewhere else.
+    fn place(&mut self, claimant: &Claimant, health: Health, now: Instant) -> Added {
+        let instance = claimant.connection.instance;
+        let is_there = self.clients.iter().any(|client| client.instance == instance);
+        let is_served = serving(&self.clients).is_some_and(|client| client.health.healthy);
+        if is_there || !health.healthy || !is_served || self.takeovers.allow(now) {
+            Added::InPlace
+        } else {
+            Added::HeldBack
+        }
     }
 
     /// Takes a claim away, if it is still there.
@@ -202,6 +239,31 @@ impl Claims {
     }
 }
 
+/// How often a client took the tunnel from another one of late.
+#[derive(Debug, Default)]
+struct Takeovers {
+    count: u32,
+    since: Option<Instant>,
+}
+
+/// So many takeovers in a [`WHILE`] are people at work: a second machine, a new version, back
+/// again.
+const MOST_TAKEOVERS: u32 = 3;
+
+const WHILE: Duration = Duration::from_secs(60);
+
+impl Takeovers {
+    /// Whether one more is not too many. It counts if it is allowed.
+    fn allow(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= WHILE) {
+            *self = Self { count: 0, since: Some(now) };
+        }
+        let allowed = self.count < MOST_TAKEOVERS;
+        self.count += u32::from(allowed);
+        allowed
+    }
+}
+
 impl Client {
     fn has(&self, generation: u64) -> bool {
         self.sessions.iter().any(|(own, _)| *own == generation)
@@ -247,7 +309,13 @@ mod tests {
         let (io, _) = tokio::io::duplex(64);
         let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
         let target = Target::Session(SessionTarget::new(mux, 1));
-        Claimant::new(ConnectionId { instance, number }, target)
+        Claimant::new(ConnectionId { instance, number }, Principal::anybody(), target)
+    }
+
+    fn add(claims: &mut Claims, claimant: Claimant, health: Health) -> u64 {
+        let (generation, added) = claims.add(claimant, health, Instant::now());
+        assert_eq!(added, Added::InPlace);
+        generation
     }
 
     fn client() -> Claimant {
@@ -266,7 +334,7 @@ mod tests {
         for (number, health) in [(1, WELL), (2, ILL), (3, AWAY), (4, WELL)] {
             let claimant = client();
             numbers.insert(claimant.connection, number);
-            claims.add(claimant, health);
+            add(&mut claims, claimant, health);
         }
         let seen = claims.look(&numbers).into_iter();
         let seen: Vec<_> = seen.map(|c| (c.sessions[0], c.standing, c.healthy)).collect();
@@ -282,7 +350,7 @@ mod tests {
     #[test]
     fn the_newest_serves_and_those_before_it_take_over_in_turn() {
         let mut claims = Claims::default();
-        let [first, second, third] = [(); 3].map(|()| claims.add(client(), WELL));
+        let [first, second, third] = [(); 3].map(|()| add(&mut claims, client(), WELL));
         let live =
             |claims: &Claims| [first, second, third].map(|generation| claims.is_live(generation));
         assert_eq!(live(&claims), [false, false, true]);
@@ -297,8 +365,8 @@ mod tests {
     #[test]
     fn a_healthy_client_serves_before_a_newer_one_that_is_not() {
         let mut claims = Claims::default();
-        let older = claims.add(client(), WELL);
-        let newer = claims.add(client(), WELL);
+        let older = add(&mut claims, client(), WELL);
+        let newer = add(&mut claims, client(), WELL);
         assert!(claims.set_health(newer, ILL));
         assert!(!claims.set_health(newer, ILL), "that is known");
         assert!(claims.is_live(older));
@@ -317,9 +385,9 @@ mod tests {
     #[tokio::test]
     async fn whoever_does_not_serve_from_the_start_is_told() {
         let mut claims = Claims::default();
-        claims.add(client(), WELL);
+        add(&mut claims, client(), WELL);
         let ill = client();
-        let generation = claims.add(ill.clone(), ILL);
+        let generation = add(&mut claims, ill.clone(), ILL);
         ill.standing_changed().await;
         assert!(!claims.is_live(generation));
     }
@@ -328,13 +396,13 @@ mod tests {
     fn the_connections_of_a_client_serve_and_stand_by_together() {
         let mut claims = Claims::default();
         let old = InstanceId::random();
-        let first = claims.add(claimant(old, 0), WELL);
-        let second = claims.add(claimant(old, 1), WELL);
+        let first = add(&mut claims, claimant(old, 0), WELL);
+        let second = add(&mut claims, claimant(old, 1), WELL);
         assert!(claims.is_live(first) && claims.is_live(second));
 
-        let newer = claims.add(client(), WELL);
+        let newer = add(&mut claims, client(), WELL);
         // One more connection does not bring its client to the front.
-        let third = claims.add(claimant(old, 2), WELL);
+        let third = add(&mut claims, claimant(old, 2), WELL);
         assert!(claims.is_live(newer) && !claims.is_live(third));
         assert_eq!(shape(&claims), [1, 3]);
 
@@ -346,9 +414,9 @@ mod tests {
     fn a_connection_that_comes_back_takes_its_own_place() {
         let mut claims = Claims::default();
         let instance = InstanceId::random();
-        let lost = claims.add(claimant(instance, 0), WELL);
-        let other = claims.add(claimant(instance, 1), WELL);
-        let back = claims.add(claimant(instance, 0), WELL);
+        let lost = add(&mut claims, claimant(instance, 0), WELL);
+        let other = add(&mut claims, claimant(instance, 1), WELL);
+        let back = add(&mut claims, claimant(instance, 0), WELL);
         assert_eq!(shape(&claims), [2]);
         assert!(!claims.is_live(lost) && claims.is_live(other) && claims.is_live(back));
         // The lost session notices later.
@@ -356,9 +424,30 @@ mod tests {
         assert_eq!(shape(&claims), [2]);
 
         // A client without another connection comes to the front.
-        claims.add(client(), WELL);
+        add(&mut claims, client(), WELL);
         claims.remove(other);
-        let again = claims.add(claimant(instance, 0), WELL);
+        let again = add(&mut claims, claimant(instance, 0), WELL);
         assert!(claims.is_live(again));
+    }
+
+    #[test]
+    fn clients_that_take_it_from_each_other_all_the_time_are_held_back() {
+        let mut claims = Claims::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut last = claims.add(client(), WELL, start).0;
+        for second in 1..=3 {
+            let (taken, added) = claims.add(client(), WELL, at(second));
+            assert_eq!((added, claims.is_live(taken)), (Added::InPlace, true));
+            last = taken;
+        }
+        let (held_back, added) = claims.add(client(), WELL, at(4));
+        assert_eq!((added, claims.is_live(held_back)), (Added::HeldBack, false));
+        assert!(claims.is_live(last));
+        claims.remove(last);
+        assert!(claims.is_live(held_back), "the next in turn");
+
+        let (later, added) = claims.add(client(), WELL, at(61));
+        assert_eq!((added, claims.is_live(later)), (Added::InPlace, true));
     }
 }

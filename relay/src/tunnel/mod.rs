@@ -11,18 +11,25 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::control::protocol::{InstanceId, TunnelName};
+use shared::kit::logging::Rate;
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::access::Owner;
 use crate::entrance::Entrance;
-use crate::metrics::{Counted, Metrics, TunnelMetrics};
+use crate::metrics::{Counted, Labels, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
-use self::claims::{Candidates, Claims};
+use self::claims::{Added, Candidates, Claims};
 pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS};
 pub(crate) use self::vacancies::Vacancies;
+
+/// Tunnels whose clients cannot agree on who serves.
+static HELD_BACK: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "clients that keep taking tunnels from each other: {more}");
+});
 
 /// So many visitors of one tunnel wait for its client to come back at most. Nothing that they say
 /// is read meanwhile, so each costs a descriptor and what the kernel holds for it.
@@ -55,7 +62,9 @@ pub(crate) struct Tunnel {
 #[derive(Debug)]
 struct State {
     claims: Claims,
-    /// The local service as the client that came last describes it.
+    /// Whose the client was that came last.
+    holder: Owner,
+    /// The local service as that client describes it.
     local: String,
     /// Set while there is a claim.
     served: Option<Counted>,
@@ -74,7 +83,7 @@ impl Tunnel {
         vacancies: Vacancies,
     ) -> Arc<Self> {
         Arc::new(Self {
-            series: metrics.tunnel(&id.name),
+            series: metrics.tunnel(Labels { tunnel: id.name.clone(), owner: id.owner.label() }),
             id,
             entrances,
             metrics: metrics.clone(),
@@ -83,6 +92,7 @@ impl Tunnel {
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
+                holder: Owner::Anybody,
                 local: String::new(),
                 served: None,
                 vacated: None,
@@ -144,13 +154,32 @@ impl Tunnel {
     /// Points the tunnel at a session until the claim is dropped.
     pub(crate) fn claim(self: &Arc<Self>, claimant: Claimant, service: Service) -> Claim {
         let mut state = self.state.lock();
-        let generation = state.claims.add(claimant, service.health);
+        state.holder = claimant.principal.owner().clone();
+        let (generation, place) = state.claims.add(claimant, service.health, Instant::now());
+        if place == Added::HeldBack && HELD_BACK.allows() {
+            warn!(
+                tunnel = %self.id,
+                owner = %state.holder,
+                "clients keep taking the tunnel from each other: this one stands by"
+            );
+        }
         state.local = service.local;
         self.leave_vacancies(&mut state);
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
         Claim { tunnel: Arc::clone(self), generation }
+    }
+
+    /// Whether somebody else than `owner` has the tunnel: a client of theirs claims it, or may come
+    /// back to it within `hold`. Of use for the tunnel that is nobody's own.
+    pub(crate) fn is_taken_from(&self, owner: &Owner, hold: Duration) -> bool {
+        let state = self.state.lock();
+        let is_free = match state.vacated {
+            Some(since) => since.elapsed() >= hold,
+            None => state.claims.is_empty(),
+        };
+        !is_free && state.holder != *owner
     }
 
     /// Whether nobody has claimed the tunnel for `hold`.

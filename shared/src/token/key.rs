@@ -108,21 +108,28 @@ pub enum Challenge {
     /// The binding of the TLS channel (RFC 9266), which both ends know by themselves.
     Channel([u8; 32]),
     /// A random number that the relay has sent.
-    Nonce([u8; 32]),
+    Nonce(Nonce),
+}
+
+/// A number that is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Nonce([u8; 32]);
+
+impl Nonce {
+    /// A new random number.
+    pub fn random() -> Self {
+        let mut nonce = [0; 32];
+        fill(&mut nonce);
+        Self(nonce)
+    }
 }
 
 impl Challenge {
-    /// A new random number.
-    pub fn nonce() -> Self {
-        let mut nonce = [0; 32];
-        fill(&mut nonce);
-        Self::Nonce(nonce)
-    }
-
     fn message(&self) -> Vec<u8> {
         match self {
             Self::Channel(binding) => [CHANNEL, binding].concat(),
-            Self::Nonce(nonce) => [NONCE, nonce].concat(),
+            Self::Nonce(nonce) => [NONCE, &nonce.0].concat(),
         }
     }
 }
@@ -132,21 +139,28 @@ impl Challenge {
 #[serde(try_from = "String", into = "String")]
 pub struct Proof([u8; SIGNATURE]);
 
-impl TryFrom<String> for Proof {
-    type Error = &'static str;
+/// As they are written in JSON: base64url (RFC 4648, section 5) without padding.
+macro_rules! in_base64 {
+    ($type:ty, $expected:literal) => {
+        impl TryFrom<String> for $type {
+            type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-        let signature = bytes.and_then(|bytes| bytes.try_into().ok());
-        signature.map(Self).ok_or("a proof is a signature in base64url")
-    }
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+                bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or($expected)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                BASE64URL_NOPAD.encode(&value.0)
+            }
+        }
+    };
 }
 
-impl From<Proof> for String {
-    fn from(proof: Proof) -> Self {
-        BASE64URL_NOPAD.encode(&proof.0)
-    }
-}
+in_base64!(Nonce, "a nonce is 32 bytes in base64url");
+in_base64!(Proof, "a proof is 64 bytes in base64url");
 
 #[cfg(test)]
 mod tests {
@@ -155,12 +169,12 @@ mod tests {
     #[test]
     fn a_proof_is_good_for_one_challenge_of_one_kind() {
         let seed = Seed::random();
-        let challenge = Challenge::nonce();
-        let Challenge::Nonce(nonce) = challenge else { unreachable!() };
+        let nonce = Nonce::random();
+        let challenge = Challenge::Nonce(nonce);
         let proof = seed.prove(&challenge);
         assert!(seed.verifier().accepts(&proof, &challenge));
-        assert!(!seed.verifier().accepts(&proof, &Challenge::nonce()));
-        assert!(!seed.verifier().accepts(&proof, &Challenge::Channel(nonce)));
+        assert!(!seed.verifier().accepts(&proof, &Challenge::Nonce(Nonce::random())));
+        assert!(!seed.verifier().accepts(&proof, &Challenge::Channel(nonce.0)));
         assert!(!Seed::random().verifier().accepts(&proof, &challenge));
 
         let json = serde_json::to_string(&proof).unwrap();

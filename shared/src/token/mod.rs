@@ -13,8 +13,10 @@
 //! - [`Presented`], [`Proof`]: what a client shows of it
 //! - [`Verifier`]: what a relay keeps of it
 //! - [`Grant`]: what a holder may do
-//! - [`Secret`]: whatever a client can authenticate with
+//! - [`Secret`]: whatever a client can authenticate with, and where it is [`given`]
 
+mod args;
+mod given;
 mod grant;
 mod key;
 mod patterns;
@@ -22,8 +24,10 @@ mod presented;
 mod secret;
 mod text;
 
+pub use args::GrantArgs;
+pub use given::{Hidden, given};
 pub use grant::{Grant, MAX_GRANT};
-pub use key::{Challenge, Proof, Verifier};
+pub use key::{Challenge, Nonce, Proof, Verifier};
 pub use patterns::{BadPattern, BadPorts, HostPattern, NamePattern, Ports};
 pub use presented::{BadChain, MAX_BLOCKS, Narrowed, Presented};
 pub use secret::{BadSecret, MAX_JWT, Secret};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 
 use super::key::{KEY, Seed};
 use super::{BadToken, PREFIX, Token};
@@ -13,7 +14,7 @@ use super::{BadToken, PREFIX, Token};
 const SHORTEST: usize = 16;
 
 /// The longest secret of any kind in bytes.
-const LONGEST: usize = 8 * 1024;
+pub(super) const LONGEST: usize = 8 * 1024;
 
 /// The longest JSON Web Token in bytes that a client sends.
 pub const MAX_JWT: usize = 3 * 1024;
@@ -71,6 +72,17 @@ impl FromStr for Secret {
             return Err(BadSecret::TooShort);
         }
         Ok(Self::Token(shared(text)))
+    }
+}
+
+impl Secret {
+    /// What tells one secret from another in a log, and tells nobody the secret.
+    pub fn fingerprint(&self) -> String {
+        let sum = match self {
+            Self::Token(token) => digest(&SHA256, &token.verifier().0),
+            Self::Jwt(jwt) => digest(&SHA256, jwt.as_bytes()),
+        };
+        HEXLOWER.encode(&sum.as_ref()[..3])
     }
 }
 

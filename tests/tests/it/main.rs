@@ -24,4 +24,5 @@ mod resets;
 mod standby;
 mod stopping;
 mod stream_as_socket;
+mod tokens;
 mod yamux;

@@ -3,7 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{HostName, InstanceId, PublicAddress, Refusal, TunnelName};
+use super::{Credential, HostName, InstanceId, PublicAddress, Refusal, TunnelName};
+use crate::token::{Nonce, Proof};
 
 /// What a client says to a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,11 @@ use super::{HostName, InstanceId, PublicAddress, Refusal, TunnelName};
 pub enum FromClient {
     /// The first message: who is there and which tunnels it wants.
     Hello(Hello),
+    /// The answer to [`FromRelay::Challenge`].
+    Proof {
+        /// The challenge, signed with the token.
+        proof: Proof,
+    },
     /// More tunnels, [`PAGE`](super::PAGE) at most. Each is answered in [`FromRelay::Answer`]: what
     /// is refused leaves the others alone.
     Open {
@@ -65,8 +71,14 @@ pub enum FromClient {
 pub enum FromRelay {
     /// The answer to a [`Hello`] that was accepted.
     Welcome(Welcome),
-    /// The answer to a [`Hello`] that was not. Nothing follows.
+    /// The answer to a [`Hello`] that was not accepted; or, at any time, what has become of the
+    /// right to be here. Nothing follows.
     Refused(Refusal),
+    /// The client is to prove that it holds the token that it has shown.
+    Challenge {
+        /// What to sign.
+        nonce: Nonce,
+    },
     /// The answer to [`FromClient::Open`], [`FromClient::Update`] or [`FromClient::Close`].
     Answer {
         /// The number of the message that is answered.
@@ -173,6 +185,9 @@ pub struct Hello {
     /// The name by which the client reached the relay. A relay that was not told its own name goes
     /// by it, as a web server does by the `Host` of a request.
     pub server: HostName,
+    /// Who the client is. Without one it is anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Credential>,
     /// The first page of the tunnels it wants. All are opened, or the client is refused.
     pub tunnels: Vec<TunnelRequest>,
 }

@@ -4,12 +4,14 @@
 //! length-delimited JSON; `docs/protocol.md` shows them byte by byte. Unknown fields are ignored,
 //! so that either end can be newer; an unknown message is an error.
 
+mod credential;
 mod messages;
 mod names;
 mod refusal;
 
 use std::time::Duration;
 
+pub use self::credential::{Credential, MAX_CREDENTIAL};
 pub use self::messages::{
     Common, EntranceRequest, FromClient, FromRelay, Hello, Message, TunnelAnswer, TunnelHealth,
     TunnelOutcome, TunnelRequest, Welcome,
@@ -28,7 +30,7 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The largest control message in bytes that a relay reads from a client it has not admitted yet:
 /// a stranger gets no more of its memory than this.
-pub const MAX_HELLO: usize = 8 * 1024;
+pub const MAX_HELLO: usize = 12 * 1024;
 
 /// The time a client has for its whole handshake, from the accepted connection to `Welcome`.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,7 +55,7 @@ pub const PAGE: usize = 64;
 
 /// The most bytes that the tunnels of a [`Hello`] take up, as JSON: the rest of [`MAX_HELLO`] is
 /// for what else it says. More tunnels follow in pages once the client is welcome.
-pub const FIRST_PAGE: usize = MAX_HELLO - 1024;
+pub const FIRST_PAGE: usize = MAX_HELLO - MAX_CREDENTIAL - 1024;
 
 /// The most public addresses of one tunnel that a client asks for.
 pub const MAX_ENTRANCES: usize = 8;

@@ -41,6 +41,14 @@ pub enum RefusalCode {
     ShuttingDown,
     /// The same connection has come again before this one was welcomed.
     Replaced,
+    /// The relay does not know who the client is, or does not let it in any more.
+    Unauthorized,
+    /// The client's token does not let it do this.
+    Forbidden,
+    /// Somebody else has the tunnel.
+    TunnelTaken,
+    /// The relay cannot find out who the client is right now.
+    Unavailable,
     /// A reason that only newer relays know.
     #[serde(other)]
     Unknown,
@@ -55,12 +63,16 @@ impl Refusal {
             | RefusalCode::TooManyTunnels
             | RefusalCode::PortNotAllowed
             | RefusalCode::PortMismatch
+            | RefusalCode::Unauthorized
+            | RefusalCode::Forbidden
             | RefusalCode::Unknown => false,
             RefusalCode::PortTaken
             | RefusalCode::NoPortFree
             | RefusalCode::TooManyClients
             | RefusalCode::ShuttingDown
-            | RefusalCode::Replaced => true,
+            | RefusalCode::Replaced
+            | RefusalCode::TunnelTaken
+            | RefusalCode::Unavailable => true,
         };
         Self { code, message: message.into(), retry }
     }

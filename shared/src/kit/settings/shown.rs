@@ -9,8 +9,10 @@ use super::merge::Origin;
 pub struct Row {
     /// Its key.
     pub key: &'static str,
-    /// Its value, `None` if it is not set.
+    /// Its value, `None` if it is not set; of a secret what tells it from another.
     pub value: Option<String>,
+    /// Whether its value is a secret.
+    pub is_secret: bool,
 }
 
 /// A setting that has become different.
@@ -51,12 +53,18 @@ impl Change {
 impl Row {
     /// A setting that has a value.
     pub fn new(key: &'static str, value: impl fmt::Display) -> Self {
-        Self { key, value: Some(value.to_string()) }
+        Self { key, value: Some(value.to_string()), is_secret: false }
     }
 
     /// A setting that may have none.
     pub fn optional(key: &'static str, value: Option<&str>) -> Self {
-        Self { key, value: value.map(str::to_owned) }
+        Self { key, value: value.map(str::to_owned), is_secret: false }
+    }
+
+    /// A setting that nobody sees. `fingerprint` tells one value from another.
+    pub fn secret(key: &'static str, fingerprint: Option<String>) -> Self {
+        let value = fingerprint.map(|fingerprint| format!("(secret {fingerprint})"));
+        Self { key, value, is_secret: true }
     }
 }
 
@@ -68,8 +76,9 @@ pub fn changes(old: Vec<Row>, new: Vec<Row>) -> Vec<Change> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { key, value } = self.row;
+        let Row { key, value, is_secret } = self.row;
         let setting = match value {
+            Some(value) if *is_secret => format!("# {key} is {value}"),
             Some(value) => format!("{key} = {}", quoted(value)),
             None => format!("# {key} is not set"),
         };
@@ -130,7 +139,7 @@ mod tests {
     #[test]
     fn what_became_different_is_shown_with_both_values() {
         let old =
-            vec![Row::new("grace", "30s"), Row::new("hold", "5m"), Row { key: "log", value: None }];
+            vec![Row::new("grace", "30s"), Row::new("hold", "5m"), Row::optional("log", None)];
         let new = vec![Row::new("grace", "1m"), Row::new("hold", "5m"), Row::new("log", "debug")];
         let lines: Vec<String> = changes(old, new).iter().map(ToString::to_string).collect();
         assert_eq!(lines, ["~ grace: 30s -> 1m", "~ log: not set -> debug"]);

@@ -1,0 +1,37 @@
+//! Whose a session and its tunnels are.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Whose a session and its tunnels are. Two owners may each have a tunnel of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// Nobody in particular: whoever has shown nothing.
+    Anybody,
+    /// All those who know the secret that the relay shares with them.
+    Shared,
+    /// A user of the relay.
+    User(Arc<str>),
+}
+
+impl Owner {
+    /// As a label of a metric. Nobody in particular has none.
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Anybody => None,
+            Self::Shared => Some(self.to_string().into()),
+            Self::User(name) => Some(Arc::clone(name)),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody"),
+            // No user can have this name.
+            Self::Shared => f.write_str("(shared)"),
+            Self::User(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What somebody may do: what each link of a token's chain allows.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
+use shared::token::Grant;
+
+/// What somebody may do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Rights(Arc<[Grant]>);
+
+impl Rights {
+    /// The right to do anything.
+    pub(crate) fn unlimited() -> Self {
+        Self(Arc::new([]))
+    }
+
+    /// The right to do what all of the grants allow.
+    pub(super) fn new(grants: Vec<Grant>) -> Self {
+        Self(grants.into())
+    }
+
+    /// Whether it goes as far as a tunnel of this name.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says how far it goes.
+    pub(crate) fn check_name(&self, name: &TunnelName) -> Result<(), Refusal> {
+        for Grant { tunnels, .. } in &*self.0 {
+            if !tunnels.is_empty() && !tunnels.iter().any(|pattern| pattern.fits(name)) {
+                let names: Vec<_> = tunnels.iter().map(|pattern| format!("`{pattern}`")).collect();
+                let message = format!(
+                    "the token is not for the tunnel `{name}`: it is for {}",
+                    names.join(", ")
+                );
+                return Err(Refusal::new(RefusalCode::Forbidden, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it goes as far as this public port.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says how far it goes.
+    pub(crate) fn check_port(&self, port: u16) -> Result<(), Refusal> {
+        match self.ports().find(|ports| !ports.contain(port)) {
+            None => Ok(()),
+            Some(ports) => {
+                let message = format!("the token is not for port {port}: it is for {ports}");
+                Err(Refusal::new(RefusalCode::Forbidden, message))
+            }
+        }
+    }
+
+    /// Whether it goes as far as this public port.
+    pub(crate) fn may_have(&self, port: u16) -> bool {
+        self.ports().all(|ports| ports.contain(port))
+    }
+
+    /// The lists of ports that it is limited to. A port has to be in all of them.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &shared::token::Ports> {
+        self.0.iter().filter_map(|grant| grant.ports.as_ref())
+    }
+
+    /// Whether a visitor may come from there.
+    pub(crate) fn admit_visitor(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let allows = |Grant { allow, .. }: &Grant| {
+            allow.is_empty() || allow.iter().any(|network| network.contains(&ip))
+        };
+        self.0.iter().all(allows)
+    }
+
+    /// When it ends, if it does.
+    pub(crate) fn ends(&self) -> Option<SystemTime> {
+        self.0.iter().filter_map(Grant::ends).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn rights(grants: &[&str]) -> Rights {
+        Rights::new(grants.iter().map(|json| serde_json::from_str(json).unwrap()).collect())
+    }
+
+    #[test]
+    fn whoever_has_no_grant_may_do_anything() {
+        let rights = Rights::unlimited();
+        assert!(rights.check_name(&"web".parse().unwrap()).is_ok());
+        assert!(rights.may_have(443) && rights.admit_visitor("8.8.8.8".parse().unwrap()));
+        assert_eq!(rights.ends(), None);
+    }
+
+    #[test]
+    fn every_link_has_to_allow_it() {
+        let rights = rights(&[
+            r#"{"tunnels":["web-*","db"],"ports":"9000-9010","expires":2000,"allow":["10.0.0.0/8"]}"#,
+            r#"{"tunnels":["*-1","db"],"ports":"9005-9020","expires":1000,"allow":["10.1.0.0/16"]}"#,
+        ]);
+        let name = |name: &str| rights.check_name(&name.parse().unwrap());
+        assert!(name("web-1").is_ok() && name("db").is_ok());
+        for (other, says) in [("web-2", "it is for `*-1`, `db`"), ("x-1", "it is for `web-*`")] {
+            let refusal = name(other).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::Forbidden);
+            assert!(refusal.message.contains(says), "{refusal}");
+        }
+        assert!(rights.may_have(9005) && rights.check_port(9010).is_ok());
+        assert!(!rights.may_have(9004) && rights.check_port(9011).is_err());
+        assert!(rights.admit_visitor("10.1.2.3".parse().unwrap()));
+        assert!(rights.admit_visitor("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!rights.admit_visitor("10.2.2.3".parse().unwrap()));
+        assert_eq!(rights.ends(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000)));
+    }
+}

@@ -1,0 +1,266 @@
+//! Who is let in, how far, and for how long.
+
+use std::time::{Duration, SystemTime};
+
+use relay::Anonymous;
+use shared::control::protocol::{Credential, FromClient, FromRelay, RefusalCode};
+use shared::token::{Challenge, Grant, Nonce, Secret, Token};
+use tests::rogue::{RogueClient, hello};
+use tests::{Peer, RunningClient, World, local, within};
+
+/// What the relay and its clients both know.
+const SECRET: &str = "correct horse battery staple";
+
+fn token(text: &str) -> Token {
+    match text.parse() {
+        Ok(Secret::Token(token)) => token,
+        other => panic!("no token: {other:?}"),
+    }
+}
+
+/// A relay that lets in those who know the secret, and nobody else.
+async fn closed_world() -> World {
+    World::start_with(|settings| settings.token = Some(SECRET.parse().unwrap())).await
+}
+
+/// A client's settings with this secret.
+fn with(world: &World, secret: Option<Secret>, tunnels: &[String]) -> client::Settings {
+    client::Settings { token: secret, ..world.config(tunnels) }
+}
+
+async fn live(settings: client::Settings) -> RunningClient {
+    let mut client = RunningClient::start(settings);
+    client.live().await;
+    client
+}
+
+/// What a client with these settings is refused with.
+async fn refusal(settings: client::Settings) -> String {
+    format!("{:#}", RunningClient::start(settings).ended().await.expect_err("a refusal"))
+}
+
+fn narrowed(grant: Grant) -> Option<Secret> {
+    Some(Secret::Token(token(SECRET).narrow(&grant).expect("a grant")))
+}
+
+fn in_seconds(seconds: u64) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    now.as_secs() + seconds
+}
+
+#[tokio::test]
+async fn whoever_knows_the_secret_is_let_in_and_nobody_else() {
+    let service = local::echo().await;
+    let world = closed_world().await;
+    let tunnels = [format!("default={}", service.addr())];
+    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnels)).await;
+    Peer::connect(client.public(0)).await.expect_echo(b"one of us").await;
+
+    let other = Some("correct horse battery stable".parse().unwrap());
+    let strangers = [other, Some(Secret::Token(Token::random()))];
+    for stranger in strangers {
+        let refused = refusal(with(&world, stranger, &tunnels)).await;
+        assert!(refused.contains("does not know this token"), "{refused}");
+    }
+    let refused = refusal(with(&world, None, &tunnels)).await;
+    assert!(refused.contains("wants a token") && refused.contains("client login"), "{refused}");
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn without_any_token_the_relay_lets_in_whom_it_is_told_to() {
+    let world = World::start_with(|settings| settings.anonymous = Some(Anonymous::Never)).await;
+    let tunnels = ["default=1".to_owned()];
+    let refused = refusal(with(&world, None, &tunnels)).await;
+    assert!(refused.contains("wants a token"), "{refused}");
+    world.stop().await;
+
+    let world = World::start_with(|settings| {
+        settings.anonymous = Some(Anonymous::Private);
+        settings.token = Some(SECRET.parse().unwrap());
+    });
+    let world = world.await;
+    live(with(&world, None, &tunnels)).await.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_narrowed_token_goes_as_far_as_it_says() {
+    let service = local::echo().await;
+    let world = closed_world().await;
+    let addr = service.addr();
+    let grant = Grant { tunnels: vec!["web-*".parse().unwrap()], ..Grant::default() };
+    let client = live(with(&world, narrowed(grant.clone()), &[format!("web-1={addr}")])).await;
+    Peer::connect(client.public(0)).await.expect_echo(b"within").await;
+    for name in ["db", "default"] {
+        let refused =
+            refusal(with(&world, narrowed(grant.clone()), &[format!("{name}={addr}")])).await;
+        assert!(refused.contains("it is for `web-*`"), "{refused}");
+    }
+
+    let port = super::ports::free_port();
+    let grant = Grant { ports: Some(port.to_string().parse().unwrap()), ..Grant::default() };
+    let narrow = live(with(&world, narrowed(grant.clone()), &[format!("a={addr}")])).await;
+    assert_eq!(narrow.public(0).port(), port, "the one that it may have");
+    let other = super::ports::free_port();
+    let tunnel = format!("b={addr}?port={other}");
+    let refused = refusal(with(&world, narrowed(grant.clone()), &[tunnel])).await;
+    assert!(refused.contains(&format!("not for port {other}: it is for {port}")), "{refused}");
+    let refused = refusal(with(&world, narrowed(grant), &[format!("default={addr}")])).await;
+    assert!(refused.contains("the token is not for port"), "{refused}");
+    client.finish().await;
+    narrow.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_expires_ends_the_visits_that_go_on() {
+    let service = local::echo().await;
+    let world = closed_world().await;
+    let tunnels = [format!("default={}", service.addr())];
+    let grant = Grant { expires: Some(in_seconds(3)), ..Grant::default() };
+    let client = live(with(&world, narrowed(grant), &tunnels)).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    visitor.expect_echo(b"still good").await;
+    visitor.expect_reset().await;
+    // It tries once more, which tells it that there is no sense in that.
+    let ended = format!("{:#}", client.ended().await.expect_err("the token's end"));
+    assert!(ended.contains("the token has expired"), "{ended}");
+
+    let grant = Grant { expires: Some(in_seconds(0) - 1), ..Grant::default() };
+    let refused = refusal(with(&world, narrowed(grant), &tunnels)).await;
+    assert!(refused.contains("the token has expired"), "{refused}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn another_secret_ends_the_sessions_that_came_with_the_one_before() {
+    let service = local::echo().await;
+    let world = closed_world().await;
+    let tunnels = [format!("default={}", service.addr())];
+    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnels)).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    visitor.expect_echo(b"before").await;
+
+    let other = "quite another secret".parse::<Secret>().unwrap();
+    let mut settings = relay::Settings::loopback();
+    settings.token = Some(other.clone());
+    world.relay_reconfigure.apply(relay::Config::new(settings).unwrap());
+    visitor.expect_reset().await;
+    let ended = format!("{:#}", client.ended().await.expect_err("a refusal"));
+    assert!(ended.contains("does not know this token"), "{ended}");
+    live(with(&world, Some(other), &tunnels)).await.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_can_take_the_tunnel_default_from_somebody_else() {
+    let [mine, theirs] = [local::echo().await, local::speaks_first(b"not yours").await];
+    let world = World::start_with(|settings| {
+        settings.anonymous = Some(Anonymous::Any);
+        settings.token = Some(SECRET.parse().unwrap());
+    });
+    let world = world.await;
+    let tunnel = |addr| [format!("default={addr}")];
+    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnel(mine.addr()))).await;
+    for _ in 0..100 {
+        let mut settings = with(&world, None, &tunnel(theirs.addr()));
+        settings.reconnect = client::Reconnect::Never;
+        let refused = refusal(settings).await;
+        assert!(refused.contains("somebody else has the tunnel `default`"), "{refused}");
+        Peer::connect(client.public(0)).await.expect_echo(b"mine").await;
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn two_owners_may_have_a_tunnel_of_the_same_name() {
+    let [mine, theirs] = [local::speaks_first(b"mine").await, local::speaks_first(b"theirs").await];
+    let world = World::start_with(|settings| {
+        settings.anonymous = Some(Anonymous::Any);
+        settings.token = Some(SECRET.parse().unwrap());
+    });
+    let world = world.await;
+    let tunnel = |addr| [format!("web={addr}")];
+    let first = live(with(&world, Some(SECRET.parse().unwrap()), &tunnel(mine.addr()))).await;
+    let second = live(with(&world, None, &tunnel(theirs.addr()))).await;
+    assert_ne!(first.public(0), second.public(0));
+    Peer::connect(first.public(0)).await.expect(b"mine").await;
+    Peer::connect(second.public(0)).await.expect(b"theirs").await;
+    world
+        .shows("both", |metrics| {
+            let visits = |labels| {
+                metrics
+                    .value(&format!("relay_visitors_total{{outcome=\"completed\",{labels}}}"))
+                    .or(metrics
+                        .value(&format!("relay_visitors_total{{outcome=\"reset\",{labels}}}")))
+            };
+            visits("tunnel=\"web\"") == Some(1.0)
+                && visits("owner=\"(shared)\",tunnel=\"web\"") == Some(1.0)
+        })
+        .await;
+    first.finish().await;
+    second.finish().await;
+    world.stop().await;
+}
+
+/// A `Hello` that shows the shared secret.
+fn shown(proof: Option<shared::token::Proof>) -> shared::control::protocol::Hello {
+    let token = token(SECRET).presented().clone();
+    let credential = Some(Credential::Token { token, proof });
+    shared::control::protocol::Hello { credential, ..hello(&["default"]) }
+}
+
+#[tokio::test]
+async fn a_proof_that_somebody_has_listened_to_is_of_no_use() {
+    let world = closed_world().await;
+    // What a client of ours has said before, to the letter.
+    let mut first = RogueClient::connect(world.addrs.control, shown(None)).await;
+    let FromRelay::Challenge { nonce } = first.receive().await else { panic!("no challenge") };
+    let overheard = token(SECRET).prove(&Challenge::Nonce(nonce));
+    first.say(&FromClient::Proof { proof: overheard }).await;
+    assert!(matches!(first.receive().await, FromRelay::Welcome(_)));
+
+    for proof in [Some(overheard), None] {
+        let mut replay = RogueClient::connect(world.addrs.control, shown(proof)).await;
+        let challenged = replay.receive().await;
+        let FromRelay::Challenge { nonce: other } = challenged else { panic!("{challenged:?}") };
+        assert_ne!(other, nonce);
+        replay.say(&FromClient::Proof { proof: overheard }).await;
+        let refused = replay.receive().await;
+        let FromRelay::Refused(refusal) = refused else { panic!("{refused:?}") };
+        assert_eq!((refusal.code, refusal.retry), (RefusalCode::Unauthorized, false));
+    }
+    drop(first);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_asks_for_a_proof_in_the_middle_of_a_session_gets_none() {
+    use tests::rogue::RogueRelay;
+    let relay = RogueRelay::start().await;
+    let mut settings = client::Settings::loopback(relay.addr(), vec!["default=1".parse().unwrap()]);
+    settings.token = Some(SECRET.parse().unwrap());
+    let client = RunningClient::start(settings);
+    let mut session = relay.welcomed().await;
+    let challenge = FromRelay::Challenge { nonce: Nonce::random() };
+    session.control.send(&challenge).await.expect("a session");
+    let left = async { while session.control.receive().await.is_ok() {} };
+    within("the client to leave", left).await;
+    client.vanish().await;
+}
+
+#[tokio::test]
+async fn guessing_takes_a_while_whatever_is_wrong() {
+    let world = closed_world().await;
+    let started = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let stranger = Some(Secret::Token(Token::random()));
+        refusal(with(&world, stranger, &["default=1".to_owned()])).await;
+    }
+    // However fast the machine is. That it is the same for all who are refused is how it is done.
+    assert!(started.elapsed() >= Duration::from_millis(750));
+    world.stop().await;
+}

@@ -295,7 +295,7 @@ mod tests {
         let shown: Vec<_> = loaded.rows().iter().map(|row| row.key).collect();
         let command = command();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);
-        let elsewhere = ["config", "local", "tunnel"];
+        let elsewhere = ["config", "token-file", "local", "tunnel"];
         let flags: Vec<_> = flags.filter(|flag| !elsewhere.contains(flag)).collect();
         assert_eq!(shown, flags);
     }

@@ -6,6 +6,7 @@
 //!   ends
 
 mod anonymous;
+mod jwt;
 mod owner;
 mod principal;
 mod rights;
@@ -22,9 +23,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::CurrentConfig;
 
+use self::jwt::Jwt;
 use self::tokens::Tokens;
 
 pub use self::anonymous::Anonymous;
+pub use self::jwt::{BadJwtKeys, JwtKeys, JwtRules};
 pub(crate) use self::owner::Owner;
 pub(crate) use self::principal::Principal;
 pub(crate) use self::rights::Rights;
@@ -51,19 +54,22 @@ pub(crate) enum Shown {
 pub(crate) struct Access {
     config: CurrentConfig,
     tokens: Arc<Tokens>,
+    jwt: Arc<Jwt>,
 }
 
 impl Access {
     /// Lets in those of whom `config` tells.
     pub(crate) fn new(config: CurrentConfig) -> Self {
-        let tokens = Arc::new(Tokens::new());
-        tokens.set_shared(config.now().token.as_ref());
-        Self { config, tokens }
+        let access = Self { config, tokens: Arc::new(Tokens::new()), jwt: Arc::default() };
+        access.reconfigured();
+        access
     }
 
     /// The configuration is another one: whom it does not let in any more has to go.
     pub(crate) fn reconfigured(&self) {
-        self.tokens.set_shared(self.config.now().token.as_ref());
+        let config = self.config.now();
+        self.tokens.set_shared(config.token.as_ref());
+        self.jwt.set_rules(config.jwt.as_ref());
     }
 
     /// Whose session it is that begins at `peer`, who has shown this.
@@ -84,7 +90,7 @@ impl Access {
             Shown::Token { token, proof, challenge } => {
                 self.tokens.admit(&token, &proof, &challenge, SystemTime::now()).await
             }
-            Shown::Jwt(_) => Err(unauthorized("the relay takes no JSON Web Tokens")),
+            Shown::Jwt(jwt) => self.jwt.admit(&jwt, self.config.now().jwt.as_ref()),
         };
         if admitted.is_err() {
             sleep_until(refuse_at).await;
@@ -93,7 +99,8 @@ impl Access {
     }
 
     fn anonymous(&self, peer: SocketAddr) -> Result<Principal, Refusal> {
-        let allowed = self.config.now().anonymous.unwrap_or(match self.tokens.any() {
+        let config = self.config.now();
+        let allowed = config.anonymous.unwrap_or(match self.tokens.any() || config.jwt.is_some() {
             true => Anonymous::Never,
             false => Anonymous::Private,
         });

@@ -12,6 +12,8 @@ pub(crate) enum Owner {
     Shared,
     /// A user of the relay.
     User(Arc<str>),
+    /// Whom somebody else vouches for, with `jwt:` in front. No user can have such a name.
+    Subject(Arc<str>),
 }
 
 impl Owner {
@@ -20,7 +22,7 @@ impl Owner {
         match self {
             Self::Anybody => None,
             Self::Shared => Some(self.to_string().into()),
-            Self::User(name) => Some(Arc::clone(name)),
+            Self::User(name) | Self::Subject(name) => Some(Arc::clone(name)),
         }
     }
 }
@@ -31,7 +33,7 @@ impl fmt::Display for Owner {
             Self::Anybody => f.write_str("anybody"),
             // No user can have this name.
             Self::Shared => f.write_str("(shared)"),
-            Self::User(name) => f.write_str(name),
+            Self::User(name) | Self::Subject(name) => f.write_str(name),
         }
     }
 }

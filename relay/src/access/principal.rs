@@ -38,6 +38,11 @@ impl Principal {
         Self { owner, rights, token: Some(token), standing }
     }
 
+    /// Whoever somebody else vouches for.
+    pub(super) fn bearer(owner: Owner, rights: Rights, standing: Standing) -> Self {
+        Self { owner, rights, token: None, standing }
+    }
+
     pub(crate) fn owner(&self) -> &Owner {
         &self.owner
     }

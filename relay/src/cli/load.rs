@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
@@ -10,6 +12,7 @@ use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
 use shared::token::given;
 
 use super::{Cli, Command, Logging};
+use crate::access::JwtKeys;
 use crate::config::Config;
 
 /// The file that is read when no other is named.
@@ -58,9 +61,23 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let usage = |text| NotMerged::Usage(command().error(ErrorKind::ValueValidation, text));
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
-    let (config, logging) = cli.into_config(token).map_err(|err| usage(format!("--{err}")))?;
+    let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
+    let (config, logging) =
+        cli.into_config(token, jwt_keys).map_err(|err| usage(format!("--{err}")))?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
+
+/// The keys in a file.
+fn jwt_keys(path: &Path) -> Result<JwtKeys, String> {
+    let about = |err: &dyn fmt::Display| format!("--jwt-key: {}: {err}", path.display());
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST_KEYS).read_to_string(&mut text));
+    read.map_err(|err| about(&err))?;
+    JwtKeys::parse(&text).map_err(|err| about(&err))
+}
+
+/// The longest file of keys, in bytes.
+const LONGEST_KEYS: u64 = 256 * 1024;
 
 /// Every setting with its key, in the order of the flags.
 pub(super) fn rows(config: &Config, logging: &Logging) -> Vec<Row> {

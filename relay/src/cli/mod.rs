@@ -14,7 +14,7 @@ use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
 use shared::token::{Hidden, Secret};
 
-use crate::access::Anonymous;
+use crate::access::{Anonymous, JwtKeys, JwtRules};
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
 
 pub use load::{Loaded, command, load, start};
@@ -103,6 +103,19 @@ pub struct Cli {
     #[arg(long, env = "RELAY_TOKEN", hide = true, hide_env_values = true, value_name = "SECRET")]
     token: Option<Hidden>,
 
+    /// A file with what JSON Web Tokens are signed with: a public key as PEM (EdDSA, ES256, RS256), a
+    /// JSON Web Key Set, or the shared key of HS256
+    #[arg(long, env = "RELAY_JWT_KEY", value_name = "FILE")]
+    jwt_key: Option<PathBuf>,
+
+    /// Whom JSON Web Tokens have to be for (`aud`)
+    #[arg(long, env = "RELAY_JWT_AUDIENCE", value_name = "NAME", default_value = "sallyport")]
+    jwt_audience: String,
+
+    /// Who has to have made JSON Web Tokens (`iss`) [default: whoever has the key]
+    #[arg(long, env = "RELAY_JWT_ISSUER", value_name = "NAME")]
+    jwt_issuer: Option<String>,
+
     /// How often both ends of a session send a heartbeat; one that is silent for three is dead
     #[arg(long, env = "RELAY_HEARTBEAT", value_name = "TIME", default_value = "10s",
           value_parser = heartbeat)]
@@ -145,12 +158,17 @@ pub struct Logging {
 }
 
 impl Cli {
-    /// The configuration that the arguments describe, with the secret that they name.
+    /// The configuration that the arguments describe, with the secrets in the files that
+    /// they name.
     ///
     /// # Errors
     ///
     /// A setting with which a relay cannot run.
-    pub fn into_config(self, token: Option<Secret>) -> Result<(Config, Logging), BadSetting> {
+    pub fn into_config(
+        self,
+        token: Option<Secret>,
+        jwt_keys: Option<JwtKeys>,
+    ) -> Result<(Config, Logging), BadSetting> {
         let mut admin = self.admin;
         // Metrics are nobody's business but the operator's.
         admin.host.get_or_insert_with(|| "127.0.0.1".into());
@@ -168,6 +186,11 @@ impl Cli {
             hold_visitors: self.hold_visitors,
             anonymous: self.anonymous,
             token,
+            jwt: jwt_keys.map(|keys| JwtRules {
+                keys,
+                audience: self.jwt_audience,
+                issuer: self.jwt_issuer,
+            }),
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
             descriptors: descriptors(),
@@ -207,14 +230,15 @@ mod tests {
     #[test]
     fn a_bare_admin_port_is_on_loopback() {
         let matches = command().try_get_matches_from(["relay", "--admin", "9000"]).unwrap();
-        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config(None).unwrap();
+        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config(None, None).unwrap();
         assert_eq!(config.admin.to_string(), "127.0.0.1:9000");
     }
 
     #[test]
     fn everything_that_can_be_set_is_shown() {
         let matches = command().try_get_matches_from(["relay"]).unwrap();
-        let (config, logging) = Cli::from_arg_matches(&matches).unwrap().into_config(None).unwrap();
+        let (config, logging) =
+            Cli::from_arg_matches(&matches).unwrap().into_config(None, None).unwrap();
         let shown: Vec<_> = load::rows(&config, &logging).iter().map(|row| row.key).collect();
         let command = command();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);

@@ -46,6 +46,7 @@ impl Settings {
             hold_visitors,
             anonymous,
             token,
+            jwt,
             heartbeat,
             threads,
             descriptors: _,
@@ -65,6 +66,9 @@ impl Settings {
             time("hold-visitors", hold_visitors),
             Row::optional("anonymous", anonymous.map(|who| who.to_string()).as_deref()),
             Row::secret("token", token.as_ref().map(Secret::fingerprint)),
+            Row::secret("jwt-key", jwt.as_ref().map(|jwt| jwt.keys.fingerprint())),
+            Row::optional("jwt-audience", jwt.as_ref().map(|jwt| jwt.audience.as_str())),
+            Row::optional("jwt-issuer", jwt.as_ref().and_then(|jwt| jwt.issuer.as_deref())),
             time("heartbeat", heartbeat),
             Row::new("threads", threads),
         ]

@@ -13,7 +13,7 @@ use shared::kit::args;
 use shared::kit::net::HostPort;
 use shared::token::Secret;
 
-use crate::access::Anonymous;
+use crate::access::{Anonymous, JwtRules};
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub anonymous: Option<Anonymous>,
     /// The secret that the relay shares with its clients.
     pub token: Option<Secret>,
+    /// Which JSON Web Tokens are good.
+    pub jwt: Option<JwtRules>,
     /// How often both ends of a session send a heartbeat: 50 ms to an hour. Three without a byte
     /// are a dead session.
     pub heartbeat: Duration,
@@ -99,6 +101,7 @@ impl Settings {
             hold_visitors: Duration::ZERO,
             anonymous: None,
             token: None,
+            jwt: None,
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
             descriptors: descriptors(),
@@ -138,6 +141,7 @@ impl Config {
             hold_visitors,
             anonymous: _,
             token,
+            jwt: _,
             heartbeat,
             threads,
             descriptors,

@@ -1,0 +1,177 @@
+//! The keys that JSON Web Tokens are checked with, as a file has them.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, JwkSet,
+    OctetKeyPairParameters, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+/// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
+const SHORTEST_SECRET: usize = 32;
+
+/// So many keys of a set are looked at. Those of whoever rotates them are two or three.
+const MOST_KEYS: usize = 32;
+
+/// The keys, each good for one algorithm.
+#[derive(Clone)]
+pub struct JwtKeys {
+    keys: Vec<JwtKey>,
+}
+
+#[derive(Clone)]
+pub(super) struct JwtKey {
+    /// Its name in a set of keys.
+    pub(super) id: Option<String>,
+    /// The one algorithm that it is for: never the one that a token asks for.
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+    /// What tells it from others.
+    pub(super) digest: [u8; 32],
+}
+
+/// Why a file has no keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadJwtKeys {
+    /// It has a private key, which a relay has no use for.
+    Private,
+    /// It is none of the kinds of key that the relay knows.
+    Unknown,
+    /// It is no set of keys.
+    Set(String),
+    /// None of the keys in the set is for an algorithm that the relay takes.
+    NoneUsable,
+    /// It is shorter than a shared key may be.
+    TooShort,
+}
+
+impl JwtKeys {
+    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or a text that
+    /// is the shared key of HS256.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; no key is in that.
+    pub fn parse(text: &str) -> Result<Self, BadJwtKeys> {
+        let text = text.trim();
+        let keys = if text.starts_with('{') {
+            set(text)?
+        } else if text.starts_with("-----BEGIN") {
+            vec![pem(text)?]
+        } else if text.len() < SHORTEST_SECRET {
+            return Err(BadJwtKeys::TooShort);
+        } else {
+            let key = DecodingKey::from_secret(text.as_bytes());
+            vec![JwtKey::new(None, Algorithm::HS256, key, text.as_bytes())]
+        };
+        Ok(Self { keys })
+    }
+
+    /// What tells these keys from others in a log, and tells nobody a key.
+    pub(crate) fn fingerprint(&self) -> String {
+        let digests: Vec<u8> = self.keys.iter().flat_map(|key| key.digest).collect();
+        HEXLOWER.encode(&digest(&SHA256, &digests).as_ref()[..3])
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &JwtKey> {
+        self.keys.iter()
+    }
+}
+
+impl JwtKey {
+    fn new(id: Option<String>, algorithm: Algorithm, key: DecodingKey, from: &[u8]) -> Self {
+        let sum = digest(&SHA256, &[format!("{algorithm:?}\0").as_bytes(), from].concat());
+        let mut digest = [0; 32];
+        digest.copy_from_slice(sum.as_ref());
+        Self { id, algorithm, key, digest }
+    }
+}
+
+fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
+    if text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains("PRIVATE KEY")) {
+        return Err(BadJwtKeys::Private);
+    }
+    let bytes = text.as_bytes();
+    let made = [
+        (Algorithm::EdDSA, DecodingKey::from_ed_pem(bytes)),
+        (Algorithm::ES256, DecodingKey::from_ec_pem(bytes)),
+        (Algorithm::RS256, DecodingKey::from_rsa_pem(bytes)),
+    ];
+    let good = made.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)));
+    let (algorithm, key) = good.ok_or(BadJwtKeys::Unknown)?;
+    Ok(JwtKey::new(None, algorithm, key, bytes))
+}
+
+fn set(text: &str) -> Result<Vec<JwtKey>, BadJwtKeys> {
+    let set: JwkSet = serde_json::from_str(text).map_err(|err| BadJwtKeys::Set(err.to_string()))?;
+    let keys: Vec<_> = set.keys.iter().filter_map(of_set).take(MOST_KEYS).collect();
+    if keys.is_empty() { Err(BadJwtKeys::NoneUsable) } else { Ok(keys) }
+}
+
+/// A key of a set, if it is for one of our algorithms. Others are passed over (RFC 7517, section 5).
+fn of_set(jwk: &Jwk) -> Option<JwtKey> {
+    let is_for_signing =
+        jwk.common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+        AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+            curve: EllipticCurve::Ed25519,
+            ..
+        }) => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+            curve: EllipticCurve::P256,
+            ..
+        }) => Algorithm::ES256,
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        _ => return None,
+    };
+    let agrees = jwk.common.key_algorithm.is_none_or(|said| said == algorithm.into());
+    let key = DecodingKey::from_jwk(jwk).ok()?;
+    let long_enough = algorithm != Algorithm::HS256
+        || key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() >= SHORTEST_SECRET);
+    let text = serde_json::to_vec(jwk).ok()?;
+    (is_for_signing && agrees && long_enough)
+        .then(|| JwtKey::new(jwk.common.key_id.clone(), algorithm, key, &text))
+}
+
+impl PartialEq for JwtKeys {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys.iter().map(|key| key.digest).eq(other.keys.iter().map(|key| key.digest))
+    }
+}
+
+impl Eq for JwtKeys {}
+
+impl fmt::Debug for JwtKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JwtKeys({})", self.fingerprint())
+    }
+}
+
+impl fmt::Display for BadJwtKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Private => f.write_str(
+                "it has a private key: the relay checks signatures, for which the public key is \
+                 enough",
+            ),
+            Self::Unknown => {
+                f.write_str("it has no public key of Ed25519, P-256 or RSA as PEM (SPKI)")
+            }
+            Self::Set(reason) => write!(f, "it is no JSON Web Key Set: {reason}"),
+            Self::NoneUsable => f.write_str(
+                "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",
+            ),
+            Self::TooShort => write!(
+                f,
+                "it is neither PEM nor a JSON Web Key Set, and too short for the shared key of \
+                 HS256: {SHORTEST_SECRET} characters are the least"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadJwtKeys {}

@@ -1,0 +1,151 @@
+//! JSON Web Tokens (RFC 7519), from whoever has the key to make them.
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use shared::control::protocol::Refusal;
+use shared::token::Grant;
+
+use super::principal::expired;
+use super::standing::Standing;
+use super::{Owner, Principal, Rights, unauthorized};
+
+use self::keys::JwtKey;
+pub use self::keys::{BadJwtKeys, JwtKeys};
+
+/// Which JSON Web Tokens are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtRules {
+    /// What they are signed with.
+    pub keys: JwtKeys,
+    /// Whom they have to be for (`aud`).
+    pub audience: String,
+    /// Who has to have made them (`iss`), if it matters.
+    pub issuer: Option<String>,
+}
+
+/// The longest name of a subject in bytes: it becomes an owner, who stands in logs and metrics.
+const LONGEST_SUBJECT: usize = 64;
+
+/// What a token says, as far as it concerns the relay.
+#[derive(Debug, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: u64,
+    /// What its holder may do. Without it: anything.
+    #[serde(default)]
+    sallyport: Grant,
+}
+
+/// Those who came with a JSON Web Token, by the key that it was signed with.
+#[derive(Debug, Default)]
+pub(super) struct Jwt(Mutex<HashMap<[u8; 32], Standing>>);
+
+impl Jwt {
+    /// These are the rules from now on. Those who came with a key that is not among them have to
+    /// go.
+    pub(super) fn set_rules(&self, rules: Option<&JwtRules>) {
+        let digests: Vec<_> = rules.iter().flat_map(|rules| rules.keys.iter()).collect();
+        let mut standings = self.0.lock();
+        let is_there = |digest: &[u8; 32]| digests.iter().any(|key| key.digest == *digest);
+        for (_, standing) in standings.extract_if(|digest, _| !is_there(digest)) {
+            standing.end(unauthorized("the relay does not take this key any more"));
+        }
+        for key in digests {
+            standings.entry(key.digest).or_default();
+        }
+    }
+
+    /// Who has shown this.
+    ///
+    /// # Errors
+    ///
+    /// Somebody who is not let in.
+    pub(super) fn admit(&self, jwt: &str, rules: Option<&JwtRules>) -> Result<Principal, Refusal> {
+        let Some(rules) = rules else {
+            return Err(unauthorized("the relay takes no JSON Web Tokens"));
+        };
+        let (claims, key) = check(jwt, rules)?;
+        let owner = subject(&claims.sub)?;
+        let Claims { exp, sallyport: grant, .. } = claims;
+        let lifetime = Grant { expires: Some(exp), ..Grant::default() };
+        let standing = self.0.lock().get(&key.digest).cloned();
+        let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
+        Ok(Principal::bearer(owner, Rights::new(vec![grant, lifetime]), standing))
+    }
+}
+
+const BAD_SIGNATURE: &str = "the relay does not know who signed this token";
+
+/// What a token says, if one of the keys has signed it and it is for us and now.
+fn check<'a>(jwt: &str, rules: &'a JwtRules) -> Result<(Claims, &'a JwtKey), Refusal> {
+    let header = decode_header(jwt).map_err(|_| unauthorized(BAD_SIGNATURE))?;
+    let named = |key: &&JwtKey| header.kid.is_some() && key.id == header.kid;
+    let by_name = rules.keys.iter().any(|key| named(&key));
+    // The key decides on the algorithm. A token that asks for another one is not even looked at
+    // with it: what checks a signature must never be taken for a shared key.
+    let candidates = rules.keys.iter().filter(|key| key.algorithm == header.alg);
+    let mut refused = unauthorized(BAD_SIGNATURE);
+    for key in candidates.filter(|key| !by_name || named(key)) {
+        match decode::<Claims>(jwt, &key.key, &validation(key.algorithm, rules)) {
+            Ok(token) => return Ok((token.claims, key)),
+            Err(err) if matches!(err.kind(), ErrorKind::InvalidSignature) => (),
+            Err(err) => refused = refusal(err.kind()),
+        }
+    }
+    Err(refused)
+}
+
+fn validation(algorithm: Algorithm, rules: &JwtRules) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    // The session ends when the token does, to the second.
+    validation.leeway = 0;
+    validation.validate_nbf = true;
+    validation.set_audience(&[&rules.audience]);
+    let mut required = vec!["exp", "sub", "aud"];
+    if let Some(issuer) = &rules.issuer {
+        validation.set_issuer(&[issuer]);
+        required.push("iss");
+    }
+    validation.set_required_spec_claims(&required);
+    validation
+}
+
+/// What the holder is told. Only what a good signature stands behind is told in detail.
+fn refusal(kind: &ErrorKind) -> Refusal {
+    match kind {
+        ErrorKind::ExpiredSignature => expired(),
+        ErrorKind::ImmatureSignature => unauthorized("the token is not good yet"),
+        ErrorKind::InvalidAudience => unauthorized("the token is for somebody else (`aud`)"),
+        ErrorKind::InvalidIssuer => {
+            unauthorized("the relay does not take tokens of this issuer (`iss`)")
+        }
+        ErrorKind::MissingRequiredClaim(claim) => {
+            unauthorized(format!("the token does not say `{claim}`"))
+        }
+        // Signed, and yet not understood: a grant that the relay does not know, say.
+        ErrorKind::Json(err) => {
+            unauthorized(format!("the relay does not understand the token: {err}"))
+        }
+        _ => unauthorized(BAD_SIGNATURE),
+    }
+}
+
+/// The owner whom a token is about.
+fn subject(sub: &str) -> Result<Owner, Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@+|:".contains(&byte);
+    if (1..=LONGEST_SUBJECT).contains(&sub.len()) && sub.bytes().all(allowed) {
+        return Ok(Owner::Subject(format!("jwt:{sub}").into()));
+    }
+    Err(unauthorized(format!(
+        "the token's `sub` is no name for an owner: 1 to {LONGEST_SUBJECT} of a-z, A-Z, 0-9 and \
+         ._-@+|: are"
+    )))
+}

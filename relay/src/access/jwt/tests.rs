@@ -1,0 +1,193 @@
+//! Tokens that are good, and the many ways in which they are not.
+
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A pair of keys: what signs, and the file that checks it.
+struct Signer {
+    algorithm: Algorithm,
+    signs: EncodingKey,
+    checks: String,
+}
+
+const SHARED: &str = "0123456789abcdef0123456789abcdef";
+
+fn hmac() -> Signer {
+    Signer {
+        algorithm: Algorithm::HS256,
+        signs: EncodingKey::from_secret(SHARED.as_bytes()),
+        checks: SHARED.into(),
+    }
+}
+
+fn pair(algorithm: Algorithm) -> Signer {
+    let kind: &'static rcgen::SignatureAlgorithm = match algorithm {
+        Algorithm::EdDSA => &rcgen::PKCS_ED25519,
+        Algorithm::ES256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+        _ => &rcgen::PKCS_RSA_SHA256,
+    };
+    let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+    let private = pair.serialize_pem();
+    let signs = match algorithm {
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(private.as_bytes()),
+        Algorithm::ES256 => EncodingKey::from_ec_pem(private.as_bytes()),
+        _ => EncodingKey::from_rsa_pem(private.as_bytes()),
+    };
+    Signer { algorithm, signs: signs.unwrap(), checks: pair.public_key_pem() }
+}
+
+fn all() -> [Signer; 4] {
+    [hmac(), pair(Algorithm::EdDSA), pair(Algorithm::ES256), pair(Algorithm::RS256)]
+}
+
+fn rules(keys: &str) -> JwtRules {
+    let keys = JwtKeys::parse(keys).unwrap();
+    JwtRules { keys, audience: "sallyport".into(), issuer: Some("issuer".into()) }
+}
+
+fn in_seconds(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    now.as_secs() as i64 + seconds
+}
+
+/// Claims that are good, with some of them changed; `null` takes one away.
+fn claims(changes: Value) -> Value {
+    let mut claims =
+        json!({"sub": "ann", "aud": "sallyport", "iss": "issuer", "exp": in_seconds(60)});
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    claims
+}
+
+fn signed(signer: &Signer, changes: Value) -> String {
+    encode(&Header::new(signer.algorithm), &claims(changes), &signer.signs).unwrap()
+}
+
+fn admit(jwt: &str, rules: &JwtRules) -> Result<Principal, String> {
+    let all = Jwt::default();
+    all.set_rules(Some(rules));
+    all.admit(jwt, Some(rules)).map_err(|refusal| refusal.message)
+}
+
+#[test]
+fn all_four_algorithms_are_good() {
+    for signer in all() {
+        let grant = json!({"sallyport": {"tunnels": ["web-*"], "ports": "9000-9010"}});
+        let principal = admit(&signed(&signer, grant), &rules(&signer.checks)).unwrap();
+        assert_eq!(principal.owner().to_string(), "jwt:ann");
+        let rights = principal.rights();
+        assert!(rights.check_name(&"web-1".parse().unwrap()).is_ok());
+        assert!(rights.check_name(&"db".parse().unwrap()).is_err() && !rights.may_have(80));
+        let left = rights.ends().unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(left <= Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn claims_that_are_not_for_us_are_refused_each_with_a_word() {
+    let signer = hmac();
+    let rules = rules(&signer.checks);
+    for (changes, says) in [
+        (json!({"exp": in_seconds(-1)}), "expired"),
+        (json!({"exp": null}), "`exp`"),
+        (json!({"nbf": in_seconds(60)}), "not good yet"),
+        (json!({"aud": "other"}), "somebody else"),
+        (json!({"aud": null}), "`aud`"),
+        (json!({"iss": "other"}), "this issuer"),
+        (json!({"iss": null}), "`iss`"),
+        (json!({"sub": null}), "`sub`"),
+        (json!({"sub": "a\nb"}), "no name for an owner"),
+        (json!({"sub": "x".repeat(65)}), "no name for an owner"),
+        (json!({"sallyport": {"moon": "full"}}), "moon"),
+    ] {
+        let refused = admit(&signed(&signer, changes.clone()), &rules).unwrap_err();
+        assert!(refused.contains(says), "{changes}: {refused}");
+    }
+}
+
+#[test]
+fn the_key_decides_on_the_algorithm_and_not_the_token() {
+    for signer in all() {
+        let rules = rules(&signer.checks);
+        // The file of a public key, taken for a shared one.
+        let confused = Signer {
+            algorithm: Algorithm::HS256,
+            signs: EncodingKey::from_secret(signer.checks.trim().as_bytes()),
+            checks: String::new(),
+        };
+        if signer.algorithm != Algorithm::HS256 {
+            assert_eq!(admit(&signed(&confused, json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
+        }
+        let good = signed(&signer, json!({}));
+        let (_, rest) = good.split_once('.').unwrap();
+        let (payload, signature) = rest.split_once('.').unwrap();
+        for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS512"}"#, r#"{"alg":"PS256"}"#, "{}"] {
+            let header = data_encoding::BASE64URL_NOPAD.encode(header.as_bytes());
+            for signature in ["", signature] {
+                let forged = format!("{header}.{payload}.{signature}");
+                assert_eq!(admit(&forged, &rules).unwrap_err(), BAD_SIGNATURE, "{forged}");
+            }
+        }
+        let other = pair(Algorithm::EdDSA);
+        assert_eq!(admit(&signed(&other, json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
+        assert_eq!(admit("a.b.c", &rules).unwrap_err(), BAD_SIGNATURE);
+    }
+}
+
+#[test]
+fn a_set_of_keys_is_searched_by_name_and_algorithm() {
+    let [first, second] = [pair(Algorithm::ES256), pair(Algorithm::ES256)];
+    let jwk = |signer: &Signer, id: &str| {
+        let mut jwk = Jwk::from_encoding_key(&signer.signs, signer.algorithm).unwrap();
+        jwk.common.key_id = Some(id.into());
+        serde_json::to_value(jwk).unwrap()
+    };
+    let other = json!({"kty": "OKP", "crv": "X25519", "x": "AAAA"});
+    let set = json!({"keys": [other, jwk(&first, "a"), jwk(&second, "b")]}).to_string();
+    let rules = rules(&set);
+    let named = |signer: &Signer, id: Option<&str>| {
+        let mut header = Header::new(signer.algorithm);
+        header.kid = id.map(str::to_owned);
+        encode(&header, &claims(json!({})), &signer.signs).unwrap()
+    };
+    for id in [Some("b"), Some("not there"), None] {
+        assert!(admit(&named(&second, id), &rules).is_ok(), "{id:?}");
+    }
+    assert_eq!(admit(&named(&second, Some("a")), &rules).unwrap_err(), BAD_SIGNATURE);
+}
+
+#[test]
+fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
+    let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (text, err) in [
+        (private.as_str(), BadJwtKeys::Private),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", BadJwtKeys::Unknown),
+        ("short", BadJwtKeys::TooShort),
+        ("", BadJwtKeys::TooShort),
+        (r#"{"keys":[]}"#, BadJwtKeys::NoneUsable),
+    ] {
+        assert_eq!(JwtKeys::parse(text).unwrap_err(), err, "{text}");
+    }
+    assert!(matches!(JwtKeys::parse("{").unwrap_err(), BadJwtKeys::Set(_)));
+    let shown = format!("{:?}", rules(SHARED));
+    assert!(!shown.contains(SHARED), "{shown}");
+}
+
+#[tokio::test]
+async fn whoever_came_with_a_key_that_is_taken_away_has_to_go() {
+    let [signer, other] = [hmac(), pair(Algorithm::EdDSA)];
+    let [first, second] = [rules(&signer.checks), rules(&other.checks)];
+    let jwt = Jwt::default();
+    jwt.set_rules(Some(&first));
+    let principal = jwt.admit(&signed(&signer, json!({})), Some(&first)).unwrap();
+    jwt.set_rules(Some(&second));
+    assert!(principal.ended().await.message.contains("does not take this key any more"));
+    assert!(jwt.admit(&signed(&other, json!({})), Some(&second)).is_ok());
+}

@@ -26,6 +26,6 @@ mod target;
 mod tunnel;
 mod visit;
 
-pub use access::{Anonymous, BadJwtKeys, JwtKeys, JwtRules};
+pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use config::{BadSetting, Config, Diff, PortRange, Settings};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -62,8 +62,8 @@ pub struct Reconfigure {
 impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
+        self.access.set_rules(&config.access);
         self.config.set(config);
-        self.access.reconfigured();
         self.metrics.reload(Reload::Applied);
     }
 
@@ -90,7 +90,7 @@ impl Relay {
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let config = CurrentConfig::new(config);
-        let access = Access::new(config.clone());
+        let access = Access::new(&config.now().access);
         Ok(Self { addrs, config, access, metrics, control, public, admin })
     }
 

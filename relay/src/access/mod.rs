@@ -17,11 +17,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
-use shared::token::{Challenge, Presented, Proof};
+use shared::token::{Challenge, Presented, Proof, Secret};
 use tokio::time::{Instant, sleep_until};
-
-use crate::config::CurrentConfig;
 
 use self::jwt::Jwt;
 use self::tokens::Tokens;
@@ -49,27 +48,42 @@ pub(crate) enum Shown {
     Jwt(String),
 }
 
+/// Whom a relay lets in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessRules {
+    /// Who may come without a token. Without it: whoever is near, until there is a token.
+    pub anonymous: Option<Anonymous>,
+    /// The secret that the relay shares with its clients.
+    pub token: Option<Secret>,
+    /// Which JSON Web Tokens are good.
+    pub jwt: Option<JwtRules>,
+}
+
 /// Decides who may come in. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Access {
-    config: CurrentConfig,
-    tokens: Arc<Tokens>,
-    jwt: Arc<Jwt>,
+pub(crate) struct Access(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    rules: RwLock<Arc<AccessRules>>,
+    tokens: Tokens,
+    jwt: Jwt,
 }
 
 impl Access {
-    /// Lets in those of whom `config` tells.
-    pub(crate) fn new(config: CurrentConfig) -> Self {
-        let access = Self { config, tokens: Arc::new(Tokens::new()), jwt: Arc::default() };
-        access.reconfigured();
+    /// Lets in those of whom `rules` tells.
+    pub(crate) fn new(rules: &AccessRules) -> Self {
+        let (tokens, jwt) = (Tokens::new(), Jwt::default());
+        let access = Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt }));
+        access.set_rules(rules);
         access
     }
 
-    /// The configuration is another one: whom it does not let in any more has to go.
-    pub(crate) fn reconfigured(&self) {
-        let config = self.config.now();
-        self.tokens.set_shared(config.token.as_ref());
-        self.jwt.set_rules(config.jwt.as_ref());
+    /// The rules are others from now on: whom they do not let in any more has to go.
+    pub(crate) fn set_rules(&self, rules: &AccessRules) {
+        *self.0.rules.write() = Arc::new(rules.clone());
+        self.0.tokens.set_shared(rules.token.as_ref());
+        self.0.jwt.set_rules(rules.jwt.as_ref());
     }
 
     /// Whose session it is that begins at `peer`, who has shown this.
@@ -88,9 +102,9 @@ impl Access {
         let admitted = match shown {
             Shown::Nothing => return self.anonymous(peer),
             Shown::Token { token, proof, challenge } => {
-                self.tokens.admit(&token, &proof, &challenge, SystemTime::now()).await
+                self.0.tokens.admit(&token, &proof, &challenge, SystemTime::now()).await
             }
-            Shown::Jwt(jwt) => self.jwt.admit(&jwt, self.config.now().jwt.as_ref()),
+            Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
         if admitted.is_err() {
             sleep_until(refuse_at).await;
@@ -98,13 +112,15 @@ impl Access {
         admitted
     }
 
+    fn rules(&self) -> Arc<AccessRules> {
+        Arc::clone(&self.0.rules.read())
+    }
+
     fn anonymous(&self, peer: SocketAddr) -> Result<Principal, Refusal> {
-        let config = self.config.now();
-        let allowed = config.anonymous.unwrap_or(match self.tokens.any() || config.jwt.is_some() {
-            true => Anonymous::Never,
-            false => Anonymous::Private,
-        });
-        allowed.check(peer.ip())?;
+        let rules = self.rules();
+        let is_closed = self.0.tokens.any() || rules.jwt.is_some();
+        let otherwise = if is_closed { Anonymous::Never } else { Anonymous::Private };
+        rules.anonymous.unwrap_or(otherwise).check(peer.ip())?;
         Ok(Principal::anybody())
     }
 }

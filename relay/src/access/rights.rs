@@ -29,7 +29,7 @@ impl Rights {
     /// The refusal that says how far it goes.
     pub(crate) fn check_name(&self, name: &TunnelName) -> Result<(), Refusal> {
         for Grant { tunnels, .. } in &*self.0 {
-            if !tunnels.is_empty() && !tunnels.iter().any(|pattern| pattern.fits(name)) {
+            if !tunnels.is_empty() && !tunnels.iter().any(|pattern| pattern.fits(name.as_str())) {
                 let names: Vec<_> = tunnels.iter().map(|pattern| format!("`{pattern}`")).collect();
                 let message = format!(
                     "the token is not for the tunnel `{name}`: it is for {}",

@@ -14,7 +14,7 @@ use shared::kit::logging::LogFormat;
 use shared::kit::net::HostPort;
 use shared::token::{Hidden, Secret};
 
-use crate::access::{Anonymous, JwtKeys, JwtRules};
+use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
 
 pub use load::{Loaded, command, load, start};
@@ -184,13 +184,15 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
             hold: self.hold,
             hold_visitors: self.hold_visitors,
-            anonymous: self.anonymous,
-            token,
-            jwt: jwt_keys.map(|keys| JwtRules {
-                keys,
-                audience: self.jwt_audience,
-                issuer: self.jwt_issuer,
-            }),
+            access: AccessRules {
+                anonymous: self.anonymous,
+                token,
+                jwt: jwt_keys.map(|keys| JwtRules {
+                    keys,
+                    audience: self.jwt_audience,
+                    issuer: self.jwt_issuer,
+                }),
+            },
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
             descriptors: descriptors(),

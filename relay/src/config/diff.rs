@@ -6,6 +6,7 @@ use shared::kit::settings::{Change, Row, changes};
 use shared::token::Secret;
 
 use super::{Config, Settings};
+use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
 const NEEDS_RESTART: [&str; 4] = ["control", "public", "admin", "threads"];
@@ -44,9 +45,7 @@ impl Settings {
             half_closed_timeout,
             hold,
             hold_visitors,
-            anonymous,
-            token,
-            jwt,
+            access: AccessRules { anonymous, token, jwt },
             heartbeat,
             threads,
             descriptors: _,

@@ -13,7 +13,7 @@ use shared::kit::args;
 use shared::kit::net::HostPort;
 use shared::token::Secret;
 
-use crate::access::{Anonymous, JwtRules};
+use crate::access::AccessRules;
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -46,12 +46,8 @@ pub struct Settings {
     pub hold: Duration,
     /// How long new visitors wait for a client that was here a moment ago. Zero: not at all.
     pub hold_visitors: Duration,
-    /// Who may come without a token. Without it: whoever is near, until there is a token.
-    pub anonymous: Option<Anonymous>,
-    /// The secret that the relay shares with its clients.
-    pub token: Option<Secret>,
-    /// Which JSON Web Tokens are good.
-    pub jwt: Option<JwtRules>,
+    /// Whom the relay lets in.
+    pub access: AccessRules,
     /// How often both ends of a session send a heartbeat: 50 ms to an hour. Three without a byte
     /// are a dead session.
     pub heartbeat: Duration,
@@ -99,9 +95,7 @@ impl Settings {
             half_closed_timeout: Duration::from_secs(600),
             hold: Duration::from_secs(300),
             hold_visitors: Duration::ZERO,
-            anonymous: None,
-            token: None,
-            jwt: None,
+            access: AccessRules::default(),
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
             descriptors: descriptors(),
@@ -139,9 +133,7 @@ impl Config {
             half_closed_timeout,
             hold,
             hold_visitors,
-            anonymous: _,
-            token,
-            jwt: _,
+            access,
             heartbeat,
             threads,
             descriptors,
@@ -161,7 +153,7 @@ impl Config {
         check("heartbeat", HEARTBEATS.contains(heartbeat), "must be between 50ms and 1h")?;
         let visitors = 1..=MAX_STREAMS as usize;
         check("max-visitors", visitors.contains(max_visitors), "must be between 1 and 16384")?;
-        let is_key = !matches!(token, Some(Secret::Jwt(_)));
+        let is_key = !matches!(access.token, Some(Secret::Jwt(_)));
         check("token", is_key, "must be a secret or a token, and not a JSON Web Token")?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
         check("descriptors", *descriptors > 0, "must be more than none")?;

@@ -11,16 +11,20 @@ use tests::{Peer, RunningClient, World, local, within};
 /// What the relay and its clients both know.
 const SECRET: &str = "correct horse battery staple";
 
+fn secret(text: &str) -> Secret {
+    text.parse().expect("a secret")
+}
+
 fn token(text: &str) -> Token {
-    match text.parse() {
-        Ok(Secret::Token(token)) => token,
-        other => panic!("no token: {other:?}"),
+    match secret(text) {
+        Secret::Token(token) => token,
+        Secret::Jwt(_) => panic!("a JSON Web Token"),
     }
 }
 
 /// A relay that lets in those who know the secret, and nobody else.
 async fn closed_world() -> World {
-    World::start_with(|settings| settings.token = Some(SECRET.parse().unwrap())).await
+    World::start_with(|settings| settings.access.token = Some(secret(SECRET))).await
 }
 
 /// A client's settings with this secret.
@@ -39,8 +43,8 @@ async fn refusal(settings: client::Settings) -> String {
     format!("{:#}", RunningClient::start(settings).ended().await.expect_err("a refusal"))
 }
 
-fn narrowed(grant: Grant) -> Option<Secret> {
-    Some(Secret::Token(token(SECRET).narrow(&grant).expect("a grant")))
+fn narrowed(grant: &Grant) -> Option<Secret> {
+    Some(Secret::Token(token(SECRET).narrow(grant).expect("a grant")))
 }
 
 fn in_seconds(seconds: u64) -> u64 {
@@ -53,7 +57,7 @@ async fn whoever_knows_the_secret_is_let_in_and_nobody_else() {
     let service = local::echo().await;
     let world = closed_world().await;
     let tunnels = [format!("default={}", service.addr())];
-    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnels)).await;
+    let client = live(with(&world, Some(secret(SECRET)), &tunnels)).await;
     Peer::connect(client.public(0)).await.expect_echo(b"one of us").await;
 
     let other = Some("correct horse battery stable".parse().unwrap());
@@ -70,15 +74,16 @@ async fn whoever_knows_the_secret_is_let_in_and_nobody_else() {
 
 #[tokio::test]
 async fn without_any_token_the_relay_lets_in_whom_it_is_told_to() {
-    let world = World::start_with(|settings| settings.anonymous = Some(Anonymous::Never)).await;
+    let world =
+        World::start_with(|settings| settings.access.anonymous = Some(Anonymous::Never)).await;
     let tunnels = ["default=1".to_owned()];
     let refused = refusal(with(&world, None, &tunnels)).await;
     assert!(refused.contains("wants a token"), "{refused}");
     world.stop().await;
 
     let world = World::start_with(|settings| {
-        settings.anonymous = Some(Anonymous::Private);
-        settings.token = Some(SECRET.parse().unwrap());
+        settings.access.anonymous = Some(Anonymous::Private);
+        settings.access.token = Some(secret(SECRET));
     });
     let world = world.await;
     live(with(&world, None, &tunnels)).await.finish().await;
@@ -91,23 +96,22 @@ async fn a_narrowed_token_goes_as_far_as_it_says() {
     let world = closed_world().await;
     let addr = service.addr();
     let grant = Grant { tunnels: vec!["web-*".parse().unwrap()], ..Grant::default() };
-    let client = live(with(&world, narrowed(grant.clone()), &[format!("web-1={addr}")])).await;
+    let client = live(with(&world, narrowed(&grant), &[format!("web-1={addr}")])).await;
     Peer::connect(client.public(0)).await.expect_echo(b"within").await;
     for name in ["db", "default"] {
-        let refused =
-            refusal(with(&world, narrowed(grant.clone()), &[format!("{name}={addr}")])).await;
+        let refused = refusal(with(&world, narrowed(&grant), &[format!("{name}={addr}")])).await;
         assert!(refused.contains("it is for `web-*`"), "{refused}");
     }
 
     let port = super::ports::free_port();
     let grant = Grant { ports: Some(port.to_string().parse().unwrap()), ..Grant::default() };
-    let narrow = live(with(&world, narrowed(grant.clone()), &[format!("a={addr}")])).await;
+    let narrow = live(with(&world, narrowed(&grant), &[format!("a={addr}")])).await;
     assert_eq!(narrow.public(0).port(), port, "the one that it may have");
     let other = super::ports::free_port();
     let tunnel = format!("b={addr}?port={other}");
-    let refused = refusal(with(&world, narrowed(grant.clone()), &[tunnel])).await;
+    let refused = refusal(with(&world, narrowed(&grant), &[tunnel])).await;
     assert!(refused.contains(&format!("not for port {other}: it is for {port}")), "{refused}");
-    let refused = refusal(with(&world, narrowed(grant), &[format!("default={addr}")])).await;
+    let refused = refusal(with(&world, narrowed(&grant), &[format!("default={addr}")])).await;
     assert!(refused.contains("the token is not for port"), "{refused}");
     client.finish().await;
     narrow.finish().await;
@@ -120,7 +124,7 @@ async fn a_token_that_expires_ends_the_visits_that_go_on() {
     let world = closed_world().await;
     let tunnels = [format!("default={}", service.addr())];
     let grant = Grant { expires: Some(in_seconds(3)), ..Grant::default() };
-    let client = live(with(&world, narrowed(grant), &tunnels)).await;
+    let client = live(with(&world, narrowed(&grant), &tunnels)).await;
     let mut visitor = Peer::connect(client.public(0)).await;
     visitor.expect_echo(b"still good").await;
     visitor.expect_reset().await;
@@ -129,7 +133,7 @@ async fn a_token_that_expires_ends_the_visits_that_go_on() {
     assert!(ended.contains("the token has expired"), "{ended}");
 
     let grant = Grant { expires: Some(in_seconds(0) - 1), ..Grant::default() };
-    let refused = refusal(with(&world, narrowed(grant), &tunnels)).await;
+    let refused = refusal(with(&world, narrowed(&grant), &tunnels)).await;
     assert!(refused.contains("the token has expired"), "{refused}");
     world.stop().await;
 }
@@ -139,13 +143,13 @@ async fn another_secret_ends_the_sessions_that_came_with_the_one_before() {
     let service = local::echo().await;
     let world = closed_world().await;
     let tunnels = [format!("default={}", service.addr())];
-    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnels)).await;
+    let client = live(with(&world, Some(secret(SECRET)), &tunnels)).await;
     let mut visitor = Peer::connect(client.public(0)).await;
     visitor.expect_echo(b"before").await;
 
     let other = "quite another secret".parse::<Secret>().unwrap();
     let mut settings = relay::Settings::loopback();
-    settings.token = Some(other.clone());
+    settings.access.token = Some(other.clone());
     world.relay_reconfigure.apply(relay::Config::new(settings).unwrap());
     visitor.expect_reset().await;
     let ended = format!("{:#}", client.ended().await.expect_err("a refusal"));
@@ -158,12 +162,12 @@ async fn another_secret_ends_the_sessions_that_came_with_the_one_before() {
 async fn nobody_can_take_the_tunnel_default_from_somebody_else() {
     let [mine, theirs] = [local::echo().await, local::speaks_first(b"not yours").await];
     let world = World::start_with(|settings| {
-        settings.anonymous = Some(Anonymous::Any);
-        settings.token = Some(SECRET.parse().unwrap());
+        settings.access.anonymous = Some(Anonymous::Any);
+        settings.access.token = Some(secret(SECRET));
     });
     let world = world.await;
     let tunnel = |addr| [format!("default={addr}")];
-    let client = live(with(&world, Some(SECRET.parse().unwrap()), &tunnel(mine.addr()))).await;
+    let client = live(with(&world, Some(secret(SECRET)), &tunnel(mine.addr()))).await;
     for _ in 0..100 {
         let mut settings = with(&world, None, &tunnel(theirs.addr()));
         settings.reconnect = client::Reconnect::Never;
@@ -179,12 +183,12 @@ async fn nobody_can_take_the_tunnel_default_from_somebody_else() {
 async fn two_owners_may_have_a_tunnel_of_the_same_name() {
     let [mine, theirs] = [local::speaks_first(b"mine").await, local::speaks_first(b"theirs").await];
     let world = World::start_with(|settings| {
-        settings.anonymous = Some(Anonymous::Any);
-        settings.token = Some(SECRET.parse().unwrap());
+        settings.access.anonymous = Some(Anonymous::Any);
+        settings.access.token = Some(secret(SECRET));
     });
     let world = world.await;
     let tunnel = |addr| [format!("web={addr}")];
-    let first = live(with(&world, Some(SECRET.parse().unwrap()), &tunnel(mine.addr()))).await;
+    let first = live(with(&world, Some(secret(SECRET)), &tunnel(mine.addr()))).await;
     let second = live(with(&world, None, &tunnel(theirs.addr()))).await;
     assert_ne!(first.public(0), second.public(0));
     Peer::connect(first.public(0)).await.expect(b"mine").await;
@@ -242,7 +246,7 @@ async fn a_relay_that_asks_for_a_proof_in_the_middle_of_a_session_gets_none() {
     use tests::rogue::RogueRelay;
     let relay = RogueRelay::start().await;
     let mut settings = client::Settings::loopback(relay.addr(), vec!["default=1".parse().unwrap()]);
-    settings.token = Some(SECRET.parse().unwrap());
+    settings.token = Some(secret(SECRET));
     let client = RunningClient::start(settings);
     let mut session = relay.welcomed().await;
     let challenge = FromRelay::Challenge { nonce: Nonce::random() };

@@ -56,7 +56,7 @@ fn in_seconds(seconds: i64) -> i64 {
 }
 
 /// Claims that are good, with some of them changed; `null` takes one away.
-fn claims(changes: Value) -> Value {
+fn claims(changes: &Value) -> Value {
     let mut claims =
         json!({"sub": "ann", "aud": "sallyport", "iss": "issuer", "exp": in_seconds(60)});
     for (name, value) in changes.as_object().unwrap() {
@@ -66,7 +66,7 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
-fn signed(signer: &Signer, changes: Value) -> String {
+fn signed(signer: &Signer, changes: &Value) -> String {
     encode(&Header::new(signer.algorithm), &claims(changes), &signer.signs).unwrap()
 }
 
@@ -80,7 +80,7 @@ fn admit(jwt: &str, rules: &JwtRules) -> Result<Principal, String> {
 fn all_four_algorithms_are_good() {
     for signer in all() {
         let grant = json!({"sallyport": {"tunnels": ["web-*"], "ports": "9000-9010"}});
-        let principal = admit(&signed(&signer, grant), &rules(&signer.checks)).unwrap();
+        let principal = admit(&signed(&signer, &grant), &rules(&signer.checks)).unwrap();
         assert_eq!(principal.owner().to_string(), "jwt:ann");
         let rights = principal.rights();
         assert!(rights.check_name(&"web-1".parse().unwrap()).is_ok());
@@ -107,7 +107,7 @@ fn claims_that_are_not_for_us_are_refused_each_with_a_word() {
         (json!({"sub": "x".repeat(65)}), "no name for an owner"),
         (json!({"sallyport": {"moon": "full"}}), "moon"),
     ] {
-        let refused = admit(&signed(&signer, changes.clone()), &rules).unwrap_err();
+        let refused = admit(&signed(&signer, &changes), &rules).unwrap_err();
         assert!(refused.contains(says), "{changes}: {refused}");
     }
 }
@@ -123,9 +123,9 @@ fn the_key_decides_on_the_algorithm_and_not_the_token() {
             checks: String::new(),
         };
         if signer.algorithm != Algorithm::HS256 {
-            assert_eq!(admit(&signed(&confused, json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
+            assert_eq!(admit(&signed(&confused, &json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
         }
-        let good = signed(&signer, json!({}));
+        let good = signed(&signer, &json!({}));
         let (_, rest) = good.split_once('.').unwrap();
         let (payload, signature) = rest.split_once('.').unwrap();
         for header in [r#"{"alg":"none"}"#, r#"{"alg":"HS512"}"#, r#"{"alg":"PS256"}"#, "{}"] {
@@ -136,7 +136,7 @@ fn the_key_decides_on_the_algorithm_and_not_the_token() {
             }
         }
         let other = pair(Algorithm::EdDSA);
-        assert_eq!(admit(&signed(&other, json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
+        assert_eq!(admit(&signed(&other, &json!({})), &rules).unwrap_err(), BAD_SIGNATURE);
         assert_eq!(admit("a.b.c", &rules).unwrap_err(), BAD_SIGNATURE);
     }
 }
@@ -155,7 +155,7 @@ fn a_set_of_keys_is_searched_by_name_and_algorithm() {
     let named = |signer: &Signer, id: Option<&str>| {
         let mut header = Header::new(signer.algorithm);
         header.kid = id.map(str::to_owned);
-        encode(&header, &claims(json!({})), &signer.signs).unwrap()
+        encode(&header, &claims(&json!({})), &signer.signs).unwrap()
     };
     for id in [Some("b"), Some("not there"), None] {
         assert!(admit(&named(&second, id), &rules).is_ok(), "{id:?}");
@@ -186,8 +186,8 @@ async fn whoever_came_with_a_key_that_is_taken_away_has_to_go() {
     let [first, second] = [rules(&signer.checks), rules(&other.checks)];
     let jwt = Jwt::default();
     jwt.set_rules(Some(&first));
-    let principal = jwt.admit(&signed(&signer, json!({})), Some(&first)).unwrap();
+    let principal = jwt.admit(&signed(&signer, &json!({})), Some(&first)).unwrap();
     jwt.set_rules(Some(&second));
     assert!(principal.ended().await.message.contains("does not take this key any more"));
-    assert!(jwt.admit(&signed(&other, json!({})), Some(&second)).is_ok());
+    assert!(jwt.admit(&signed(&other, &json!({})), Some(&second)).is_ok());
 }

@@ -218,7 +218,10 @@ async fn the_examples_run_and_hold_every_key() {
         // Everything in it is right, also what is left out.
         let (keys, sections) = uncommented(&text);
         let folder = Folder::new();
-        let file = folder.write("all.toml", &format!("{keys}{sections}"));
+        folder.write("token", "correct horse battery staple");
+        folder.write("jwt-key", "0123456789abcdef0123456789abcdef");
+        let here = |text: &str| text.replace("/etc/sallyport", &folder.path().to_string_lossy());
+        let file = folder.write("all.toml", &here(&format!("{keys}{sections}")));
         let check = Program::bare(program).args(["check", "--config"]).args([file]);
         let (status, _, error) = check.output().await;
         assert_eq!((status, error.as_str()), (Some(0), ""), "{keys}{sections}");

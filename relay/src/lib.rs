@@ -28,4 +28,5 @@ mod visit;
 
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use config::{BadSetting, Config, Diff, PortRange, Settings};
+pub use limits::LimitRules;
 pub use relay::{Addrs, Reconfigure, Relay};

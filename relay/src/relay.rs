@@ -34,6 +34,7 @@ pub struct Relay {
     addrs: Addrs,
     config: CurrentConfig,
     access: Access,
+    limits: Limits,
     metrics: Metrics,
     control: TcpListener,
     public: TcpListener,
@@ -56,6 +57,7 @@ pub struct Addrs {
 pub struct Reconfigure {
     config: CurrentConfig,
     access: Access,
+    limits: Limits,
     metrics: Metrics,
 }
 
@@ -63,6 +65,7 @@ impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
         self.access.set_rules(&config.access);
+        self.limits.set_rules(config.limits.clone());
         self.config.set(config);
         self.metrics.reload(Reload::Applied);
     }
@@ -90,8 +93,10 @@ impl Relay {
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let config = CurrentConfig::new(config);
-        let access = Access::new(&config.now().access);
-        Ok(Self { addrs, config, access, metrics, control, public, admin })
+        let limits = Limits::new(config.now().descriptors);
+        limits.set_rules(config.now().limits.clone());
+        let access = Access::new(&config.now().access, limits.clone());
+        Ok(Self { addrs, config, access, limits, metrics, control, public, admin })
     }
 
     /// Where the relay listens.
@@ -105,6 +110,7 @@ impl Relay {
         Reconfigure {
             config: self.config.clone(),
             access: self.access.clone(),
+            limits: self.limits.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -124,13 +130,12 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, metrics, .. } = self;
+        let Self { addrs, config, access, limits, metrics, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
-        let limits = Limits::new(config.now().descriptors);
         let (registry, openings) =
             Registry::new(config.clone(), limits.clone(), metrics.clone(), stop.gracefully.clone());
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
@@ -147,8 +152,15 @@ impl Relay {
             move || registry.snapshot()
         });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
-        let mut edge =
-            Edge::new(config.clone(), limits, registry, openings, addrs.public.ip(), stop.clone());
+        let mut edge = Edge::new(
+            config.clone(),
+            limits,
+            metrics.clone(),
+            registry,
+            openings,
+            addrs.public.ip(),
+            stop.clone(),
+        );
         edge.serve(default, self.public);
         let admin = Admin::new(metrics, look, stop.gracefully.clone());
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use shared::kit::logging::Rate;
@@ -15,7 +16,8 @@ use shared::visit::stream::Broken;
 use tracing::info;
 
 use crate::entrance::Entrance;
-use crate::metrics::{Counted, Outcome};
+use crate::limits::Allowance;
+use crate::metrics::{Counted, Limit, Outcome};
 use crate::target::OpenError;
 use crate::tunnel::Tunnel;
 
@@ -46,6 +48,8 @@ pub(crate) struct Visit {
     /// How it ended, as soon as that is known.
     outcome: Outcome,
     reason: Cow<'static, str>,
+    /// What it may move, if that is limited.
+    allowance: Option<Box<Allowance>>,
     _present: Counted,
 }
 
@@ -70,6 +74,7 @@ impl Visit {
             served: false,
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
+            allowance: None,
         };
         if BEGUN.allows() {
             visit.log_begun();
@@ -106,9 +111,14 @@ impl Visit {
         }
     }
 
-    /// A limit of visitors has been reached.
-    pub(crate) fn no_room(mut self) {
-        self.end(Outcome::Limit, "too many visitors");
+    /// What it may move from now on.
+    pub(crate) fn limit(&mut self, allowance: Option<Allowance>) {
+        self.allowance = allowance.map(Box::new);
+    }
+
+    /// It comes up against a limit.
+    pub(crate) fn over_limit(mut self, limit: Limit) {
+        self.end(Outcome::Limit, format!("too many {}", limit.of_what()));
     }
 
     /// What carried it is over.
@@ -122,12 +132,32 @@ impl Visit {
 }
 
 impl Observer for Visit {
+    fn poll_to_stream(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.allowance {
+            None => Poll::Ready(usize::MAX),
+            Some(allowance) => allowance.poll_inward(cx),
+        }
+    }
+
+    fn poll_to_socket(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.allowance {
+            None => Poll::Ready(usize::MAX),
+            Some(allowance) => allowance.poll_outward(cx),
+        }
+    }
+
     fn to_stream(&mut self, bytes: usize) {
+        if let Some(allowance) = &mut self.allowance {
+            allowance.moved_inward(bytes);
+        }
         self.bytes_in += bytes as u64;
         self.tunnel.metrics().bytes_in(bytes);
     }
 
     fn to_socket(&mut self, bytes: usize) {
+        if let Some(allowance) = &mut self.allowance {
+            allowance.moved_outward(bytes);
+        }
         if self.bytes_out == 0 {
             self.tunnel.metrics().first_byte(self.arrived.elapsed());
         }
@@ -171,6 +201,7 @@ fn outcome(ended: &Ended) -> Outcome {
         Ended::Completed => Outcome::Completed,
         Ended::Socket(_) => Outcome::Reset,
         Ended::Stalled | Ended::HalfClosed => Outcome::Timeout,
+        Ended::OverLimit => Outcome::Limit,
         Ended::Stream(broken) => match broken {
             Broken::Aborted(Abort::TimedOut) => Outcome::Timeout,
             Broken::Aborted(Abort::Reset | Abort::Stopping) | Broken::Unwanted => Outcome::Reset,

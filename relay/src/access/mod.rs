@@ -19,10 +19,13 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
-use shared::token::{Challenge, Presented, Proof, Secret};
+use shared::token::{Challenge, Grant, Presented, Proof, Secret, TokenId, Verifier};
 use tokio::time::{Instant, sleep_until};
 
+use crate::limits::Limits;
+
 use self::jwt::Jwt;
+use self::standing::Standing;
 use self::tokens::Tokens;
 
 pub use self::anonymous::Anonymous;
@@ -68,13 +71,24 @@ struct Shared {
     rules: RwLock<Arc<AccessRules>>,
     tokens: Tokens,
     jwt: Jwt,
+    limits: Limits,
+}
+
+/// Somebody whom a token or somebody else vouches for.
+#[derive(Debug)]
+struct Admitted {
+    owner: Owner,
+    token: Option<TokenId>,
+    standing: Standing,
+    /// What each link of the chain allows, with the key that it goes by.
+    grants: Vec<(Option<Verifier>, Grant)>,
 }
 
 impl Access {
-    /// Lets in those of whom `rules` tells.
-    pub(crate) fn new(rules: &AccessRules) -> Self {
+    /// Lets in those of whom `rules` tells, and counts what they have in `limits`.
+    pub(crate) fn new(rules: &AccessRules, limits: Limits) -> Self {
         let (tokens, jwt) = (Tokens::new(), Jwt::default());
-        let access = Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt }));
+        let access = Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits }));
         access.set_rules(rules);
         access
     }
@@ -106,10 +120,25 @@ impl Access {
             }
             Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
-        if admitted.is_err() {
-            sleep_until(refuse_at).await;
+        match admitted {
+            Ok(admitted) => Ok(self.principal(admitted)),
+            Err(refusal) => {
+                sleep_until(refuse_at).await;
+                Err(refusal)
+            }
         }
-        admitted
+    }
+
+    /// Whose session it is of somebody who has been let in.
+    fn principal(&self, admitted: Admitted) -> Principal {
+        let Admitted { owner, token, standing, grants } = admitted;
+        let limits = &self.0.limits;
+        let mut accounts = vec![limits.owner(&owner.to_string())];
+        for (key, grant) in &grants {
+            accounts.extend(key.and_then(|key| limits.holder(key, grant)));
+        }
+        let rights = Rights::new(grants.into_iter().map(|(_, grant)| grant).collect());
+        Principal::new(owner, rights, token, standing, accounts)
     }
 
     fn rules(&self) -> Arc<AccessRules> {
@@ -121,7 +150,7 @@ impl Access {
         let is_closed = self.0.tokens.any() || rules.jwt.is_some();
         let otherwise = if is_closed { Anonymous::Never } else { Anonymous::Private };
         rules.anonymous.unwrap_or(otherwise).check(peer.ip())?;
-        Ok(Principal::anybody())
+        Ok(Principal::anybody(self.0.limits.owner(&Owner::Anybody.to_string())))
     }
 }
 

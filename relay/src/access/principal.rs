@@ -1,14 +1,17 @@
 //! Whose a session is.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use shared::control::protocol::Refusal;
+use shared::control::protocol::{Refusal, TunnelName};
 use shared::token::TokenId;
 use tokio::time::sleep;
 
 use super::standing::Standing;
 use super::{Owner, Rights, unauthorized};
+use crate::limits::{Account, Part};
+use crate::metrics::Limit;
 
 /// The clock may be set while a session runs, so its end is looked for so often at least.
 const LOOK: Duration = Duration::from_secs(30);
@@ -20,27 +23,52 @@ pub(crate) struct Principal {
     rights: Rights,
     token: Option<TokenId>,
     standing: Standing,
+    /// What all that it has is counted in.
+    accounts: Arc<[Arc<Account>]>,
 }
 
-impl Principal {
-    /// Nobody in particular, who may do anything.
-    pub(crate) fn anybody() -> Self {
+/// Nobody in particular, who may do anything and is counted nowhere.
+impl Default for Principal {
+    fn default() -> Self {
         Self {
             owner: Owner::Anybody,
             rights: Rights::unlimited(),
             token: None,
             standing: Standing::default(),
+            accounts: Arc::new([]),
         }
     }
+}
 
-    /// Whoever holds this token.
-    pub(super) fn holder(owner: Owner, rights: Rights, token: TokenId, standing: Standing) -> Self {
-        Self { owner, rights, token: Some(token), standing }
+impl Principal {
+    /// Nobody in particular, who may do anything, as far as the account goes.
+    pub(super) fn anybody(account: Arc<Account>) -> Self {
+        Self { accounts: Arc::new([account]), ..Self::default() }
     }
 
-    /// Whoever somebody else vouches for.
-    pub(super) fn bearer(owner: Owner, rights: Rights, standing: Standing) -> Self {
-        Self { owner, rights, token: None, standing }
+    /// Whoever has shown a token, or whom somebody else vouches for.
+    pub(super) fn new(
+        owner: Owner,
+        rights: Rights,
+        token: Option<TokenId>,
+        standing: Standing,
+        accounts: Vec<Arc<Account>>,
+    ) -> Self {
+        Self { owner, rights, token, standing, accounts: accounts.into() }
+    }
+
+    /// What all that it has is counted in.
+    pub(crate) fn accounts(&self) -> &Arc<[Arc<Account>]> {
+        &self.accounts
+    }
+
+    /// What a claim on a tunnel takes up in the accounts.
+    ///
+    /// # Errors
+    ///
+    /// The limit that it comes up against.
+    pub(crate) fn parts(&self, name: &TunnelName) -> Result<Box<[Part]>, Limit> {
+        self.accounts.iter().map(|account| account.tunnel(name)).collect()
     }
 
     pub(crate) fn owner(&self) -> &Owner {

@@ -10,7 +10,7 @@ use shared::token::{
 
 use super::principal::expired;
 use super::standing::Standing;
-use super::{Owner, Principal, Rights, unauthorized};
+use super::{Admitted, Owner, unauthorized};
 
 /// The tokens that let somebody in: the secret that the relay was started with.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Tokens {
         proof: &Proof,
         challenge: &Challenge,
         now: SystemTime,
-    ) -> Result<Principal, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let known = self.known(presented.id());
         let root = known.as_ref().map_or(self.nobody, |known| known.verifier);
         let followed = presented.follow(root);
@@ -94,11 +94,13 @@ impl Tokens {
         ) else {
             return Err(stranger());
         };
-        let rights = Rights::new(std::iter::once(known.grant).chain(grants).collect());
-        if rights.ends().is_some_and(|end| end <= now) {
+        let Known { owner, grant, standing, .. } = known;
+        let grants: Vec<_> = std::iter::once((known.verifier, grant)).chain(grants).collect();
+        if grants.iter().filter_map(|(_, grant)| grant.ends()).any(|end| end <= now) {
             return Err(expired());
         }
-        Ok(Principal::holder(known.owner, rights, presented.id(), known.standing))
+        let grants = grants.into_iter().map(|(key, grant)| (Some(key), grant)).collect();
+        Ok(Admitted { owner, token: Some(presented.id()), standing, grants })
     }
 
     fn known(&self, id: TokenId) -> Option<Known> {

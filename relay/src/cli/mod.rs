@@ -1,5 +1,6 @@
 //! The command line of `relay`, and the way from there to a [`Config`].
 
+mod limits;
 mod load;
 mod reload;
 
@@ -16,6 +17,8 @@ use shared::token::{Hidden, Secret};
 
 use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
+
+use self::limits::LimitArgs;
 
 pub use load::{Loaded, command, load, start};
 pub use reload::{Reloaded, Reloader};
@@ -116,6 +119,9 @@ pub struct Cli {
     #[arg(long, env = "RELAY_JWT_ISSUER", value_name = "NAME")]
     jwt_issuer: Option<String>,
 
+    #[command(flatten)]
+    limits: LimitArgs,
+
     /// How often both ends of a session send a heartbeat; one that is silent for three is dead
     #[arg(long, env = "RELAY_HEARTBEAT", value_name = "TIME", default_value = "10s",
           value_parser = heartbeat)]
@@ -193,6 +199,7 @@ impl Cli {
                     issuer: self.jwt_issuer,
                 }),
             },
+            limits: self.limits.into(),
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
             descriptors: descriptors(),

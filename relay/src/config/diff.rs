@@ -46,12 +46,13 @@ impl Settings {
             hold,
             hold_visitors,
             access: AccessRules { anonymous, token, jwt },
+            limits,
             heartbeat,
             threads,
             descriptors: _,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
-        vec![
+        let mut rows = vec![
             Row::new("control", control),
             Row::new("public", public),
             Row::optional("public-name", public_name.as_ref().map(HostName::as_str)),
@@ -68,9 +69,10 @@ impl Settings {
             Row::secret("jwt-key", jwt.as_ref().map(|jwt| jwt.keys.fingerprint())),
             Row::optional("jwt-audience", jwt.as_ref().map(|jwt| jwt.audience.as_str())),
             Row::optional("jwt-issuer", jwt.as_ref().and_then(|jwt| jwt.issuer.as_deref())),
-            time("heartbeat", heartbeat),
-            Row::new("threads", threads),
-        ]
+        ];
+        rows.extend(limits.rows());
+        rows.extend([time("heartbeat", heartbeat), Row::new("threads", threads)]);
+        rows
     }
 }
 

@@ -14,6 +14,7 @@ use shared::kit::net::HostPort;
 use shared::token::Secret;
 
 use crate::access::AccessRules;
+use crate::limits::LimitRules;
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub hold_visitors: Duration,
     /// Whom the relay lets in.
     pub access: AccessRules,
+    /// How much of everything there may be.
+    pub limits: LimitRules,
     /// How often both ends of a session send a heartbeat: 50 ms to an hour. Three without a byte
     /// are a dead session.
     pub heartbeat: Duration,
@@ -96,6 +99,7 @@ impl Settings {
             hold: Duration::from_secs(300),
             hold_visitors: Duration::ZERO,
             access: AccessRules::default(),
+            limits: LimitRules::default(),
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
             descriptors: descriptors(),
@@ -134,6 +138,7 @@ impl Config {
             hold,
             hold_visitors,
             access,
+            limits: _,
             heartbeat,
             threads,
             descriptors,

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::info;
 
 use super::EdgeShared;
+use super::admit::admit;
 use super::turned_away::turn_away;
 use crate::placement::place;
 use crate::registry::Opened;
@@ -69,15 +70,28 @@ impl Listening {
         let config = shared.config.now();
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-        let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
+        let admitted = admit(&shared.limits, tunnel, visitor, config.max_visitors);
+        let permit = match admitted {
+            Ok((permit, allowance)) => {
+                visit.limit(allowance);
+                Ok(permit)
+            }
+            Err(limit) => {
+                shared.metrics.limit(limit);
+                Err(limit)
+            }
+        };
         let tunnel = Arc::clone(tunnel);
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
         // nothing that is there while it runs has two places.
         async move {
-            if room.is_none() {
-                visit.no_room();
-                return;
-            }
+            let _permit = match permit {
+                Ok(permit) => permit,
+                Err(limit) => {
+                    visit.over_limit(limit);
+                    return;
+                }
+            };
             let err = 'nowhere: {
                 let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
                 let (mut bridge, permit) = match placed.await {

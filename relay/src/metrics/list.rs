@@ -12,7 +12,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{Handshake, Outcome, Reload};
+use super::outcome::{Handshake, Limit, Outcome, Reload};
 use super::pulled::PulledCounter;
 use super::text::Samples;
 
@@ -36,6 +36,7 @@ pub(super) struct OfRelay {
     pub(super) sessions: IntGauge,
     pub(super) tunnels: IntGauge,
     pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
+    pub(super) limits: [IntCounter; Limit::ALL.len()],
     pub(super) reloads: [IntCounter; Reload::ALL.len()],
 }
 
@@ -56,6 +57,13 @@ impl OfRelay {
             IntCounterVec::new(
                 Opts::new("relay_handshakes_total", "Handshakes of clients, by how they ended."),
                 &["outcome"],
+            )?,
+        )?;
+        let limits = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new("relay_limits_total", "Visitors and clients turned away by a limit."),
+                &["limit"],
             )?,
         )?;
         let reloads = register(
@@ -79,8 +87,9 @@ impl OfRelay {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let handshakes =
             Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
+        let limits = Limit::ALL.map(|limit| limits.with_label_values(&[limit.label()]));
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
-        Ok(Self { registry, sessions, tunnels, handshakes, reloads })
+        Ok(Self { registry, sessions, tunnels, handshakes, limits, reloads })
     }
 }
 

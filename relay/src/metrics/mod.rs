@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 
 use prometheus::{IntGauge, TextEncoder};
 
-pub(crate) use self::outcome::{Handshake, Outcome, Reload};
+pub(crate) use self::outcome::{Handshake, Limit, Outcome, Reload};
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
 
@@ -68,6 +68,11 @@ impl Metrics {
     /// Counts a change of the configuration file.
     pub(crate) fn reload(&self, outcome: Reload) {
         self.0.relay.reloads[outcome as usize].inc();
+    }
+
+    /// Counts somebody who has come up against a limit.
+    pub(crate) fn limit(&self, limit: Limit) {
+        self.0.relay.limits[limit as usize].inc();
     }
 
     /// Counts a client as connected until the guard is dropped.

@@ -69,3 +69,44 @@ label! {
         Refused = "refused",
     }
 }
+
+label! {
+    /// Which limit somebody has come up against.
+    Limit {
+        /// Of all tunnels.
+        Visitors = "visitors",
+        VisitorsPerTunnel = "visitors_per_tunnel",
+        VisitorsPerSource = "visitors_per_source",
+        VisitorsPerOwner = "visitors_per_owner",
+        VisitorsPerToken = "visitors_per_token",
+        NewVisitorsPerSource = "new_visitors_per_source",
+        NewVisitorsPerTunnel = "new_visitors_per_tunnel",
+        /// Of a token, in its day or month.
+        Quota = "quota",
+        /// Of all owners.
+        Sessions = "sessions",
+        SessionsPerOwner = "sessions_per_owner",
+        TunnelsPerSession = "tunnels_per_session",
+        TunnelsPerToken = "tunnels_per_token",
+    }
+}
+
+impl Limit {
+    /// What is too many, to be read behind "too many".
+    pub(crate) fn of_what(self) -> &'static str {
+        match self {
+            Self::Visitors => "visitors",
+            Self::VisitorsPerTunnel => "visitors of the tunnel",
+            Self::VisitorsPerSource => "visitors from one source",
+            Self::VisitorsPerOwner => "visitors of the tunnel's owner",
+            Self::VisitorsPerToken => "visitors for the client's token",
+            Self::NewVisitorsPerSource => "new visitors from one source",
+            Self::NewVisitorsPerTunnel => "new visitors of the tunnel",
+            Self::Quota => "bytes for the client's quota",
+            Self::Sessions => "clients",
+            Self::SessionsPerOwner => "sessions of one owner",
+            Self::TunnelsPerSession => "tunnels in one session",
+            Self::TunnelsPerToken => "tunnels for the token",
+        }
+    }
+}

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Registry;
 use crate::access::{Owner, Principal};
+use crate::limits::Part;
+use crate::metrics::Limit;
 use crate::snapshot::SessionNow;
 use crate::tunnel::{ConnectionId, TunnelId};
 
@@ -20,7 +22,14 @@ pub(super) struct Latest {
     pub(super) session: u64,
     pub(super) about: Arc<About>,
     replaced: CancellationToken,
-    permit: Arc<OwnedSemaphorePermit>,
+    permit: Arc<Admitted>,
+}
+
+/// What a session takes up of what is limited.
+#[derive(Debug)]
+struct Admitted {
+    _in_all: OwnedSemaphorePermit,
+    _of_accounts: Box<[Part]>,
 }
 
 /// Who is at the other end of a session.
@@ -68,7 +77,7 @@ pub(crate) struct Membership {
     replaced: CancellationToken,
     /// Its place among the clients that the relay takes. A session that replaces another has the
     /// same one, so that a relay that is full takes back those whom it has.
-    _permit: Arc<OwnedSemaphorePermit>,
+    _permit: Arc<Admitted>,
 }
 
 impl Registry {
@@ -77,7 +86,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// The relay has as many clients as it takes.
+    /// The relay, or the owner, has as many clients as there may be.
     pub(crate) fn join(
         &self,
         connection: ConnectionId,
@@ -93,12 +102,8 @@ impl Registry {
         let mut table = self.0.table.lock();
         let before = table.connections.get(&connection);
         let permit = match before {
-            Some(before) => Some(Arc::clone(&before.permit)),
-            None => self.0.limits.session().map(Arc::new),
-        };
-        let Some(permit) = permit else {
-            let message = "the relay has no room for more clients";
-            return Err(Refusal::new(RefusalCode::TooManyClients, message));
+            Some(before) => Arc::clone(&before.permit),
+            None => Arc::new(self.room_for(&principal)?),
         };
         if let Some(before) = before {
             before.replaced.cancel();
@@ -124,6 +129,20 @@ impl Registry {
             replaced,
             _permit: permit,
         })
+    }
+}
+
+impl Registry {
+    /// Room for one more session of `principal`.
+    fn room_for(&self, principal: &Principal) -> Result<Admitted, Refusal> {
+        let sessions = principal.accounts().iter().map(|account| account.session());
+        let parts = sessions.collect::<Result<_, _>>().map_err(|limit| self.over(limit))?;
+        let Some(in_all) = self.0.limits.session() else {
+            self.0.metrics.limit(Limit::Sessions);
+            let message = "the relay has no room for more clients";
+            return Err(Refusal::new(RefusalCode::TooManyClients, message));
+        };
+        Ok(Admitted { _in_all: in_all, _of_accounts: parts })
     }
 }
 

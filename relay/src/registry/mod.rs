@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use shared::control::protocol::{Refusal, RefusalCode, TunnelName, TunnelRequest};
+use shared::control::protocol::{MAX_TUNNELS, Refusal, RefusalCode, TunnelName, TunnelRequest};
 use shared::kit::logging::Rate;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ use crate::access::Owner;
 use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::tunnel::{
     Claim, Claimant, ConnectionId, Health, MOST_CLIENTS, Service, Tunnel, TunnelId, Vacancies,
 };
@@ -232,6 +232,8 @@ impl Registry {
             if !ids.iter().all(|id| is_ours(id) || is_there(id)) {
                 return Ok(None);
             }
+            let parts = ids.iter().map(|id| claimant.principal.parts(&id.name));
+            let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|limit| self.over(limit))?;
             check_room(&table, &ids, claimant)?;
             check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
             for reservation in reservations {
@@ -244,8 +246,11 @@ impl Registry {
                 table.tunnels.insert(id, Place::Open(tunnel));
                 bound.extend(entrances);
             }
-            let claims = ids.iter().zip(requests).map(|(id, request)| match &table.tunnels[id] {
-                Place::Open(tunnel) => Some(tunnel.claim(claimant.clone(), service(request))),
+            let wanted = ids.iter().zip(requests).zip(parts);
+            let claims = wanted.map(|((id, request), parts)| match &table.tunnels[id] {
+                Place::Open(tunnel) => {
+                    Some(tunnel.claim(claimant.clone(), service(request), parts))
+                }
                 Place::Reserved => None,
             });
             claims.collect()
@@ -255,6 +260,28 @@ impl Registry {
         }
         self.0.freed.notify_waiters();
         Ok(claims)
+    }
+
+    /// Whether a session may have so many tunnels.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says how many it may have.
+    pub(crate) fn check_tunnels(&self, count: usize) -> Result<(), Refusal> {
+        let most = self.0.limits.rules().max_tunnels_per_session;
+        let most = most.map_or(MAX_TUNNELS, |most| (most as usize).min(MAX_TUNNELS));
+        if count <= most {
+            return Ok(());
+        }
+        self.0.metrics.limit(Limit::TunnelsPerSession);
+        let message = format!("a client has {most} tunnels at most");
+        Err(Refusal::new(RefusalCode::TooManyTunnels, message))
+    }
+
+    /// The refusal of a client that comes up against a limit, which is counted.
+    fn over(&self, limit: Limit) -> Refusal {
+        self.0.metrics.limit(limit);
+        Refusal::new(RefusalCode::OverLimit, format!("too many {}", limit.of_what()))
     }
 
     fn tunnel(&self, id: TunnelId, entrances: Box<[Entrance]>) -> Arc<Tunnel> {

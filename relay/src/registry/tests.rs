@@ -9,7 +9,7 @@ use crate::target::{SessionTarget, Target};
 fn claimant(connection: ConnectionId) -> Claimant {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
-    Claimant::new(connection, Principal::anybody(), Target::Session(SessionTarget::new(mux, 1)))
+    Claimant::new(connection, Principal::default(), Target::Session(SessionTarget::new(mux, 1)))
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     }];
 
     let peer = || Peer { agent: "test".into(), address: ([127, 0, 0, 1], 1).into() };
-    let join = || registry.join(connection, Principal::anybody(), peer()).unwrap();
+    let join = || registry.join(connection, Principal::default(), peer()).unwrap();
     let (stale, fresh) = (join(), join());
     let claims = registry.claim(&fresh, &requests, &claimant(connection)).await.unwrap();
     let refused = registry.claim(&stale, &requests, &claimant(connection)).await.unwrap_err();

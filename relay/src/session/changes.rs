@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use shared::control::protocol::{
-    FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, MAX_TUNNELS, PAGE, PublicAddress, Refusal,
-    RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
+    FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, PAGE, PublicAddress, Refusal, RefusalCode,
+    TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
 };
 use shared::kit::logging::{Foreign, Rate};
 use tracing::info;
@@ -86,10 +86,7 @@ impl Tunnels {
             let message = format!("the client has the tunnel `{}` already", request.name);
             return Err(Refusal::new(RefusalCode::BadRequest, message));
         }
-        if self.held.len() >= MAX_TUNNELS {
-            let message = format!("a client has {MAX_TUNNELS} tunnels at most");
-            return Err(Refusal::new(RefusalCode::TooManyTunnels, message));
-        }
+        asker.registry.check_tunnels(self.held.len() + 1)?;
         let requests = std::slice::from_ref(request);
         let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
         let mut public = Vec::new();

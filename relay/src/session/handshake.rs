@@ -167,6 +167,7 @@ impl SessionsShared {
         peer: SocketAddr,
         mux: &Mux,
     ) -> Result<(Welcome, Accepted), Refusal> {
+        self.registry.check_tunnels(hello.tunnels.len())?;
         let principal = self.access.authorise(shown, peer).await?;
         let connection = ConnectionId::from(hello);
         // As it may stand in a log, and no longer.

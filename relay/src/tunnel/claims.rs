@@ -309,7 +309,7 @@ mod tests {
         let (io, _) = tokio::io::duplex(64);
         let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
         let target = Target::Session(SessionTarget::new(mux, 1));
-        Claimant::new(ConnectionId { instance, number }, Principal::anybody(), target)
+        Claimant::new(ConnectionId { instance, number }, Principal::default(), target)
     }
 
     fn add(claims: &mut Claims, claimant: Claimant, health: Health) -> u64 {

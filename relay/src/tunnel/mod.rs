@@ -5,21 +5,23 @@ mod vacancies;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::control::protocol::{InstanceId, TunnelName};
+use shared::kit::amounts::{Bandwidth, Frequency};
 use shared::kit::logging::Rate;
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::access::Owner;
+use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
-use crate::metrics::{Counted, Labels, Metrics, TunnelMetrics};
+use crate::limits::{Account, Bucket, Pace, Part};
+use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 use self::claims::{Added, Candidates, Claims};
@@ -50,6 +52,7 @@ pub(crate) struct Tunnel {
     series: TunnelMetrics,
     metrics: Metrics,
     visitors: AtomicUsize,
+    bandwidth: OnceLock<[Arc<Bucket>; 2]>,
     held: AtomicUsize,
     /// Whoever has waited for longest has it.
     turn: tokio::sync::Mutex<()>,
@@ -62,8 +65,9 @@ pub(crate) struct Tunnel {
 #[derive(Debug)]
 struct State {
     claims: Claims,
-    /// Whose the client was that came last.
-    holder: Owner,
+    /// Whose the session is that came last.
+    holder: Principal,
+    arrivals: Pace,
     /// The local service as that client describes it.
     local: String,
     /// Set while there is a claim.
@@ -88,11 +92,13 @@ impl Tunnel {
             entrances,
             metrics: metrics.clone(),
             visitors: AtomicUsize::new(0),
+            bandwidth: OnceLock::new(),
             held: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
-                holder: Owner::Anybody,
+                holder: Principal::default(),
+                arrivals: Pace::default(),
                 local: String::new(),
                 served: None,
                 vacated: None,
@@ -124,11 +130,37 @@ impl Tunnel {
         &self.closed
     }
 
-    /// Room for one more visitor, if there are fewer than `most`.
-    pub(crate) fn visitor(self: &Arc<Self>, most: usize) -> Option<Present> {
+    /// Room for one more visitor, if there are fewer than `most`, and they come no more often than
+    /// this.
+    pub(crate) fn visitor(
+        self: &Arc<Self>,
+        most: usize,
+        often: Option<Frequency>,
+    ) -> Result<Present, Limit> {
         let before = self.visitors.fetch_add(1, Ordering::Relaxed);
         let present = Present(Arc::clone(self));
-        (before < most).then_some(present)
+        if before >= most {
+            return Err(Limit::VisitorsPerTunnel);
+        }
+        match often {
+            Some(often) if !self.state.lock().arrivals.allow(often, Instant::now()) => {
+                Err(Limit::NewVisitorsPerTunnel)
+            }
+            _ => Ok(present),
+        }
+    }
+
+    /// What its visitors are counted in besides: the accounts of whoever claimed it last.
+    pub(crate) fn accounts(&self) -> Arc<[Arc<Account>]> {
+        Arc::clone(self.state.lock().holder.accounts())
+    }
+
+    /// What limits its visits together to this rate, inward and outward.
+    pub(crate) fn bandwidth(&self, rate: Option<Bandwidth>) -> Option<[Arc<Bucket>; 2]> {
+        rate?;
+        let buckets = self.bandwidth.get_or_init(|| [(); 2].map(|()| Arc::new(Bucket::new(rate))));
+        buckets.iter().for_each(|bucket| bucket.set(rate));
+        Some(buckets.clone())
     }
 
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
@@ -151,15 +183,20 @@ impl Tunnel {
         }
     }
 
-    /// Points the tunnel at a session until the claim is dropped.
-    pub(crate) fn claim(self: &Arc<Self>, claimant: Claimant, service: Service) -> Claim {
+    /// Points the tunnel at a session until the claim is dropped, which takes up `parts`.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        claimant: Claimant,
+        service: Service,
+        parts: Box<[Part]>,
+    ) -> Claim {
         let mut state = self.state.lock();
-        state.holder = claimant.principal.owner().clone();
+        state.holder = claimant.principal.clone();
         let (generation, place) = state.claims.add(claimant, service.health, Instant::now());
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
                 tunnel = %self.id,
-                owner = %state.holder,
+                owner = %state.holder.owner(),
                 "clients keep taking the tunnel from each other: this one stands by"
             );
         }
@@ -168,7 +205,7 @@ impl Tunnel {
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
-        Claim { tunnel: Arc::clone(self), generation }
+        Claim { tunnel: Arc::clone(self), generation, _parts: parts }
     }
 
     /// Whether somebody else than `owner` has the tunnel: a client of theirs claims it, or may come
@@ -179,7 +216,7 @@ impl Tunnel {
             Some(since) => since.elapsed() >= hold,
             None => state.claims.is_empty(),
         };
-        !is_free && state.holder != *owner
+        !is_free && state.holder.owner() != owner
     }
 
     /// Whether nobody has claimed the tunnel for `hold`.
@@ -291,6 +328,8 @@ impl Drop for Held<'_> {
 pub(crate) struct Claim {
     tunnel: Arc<Tunnel>,
     generation: u64,
+    /// What it takes up of what its client may have.
+    _parts: Box<[Part]>,
 }
 
 impl Claim {

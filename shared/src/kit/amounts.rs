@@ -1,10 +1,13 @@
 //! Amounts of data and what moves of them in a time, as people write them.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::kit::args;
 
 /// What moves in a time, such as `10mbit`: in bits a second, as lines are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +31,19 @@ pub enum Period {
     Month,
 }
 
+/// So many in a time, such as `20/1m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frequency {
+    /// How many, one at least.
+    pub count: NonZeroU32,
+    /// In what time, longer than zero.
+    pub time: Duration,
+}
+
+/// The text is no frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadFrequency;
+
 /// The text is no bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadBandwidth;
@@ -43,6 +59,33 @@ const RATES: [(&str, u64); 4] =
 /// The units of an amount, the largest first, in bytes.
 const SIZES: [(&str, u64); 5] =
     [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
+
+impl Period {
+    /// When the period began in which `now` is, in seconds since the beginning of 1970.
+    pub fn start(self, now: SystemTime) -> u64 {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let day = since.as_secs() / DAY;
+        match self {
+            Self::Day => day * DAY,
+            Self::Month => (day - days_into_month(day)) * DAY,
+        }
+    }
+}
+
+/// A day in seconds, leap seconds aside, as Unix time has it.
+const DAY: u64 = 24 * 3600;
+
+/// How many days of its month have passed before this day, counted from the beginning of 1970. The
+/// calendar is that of "chrono-compatible low-level date algorithms" by Howard Hinnant: years begin
+/// in March, so that the leap day is the last.
+fn days_into_month(day: u64) -> u64 {
+    // Days from the 1st of March of the year 0 to the beginning of 1970, and in 400 years.
+    let of_era = (day + 719_468) % 146_097;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    of_year - (153 * month + 2) / 5
+}
 
 impl Bandwidth {
     /// So many bits a second, if it is any.
@@ -131,6 +174,33 @@ impl fmt::Display for Quota {
     }
 }
 
+impl FromStr for Frequency {
+    type Err = BadFrequency;
+
+    fn from_str(text: &str) -> Result<Self, BadFrequency> {
+        let (count, time) = text.split_once('/').ok_or(BadFrequency)?;
+        let count = count.parse().map_err(|_| BadFrequency)?;
+        // A unit alone is one of it.
+        let one = if time.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1" };
+        let time = args::positive_duration(&format!("{one}{time}")).map_err(|_| BadFrequency)?;
+        Ok(Self { count, time })
+    }
+}
+
+impl fmt::Display for Frequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, args::time(self.time))
+    }
+}
+
+impl fmt::Display for BadFrequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frequency is a number and a time, such as 50/1s or 20/1m")
+    }
+}
+
+impl std::error::Error for BadFrequency {}
+
 impl TryFrom<String> for Bandwidth {
     type Error = BadBandwidth;
 
@@ -201,6 +271,30 @@ mod tests {
         assert_eq!("0.5gb/day".parse::<Quota>().unwrap().to_string(), "500MB/day");
         for bad in ["", "100GB", "100GB/year", "GB/day", "0B/day", "1/day"] {
             assert_eq!(bad.parse::<Quota>(), Err(BadQuota), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_frequency_is_a_number_in_a_time() {
+        let frequency: Frequency = "20/1m".parse().unwrap();
+        assert_eq!((frequency.count.get(), frequency.time), (20, Duration::from_secs(60)));
+        assert_eq!("50/s".parse::<Frequency>().unwrap().to_string(), "50/1s");
+        for bad in ["", "20", "0/1s", "20/0s", "-1/1s", "20/", "a/1s"] {
+            assert_eq!(bad.parse::<Frequency>(), Err(BadFrequency), "{bad}");
+        }
+    }
+
+    #[test]
+    fn periods_begin_at_midnight() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        // 2024-02-29 12:34:56, 2023-03-01 00:00:00, 2000-12-31 23:59:59, 1970-01-01.
+        for (now, day, month) in [
+            (1_709_210_096, 1_709_164_800, 1_706_745_600),
+            (1_677_628_800, 1_677_628_800, 1_677_628_800),
+            (978_307_199, 978_220_800, 975_628_800),
+            (5, 0, 0),
+        ] {
+            assert_eq!((Period::Day.start(at(now)), Period::Month.start(at(now))), (day, month));
         }
     }
 }

@@ -35,8 +35,8 @@ struct Block {
 pub struct Narrowed {
     /// The key that has to prove itself.
     pub holder: Verifier,
-    /// What each link allows: the holder may do what all of them do.
-    pub grants: Vec<Grant>,
+    /// What each link allows, and the key that it hands on: the holder may do what all of them do.
+    pub grants: Vec<(Verifier, Grant)>,
 }
 
 /// What is wrong with a chain.
@@ -81,7 +81,7 @@ impl Presented {
             if !narrowed.holder.has_narrowed(&block.grant, &block.next, &block.signature) {
                 return Err(BadChain::Forged);
             }
-            narrowed.grants.push(block.grant()?);
+            narrowed.grants.push((block.next, block.grant()?));
             narrowed.holder = block.next;
         }
         Ok(narrowed)
@@ -222,7 +222,8 @@ mod tests {
         assert_eq!((third.id(), third.presented().is_narrowed()), (first.id(), true));
         let narrowed = third.presented().follow(first.verifier()).unwrap();
         assert_eq!(narrowed.holder, third.verifier());
-        assert_eq!(narrowed.grants, [only("web-*"), only("web-1")]);
+        let grants = [(second.verifier(), only("web-*")), (third.verifier(), only("web-1"))];
+        assert_eq!(narrowed.grants, grants);
         assert_eq!(first.presented().follow(first.verifier()).unwrap().grants, []);
 
         let stranger = Token::random();

@@ -36,6 +36,18 @@ pub trait Observer {
     fn to_socket(&mut self, bytes: usize);
     /// Relay: the local service has accepted the connection.
     fn connected(&mut self) {}
+
+    /// How many bytes may go from the socket to the stream now. While it is pending none may; that
+    /// counts as quiet, and not as a stall. Zero: none may ever again, and the visit ends with
+    /// [`Ended::OverLimit`].
+    fn poll_to_stream(&mut self, _cx: &mut Context<'_>) -> Poll<usize> {
+        Poll::Ready(usize::MAX)
+    }
+
+    /// How many bytes may go from the stream to the socket now, in the same way.
+    fn poll_to_socket(&mut self, _cx: &mut Context<'_>) -> Poll<usize> {
+        Poll::Ready(usize::MAX)
+    }
 }
 
 /// How a visit ended.
@@ -53,6 +65,8 @@ pub enum Ended {
     /// One direction had ended, and the side that owed the other end moved nothing for the time
     /// allowed.
     HalfClosed,
+    /// The observer lets nothing more through.
+    OverLimit,
 }
 
 /// Copies both ways until both directions have ended, or one has broken off. A future of how it
@@ -196,7 +210,13 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                             Poll::Pending => return Ok(Pause::Idle),
                         }
                     }
-                    match self.poll_chunk(cx)? {
+                    let Poll::Ready(most) = self.observer.poll_to_stream(cx) else {
+                        return Ok(Pause::Idle);
+                    };
+                    if most == 0 {
+                        return Err(Ended::OverLimit);
+                    }
+                    match self.poll_chunk(cx, most)? {
                         Poll::Ready(0) => self.up = Direction::Ending,
                         Poll::Ready(n) => {
                             self.observer.to_stream(n);
@@ -219,10 +239,10 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         Ok(Pause::Idle)
     }
 
-    /// Reads one chunk and hands it to the stream.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Ended> {
+    /// Reads one chunk of at most so many bytes and hands it to the stream.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, most: usize) -> Result<Poll<usize>, Ended> {
         SCRATCH.with_borrow_mut(|chunk| {
-            let mut buf = ReadBuf::new(chunk.payload(self.stream.chunk()));
+            let mut buf = ReadBuf::new(chunk.payload(self.stream.chunk().min(most)));
             match Pin::new(&mut *self.socket).poll_read(cx, &mut buf) {
                 Poll::Ready(Ok(())) => {
                     let n = buf.filled().len();
@@ -250,7 +270,15 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     if length.map_err(Ended::Stream)? == 0 {
                         self.down = Direction::Ending;
                     } else {
-                        match Pin::new(&mut *self.socket).poll_write(cx, self.stream.data()) {
+                        let Poll::Ready(most) = self.observer.poll_to_socket(cx) else {
+                            return Ok(Pause::Idle);
+                        };
+                        if most == 0 {
+                            return Err(Ended::OverLimit);
+                        }
+                        let data = self.stream.data();
+                        let data = &data[..data.len().min(most)];
+                        match Pin::new(&mut *self.socket).poll_write(cx, data) {
                             Poll::Ready(Ok(n)) => {
                                 self.stream.consume(n);
                                 self.observer.to_socket(n);
@@ -323,7 +351,7 @@ impl<S: Socket, O: Observer + Unpin> Future for Bridge<S, O> {
         this.over = true;
         match &ended {
             Ended::Completed | Ended::Stream(_) => (),
-            Ended::Socket(_) => this.stream.abort(Abort::Reset),
+            Ended::Socket(_) | Ended::OverLimit => this.stream.abort(Abort::Reset),
             Ended::Stalled | Ended::HalfClosed => this.stream.abort(Abort::TimedOut),
         }
         Poll::Ready(ended)
@@ -350,6 +378,14 @@ impl<O: Observer> Observer for &mut O {
     fn connected(&mut self) {
         (**self).connected();
     }
+
+    fn poll_to_stream(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        (**self).poll_to_stream(cx)
+    }
+
+    fn poll_to_socket(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        (**self).poll_to_socket(cx)
+    }
 }
 
 impl fmt::Display for Ended {
@@ -360,6 +396,7 @@ impl fmt::Display for Ended {
             Self::Stream(broken) => broken.fmt(f),
             Self::Stalled => f.write_str("stalled for too long"),
             Self::HalfClosed => f.write_str("half closed for too long"),
+            Self::OverLimit => f.write_str("a limit of what it may move was reached"),
         }
     }
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["metrics", "access", "entrance"],
-    &["config", "limits"],
+    &["metrics", "entrance"],
+    &["limits"],
+    &["access"],
+    &["config"],
     &["target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],

@@ -14,6 +14,7 @@ mod held;
 mod hostile_clients;
 mod hostile_relay;
 mod hostile_strangers;
+mod limits;
 mod link;
 mod local_service;
 mod metrics;

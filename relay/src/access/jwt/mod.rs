@@ -6,16 +6,17 @@ mod tests;
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::control::protocol::Refusal;
-use shared::token::Grant;
+use shared::token::{Grant, Verifier};
 
 use super::principal::expired;
 use super::standing::Standing;
-use super::{Owner, Principal, Rights, unauthorized};
+use super::{Admitted, Owner, unauthorized};
 
 use self::keys::JwtKey;
 pub use self::keys::{BadJwtKeys, JwtKeys};
@@ -68,7 +69,7 @@ impl Jwt {
     /// # Errors
     ///
     /// Somebody who is not let in.
-    pub(super) fn admit(&self, jwt: &str, rules: Option<&JwtRules>) -> Result<Principal, Refusal> {
+    pub(super) fn admit(&self, jwt: &str, rules: Option<&JwtRules>) -> Result<Admitted, Refusal> {
         let Some(rules) = rules else {
             return Err(unauthorized("the relay takes no JSON Web Tokens"));
         };
@@ -78,7 +79,9 @@ impl Jwt {
         let lifetime = Grant { expires: Some(exp), ..Grant::default() };
         let standing = self.0.lock().get(&key.digest).cloned();
         let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
-        Ok(Principal::bearer(owner, Rights::new(vec![grant, lifetime]), standing))
+        let key = subject_key(&owner);
+        let grants = vec![(Some(key), grant), (None, lifetime)];
+        Ok(Admitted { owner, token: None, standing, grants })
     }
 }
 
@@ -136,6 +139,15 @@ fn refusal(kind: &ErrorKind) -> Refusal {
         }
         _ => unauthorized(BAD_SIGNATURE),
     }
+}
+
+/// What all tokens about the same owner are counted as: they come and go, and their limits must not
+/// begin anew with each.
+fn subject_key(owner: &Owner) -> Verifier {
+    let sum = digest(&SHA256, owner.to_string().as_bytes());
+    let mut key = [0; 32];
+    key.copy_from_slice(sum.as_ref());
+    Verifier(key)
 }
 
 /// The owner whom a token is about.

@@ -7,6 +7,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::Rights;
 
 /// A pair of keys: what signs, and the file that checks it.
 struct Signer {
@@ -70,7 +71,7 @@ fn signed(signer: &Signer, changes: &Value) -> String {
     encode(&Header::new(signer.algorithm), &claims(changes), &signer.signs).unwrap()
 }
 
-fn admit(jwt: &str, rules: &JwtRules) -> Result<Principal, String> {
+fn admit(jwt: &str, rules: &JwtRules) -> Result<Admitted, String> {
     let all = Jwt::default();
     all.set_rules(Some(rules));
     all.admit(jwt, Some(rules)).map_err(|refusal| refusal.message)
@@ -80,9 +81,10 @@ fn admit(jwt: &str, rules: &JwtRules) -> Result<Principal, String> {
 fn all_four_algorithms_are_good() {
     for signer in all() {
         let grant = json!({"sallyport": {"tunnels": ["web-*"], "ports": "9000-9010"}});
-        let principal = admit(&signed(&signer, &grant), &rules(&signer.checks)).unwrap();
-        assert_eq!(principal.owner().to_string(), "jwt:ann");
-        let rights = principal.rights();
+        let Admitted { owner, grants, .. } =
+            admit(&signed(&signer, &grant), &rules(&signer.checks)).unwrap();
+        assert_eq!(owner.to_string(), "jwt:ann");
+        let rights = Rights::new(grants.into_iter().map(|(_, grant)| grant).collect());
         assert!(rights.check_name(&"web-1".parse().unwrap()).is_ok());
         assert!(rights.check_name(&"db".parse().unwrap()).is_err() && !rights.may_have(80));
         let left = rights.ends().unwrap().duration_since(SystemTime::now()).unwrap();
@@ -186,8 +188,8 @@ async fn whoever_came_with_a_key_that_is_taken_away_has_to_go() {
     let [first, second] = [rules(&signer.checks), rules(&other.checks)];
     let jwt = Jwt::default();
     jwt.set_rules(Some(&first));
-    let principal = jwt.admit(&signed(&signer, &json!({})), Some(&first)).unwrap();
+    let admitted = jwt.admit(&signed(&signer, &json!({})), Some(&first)).unwrap();
     jwt.set_rules(Some(&second));
-    assert!(principal.ended().await.message.contains("does not take this key any more"));
+    assert!(admitted.standing.ended().await.message.contains("does not take this key any more"));
     assert!(jwt.admit(&signed(&other, &json!({})), Some(&second)).is_ok());
 }

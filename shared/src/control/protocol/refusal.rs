@@ -47,6 +47,8 @@ pub enum RefusalCode {
     Forbidden,
     /// Somebody else has the tunnel.
     TunnelTaken,
+    /// The client or its owner has as much as it may have.
+    OverLimit,
     /// The relay cannot find out who the client is right now.
     Unavailable,
     /// A reason that only newer relays know.
@@ -72,6 +74,7 @@ impl Refusal {
             | RefusalCode::ShuttingDown
             | RefusalCode::Replaced
             | RefusalCode::TunnelTaken
+            | RefusalCode::OverLimit
             | RefusalCode::Unavailable => true,
         };
         Self { code, message: message.into(), retry }

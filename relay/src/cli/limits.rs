@@ -1,0 +1,72 @@
+//! The limits as the command line has them.
+
+use clap::Args;
+use shared::kit::amounts::{Bandwidth, Frequency};
+
+use crate::limits::LimitRules;
+
+/// How much of everything there may be.
+#[derive(Debug, Args)]
+pub(super) struct LimitArgs {
+    /// The most visitors of all tunnels at a time [default: as many as there are descriptors for]
+    #[arg(long, env = "RELAY_MAX_VISITORS_IN_ALL", value_name = "N", value_parser = one_or_more())]
+    max_visitors_in_all: Option<u32>,
+
+    /// The most visitors from one source at a time: an IPv4 address, or an IPv6 network of 64 bits
+    /// [default: half of what there are descriptors for]
+    #[arg(long, env = "RELAY_MAX_VISITORS_PER_SOURCE", value_name = "N",
+          value_parser = one_or_more())]
+    max_visitors_per_source: Option<u32>,
+
+    /// The most visitors that the tunnels of one owner have at a time, together
+    #[arg(long, env = "RELAY_MAX_VISITORS_PER_OWNER", value_name = "N",
+          value_parser = one_or_more())]
+    max_visitors_per_owner: Option<u32>,
+
+    /// How often visitors may come from one source, such as 50/1s
+    #[arg(long, env = "RELAY_NEW_VISITORS_PER_SOURCE", value_name = "N/TIME")]
+    new_visitors_per_source: Option<Frequency>,
+
+    /// How often visitors may come to one tunnel, such as 200/1s
+    #[arg(long, env = "RELAY_NEW_VISITORS_PER_TUNNEL", value_name = "N/TIME")]
+    new_visitors_per_tunnel: Option<Frequency>,
+
+    /// What a tunnel moves in each direction, such as 10mbit
+    #[arg(long, env = "RELAY_RATE_PER_TUNNEL", value_name = "RATE")]
+    rate_per_tunnel: Option<Bandwidth>,
+
+    /// What the tunnels of one owner move in each direction, together
+    #[arg(long, env = "RELAY_RATE_PER_OWNER", value_name = "RATE")]
+    rate_per_owner: Option<Bandwidth>,
+
+    /// The most sessions of one owner at a time
+    #[arg(long, env = "RELAY_MAX_SESSIONS_PER_OWNER", value_name = "N",
+          value_parser = one_or_more())]
+    max_sessions_per_owner: Option<u32>,
+
+    /// The most tunnels of one session [default: 4096]
+    #[arg(long, env = "RELAY_MAX_TUNNELS_PER_SESSION", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_tunnels_per_session: Option<u32>,
+}
+
+/// A limit that lets nothing through is a mistake.
+fn one_or_more() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+impl From<LimitArgs> for LimitRules {
+    fn from(args: LimitArgs) -> Self {
+        Self {
+            max_visitors_in_all: args.max_visitors_in_all,
+            max_visitors_per_source: args.max_visitors_per_source,
+            max_visitors_per_owner: args.max_visitors_per_owner,
+            new_visitors_per_source: args.new_visitors_per_source,
+            new_visitors_per_tunnel: args.new_visitors_per_tunnel,
+            rate_per_tunnel: args.rate_per_tunnel,
+            rate_per_owner: args.rate_per_owner,
+            max_sessions_per_owner: args.max_sessions_per_owner,
+            max_tunnels_per_session: args.max_tunnels_per_session,
+        }
+    }
+}

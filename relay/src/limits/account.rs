@@ -1,0 +1,340 @@
+//! What is counted together: all that an owner has, and all that is done with a token.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use shared::control::protocol::TunnelName;
+use shared::kit::amounts::{Bandwidth, Quota};
+use shared::token::Grant;
+
+use super::bandwidth::Bucket;
+use super::rules::LimitRules;
+use crate::metrics::Limit;
+
+/// What is counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AccountKey {
+    /// All that an owner has.
+    Owner(Arc<str>),
+    /// All that is done with a token, or with what is narrowed from it, by its public key.
+    Token([u8; 32]),
+}
+
+/// How much of everything there may be. What is not there is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) max_sessions: Option<u32>,
+    pub(crate) max_tunnels: Option<u32>,
+    pub(crate) max_visitors: Option<u32>,
+    pub(crate) rate: Option<Bandwidth>,
+    pub(crate) quota: Option<Quota>,
+}
+
+/// All accounts that anybody has a part in. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts(Arc<Mutex<HashMap<AccountKey, Weak<Account>>>>);
+
+/// What there is of everything. It is there for as long as anybody has a part in it.
+#[derive(Debug)]
+pub(crate) struct Account {
+    key: AccountKey,
+    accounts: Accounts,
+    terms: Mutex<Terms>,
+    sessions: AtomicUsize,
+    visitors: AtomicUsize,
+    /// How many sessions claim each.
+    tunnels: Mutex<HashMap<TunnelName, usize>>,
+    inward: Arc<Bucket>,
+    outward: Arc<Bucket>,
+    traffic: Traffic,
+}
+
+/// What has moved in the current period of a quota.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// The start of the period, in seconds since 1970, and what has moved since.
+    period: AtomicU64,
+    used: AtomicU64,
+    /// What of that has not been written down yet.
+    unwritten: AtomicU64,
+}
+
+/// A part in an account, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Part {
+    account: Arc<Account>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Session,
+    Visitor,
+    Tunnel(TunnelName),
+}
+
+impl Terms {
+    pub(super) fn of_owner(rules: &LimitRules) -> Self {
+        Self {
+            max_sessions: rules.max_sessions_per_owner,
+            max_visitors: rules.max_visitors_per_owner,
+            rate: rules.rate_per_owner,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_grant(grant: &Grant) -> Self {
+        Self {
+            max_sessions: None,
+            max_tunnels: grant.max_tunnels,
+            max_visitors: grant.max_visitors,
+            rate: grant.rate,
+            quota: grant.quota,
+        }
+    }
+}
+
+impl Accounts {
+    /// The account, on these terms from now on.
+    pub(crate) fn open(&self, key: AccountKey, terms: Terms) -> Arc<Account> {
+        let mut accounts = self.0.lock();
+        if let Some(account) = accounts.get(&key).and_then(Weak::upgrade) {
+            account.set_terms(terms);
+            return account;
+        }
+        let account = Arc::new(Account {
+            key: key.clone(),
+            accounts: self.clone(),
+            sessions: AtomicUsize::new(0),
+            visitors: AtomicUsize::new(0),
+            tunnels: Mutex::default(),
+            inward: Arc::new(Bucket::new(terms.rate)),
+            outward: Arc::new(Bucket::new(terms.rate)),
+            traffic: Traffic::default(),
+            terms: Mutex::new(terms),
+        });
+        accounts.insert(key, Arc::downgrade(&account));
+        account
+    }
+
+    /// The terms of all owners from now on.
+    pub(super) fn set_terms_of_owners(&self, terms: &Terms) {
+        let all = self.all().into_iter();
+        for account in all.filter(|account| matches!(account.key, AccountKey::Owner(_))) {
+            account.set_terms(terms.clone());
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
+        self.0.lock().values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Account {
+    pub(crate) fn key(&self) -> &AccountKey {
+        &self.key
+    }
+
+    /// Its terms from now on. Whoever is there already stays.
+    pub(crate) fn set_terms(&self, terms: Terms) {
+        for bucket in [&self.inward, &self.outward] {
+            bucket.set(terms.rate);
+        }
+        *self.terms.lock() = terms;
+    }
+
+    /// Room for one more session.
+    pub(crate) fn session(self: &Arc<Self>) -> Result<Part, Limit> {
+        let most = self.terms.lock().max_sessions;
+        let before = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let part = Part { account: Arc::clone(self), what: What::Session };
+        within(before, most).then_some(part).ok_or(Limit::SessionsPerOwner)
+    }
+
+    /// Room for one more visitor.
+    pub(crate) fn visitor(self: &Arc<Self>) -> Result<Part, Limit> {
+        let most = self.terms.lock().max_visitors;
+        let before = self.visitors.fetch_add(1, Ordering::Relaxed);
+        let part = Part { account: Arc::clone(self), what: What::Visitor };
+        within(before, most).then_some(part).ok_or(match self.key {
+            AccountKey::Owner(_) => Limit::VisitorsPerOwner,
+            AccountKey::Token(_) => Limit::VisitorsPerToken,
+        })
+    }
+
+    /// Room for one more claim on a tunnel. Several sessions may claim the same one.
+    pub(crate) fn tunnel(self: &Arc<Self>, name: &TunnelName) -> Result<Part, Limit> {
+        let most = self.terms.lock().max_tunnels;
+        let mut tunnels = self.tunnels.lock();
+        if !tunnels.contains_key(name) && !within(tunnels.len(), most) {
+            return Err(Limit::TunnelsPerToken);
+        }
+        *tunnels.entry(name.clone()).or_default() += 1;
+        drop(tunnels);
+        Ok(Part { account: Arc::clone(self), what: What::Tunnel(name.clone()) })
+    }
+
+    /// What limits bytes from visitors, if anything does.
+    pub(crate) fn inward(&self) -> Option<Arc<Bucket>> {
+        self.terms.lock().rate.map(|_| Arc::clone(&self.inward))
+    }
+
+    /// What limits bytes to visitors, if anything does.
+    pub(crate) fn outward(&self) -> Option<Arc<Bucket>> {
+        self.terms.lock().rate.map(|_| Arc::clone(&self.outward))
+    }
+
+    /// Its quota, if it has one.
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        self.terms.lock().quota
+    }
+
+    /// So much had moved in the period that began then, before the relay was started.
+    pub(crate) fn begin_period(&self, start: u64, used: u64) {
+        self.traffic.period.store(start, Ordering::Relaxed);
+        self.traffic.used.store(used, Ordering::Relaxed);
+    }
+
+    /// So many bytes have moved. Whether more may.
+    pub(crate) fn moved(&self, bytes: u64) -> bool {
+        let Some(quota) = self.quota() else { return true };
+        self.traffic.unwritten.fetch_add(bytes, Ordering::Relaxed);
+        let used = self.traffic.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        used <= quota.bytes()
+    }
+
+    /// Whether some of the quota is left at `now`; a new period begins with all of it.
+    pub(crate) fn has_quota(&self, now: SystemTime) -> bool {
+        let Some(quota) = self.quota() else { return true };
+        let start = quota.period().start(now);
+        if self.traffic.period.swap(start, Ordering::Relaxed) != start {
+            self.traffic.used.store(0, Ordering::Relaxed);
+        }
+        self.traffic.used.load(Ordering::Relaxed) < quota.bytes()
+    }
+
+    /// What has moved since this was last asked, and in which period, for whoever writes it down.
+    pub(crate) fn take_unwritten(&self) -> Option<(u64, u64)> {
+        let bytes = self.traffic.unwritten.swap(0, Ordering::Relaxed);
+        (bytes > 0).then(|| (self.traffic.period.load(Ordering::Relaxed), bytes))
+    }
+
+    /// What was taken could not be written down.
+    pub(crate) fn give_back_unwritten(&self, bytes: u64) {
+        self.traffic.unwritten.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Whether there is room for one more beside `there`.
+fn within(there: usize, most: Option<u32>) -> bool {
+    most.is_none_or(|most| there < most as usize)
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let counter = match &self.what {
+            What::Session => &self.account.sessions,
+            What::Visitor => &self.account.visitors,
+            What::Tunnel(name) => {
+                let mut tunnels = self.account.tunnels.lock();
+                if let Some(claims) = tunnels.get_mut(name) {
+                    *claims -= 1;
+                    if *claims == 0 {
+                        tunnels.remove(name);
+                    }
+                }
+                return;
+            }
+        };
+        counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let mut accounts = self.accounts.0.lock();
+        // Another one may have taken its place meanwhile.
+        if accounts.get(&self.key).is_some_and(|account| account.strong_count() == 0) {
+            accounts.remove(&self.key);
+        }
+    }
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owner(owner) => write!(f, "owner:{owner}"),
+            Self::Token(key) => write!(f, "token:{}", data_encoding::HEXLOWER.encode(key)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn account(accounts: &Accounts, terms: Terms) -> Arc<Account> {
+        accounts.open(AccountKey::Owner("ann".into()), terms)
+    }
+
+    #[test]
+    fn there_is_room_for_as_many_as_the_terms_say() {
+        let accounts = Accounts::default();
+        let two = Some(2);
+        let terms = Terms { max_visitors: two, max_sessions: two, ..Terms::default() };
+        let ann = account(&accounts, terms);
+        let visitors = [ann.visitor().unwrap(), ann.visitor().unwrap()];
+        assert_eq!(ann.visitor().unwrap_err(), Limit::VisitorsPerOwner);
+        let _sessions = [ann.session().unwrap(), ann.session().unwrap()];
+        assert_eq!(ann.session().unwrap_err(), Limit::SessionsPerOwner);
+        drop(visitors);
+        assert!(ann.visitor().is_ok());
+        // The same account, for whoever comes with the same key.
+        account(&accounts, Terms { max_visitors: Some(0), ..Terms::default() });
+        assert!(ann.visitor().is_err());
+    }
+
+    #[test]
+    fn a_tunnel_counts_once_however_many_sessions_claim_it() {
+        let accounts = Accounts::default();
+        let ann = account(&accounts, Terms { max_tunnels: Some(1), ..Terms::default() });
+        let [web, db] = ["web", "db"].map(|name| name.parse().unwrap());
+        let claims = [ann.tunnel(&web).unwrap(), ann.tunnel(&web).unwrap()];
+        assert_eq!(ann.tunnel(&db).unwrap_err(), Limit::TunnelsPerToken);
+        drop(claims);
+        assert!(ann.tunnel(&db).is_ok());
+    }
+
+    #[test]
+    fn an_account_is_gone_with_the_last_part_in_it() {
+        let accounts = Accounts::default();
+        let ann = account(&accounts, Terms::default());
+        let visitor = ann.visitor().unwrap();
+        drop(ann);
+        assert_eq!(accounts.all().len(), 1);
+        drop(visitor);
+        assert!(accounts.0.lock().is_empty());
+    }
+
+    #[test]
+    fn a_quota_is_used_up_and_begins_anew_with_its_period() {
+        let accounts = Accounts::default();
+        let quota = Some("1kB/day".parse().unwrap());
+        let ann = account(&accounts, Terms { quota, ..Terms::default() });
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        assert!(ann.has_quota(now) && ann.moved(600) && ann.moved(400));
+        assert!(!ann.has_quota(now) && !ann.moved(1));
+        assert_eq!(ann.take_unwritten(), Some((quota.unwrap().period().start(now), 1001)));
+        assert_eq!(ann.take_unwritten(), None);
+        assert!(ann.has_quota(now + Duration::from_secs(24 * 3600)));
+        ann.begin_period(quota.unwrap().period().start(now), 999);
+        assert!(ann.has_quota(now) && !ann.moved(2));
+    }
+}

@@ -1,0 +1,67 @@
+//! What one visit may move.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use super::account::Account;
+use super::bandwidth::{Bucket, Lane};
+
+/// What one visit may move: under the bandwidth of its tunnel, owner and token, and within their
+/// quotas.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    inward: Lane,
+    outward: Lane,
+    /// Those with a quota.
+    metered: Box<[Arc<Account>]>,
+    used_up: bool,
+}
+
+impl Allowance {
+    /// For a visit to a tunnel with these two buckets, if it has any, whose client has these
+    /// accounts. `None`: nothing is limited.
+    pub(crate) fn new(tunnel: Option<[Arc<Bucket>; 2]>, accounts: &[Arc<Account>]) -> Option<Self> {
+        let metered: Box<[_]> =
+            accounts.iter().filter(|account| account.quota().is_some()).cloned().collect();
+        let [inward, outward] = tunnel.map_or([None, None], |buckets| buckets.map(Some));
+        let inward: Vec<_> =
+            inward.into_iter().chain(accounts.iter().filter_map(|a| a.inward())).collect();
+        let outward: Vec<_> =
+            outward.into_iter().chain(accounts.iter().filter_map(|a| a.outward())).collect();
+        if inward.is_empty() && metered.is_empty() {
+            return None;
+        }
+        let (inward, outward) = (Lane::new(inward), Lane::new(outward));
+        Some(Self { inward, outward, metered, used_up: false })
+    }
+
+    /// How many bytes may come from the visitor now; none ever again if it is zero.
+    pub(crate) fn poll_inward(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.used_up { Poll::Ready(0) } else { self.inward.poll(cx) }
+    }
+
+    /// How many bytes may go to the visitor now, in the same way.
+    pub(crate) fn poll_outward(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.used_up { Poll::Ready(0) } else { self.outward.poll(cx) }
+    }
+
+    pub(crate) fn moved_inward(&mut self, bytes: usize) {
+        self.inward.moved(bytes);
+        self.meter(bytes);
+    }
+
+    pub(crate) fn moved_outward(&mut self, bytes: usize) {
+        self.outward.moved(bytes);
+        self.meter(bytes);
+    }
+
+    fn meter(&mut self, bytes: usize) {
+        for account in &self.metered {
+            // A new period may have begun since anybody looked.
+            if !account.moved(bytes as u64) && !account.has_quota(SystemTime::now()) {
+                self.used_up = true;
+            }
+        }
+    }
+}

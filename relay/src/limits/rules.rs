@@ -1,0 +1,60 @@
+//! The limits that an operator sets.
+
+use shared::kit::amounts::{Bandwidth, Frequency};
+use shared::kit::settings::Row;
+
+/// How much of everything there may be. What is not there is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitRules {
+    /// Visitors of all tunnels at a time. Without it as many as there are descriptors for.
+    pub max_visitors_in_all: Option<u32>,
+    /// Visitors from one source at a time. Without it half of all.
+    pub max_visitors_per_source: Option<u32>,
+    /// Visitors of all tunnels of an owner at a time.
+    pub max_visitors_per_owner: Option<u32>,
+    /// How often visitors may come from one source.
+    pub new_visitors_per_source: Option<Frequency>,
+    /// How often visitors may come to one tunnel.
+    pub new_visitors_per_tunnel: Option<Frequency>,
+    /// What a tunnel moves in each direction.
+    pub rate_per_tunnel: Option<Bandwidth>,
+    /// What all tunnels of an owner move in each direction.
+    pub rate_per_owner: Option<Bandwidth>,
+    /// Sessions of an owner at a time.
+    pub max_sessions_per_owner: Option<u32>,
+    /// Tunnels of a session at a time.
+    pub max_tunnels_per_session: Option<u32>,
+}
+
+impl LimitRules {
+    /// Every limit with its key, in the order of the documentation.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        // All are named, so that a new one is not forgotten.
+        let Self {
+            max_visitors_in_all,
+            max_visitors_per_source,
+            max_visitors_per_owner,
+            new_visitors_per_source,
+            new_visitors_per_tunnel,
+            rate_per_tunnel,
+            rate_per_owner,
+            max_sessions_per_owner,
+            max_tunnels_per_session,
+        } = self;
+        vec![
+            row("max-visitors-in-all", max_visitors_in_all.as_ref()),
+            row("max-visitors-per-source", max_visitors_per_source.as_ref()),
+            row("max-visitors-per-owner", max_visitors_per_owner.as_ref()),
+            row("new-visitors-per-source", new_visitors_per_source.as_ref()),
+            row("new-visitors-per-tunnel", new_visitors_per_tunnel.as_ref()),
+            row("rate-per-tunnel", rate_per_tunnel.as_ref()),
+            row("rate-per-owner", rate_per_owner.as_ref()),
+            row("max-sessions-per-owner", max_sessions_per_owner.as_ref()),
+            row("max-tunnels-per-session", max_tunnels_per_session.as_ref()),
+        ]
+    }
+}
+
+fn row<T: ToString>(key: &'static str, value: Option<&T>) -> Row {
+    Row::optional(key, value.map(ToString::to_string).as_deref())
+}

@@ -1,0 +1,30 @@
+//! Who somebody is who has said nothing yet: where the connection comes from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Where a connection comes from: an IPv4 address, or an IPv6 network of 64 bits, which is what one
+/// customer has at least (RFC 6177).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl From<SocketAddr> for Source {
+    fn from(addr: SocketAddr) -> Self {
+        Self(match addr.ip().to_canonical() {
+            IpAddr::V6(ip) => {
+                let network = u128::from(ip) & !u128::from(u64::MAX);
+                Ipv6Addr::from(network).into()
+            }
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => ip.fmt(f),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
+    }
+}

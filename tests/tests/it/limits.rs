@@ -1,0 +1,188 @@
+//! Limits of visitors, bandwidth and traffic: what happens at them, and to whom it does not.
+
+use std::time::{Duration, Instant};
+
+use shared::token::{Grant, Secret};
+use tests::{Peer, RunningClient, World, eventually, local};
+
+const SECRET: &str = "correct horse battery staple";
+
+/// The shared secret, narrowed to this grant in JSON.
+fn narrowed(grant: &str) -> Secret {
+    let grant: Grant = serde_json::from_str(grant).expect("a grant");
+    match SECRET.parse() {
+        Ok(Secret::Token(token)) => Secret::Token(token.narrow(&grant).expect("a grant")),
+        other => panic!("no token: {other:?}"),
+    }
+}
+
+async fn world() -> World {
+    World::start_with(|settings| settings.access.token = SECRET.parse().ok()).await
+}
+
+async fn client(world: &World, secret: Secret, tunnels: &[String]) -> RunningClient {
+    let settings = client::Settings { token: Some(secret), ..world.config(tunnels) };
+    let mut client = RunningClient::start(settings);
+    client.live().await;
+    client
+}
+
+/// Waits until so many have come up against this limit.
+async fn counts(world: &World, limit: &str, count: usize) {
+    let series = format!("relay_limits_total{{limit=\"{limit}\"}}");
+    let what = format!("{count} at the limit {limit}");
+    world.shows(&what, |metrics| metrics.value(&series) == Some(count as f64)).await;
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_visitors_and_one_that_leaves_makes_room() {
+    let service = local::echo().await;
+    let mut world =
+        World::start_with(|settings| settings.limits.max_visitors_per_source = Some(2)).await;
+    let public = world.expose(service.addr()).await;
+    let mut first = Peer::connect(public).await;
+    let mut second = Peer::connect(public).await;
+    first.expect_echo(b"first").await;
+    second.expect_echo(b"second").await;
+    Peer::connect(public).await.expect_reset().await;
+    counts(&world, "visitors_per_source", 1).await;
+    first.expect_echo(b"unharmed").await;
+    drop(second);
+    eventually("room for another", async || Peer::connect(public).await.tries_echo(b"x").await)
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn visitors_come_no_more_often_than_they_may() {
+    let service = local::echo().await;
+    type Adjust = fn(&mut relay::Settings);
+    let per_source: Adjust =
+        |settings| settings.limits.new_visitors_per_source = "3/1h".parse().ok();
+    let per_tunnel: Adjust =
+        |settings| settings.limits.new_visitors_per_tunnel = "3/1h".parse().ok();
+    for (adjust, limit) in
+        [(per_source, "new_visitors_per_source"), (per_tunnel, "new_visitors_per_tunnel")]
+    {
+        let mut world = World::start_with(adjust).await;
+        let public = world.expose(service.addr()).await;
+        for _ in 0..3 {
+            Peer::connect(public).await.expect_echo(b"in time").await;
+        }
+        for _ in 0..5 {
+            Peer::connect(public).await.expect_reset().await;
+        }
+        counts(&world, limit, 5).await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_token_may_have_is_shared_by_all_who_hold_it() {
+    let service = local::echo().await;
+    let world = world().await;
+    let tunnel = |name: &str| [format!("{name}={}", service.addr())];
+    let secret = narrowed(r#"{"max-visitors":2,"max-tunnels":2}"#);
+    let [a, b] = ["a", "b"].map(tunnel);
+    let first = client(&world, secret.clone(), &a).await;
+    let second = client(&world, secret.clone(), &b).await;
+    let other = client(&world, SECRET.parse().expect("a secret"), &tunnel("other")).await;
+    let mut visits = [Peer::connect(first.public(0)).await, Peer::connect(second.public(0)).await];
+    for visit in &mut visits {
+        visit.expect_echo(b"within").await;
+    }
+    for full in [&first, &second] {
+        Peer::connect(full.public(0)).await.expect_reset().await;
+    }
+    counts(&world, "visitors_per_token", 2).await;
+    Peer::connect(other.public(0)).await.expect_echo(b"not concerned").await;
+
+    let settings = client::Settings {
+        token: Some(secret.clone()),
+        reconnect: client::Reconnect::Never,
+        ..world.config(&tunnel("c"))
+    };
+    let refused = RunningClient::start(settings).ended().await.expect_err("a refusal");
+    assert!(format!("{refused:#}").contains("too many tunnels for the token"), "{refused:#}");
+    // A tunnel that the token has already is none more.
+    client(&world, secret, &b).await.finish().await;
+    for client in [first, second, other] {
+        client.finish().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_sessions_and_one_that_comes_back_has_its_own() {
+    let mut world =
+        World::start_with(|settings| settings.limits.max_sessions_per_owner = Some(1)).await;
+    let tunnels = ["a=1".to_owned()];
+    let mut first = world.client_for(&tunnels).await;
+    let settings = client::Settings {
+        reconnect: client::Reconnect::Never,
+        ..world.config(&["b=1".to_owned()])
+    };
+    let refused = RunningClient::start(settings).ended().await.expect_err("a refusal");
+    assert!(format!("{refused:#}").contains("too many sessions of one owner"), "{refused:#}");
+    counts(&world, "sessions_per_owner", 1).await;
+    world.wire.cut();
+    first.lost().await;
+    world.wire.mend();
+    first.live().await;
+    first.finish().await;
+    world.relay_stop.gracefully.cancel();
+    world.relay_ended().await;
+}
+
+/// How many bytes a second come from `public` in `time`, once they flow.
+async fn rate_of(public: std::net::SocketAddr, time: Duration) -> f64 {
+    let mut visitor = Peer::connect(public).await;
+    // What may be made up for, and what is buffered on the way.
+    visitor.take(64 * 1024).await;
+    let start = Instant::now();
+    let mut bytes = 0;
+    while start.elapsed() < time {
+        visitor.take(10_000).await;
+        bytes += 10_000;
+    }
+    f64::from(bytes) / start.elapsed().as_secs_f64()
+}
+
+#[tokio::test]
+async fn a_bandwidth_is_kept_and_fair_and_others_are_not_slowed_down() {
+    let service = local::endless().await;
+    let world = world().await;
+    let tunnel = |name: &str| [format!("{name}={}", service.addr())];
+    let slow = client(&world, narrowed(r#"{"rate":"8mbit"}"#), &tunnel("slow")).await;
+    let fast = client(&world, SECRET.parse().expect("a secret"), &tunnel("fast")).await;
+    let time = Duration::from_secs(2);
+    // Two visits share what the token has.
+    let (one, two, free) = tokio::join!(
+        rate_of(slow.public(0), time),
+        rate_of(slow.public(0), time),
+        rate_of(fast.public(0), time)
+    );
+    // A busy machine makes it less, and nothing may make it more.
+    assert!(one + two <= 1_050_000.0, "{one} + {two} bytes a second");
+    assert!(one <= 2.0 * two && two <= 2.0 * one, "{one} and {two} bytes a second");
+    assert!(free > 2.0 * (one + two), "{free} beside {one} + {two} bytes a second");
+    slow.finish().await;
+    fast.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_ends_the_visit_and_lets_no_other_in() {
+    let service = local::endless().await;
+    let world = world().await;
+    let tunnels = [format!("a={}", service.addr())];
+    let client = client(&world, narrowed(r#"{"quota":"1MB/month"}"#), &tunnels).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    let received = visitor.expect_reset().await.len();
+    // Chunks that were on the way count too.
+    assert!((500_000..2_000_000).contains(&received), "{received} bytes");
+    Peer::connect(client.public(0)).await.expect_reset().await;
+    counts(&world, "quota", 1).await;
+    client.finish().await;
+    world.stop().await;
+}

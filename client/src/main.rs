@@ -17,6 +17,7 @@ use tracing::warn;
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
+    shared::carry::tls::install_provider();
     let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
         Ok(started) => started,
         Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),

@@ -10,8 +10,10 @@
 
 mod access;
 mod admin;
+mod certs;
 pub mod cli;
 mod config;
+mod data;
 mod edge;
 mod entrance;
 mod limits;
@@ -26,5 +28,5 @@ mod target;
 mod tunnel;
 mod visit;
 
-pub use config::{BadSetting, Config, Diff, PortRange, Settings};
+pub use config::{BadSetting, Config, Diff, PortRange, Settings, TlsSettings, TlsSource};
 pub use relay::{Addrs, Reconfigure, Relay};

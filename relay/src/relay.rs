@@ -23,7 +23,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
-use crate::session::{Phases, Sessions};
+use crate::session::{ControlTls, Phases, Sessions};
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,6 +34,7 @@ pub struct Relay {
     addrs: Addrs,
     config: CurrentConfig,
     metrics: Metrics,
+    tls: ControlTls,
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
@@ -55,13 +56,20 @@ pub struct Addrs {
 pub struct Reconfigure {
     config: CurrentConfig,
     metrics: Metrics,
+    tls: ControlTls,
 }
 
 impl Reconfigure {
     /// The configuration from now on.
     pub fn apply(&self, config: Config) {
         self.config.set(config);
+        self.tls.look();
         self.metrics.reload(Reload::Applied);
+    }
+
+    /// Reads again what the configuration refers to: certificates and their keys.
+    pub fn look_at_files(&self) {
+        self.tls.look();
     }
 
     /// Counts a configuration that is not good. Everything stays as it is.
@@ -71,11 +79,12 @@ impl Reconfigure {
 }
 
 impl Relay {
-    /// Binds all ports that are known beforehand.
+    /// Binds all ports that are known beforehand, and reads or makes the certificate of the control
+    /// port.
     ///
     /// # Errors
     ///
-    /// A port that cannot be had, with the flag that asked for it.
+    /// A port that cannot be had, with the flag that asked for it; a certificate that is not good.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let control = bind("--control", &config.control, Peers::Clients).await?;
         let public = bind("--public", &config.public, Peers::Visitors).await?;
@@ -87,7 +96,9 @@ impl Relay {
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let config = CurrentConfig::new(config);
-        Ok(Self { addrs, config, metrics, control, public, admin })
+        let tls = ControlTls::new(config.clone(), metrics.clone()).await;
+        let tls = tls.context("cannot offer TLS at the control port")?;
+        Ok(Self { addrs, config, metrics, tls, control, public, admin })
     }
 
     /// Where the relay listens.
@@ -95,10 +106,12 @@ impl Relay {
         &self.addrs
     }
 
-    /// Changes the configuration while the relay runs: limits, times and the range of ports, for
-    /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
+    /// Changes the configuration while the relay runs: limits, times, TLS and the range of
+    /// ports, for whatever begins afterwards. Addresses, the data folder, threads and the limit of
+    /// open files need a new relay.
     pub fn reconfigure(&self) -> Reconfigure {
-        Reconfigure { config: self.config.clone(), metrics: self.metrics.clone() }
+        let Self { config, metrics, tls, .. } = self;
+        Reconfigure { config: config.clone(), metrics: metrics.clone(), tls: tls.clone() }
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -116,7 +129,7 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, metrics, .. } = self;
+        let Self { addrs, config, metrics, tls, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -128,6 +141,7 @@ impl Relay {
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
             config.clone(),
+            tls,
             Access,
             registry.clone(),
             limits.clone(),

@@ -10,6 +10,7 @@ use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
 
 use super::{Cli, Command, Logging};
 use crate::config::Config;
+use crate::session::check_files;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "/etc/sallyport/relay.toml";
@@ -53,10 +54,11 @@ pub fn start(args: Vec<OsString>) -> Result<(Option<Command>, Loader), clap::Err
 pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (merged, file) = loader.load()?;
     let cli = Cli::from_arg_matches(&merged.matches).map_err(NotMerged::Usage)?;
-    let (config, logging) = cli.into_config().map_err(|err| {
-        let text = format!("--{err}");
-        NotMerged::Usage(command().error(ErrorKind::ValueValidation, text))
-    })?;
+    let bad = |err: String| {
+        NotMerged::Usage(command().error(ErrorKind::ValueValidation, format!("--{err}")))
+    };
+    let (config, logging) = cli.into_config().map_err(|err| bad(err.to_string()))?;
+    check_files(&config).map_err(bad)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

@@ -7,7 +7,7 @@ use shared::kit::settings::{Change, Row, changes};
 use super::{Config, Settings};
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 4] = ["control", "public", "admin", "threads"];
+const NEEDS_RESTART: [&str; 5] = ["control", "public", "admin", "data", "threads"];
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ impl Settings {
             public_name,
             ports,
             admin,
+            data,
+            tls,
             grace,
             max_visitors,
             stall_timeout,
@@ -48,12 +50,17 @@ impl Settings {
             descriptors: _,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
-        vec![
+        let data = data.as_ref().map(|data| data.display().to_string());
+        let mut rows = vec![
             Row::new("control", control),
             Row::new("public", public),
             Row::optional("public-name", public_name.as_ref().map(HostName::as_str)),
             Row::new("ports", ports),
             Row::new("admin", admin),
+            Row::optional("data", data.as_deref()),
+        ];
+        rows.extend(tls.rows());
+        rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),
             time("stall-timeout", stall_timeout),
@@ -62,7 +69,8 @@ impl Settings {
             time("hold-visitors", hold_visitors),
             time("heartbeat", heartbeat),
             Row::new("threads", threads),
-        ]
+        ]);
+        rows
     }
 }
 
@@ -76,6 +84,7 @@ impl Config {
             control: self.control.clone(),
             public: self.public.clone(),
             admin: self.admin.clone(),
+            data: self.data.clone(),
             threads: self.threads,
             descriptors: self.descriptors,
             ..wished.0.clone()

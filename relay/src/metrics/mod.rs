@@ -2,6 +2,7 @@
 //!
 //! - `list`: every metric, once
 //! - `outcome`: values of labels
+//! - `tls`: handshakes and the certificate of the control port
 //! - `tunnels`: the series of tunnels, which visits move
 //! - `scrape`, `text`: what Prometheus sees of it
 //! - `histogram`, `pulled`: what the `prometheus` crate does not have, or not small enough
@@ -15,6 +16,7 @@ mod outcome;
 mod pulled;
 mod scrape;
 mod text;
+mod tls;
 mod tunnels;
 
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use std::sync::atomic::Ordering;
 use prometheus::{IntGauge, TextEncoder};
 use shared::control::protocol::TunnelName;
 
-pub(crate) use self::outcome::{Handshake, Outcome, Reload};
+pub(crate) use self::outcome::{Handshake, Outcome, Reload, TlsHandshake};
 pub(crate) use self::scrape::Scrape;
+pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Totals, TunnelMetrics};
 
 use self::list::OfRelay;

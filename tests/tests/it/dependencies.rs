@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["config", "limits", "metrics", "access", "entrance"],
-    &["target", "ports", "snapshot"],
+    &["config", "data", "limits", "metrics", "access", "entrance"],
+    &["certs", "target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],
     &["session", "edge", "admin"],

@@ -11,9 +11,9 @@ use shared::carry::mux::{End, Mux, Running};
 use shared::carry::{Carrier, Role};
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
-    Credential, FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId,
-    MAX_MESSAGE, MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName,
-    TunnelOutcome, TunnelRequest, VERSION, Welcome, page,
+    FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
+    TunnelRequest, VERSION, Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
@@ -95,9 +95,7 @@ pub(crate) async fn connect(
         return Err(ConnectError::Insecure);
     }
     let mut running = Running::start(Carrier::tcp(socket), Role::Client, MAX_STREAMS as usize);
-    let mux = running.mux.clone();
-    let credential = config.token.as_ref().map(|token| credential::shown(token, &mux));
-    let hello = hello(&config, host, connection, credential, |tunnel| {
+    let hello = hello(&config, host, connection, |tunnel| {
         request(tunnel, before.get(&tunnel.name), !unhealthy.contains(&tunnel.name))
     })?;
     let first = hello.tunnels.len();
@@ -136,7 +134,6 @@ fn hello(
     config: &Config,
     host: &str,
     connection: ConnectionId,
-    credential: Option<Credential>,
     request: impl Fn(&TunnelConfig) -> TunnelRequest,
 ) -> Result<Hello, ConnectError> {
     let unreachable = |err| ConnectError::Unreachable(io::Error::other(err));
@@ -149,7 +146,7 @@ fn hello(
         connection: connection.number,
         max_streams: MAX_STREAMS,
         server: host.parse().map_err(unreachable)?,
-        credential,
+        credential: None,
         tunnels,
     })
 }
@@ -158,12 +155,14 @@ fn hello(
 /// has the reason.
 async fn handshake(
     mux: &Mux,
-    hello: Hello,
+    mut hello: Hello,
     token: Option<&Secret>,
 ) -> Result<(ControlStream, Welcome), ConnectError> {
     let Ok(stream) = mux.open().await else {
         return std::future::pending().await;
     };
+    // Only now is it known what the session runs over.
+    hello.credential = token.map(|token| credential::shown(token, mux));
     let mut control = ControlStream::new(stream.io.compat(), MAX_MESSAGE);
     if control.send(&FromClient::Hello(hello)).await.is_err() {
         return std::future::pending().await;

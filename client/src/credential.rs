@@ -11,7 +11,11 @@ pub(crate) fn shown(secret: &Secret, mux: &Mux) -> Credential {
         Secret::Jwt(jwt) => Credential::Jwt { jwt: jwt.clone() },
         Secret::Token(token) => Credential::Token {
             token: token.presented().clone(),
-            proof: binding(mux).map(|binding| token.prove(&Challenge::Channel(binding))),
+            proof: mux
+                .link()
+                .channel()
+                .binding()
+                .map(|binding| token.prove(&Challenge::Channel(binding))),
         },
     }
 }
@@ -25,9 +29,4 @@ pub(crate) fn answer(secret: Option<&Secret>, nonce: Nonce) -> Option<FromClient
         }
         Secret::Jwt(_) => None,
     }
-}
-
-/// What only the two ends of the channel under the session know.
-fn binding(_mux: &Mux) -> Option<[u8; 32]> {
-    None
 }

@@ -10,8 +10,10 @@
 
 mod access;
 mod admin;
+mod certs;
 pub mod cli;
 mod config;
+mod data;
 mod edge;
 mod entrance;
 mod limits;
@@ -27,6 +29,6 @@ mod tunnel;
 mod visit;
 
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
-pub use config::{BadSetting, Config, Diff, PortRange, Settings};
+pub use config::{BadSetting, Config, Diff, PortRange, Settings, TlsSettings, TlsSource};
 pub use limits::LimitRules;
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
+    shared::carry::tls::install_provider();
     let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
         Ok(started) => started,
         Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
@@ -100,6 +101,7 @@ async fn reload(mut reloader: Reloader, reconfigure: &Reconfigure, log: &Log) ->
                 if !diff.changed.is_empty() {
                     reconfigure.apply(diff.config);
                 }
+                reconfigure.look_at_files();
                 if let Some(filter) = filter
                     && let Err(err) = log.set_filter(&filter)
                 {

@@ -23,7 +23,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
-use crate::session::{Phases, Sessions};
+use crate::session::{ControlTls, Phases, Sessions};
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +36,7 @@ pub struct Relay {
     access: Access,
     limits: Limits,
     metrics: Metrics,
+    tls: ControlTls,
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
@@ -59,6 +60,7 @@ pub struct Reconfigure {
     access: Access,
     limits: Limits,
     metrics: Metrics,
+    tls: ControlTls,
 }
 
 impl Reconfigure {
@@ -67,7 +69,13 @@ impl Reconfigure {
         self.access.set_rules(&config.access);
         self.limits.set_rules(config.limits.clone());
         self.config.set(config);
+        self.tls.look();
         self.metrics.reload(Reload::Applied);
+    }
+
+    /// Reads again what the configuration refers to: certificates and their keys.
+    pub fn look_at_files(&self) {
+        self.tls.look();
     }
 
     /// Counts a configuration that is not good. Everything stays as it is.
@@ -77,11 +85,12 @@ impl Reconfigure {
 }
 
 impl Relay {
-    /// Binds all ports that are known beforehand.
+    /// Binds all ports that are known beforehand, and reads or makes the certificate of the control
+    /// port.
     ///
     /// # Errors
     ///
-    /// A port that cannot be had, with the flag that asked for it.
+    /// A port that cannot be had, with the flag that asked for it; a certificate that is not good.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let control = bind("--control", &config.control, Peers::Clients).await?;
         let public = bind("--public", &config.public, Peers::Visitors).await?;
@@ -93,10 +102,12 @@ impl Relay {
         };
         let metrics = Metrics::new(logging::dropped).context("cannot set up the metrics")?;
         let config = CurrentConfig::new(config);
+        let tls = ControlTls::new(config.clone(), metrics.clone()).await;
+        let tls = tls.context("cannot offer TLS at the control port")?;
         let limits = Limits::new(config.now().descriptors);
         limits.set_rules(config.now().limits.clone());
         let access = Access::new(&config.now().access, limits.clone());
-        Ok(Self { addrs, config, access, limits, metrics, control, public, admin })
+        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin })
     }
 
     /// Where the relay listens.
@@ -104,14 +115,16 @@ impl Relay {
         &self.addrs
     }
 
-    /// Changes the configuration while the relay runs: limits, times and the range of ports, for
-    /// whatever begins afterwards. Addresses, threads and the limit of open files need a new relay.
+    /// Changes the configuration while the relay runs: limits, times, TLS and the range of
+    /// ports, for whatever begins afterwards. Addresses, the data folder, threads and the limit of
+    /// open files need a new relay.
     pub fn reconfigure(&self) -> Reconfigure {
         Reconfigure {
             config: self.config.clone(),
             access: self.access.clone(),
             limits: self.limits.clone(),
             metrics: self.metrics.clone(),
+            tls: self.tls.clone(),
         }
     }
 
@@ -130,7 +143,7 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, limits, metrics, .. } = self;
+        let Self { addrs, config, access, limits, metrics, tls, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -141,6 +154,7 @@ impl Relay {
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
             config.clone(),
+            tls,
             access,
             registry.clone(),
             limits.clone(),

@@ -5,6 +5,7 @@
 //! - [`wire`]: the link between them, which a test can cut, stall, slow down and mend
 //! - [`local`]: local services, well behaved and not
 //! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
+//! - [`authority`]: certificates, good ones and bad ones
 //! - [`files`]: files in a folder that goes with the test
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
@@ -18,6 +19,7 @@
 //! what. Tests run on one thread each (`#[tokio::test]`): the harness tells its own tasks and
 //! panics from others' by their thread.
 
+pub mod authority;
 pub mod files;
 pub mod local;
 pub mod pattern;
@@ -32,6 +34,7 @@ pub mod wait;
 pub mod wire;
 pub mod world;
 
+pub use authority::{Authority, Identity};
 pub use files::Folder;
 pub use local::Local;
 pub use peer::Peer;

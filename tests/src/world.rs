@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use client::{Client, Event, Reconfigure, Status, TunnelConfig};
 use relay::{Addrs, Relay};
+use shared::carry::tls::install_provider;
 use shared::kit::stop::Stop;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -61,6 +62,7 @@ impl World {
     /// Starts a relay on loopback, set up by `adjust` before it binds.
     pub async fn start_with(adjust: impl FnOnce(&mut relay::Settings)) -> Self {
         raise_file_limit();
+        install_provider();
         count_panics();
         let mut settings = relay::Settings::loopback();
         adjust(&mut settings);

@@ -14,6 +14,7 @@ use shared::token::given;
 use super::{Cli, Command, Logging};
 use crate::access::JwtKeys;
 use crate::config::Config;
+use crate::session::check_files;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "/etc/sallyport/relay.toml";
@@ -62,8 +63,10 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
     let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
+    let flag = |err: String| usage(format!("--{err}"));
     let (config, logging) =
-        cli.into_config(token, jwt_keys).map_err(|err| usage(format!("--{err}")))?;
+        cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
+    check_files(&config).map_err(flag)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

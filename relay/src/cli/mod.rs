@@ -3,6 +3,7 @@
 mod limits;
 mod load;
 mod reload;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use self::limits::LimitArgs;
 
 pub use load::{Loaded, command, load, start};
 pub use reload::{Reloaded, Reloader};
+
+use self::tls::TlsArgs;
 
 /// The public end of a Sallyport tunnel.
 ///
@@ -63,6 +66,13 @@ pub struct Cli {
     /// Where /metrics, /healthz and /readyz are served
     #[arg(long, env = "RELAY_ADMIN", value_name = "ADDRESS", default_value = "4445")]
     admin: HostPort,
+
+    /// The folder for what has to outlast the relay, such as the certificate of --tls self-signed
+    #[arg(long, env = "RELAY_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -184,6 +194,8 @@ impl Cli {
             public_name: self.public_name,
             ports: self.ports,
             admin,
+            data: self.data,
+            tls: self.tls.into_settings()?,
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,

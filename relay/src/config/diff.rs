@@ -9,7 +9,7 @@ use super::{Config, Settings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 4] = ["control", "public", "admin", "threads"];
+const NEEDS_RESTART: [&str; 5] = ["control", "public", "admin", "data", "threads"];
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ impl Settings {
             public_name,
             ports,
             admin,
+            data,
+            tls,
             grace,
             max_visitors,
             stall_timeout,
@@ -52,12 +54,17 @@ impl Settings {
             descriptors: _,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
+        let data = data.as_ref().map(|data| data.display().to_string());
         let mut rows = vec![
             Row::new("control", control),
             Row::new("public", public),
             Row::optional("public-name", public_name.as_ref().map(HostName::as_str)),
             Row::new("ports", ports),
             Row::new("admin", admin),
+            Row::optional("data", data.as_deref()),
+        ];
+        rows.extend(tls.rows());
+        rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),
             time("stall-timeout", stall_timeout),
@@ -69,7 +76,7 @@ impl Settings {
             Row::secret("jwt-key", jwt.as_ref().map(|jwt| jwt.keys.fingerprint())),
             Row::optional("jwt-audience", jwt.as_ref().map(|jwt| jwt.audience.as_str())),
             Row::optional("jwt-issuer", jwt.as_ref().and_then(|jwt| jwt.issuer.as_deref())),
-        ];
+        ]);
         rows.extend(limits.rows());
         rows.extend([time("heartbeat", heartbeat), Row::new("threads", threads)]);
         rows
@@ -86,6 +93,7 @@ impl Config {
             control: self.control.clone(),
             public: self.public.clone(),
             admin: self.admin.clone(),
+            data: self.data.clone(),
             threads: self.threads,
             descriptors: self.descriptors,
             ..wished.0.clone()

@@ -2,9 +2,11 @@
 
 mod current;
 mod diff;
+mod tls;
 
 use std::fmt;
 use std::ops::{Deref, RangeInclusive};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use crate::limits::LimitRules;
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
+pub use tls::{TlsSettings, TlsSource};
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,10 @@ pub struct Settings {
     pub ports: PortRange,
     /// Where metrics and health are served.
     pub admin: HostPort,
+    /// The folder for what has to outlast the relay. `None`: it keeps nothing.
+    pub data: Option<PathBuf>,
+    /// How clients can reach the control port by TLS.
+    pub tls: TlsSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -92,6 +99,8 @@ impl Settings {
             public_name: None,
             ports: PortRange::ANY,
             admin: any,
+            data: None,
+            tls: TlsSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -131,6 +140,8 @@ impl Config {
             public_name: _,
             ports: _,
             admin: _,
+            data: _,
+            tls,
             grace,
             max_visitors,
             stall_timeout,
@@ -143,6 +154,7 @@ impl Config {
             threads,
             descriptors,
         } = &settings;
+        tls.check()?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),

@@ -12,7 +12,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{Handshake, Limit, Outcome, Reload};
+use super::outcome::{Handshake, Limit, Outcome, Reload, TlsHandshake};
 use super::pulled::PulledCounter;
 use super::text::Samples;
 
@@ -38,6 +38,9 @@ pub(super) struct OfRelay {
     pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
     pub(super) limits: [IntCounter; Limit::ALL.len()],
     pub(super) reloads: [IntCounter; Reload::ALL.len()],
+    pub(super) tls_handshakes: [IntCounter; TlsHandshake::ALL.len()],
+    /// In the registry only while there is a certificate.
+    pub(super) certificate_expiry: IntGauge,
 }
 
 impl OfRelay {
@@ -76,6 +79,20 @@ impl OfRelay {
                 &["outcome"],
             )?,
         )?;
+        let tls_handshakes = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_tls_handshakes_total",
+                    "TLS handshakes at the control port, by how they ended.",
+                ),
+                &["outcome"],
+            )?,
+        )?;
+        let certificate_expiry = IntGauge::new(
+            "relay_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate of the control port expires, in seconds since 1970.",
+        )?;
         register(
             &registry,
             PulledCounter::new(
@@ -89,7 +106,18 @@ impl OfRelay {
             Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
         let limits = Limit::ALL.map(|limit| limits.with_label_values(&[limit.label()]));
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
-        Ok(Self { registry, sessions, tunnels, handshakes, limits, reloads })
+        let tls_handshakes =
+            TlsHandshake::ALL.map(|outcome| tls_handshakes.with_label_values(&[outcome.label()]));
+        Ok(Self {
+            registry,
+            sessions,
+            tunnels,
+            handshakes,
+            limits,
+            reloads,
+            tls_handshakes,
+            certificate_expiry,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `list`: every metric, once
 //! - `outcome`: values of labels
+//! - `tls`: handshakes and the certificate of the control port
 //! - `tunnels`: the series of tunnels, which visits move
 //! - `scrape`, `text`: what Prometheus sees of it
 //! - `histogram`, `pulled`: what the `prometheus` crate does not have, or not small enough
@@ -15,6 +16,7 @@ mod outcome;
 mod pulled;
 mod scrape;
 mod text;
+mod tls;
 mod tunnels;
 
 use std::sync::Arc;
@@ -22,8 +24,9 @@ use std::sync::atomic::Ordering;
 
 use prometheus::{IntGauge, TextEncoder};
 
-pub(crate) use self::outcome::{Handshake, Limit, Outcome, Reload};
+pub(crate) use self::outcome::{Handshake, Limit, Outcome, Reload, TlsHandshake};
 pub(crate) use self::scrape::Scrape;
+pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
 
 use self::list::OfRelay;

@@ -61,6 +61,20 @@ label! {
 }
 
 label! {
+    /// How the TLS handshake of somebody at the control port ended.
+    TlsHandshake {
+        /// With everything that belongs to it.
+        Full = "full",
+        /// The two have met before.
+        Resumed = "resumed",
+        /// The two do not agree, or there is no TLS here.
+        Failed = "failed",
+        /// It took too long, or had to make room for newer ones.
+        GivenUp = "given_up",
+    }
+}
+
+label! {
     /// What came of a change of the configuration file.
     Reload {
         /// It counts from now on.

@@ -3,11 +3,13 @@
 //! A stranger gets little: one deadline for everything, small messages and frames, and no reply to
 //! anything that is not a `Hello`.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use shared::carry::Channel;
 use shared::carry::mux::{CLOSE, End, Inbound, Mux, Running};
 use shared::control::channel::{Control, ReceiveError};
 use shared::control::protocol::{
@@ -140,7 +142,7 @@ impl SessionsShared {
             }
             Err(err) => return Err(Turned::Invalid(err.to_string())),
         };
-        if let Err(refusal) = self.check(&hello) {
+        if let Err(refusal) = self.check(&hello, mux.link().channel()) {
             return Err(Turned::Refused(Box::new(control), refusal));
         }
         let shown = shown(&mut control, mux, hello.credential.take()).await?;
@@ -197,13 +199,18 @@ impl SessionsShared {
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))
     }
 
-    /// Whether the relay can do what the client asks for, as far as the message alone tells.
-    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+    /// Whether the relay can do what the client asks for, as far as the message and the way by
+    /// which it has come tell.
+    fn check(&self, hello: &Hello, channel: Channel) -> Result<(), Refusal> {
         if hello.version != VERSION {
             return Err(other_version(hello.version));
         }
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(RefusalCode::ShuttingDown, "the relay is stopping"));
+        }
+        if self.config.now().tls.require && !channel.is_encrypted() {
+            let message = "the relay accepts TLS only: use --server tls://HOST:PORT";
+            return Err(Refusal::new(RefusalCode::TlsRequired, message));
         }
         if hello.connection >= MAX_CONNECTIONS {
             let message = format!("a client has {MAX_CONNECTIONS} connections at most");
@@ -251,6 +258,10 @@ pub(super) struct Accepted {
 fn broken_off(end: Result<End, tokio::task::JoinError>) -> Turned {
     match end {
         Ok(end @ (End::Breach(_) | End::Yamux(_))) => Turned::Invalid(end.to_string()),
+        // It has not come as far as to a session.
+        Ok(End::Io(err)) if err.kind() == ErrorKind::InvalidData => {
+            Turned::Invalid(err.to_string())
+        }
         Ok(end) => Turned::Lost(end.to_string()),
         Err(err) => Turned::Lost(err.to_string()),
     }

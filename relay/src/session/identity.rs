@@ -23,7 +23,7 @@ pub(super) async fn shown(
     };
     // Without a channel that both ends know, as behind a proxy that ends TLS, a proof for it is of
     // no use.
-    if let (Some(proof), Some(binding)) = (proof, binding(mux)) {
+    if let (Some(proof), Some(binding)) = (proof, mux.link().channel().binding()) {
         return Ok(Shown::Token { token, proof, challenge: Challenge::Channel(binding) });
     }
     let nonce = Nonce::random();
@@ -39,9 +39,4 @@ pub(super) async fn shown(
         Err(ReceiveError::Closed) => Err(Turned::Lost("the control stream ended".into())),
         Err(err) => Err(Turned::Invalid(err.to_string())),
     }
-}
-
-/// What only the two ends of the channel under the session know.
-fn binding(_mux: &Mux) -> Option<[u8; 32]> {
-    None
 }

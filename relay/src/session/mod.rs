@@ -1,16 +1,18 @@
 //! The port that clients dial: accept, handshake, and the life of each session.
 
 mod changes;
+mod door;
 mod handshake;
 mod identity;
 mod live;
+mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use shared::carry::Role;
 use shared::carry::mux::Running;
-use shared::carry::{Carrier, Role};
 use shared::control::protocol::MAX_STREAMS;
 use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
@@ -26,6 +28,8 @@ use crate::registry::Registry;
 
 use self::handshake::Admission;
 
+pub(crate) use self::tls::{ControlTls, check_files};
+
 /// Sessions that begin and end.
 static SESSIONS: Rate = Rate::generous(|more| {
     info!(left_out = more.count, "clients came and went: {more}");
@@ -39,6 +43,7 @@ pub(crate) struct Sessions(Arc<SessionsShared>);
 #[derive(Debug)]
 struct SessionsShared {
     config: CurrentConfig,
+    tls: ControlTls,
     access: Access,
     registry: Registry,
     limits: Limits,
@@ -59,10 +64,11 @@ pub(crate) struct Phases {
 }
 
 impl Sessions {
-    /// Sessions of those whom `access` lets in, which claim tunnels in `registry`. They are told to
+    /// Sessions of those whom `access` lets in, by `tls` or without, which claim tunnels in `registry`. They are told to
     /// drain and ended in `phases`.
     pub(crate) fn new(
         config: CurrentConfig,
+        tls: ControlTls,
         access: Access,
         registry: Registry,
         limits: Limits,
@@ -70,7 +76,8 @@ impl Sessions {
         phases: Phases,
     ) -> Self {
         let Phases { stopping, ending } = phases;
-        let shared = SessionsShared { config, access, registry, limits, metrics, stopping, ending };
+        let shared =
+            SessionsShared { config, tls, access, registry, limits, metrics, stopping, ending };
         Self(Arc::new(shared))
     }
 
@@ -82,8 +89,14 @@ impl Sessions {
         cut: CancellationToken,
     ) -> anyhow::Result<()> {
         let stop = self.0.stopping.clone();
-        serve(listener, stop, cut, |socket, addr| self.clone().connection(socket, addr)).await;
-        Ok(())
+        let tls = self.0.tls.clone();
+        tls.announce(listener.local_addr()?);
+        let serving =
+            serve(listener, stop, cut, |socket, addr| self.clone().connection(socket, addr));
+        tokio::select! {
+            () = serving => Ok(()),
+            never = tls.follow() => match never {},
+        }
     }
 
     fn connection(
@@ -96,7 +109,8 @@ impl Sessions {
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
-            let running = Running::start(Carrier::tcp(socket), Role::Relay, MAX_STREAMS as usize);
+            let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
+            let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
             match self.0.admit(running, addr, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),

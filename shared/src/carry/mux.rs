@@ -82,6 +82,8 @@ fn prepare(role: Role, permits: usize) -> (Mux, Inbound, Prepared) {
 
 impl Prepared {
     fn over<T: Carry>(self, io: T) -> Driver<T> {
+        // Before anybody can have a stream.
+        self.link.runs_over(io.channel());
         let wire = Box::new(Wire::new(io, self.role, &self.link));
         let config = config(self.role.most_streams(self.permits));
         let connection = Connection::new(wire, config, self.role.mode());
@@ -167,7 +169,9 @@ impl Running {
 impl Mux {
     /// Opens a stream. Nothing of it is sent before the first write.
     ///
-    /// Waits while the peer has not acknowledged many earlier streams; callers set a deadline.
+    /// Waits until the carrier is there, its handshake included, and while the peer has not
+    /// acknowledged many earlier streams; callers set a deadline. Afterwards [`Link::channel`] is
+    /// known.
     ///
     /// # Cancel safety
     ///

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::select_all;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind};
 use parking_lot::Mutex;
@@ -112,6 +113,17 @@ impl Watch {
     pub fn is_there(&self) -> bool {
         self.seen.is_some()
     }
+}
+
+/// Waits until one of several files has changed, as [`Watch::changed`] does. Without any it waits for
+/// ever.
+///
+/// Cancel-safe: what has happened is not forgotten.
+pub async fn any_changed(watches: &mut [Watch]) {
+    if watches.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(watches.iter_mut().map(|watch| Box::pin(watch.changed()))).await;
 }
 
 /// Waits until the folder has been quiet for long enough. Without anything that has happened it

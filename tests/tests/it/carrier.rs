@@ -3,15 +3,19 @@
 use std::future::{poll_fn, ready};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready as ready_or};
 
+use futures::AsyncWriteExt;
 use shared::carry::mux::{CLOSE, Running};
-use shared::carry::{Carry, Role};
+use shared::carry::tls::Tls;
+use shared::carry::{Carrier, Carry, Channel, Role};
 use shared::visit::id::VisitIds;
 use shared::visit::open::Open;
 use shared::visit::stream::{Chunk, DataStream};
-use tests::within;
+use tests::{Authority, within};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A carrier that sends nothing before it is flushed, or holds as much as it can: so does TLS.
 #[derive(Debug)]
@@ -76,8 +80,56 @@ impl AsyncWrite for Reluctant {
 #[tokio::test]
 async fn visits_get_through_a_carrier_that_has_to_be_flushed() {
     let (near, far) = Reluctant::pair();
-    let mut relay = Running::start(ready(Ok(near)), Role::Relay, 16);
-    let mut client = Running::start(ready(Ok(far)), Role::Client, 16);
+    let relay = Running::start(ready(Ok(near)), Role::Relay, 16);
+    let client = Running::start(ready(Ok(far)), Role::Client, 16);
+    visits_get_through(relay, client).await;
+}
+
+#[tokio::test]
+async fn visits_get_through_tls() {
+    let (relay, client) = tls_session(&Authority::new()).await;
+    visits_get_through(relay, client).await;
+}
+
+/// What proves that somebody is at the other end of one session proves nothing in another.
+#[tokio::test]
+async fn both_ends_of_a_tls_session_know_what_ties_them_together_and_no_other_session_has_it() {
+    let (authority, mut seen) = (Authority::new(), Vec::new());
+    for _ in 0..2 {
+        let (mut relay, client) = tls_session(&authority).await;
+        let mut stream = within("a stream", client.mux.open()).await.expect("a session").io;
+        within("a byte", stream.write_all(b"x")).await.expect("a session");
+        within("the stream at the far end", relay.inbound.next()).await.expect("a session");
+        let [near, far] = [&client, &relay].map(|end| end.mux.link().channel());
+        let Channel::Tls { binding: Some(binding) } = near else { panic!("no binding: {near:?}") };
+        assert_eq!(near, far);
+        seen.push(binding);
+    }
+    assert_ne!(seen[0], seen[1]);
+}
+
+/// Both ends of a session over TLS.
+async fn tls_session(authority: &Authority) -> (Running, Running) {
+    let server = authority.relay("localhost").server_config();
+    let config = Arc::new(authority.client_config());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let near = async move {
+        let (socket, _) = listener.accept().await?;
+        Tls::accept(server, socket).await.map(Carrier::from).map_err(|(err, _)| err)
+    };
+    let far = async move {
+        let name = "localhost".try_into().expect("a name");
+        let socket = TcpStream::connect(address).await?;
+        Tls::connect(config, name, socket).await.map(Carrier::from)
+    };
+    let relay = Running::start(near, Role::Relay, 16);
+    let client = Running::start(far, Role::Client, 16);
+    (relay, client)
+}
+
+/// Small things and large ones, one after the other and at once, then a good end.
+async fn visits_get_through(mut relay: Running, mut client: Running) {
     relay.mux.link().admit();
 
     let (ids, mut visits) = (VisitIds::new(), Vec::new());
@@ -88,7 +140,6 @@ async fn visits_get_through_a_carrier_that_has_to_be_flushed() {
         within("CONNECTED to be taken", far.connected()).await.unwrap();
         visits.push((near, far));
     }
-    // Small things and large ones, one after the other and at once.
     for (near, far) in &mut visits {
         for length in [1, 100, 1_000_000] {
             within("what goes there", pass(near, far, length)).await;

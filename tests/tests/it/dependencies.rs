@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["metrics", "entrance"],
+    &["data", "metrics", "entrance"],
     &["limits"],
     &["access"],
     &["config"],
-    &["target", "ports", "snapshot"],
+    &["certs", "target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],
     &["session", "edge", "admin"],

@@ -1,5 +1,6 @@
 //! What the owner of a session can see of its wire.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::life::Life;
 use super::pace::Advice;
 use super::room::Room;
 use super::streams::Lobby;
-use crate::carry::Role;
+use crate::carry::{Channel, Role};
 
 /// The largest frame body in bytes that is accepted from a peer that has not been admitted yet.
 /// A handshake needs far less; yamux allocates a body as soon as its header has come.
@@ -29,6 +30,8 @@ pub struct Link {
     pub(super) life: Life,
     pub(super) room: Room,
     pub(super) lobby: Lobby,
+    /// Known once there is something to run over.
+    channel: OnceLock<Channel>,
     /// The peer is no stranger any more.
     admitted: AtomicBool,
     /// This end is closing the session: what comes is of no interest any more.
@@ -44,11 +47,25 @@ impl Link {
             life: Life::new(),
             room: Room::new(Advice::start()),
             lobby: Lobby::default(),
+            channel: OnceLock::new(),
             admitted: AtomicBool::new(role.trusts()),
             parting: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             breach: Mutex::new(None),
         }
+    }
+
+    /// What is known of the channel under the session. It is there before the first byte: whoever
+    /// has got a stream of the session from [`Mux::open`](crate::carry::mux::Mux::open) or
+    /// [`Inbound::next`](crate::carry::mux::Inbound::next) sees it. Before that it is
+    /// [`Channel::Plain`], of which nobody expects anything.
+    pub fn channel(&self) -> Channel {
+        self.channel.get().copied().unwrap_or(Channel::Plain)
+    }
+
+    /// What the session runs over is there, and this is what is known of it.
+    pub(crate) fn runs_over(&self, channel: Channel) {
+        self.channel.get_or_init(|| channel);
     }
 
     /// How long nothing at all has arrived.

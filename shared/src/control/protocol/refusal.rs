@@ -37,6 +37,8 @@ pub enum RefusalCode {
     NoPortFree,
     /// The relay has as many clients as it takes.
     TooManyClients,
+    /// The relay accepts clients over TLS only.
+    TlsRequired,
     /// The relay is stopping.
     ShuttingDown,
     /// The same connection has come again before this one was welcomed.
@@ -67,6 +69,7 @@ impl Refusal {
             | RefusalCode::PortMismatch
             | RefusalCode::Unauthorized
             | RefusalCode::Forbidden
+            | RefusalCode::TlsRequired
             | RefusalCode::Unknown => false,
             RefusalCode::PortTaken
             | RefusalCode::NoPortFree

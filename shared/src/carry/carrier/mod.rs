@@ -1,14 +1,17 @@
 //! What a session runs over.
 
+mod tcp;
+
 use std::future::{Ready, ready};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::kit::net::limit_unsent;
+use super::Channel;
+use super::tls::Tls;
 
 /// A connection, with what a wire needs of it beyond reading and writing.
 ///
@@ -17,7 +20,13 @@ pub trait Carry: AsyncRead + AsyncWrite + Unpin {
     /// Lets at most about so many bytes wait for the line, where it knows such a thing.
     fn limit_unsent(&self, _bytes: usize) {}
 
-    /// Reads into several buffers, one after the other. Zero is the end of the connection.
+    /// What is known of it. Asked once, before anything goes over it.
+    fn channel(&self) -> Channel {
+        Channel::Plain
+    }
+
+    /// Reads into several buffers, one after the other, as much as there is. Zero is the end of the
+    /// connection.
     fn poll_read_vectored(
         &mut self,
         cx: &mut Context<'_>,
@@ -26,14 +35,18 @@ pub trait Carry: AsyncRead + AsyncWrite + Unpin {
         let mut total = 0;
         for buf in bufs {
             let mut buf = ReadBuf::new(buf);
-            let read = Pin::new(&mut *self).poll_read(cx, &mut buf);
-            total += buf.filled().len();
-            let is_full = buf.remaining() == 0;
-            match read {
-                Poll::Pending if total == 0 => return Poll::Pending,
-                Poll::Ready(Err(err)) if total == 0 => return Poll::Ready(Err(err)),
-                _ if !is_full => break,
-                _ => (),
+            while buf.remaining() > 0 {
+                let before = buf.filled().len();
+                match Pin::new(&mut *self).poll_read(cx, &mut buf) {
+                    Poll::Pending if total == 0 => return Poll::Pending,
+                    Poll::Ready(Err(err)) if total == 0 => return Poll::Ready(Err(err)),
+                    Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(Ok(total)),
+                    Poll::Ready(Ok(())) => (),
+                }
+                match buf.filled().len() - before {
+                    0 => return Poll::Ready(Ok(total)),
+                    n => total += n,
+                }
             }
         }
         Poll::Ready(Ok(total))
@@ -45,6 +58,8 @@ pub trait Carry: AsyncRead + AsyncWrite + Unpin {
 pub enum Carrier {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<Tls>),
 }
 
 impl Carrier {
@@ -58,10 +73,24 @@ impl Carrier {
     }
 }
 
+impl From<Tls> for Carrier {
+    fn from(tls: Tls) -> Self {
+        Self::Tls(Box::new(tls))
+    }
+}
+
 impl Carry for Carrier {
     fn limit_unsent(&self, bytes: usize) {
         match self {
             Self::Tcp(socket) => socket.limit_unsent(bytes),
+            Self::Tls(tls) => tls.limit_unsent(bytes),
+        }
+    }
+
+    fn channel(&self) -> Channel {
+        match self {
+            Self::Tcp(socket) => socket.channel(),
+            Self::Tls(tls) => tls.channel(),
         }
     }
 
@@ -72,6 +101,7 @@ impl Carry for Carrier {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(socket) => socket.poll_read_vectored(cx, bufs),
+            Self::Tls(tls) => tls.poll_read_vectored(cx, bufs),
         }
     }
 }
@@ -84,6 +114,7 @@ impl AsyncRead for Carrier {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 }
@@ -96,6 +127,7 @@ impl AsyncWrite for Carrier {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
 
@@ -106,44 +138,28 @@ impl AsyncWrite for Carrier {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-        }
-    }
-}
-
-impl Carry for TcpStream {
-    fn limit_unsent(&self, bytes: usize) {
-        limit_unsent(self, bytes as u32);
-    }
-
-    fn poll_read_vectored(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_read_ready(cx))?;
-            match self.try_read_vectored(bufs) {
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => (),
-                read => return Poll::Ready(read),
-            }
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 }

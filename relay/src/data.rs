@@ -1,0 +1,116 @@
+//! The folder in which the relay keeps what has to outlast it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// A folder of the relay's own, which nobody else can write to.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFolder(PathBuf);
+
+impl DataFolder {
+    /// The folder at `path`, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, is no folder, or others can write to it: what is kept in it, keys among
+    /// it, could be theirs.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let made = private_folder().recursive(true).create(path);
+        made.with_context(|| {
+            format!("cannot make the folder {shown}: choose another with --data")
+        })?;
+        let found = fs::metadata(path).with_context(|| format!("cannot look at {shown}"))?;
+        if others_can_write(&found) {
+            bail!("others can write to {shown}: chmod go-w {shown}, or choose another with --data");
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Where a file in it is, or would be.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file that only the relay's user can read. It is there as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(crate) fn write_private(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let (path, new) = (self.file(name), self.file(&format!(".{name}.new")));
+        let write = || -> io::Result<()> {
+            // Left behind by a relay that was killed.
+            drop(fs::remove_file(&new));
+            let mut file = private_file(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(unix)]
+fn private_folder() -> DirBuilder {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+#[cfg(unix)]
+fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(unix)]
+fn others_can_write(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    found.permissions().mode() & 0o022 != 0
+}
+
+/// Elsewhere a folder has the rights of the one above it.
+#[cfg(not(unix))]
+fn private_folder() -> DirBuilder {
+    DirBuilder::new()
+}
+
+#[cfg(not(unix))]
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+#[cfg(not(unix))]
+fn others_can_write(_: &fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_the_relays_alone() {
+        let above = std::env::temp_dir().join(format!("sallyport-data-{}", std::process::id()));
+        let path = above.join("data");
+        let data = DataFolder::open(&path).unwrap();
+        data.write_private("key", b"one").unwrap();
+        data.write_private("key", b"two").unwrap();
+        assert_eq!(fs::read(data.file("key")).unwrap(), b"two");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&data.file("key"))), (0o700, 0o600));
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+        let err = DataFolder::open(&path).unwrap_err().to_string();
+        assert!(err.starts_with("others can write to "), "{err}");
+        assert!(DataFolder::open(&data.file("key")).is_err(), "it is a file");
+        fs::remove_dir_all(above).unwrap();
+    }
+}

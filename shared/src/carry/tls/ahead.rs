@@ -1,0 +1,100 @@
+//! Reads ahead of TLS.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The buffer starts with this many bytes: the other end's part of a handshake fits, and it is
+/// little for a stranger.
+const SMALLEST: usize = 4 * 1024;
+
+/// It grows to this many bytes under traffic: a system call for several records.
+const LARGEST: usize = 128 * 1024;
+
+/// A socket that is read in large pieces, since rustls asks for 4 KiB at a time. Writing goes
+/// straight to the socket.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    socket: TcpStream,
+    /// Always initialised in full; `start..end` holds what has come.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl ReadAhead {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0 }
+    }
+
+    /// The socket alone; what was read ahead is lost.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Reads into the empty buffer, which grows when it has become full.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.end == self.buffer.len() && self.end < LARGEST {
+            self.buffer = vec![0; (self.end * 4).min(LARGEST)];
+        }
+        (self.start, self.end) = (0, 0);
+        let mut space = ReadBuf::new(&mut self.buffer);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
+        self.end = space.filled().len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for ReadAhead {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.start == this.end {
+            ready!(this.poll_fill(cx))?;
+        }
+        let n = buf.remaining().min(this.end - this.start);
+        buf.put_slice(&this.buffer[this.start..this.start + n]);
+        this.start += n;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ReadAhead {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}

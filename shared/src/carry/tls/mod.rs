@@ -1,0 +1,169 @@
+//! TLS under a session: the carrier, and what both ends agree on.
+//!
+//! - [`Tls`]: a connection after its handshake, as a carrier
+//! - [`ALPN`], [`TlsMin`], [`install_provider`]: what both ends agree on
+//! - [`Pin`]: a key that is known beforehand
+//! - [`pem`]: certificates and keys in files
+
+mod agreement;
+mod ahead;
+pub mod pem;
+mod pin;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin as StdPin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ConnectionCommon, HandshakeKind, ServerConfig, SideData};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use self::ahead::ReadAhead;
+use super::{Carry, Channel, PIECE};
+
+pub use self::agreement::{ALPN, TlsMin, install_provider, provider};
+pub use self::pin::{BadPin, Pin};
+
+/// Both ends have to use the same label (RFC 9266).
+const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// The most bytes that are encrypted ahead of the socket: a piece and the frame's header before it,
+/// so that it goes out in one system call.
+const MOST_AHEAD: usize = PIECE + 1024;
+
+/// A TCP connection after its TLS handshake.
+///
+/// It takes the next bytes only when the socket has all that came before: what it holds back is
+/// one write at most, so that the wire above knows how fast the line is.
+#[derive(Debug)]
+pub struct Tls {
+    stream: TlsStream<ReadAhead>,
+    /// The socket has not taken all that was encrypted.
+    holds: bool,
+    channel: Channel,
+    kind: Option<HandshakeKind>,
+}
+
+impl Tls {
+    /// Shakes hands with a relay, which has to be called `name`.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the two from agreeing; the source is a [`rustls::Error`] where TLS itself says no.
+    pub async fn connect(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        socket: TcpStream,
+    ) -> io::Result<Self> {
+        let connector = TlsConnector::from(config);
+        let mut stream = connector.connect(name, ReadAhead::new(socket)).await?;
+        let (channel, kind) = agreed(stream.get_mut().1)?;
+        Ok(Self { stream: stream.into(), holds: false, channel, kind })
+    }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect). The client has been told, but what it may still send has
+    /// not been read: closing the socket at once can overtake what it was told.
+    pub async fn accept(
+        config: Arc<ServerConfig>,
+        socket: TcpStream,
+    ) -> Result<Self, (io::Error, TcpStream)> {
+        let accept = TlsAcceptor::from(config).accept(ReadAhead::new(socket)).into_fallible();
+        let mut stream = accept.await.map_err(|(err, ahead)| (err, ahead.into_socket()))?;
+        match agreed(stream.get_mut().1) {
+            Ok((channel, kind)) => Ok(Self { stream: stream.into(), holds: false, channel, kind }),
+            Err(err) => Err((err, stream.into_inner().0.into_socket())),
+        }
+    }
+
+    /// Whether the two have met before, and so needed no certificate.
+    pub fn is_resumed(&self) -> bool {
+        self.kind == Some(HandshakeKind::Resumed)
+    }
+
+    /// What the socket has not taken yet goes first.
+    fn poll_caught_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.holds {
+            ready!(StdPin::new(&mut self.stream).poll_flush(cx))?;
+            self.holds = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a handshake came to.
+fn agreed<S: SideData>(
+    connection: &mut ConnectionCommon<S>,
+) -> io::Result<(Channel, Option<HandshakeKind>)> {
+    connection.set_buffer_limit(Some(MOST_AHEAD));
+    let binding = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => {
+            let exported = connection.export_keying_material([0; 32], BINDING_LABEL, Some(b""));
+            Some(exported.map_err(io::Error::other)?)
+        }
+        _ => None,
+    };
+    Ok((Channel::Tls { binding }, connection.handshake_kind()))
+}
+
+impl Carry for Tls {
+    fn limit_unsent(&self, bytes: usize) {
+        self.stream.get_ref().0.socket().limit_unsent(bytes);
+    }
+
+    fn channel(&self) -> Channel {
+        self.channel
+    }
+}
+
+impl AsyncRead for Tls {
+    fn poll_read(
+        self: StdPin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        StdPin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tls {
+    fn poll_write(
+        self: StdPin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_caught_up(cx))?;
+        this.holds = true;
+        StdPin::new(&mut this.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: StdPin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_caught_up(cx))?;
+        this.holds = true;
+        StdPin::new(&mut this.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: StdPin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_caught_up(cx)
+    }
+
+    fn poll_shutdown(self: StdPin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        StdPin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

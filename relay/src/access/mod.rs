@@ -6,6 +6,7 @@
 //!   ends
 
 mod anonymous;
+pub(crate) mod audit;
 mod jwt;
 mod owner;
 mod principal;

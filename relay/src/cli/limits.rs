@@ -48,6 +48,11 @@ pub(super) struct LimitArgs {
     #[arg(long, env = "RELAY_MAX_TUNNELS_PER_SESSION", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_tunnels_per_session: Option<u32>,
+
+    /// After so many failed handshakes in a row a source has to wait, longer with each further one;
+    /// 0: never, as behind a balancer
+    #[arg(long, env = "RELAY_PENALISE_AFTER", value_name = "N", default_value = "10")]
+    penalise_after: u32,
 }
 
 /// A limit that lets nothing through is a mistake.
@@ -67,6 +72,7 @@ impl From<LimitArgs> for LimitRules {
             rate_per_owner: args.rate_per_owner,
             max_sessions_per_owner: args.max_sessions_per_owner,
             max_tunnels_per_session: args.max_tunnels_per_session,
+            penalise_after: Some(args.penalise_after).filter(|after| *after > 0),
         }
     }
 }

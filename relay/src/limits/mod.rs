@@ -2,6 +2,7 @@
 //!
 //! - `rules`: what an operator sets
 //! - `places`: handshakes, of which one more always has a place
+//! - `penalties`: who has failed to come in
 //! - `source`, `sources`: where somebody comes from, and what comes from there
 //! - `account`: what an owner has, and what is done with a token
 //! - `bandwidth`: what may move in a time
@@ -13,6 +14,7 @@
 mod account;
 mod allowance;
 mod bandwidth;
+mod penalties;
 mod places;
 mod rules;
 mod source;
@@ -36,6 +38,7 @@ pub use self::rules::LimitRules;
 pub(crate) use self::sources::Pace;
 
 use self::account::{AccountKey, Accounts, Terms};
+use self::penalties::Penalties;
 use self::source::Source;
 use self::sources::{FromSource, Sources};
 
@@ -56,6 +59,7 @@ pub(crate) struct Limits {
     sessions: Arc<Semaphore>,
     handshakes: Places,
     sources: Sources,
+    penalties: Penalties,
     /// How many visitors there is room for.
     most_visitors: usize,
     rules: Arc<RwLock<Arc<LimitRules>>>,
@@ -87,6 +91,7 @@ impl Limits {
             sessions: Arc::new(Semaphore::new(sessions)),
             handshakes: Places::new(handshakes),
             sources: Sources::default(),
+            penalties: Penalties::default(),
             most_visitors,
             rules: Arc::default(),
             accounts: Accounts::default(),
@@ -149,6 +154,24 @@ impl Limits {
     /// Room for one more client, if there is.
     pub(crate) fn session(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.sessions).try_acquire_owned().ok()
+    }
+
+    /// Whether somebody at `peer` may try to come in, having failed before.
+    pub(crate) fn may_try(&self, peer: SocketAddr) -> bool {
+        let free = self.rules().penalise_after;
+        free.is_none_or(|free| self.penalties.may_try(peer.into(), free, Instant::now()))
+    }
+
+    /// Somebody at `peer` has failed to come in.
+    pub(crate) fn failed(&self, peer: SocketAddr) {
+        if self.rules().penalise_after.is_some() {
+            self.penalties.failed(peer.into(), Instant::now());
+        }
+    }
+
+    /// Somebody at `peer` has come in.
+    pub(crate) fn succeeded(&self, peer: SocketAddr) {
+        self.penalties.forgive(peer.into());
     }
 
     /// Room for one more handshake, with `peer`. An honest one takes milliseconds, so the one that

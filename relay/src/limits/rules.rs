@@ -24,6 +24,8 @@ pub struct LimitRules {
     pub max_sessions_per_owner: Option<u32>,
     /// Tunnels of a session at a time.
     pub max_tunnels_per_session: Option<u32>,
+    /// After so many failed handshakes a source has to wait, longer with each further one.
+    pub penalise_after: Option<u32>,
 }
 
 impl LimitRules {
@@ -40,6 +42,7 @@ impl LimitRules {
             rate_per_owner,
             max_sessions_per_owner,
             max_tunnels_per_session,
+            penalise_after,
         } = self;
         vec![
             row("max-visitors-in-all", max_visitors_in_all.as_ref()),
@@ -51,6 +54,7 @@ impl LimitRules {
             row("rate-per-owner", rate_per_owner.as_ref()),
             row("max-sessions-per-owner", max_sessions_per_owner.as_ref()),
             row("max-tunnels-per-session", max_tunnels_per_session.as_ref()),
+            Row::new("penalise-after", penalise_after.unwrap_or(0)),
         ]
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Where a connection comes from: an IPv4 address, or an IPv6 network of 64 bits, which is what one
 /// customer has at least (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Source(IpAddr);
 
 impl From<SocketAddr> for Source {

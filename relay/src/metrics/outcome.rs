@@ -57,6 +57,8 @@ label! {
         Timeout = "timeout",
         /// It had to make room for newer ones.
         Evicted = "evicted",
+        /// Its source has failed too often, and has to wait.
+        Penalised = "penalised",
     }
 }
 

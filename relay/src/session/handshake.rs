@@ -25,7 +25,7 @@ use super::changes::{Tunnels, answer, check_page};
 use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
-use crate::access::Shown;
+use crate::access::{Shown, audit};
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake};
 use crate::registry::{Membership, Peer};
@@ -78,12 +78,14 @@ impl SessionsShared {
         let turned = match result {
             Ok(Ok((control, accepted))) => {
                 self.metrics.handshake(Handshake::Accepted);
+                self.limits.succeeded(peer);
                 return Admission::Admitted(Box::new(Live::new(running, control, accepted)));
             }
             Ok(Err(turned)) => turned,
             Err(_) => {
                 debug!("handshake not finished within {HANDSHAKE_TIMEOUT:?}");
                 self.metrics.handshake(Handshake::Timeout);
+                self.limits.failed(peer);
                 return Admission::Turned;
             }
         };
@@ -93,6 +95,10 @@ impl SessionsShared {
                     info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
                 }
                 self.metrics.handshake(Handshake::Refused);
+                audit::refused(peer, &refusal);
+                if refusal.code == RefusalCode::Unauthorized {
+                    self.limits.failed(peer);
+                }
                 let refused = FromRelay::Refused(refusal);
                 let farewell = async {
                     if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
@@ -107,6 +113,7 @@ impl SessionsShared {
             Turned::Invalid(reason) => {
                 debug!("not a client: {}", Foreign(&reason));
                 self.metrics.handshake(Handshake::Invalid);
+                self.limits.failed(peer);
             }
             Turned::Lost(reason) => {
                 debug!("handshake lost: {reason}");
@@ -177,6 +184,7 @@ impl SessionsShared {
         let membership =
             self.registry.join(connection, principal.clone(), Peer { agent, address: peer })?;
         Span::current().record("id", membership.session());
+        audit::admitted(membership.principal(), peer, membership.session());
 
         // Before the first claim: visitors may come, and the client may answer them, before it has
         // been welcomed.

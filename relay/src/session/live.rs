@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::changes::{Asker, Tunnels, check_page};
 use super::handshake::{Accepted, ControlStream};
 use super::{SESSIONS, SessionsShared};
+use crate::access::audit;
 use crate::metrics::Counted;
 use crate::registry::Membership;
 use crate::target::SessionTarget;
@@ -97,6 +98,7 @@ impl Live {
             }
             // Its visits end with it.
             Ended::Revoked(ref refusal) => {
+                audit::revoked(&principal, self.membership.session(), refusal);
                 let told = async {
                     let refused = FromRelay::Refused(refusal.clone());
                     if self.conversation.send(&refused).await.is_ok() {

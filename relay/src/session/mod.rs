@@ -23,7 +23,7 @@ use tracing::{Instrument, debug, info, info_span};
 use crate::access::Access;
 use crate::config::CurrentConfig;
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Handshake, Metrics};
 use crate::registry::Registry;
 
 use self::handshake::Admission;
@@ -109,6 +109,10 @@ impl Sessions {
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         async move {
             debug!("connected to the control port");
+            if !self.0.limits.may_try(addr) {
+                self.0.metrics.handshake(Handshake::Penalised);
+                return;
+            }
             let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
             let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
             match self.0.admit(running, addr, place).await {

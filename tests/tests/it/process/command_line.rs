@@ -30,6 +30,7 @@ const RELAY_FLAGS: &[&str] = &[
     "rate-per-owner",
     "max-sessions-per-owner",
     "max-tunnels-per-session",
+    "penalise-after",
     "heartbeat",
     "threads",
     "log",

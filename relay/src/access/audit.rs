@@ -1,0 +1,37 @@
+//! The audit log: who was let in, who was not, and whose time was over. Its lines have the target
+//! `audit`, so that they can be kept apart from all others.
+
+use std::net::SocketAddr;
+
+use shared::control::protocol::Refusal;
+use shared::kit::logging::{Foreign, Rate};
+use tracing::info;
+
+use super::Principal;
+
+/// Strangers can have themselves refused as often as they like.
+static REFUSED: Rate = Rate::new(|more| {
+    info!(target: "audit", event = "refused", left_out = more.count, "more were refused: {more}");
+});
+
+/// Somebody has been let in.
+pub(crate) fn admitted(principal: &Principal, client: SocketAddr, session: u64) {
+    let token = principal.token().map(tracing::field::display);
+    let owner = principal.owner();
+    info!(target: "audit", event = "admitted", %owner, token, %client, session, "admitted");
+}
+
+/// Somebody has not been let in.
+pub(crate) fn refused(client: SocketAddr, refusal: &Refusal) {
+    if REFUSED.allows() {
+        let (code, reason) = (refusal.code, Foreign(&refusal.message));
+        info!(target: "audit", event = "refused", %client, ?code, "refused: {reason}");
+    }
+}
+
+/// Somebody may be here no longer.
+pub(crate) fn revoked(principal: &Principal, session: u64, refusal: &Refusal) {
+    let token = principal.token().map(tracing::field::display);
+    let (owner, reason) = (principal.owner(), Foreign(&refusal.message));
+    info!(target: "audit", event = "revoked", %owner, token, session, "sent away: {reason}");
+}

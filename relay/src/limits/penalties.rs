@@ -1,0 +1,129 @@
+//! Who has failed to come in, and how long they have to wait before they may try again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::source::Source;
+
+/// The first wait. Each further failure doubles it.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(64);
+
+/// Failures are forgotten when there was none for so long.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// So many sources are remembered; then those that failed longest ago are forgotten first.
+const MOST: usize = 16 * 1024;
+
+/// Sources that have failed to come in of late. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Penalties(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    sources: HashMap<Source, Failures>,
+    /// By the time of the last failure.
+    order: BTreeSet<(Instant, Source)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Penalties {
+    /// Whether somebody from `source` may try now. The first `free` failures cost nothing.
+    pub(super) fn may_try(&self, source: Source, free: u32, now: Instant) -> bool {
+        match self.0.lock().sources.get(&source) {
+            Some(failures) => now >= failures.last + wait(failures.count, free),
+            None => true,
+        }
+    }
+
+    /// Somebody from `source` has failed to come in.
+    pub(super) fn failed(&self, source: Source, now: Instant) {
+        let mut table = self.0.lock();
+        let before = table.sources.remove(&source);
+        if let Some(before) = before {
+            table.order.remove(&(before.last, source));
+        }
+        let recent = before.filter(|before| now.duration_since(before.last) < FORGOTTEN);
+        let count = recent.map_or(0, |before| before.count).saturating_add(1);
+        table.sources.insert(source, Failures { count, last: now });
+        table.order.insert((now, source));
+        while let Some((last, oldest)) = table.order.first().copied()
+            && (table.order.len() > MOST || now.duration_since(last) >= FORGOTTEN)
+        {
+            table.order.remove(&(last, oldest));
+            table.sources.remove(&oldest);
+        }
+    }
+
+    /// Somebody from `source` has come in.
+    pub(super) fn forgive(&self, source: Source) {
+        let mut table = self.0.lock();
+        if let Some(failures) = table.sources.remove(&source) {
+            table.order.remove(&(failures.last, source));
+        }
+    }
+}
+
+/// How long to wait after so many failures.
+fn wait(count: u32, free: u32) -> Duration {
+    match count.checked_sub(free) {
+        None | Some(0) => Duration::ZERO,
+        Some(more) => FIRST.saturating_mul(1 << (more - 1).min(16)).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn source(n: u32) -> Source {
+        Source::from(SocketAddr::from((n.to_be_bytes(), 1)))
+    }
+
+    #[test]
+    fn each_failure_beyond_the_free_ones_doubles_the_wait() {
+        let penalties = Penalties::default();
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            penalties.failed(source(1), now);
+            let seconds = (0..).find(|seconds| {
+                penalties.may_try(source(1), 3, now + Duration::from_secs(*seconds))
+            });
+            waits.push(seconds.unwrap());
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        assert!(penalties.may_try(source(2), 3, now), "others are not concerned");
+        penalties.forgive(source(1));
+        assert!(penalties.may_try(source(1), 3, now));
+        assert!(penalties.0.lock().order.is_empty());
+    }
+
+    #[test]
+    fn failures_are_forgotten_and_there_is_an_end_to_what_is_remembered() {
+        let penalties = Penalties::default();
+        let now = Instant::now();
+        for n in 0..50_000 {
+            penalties.failed(source(n), now + Duration::from_nanos(n.into()));
+        }
+        let table = penalties.0.lock();
+        assert_eq!((table.sources.len(), table.order.len()), (MOST, MOST));
+        assert!(table.sources.contains_key(&source(49_999)));
+        drop(table);
+        penalties.failed(source(1), now + FORGOTTEN + Duration::from_secs(1));
+        assert_eq!(penalties.0.lock().sources.len(), 1);
+    }
+}

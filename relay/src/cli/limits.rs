@@ -49,6 +49,15 @@ pub(super) struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_tunnels_per_session: Option<u32>,
 
+    /// The most ports that are kept for one owner whose clients have gone
+    #[arg(long, env = "RELAY_MAX_HELD_PORTS_PER_OWNER", value_name = "N", default_value = "1000")]
+    max_held_ports_per_owner: u32,
+
+    /// The most ports that are kept for clients without a token that came from one source and have
+    /// gone
+    #[arg(long, env = "RELAY_MAX_HELD_PORTS_PER_SOURCE", value_name = "N", default_value = "100")]
+    max_held_ports_per_source: u32,
+
     /// After so many failed handshakes in a row a source has to wait, longer with each further one;
     /// 0: never, as behind a balancer
     #[arg(long, env = "RELAY_PENALISE_AFTER", value_name = "N", default_value = "10")]
@@ -72,6 +81,8 @@ impl From<LimitArgs> for LimitRules {
             rate_per_owner: args.rate_per_owner,
             max_sessions_per_owner: args.max_sessions_per_owner,
             max_tunnels_per_session: args.max_tunnels_per_session,
+            max_held_ports_per_owner: Some(args.max_held_ports_per_owner),
+            max_held_ports_per_source: Some(args.max_held_ports_per_source),
             penalise_after: Some(args.penalise_after).filter(|after| *after > 0),
         }
     }

@@ -35,11 +35,11 @@ pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
 pub(crate) use self::places::{Place, Places};
 pub use self::rules::LimitRules;
+pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
 
 use self::account::{AccountKey, Accounts, Terms};
 use self::penalties::Penalties;
-use self::source::Source;
 use self::sources::{FromSource, Sources};
 
 /// At least so many descriptors are kept from visitors.

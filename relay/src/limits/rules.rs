@@ -24,6 +24,10 @@ pub struct LimitRules {
     pub max_sessions_per_owner: Option<u32>,
     /// Tunnels of a session at a time.
     pub max_tunnels_per_session: Option<u32>,
+    /// Ports that are kept for an owner whose clients have gone.
+    pub max_held_ports_per_owner: Option<u32>,
+    /// Ports that are kept for clients that have shown nothing and come from one source.
+    pub max_held_ports_per_source: Option<u32>,
     /// After so many failed handshakes a source has to wait, longer with each further one.
     pub penalise_after: Option<u32>,
 }
@@ -42,6 +46,8 @@ impl LimitRules {
             rate_per_owner,
             max_sessions_per_owner,
             max_tunnels_per_session,
+            max_held_ports_per_owner,
+            max_held_ports_per_source,
             penalise_after,
         } = self;
         vec![
@@ -54,6 +60,8 @@ impl LimitRules {
             row("rate-per-owner", rate_per_owner.as_ref()),
             row("max-sessions-per-owner", max_sessions_per_owner.as_ref()),
             row("max-tunnels-per-session", max_tunnels_per_session.as_ref()),
+            row("max-held-ports-per-owner", max_held_ports_per_owner.as_ref()),
+            row("max-held-ports-per-source", max_held_ports_per_source.as_ref()),
             Row::new("penalise-after", penalise_after.unwrap_or(0)),
         ]
     }

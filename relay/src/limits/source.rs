@@ -28,3 +28,10 @@ impl fmt::Display for Source {
         }
     }
 }
+
+#[cfg(test)]
+impl From<([u8; 4], u16)> for Source {
+    fn from(addr: ([u8; 4], u16)) -> Self {
+        SocketAddr::from(addr).into()
+    }
+}

@@ -36,7 +36,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Limit, Metrics};
 use crate::tunnel::{
-    Claim, Claimant, ConnectionId, Health, MOST_CLIENTS, Service, Tunnel, TunnelId, Vacancies,
+    Claim, Claimant, ConnectionId, Health, MOST_CLIENTS, Over, Service, Tunnel, TunnelId, Vacancies,
 };
 
 use self::membership::Latest;
@@ -119,11 +119,11 @@ impl Registry {
         let (openings, receiver) = mpsc::channel(OPENINGS);
         let shared = Shared {
             config,
+            vacancies: Vacancies::new(limits.clone()),
             limits,
             metrics,
             stopping,
             openings,
-            vacancies: Vacancies::default(),
             table: Mutex::default(),
             freed: Notify::new(),
         };
@@ -194,14 +194,17 @@ impl Registry {
     pub(crate) async fn close_abandoned(&self) -> Infallible {
         let hold = || self.0.config.now().hold;
         loop {
-            let id = self.0.vacancies.next(hold).await;
+            let (id, hold, why) = match self.0.vacancies.next(hold).await {
+                Over::Time(id) => (id, hold(), "no client for too long"),
+                Over::Surplus(id) => (id, Duration::ZERO, "too many are held for whoever had it"),
+            };
             let mut table = self.0.table.lock();
             if let Some(Place::Open(tunnel)) = table.tunnels.get(&id) {
                 // Claims are made under the table's lock, so none can come in between.
                 let tunnel = Arc::clone(tunnel);
-                if tunnel.is_abandoned(hold()) {
+                if tunnel.is_abandoned(hold) {
                     if ABANDONED.allows() {
-                        info!(tunnel = %tunnel.name(), "closed: no client for too long");
+                        info!(tunnel = %tunnel.name(), "closed: {why}");
                     }
                     table.close(&tunnel);
                 }

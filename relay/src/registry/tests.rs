@@ -9,7 +9,8 @@ use crate::target::{SessionTarget, Target};
 fn claimant(connection: ConnectionId) -> Claimant {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
-    Claimant::new(connection, Principal::default(), Target::Session(SessionTarget::new(mux, 1)))
+    let target = Target::Session(SessionTarget::new(mux, 1));
+    Claimant::new(connection, Principal::default(), target, ([127, 0, 0, 1], 1).into())
 }
 
 #[tokio::test]

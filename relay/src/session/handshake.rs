@@ -191,7 +191,8 @@ impl SessionsShared {
         mux.link().admit();
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
         let session = SessionTarget::new(mux.clone(), streams);
-        let claimant = Claimant::new(connection, principal, Target::Session(session.clone()));
+        let claimant =
+            Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
         let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
 
         let config = self.config.now();

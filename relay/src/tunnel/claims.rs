@@ -11,6 +11,7 @@ use shared::control::protocol::{Hello, InstanceId};
 use tokio::sync::Notify;
 
 use crate::access::Principal;
+use crate::limits::Source;
 use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
 
@@ -33,12 +34,19 @@ pub(crate) struct Claimant {
     pub(crate) connection: ConnectionId,
     pub(crate) principal: Principal,
     pub(crate) target: Target,
+    /// Where it comes from.
+    pub(crate) source: Source,
     standing_changed: Arc<Notify>,
 }
 
 impl Claimant {
-    pub(crate) fn new(connection: ConnectionId, principal: Principal, target: Target) -> Self {
-        Self { connection, principal, target, standing_changed: Arc::default() }
+    pub(crate) fn new(
+        connection: ConnectionId,
+        principal: Principal,
+        target: Target,
+        source: Source,
+    ) -> Self {
+        Self { connection, principal, target, source, standing_changed: Arc::default() }
     }
 
     /// Resolves after one of its claims has become live, or no longer is.
@@ -309,7 +317,12 @@ mod tests {
         let (io, _) = tokio::io::duplex(64);
         let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
         let target = Target::Session(SessionTarget::new(mux, 1));
-        Claimant::new(ConnectionId { instance, number }, Principal::default(), target)
+        Claimant::new(
+            ConnectionId { instance, number },
+            Principal::default(),
+            target,
+            ([127, 0, 0, 1], 1).into(),
+        )
     }
 
     fn add(claims: &mut Claims, claimant: Claimant, health: Health) -> u64 {

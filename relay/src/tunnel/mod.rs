@@ -20,13 +20,13 @@ use tracing::warn;
 
 use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
-use crate::limits::{Account, Bucket, Pace, Part};
+use crate::limits::{Account, Bucket, Pace, Part, Source};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 use self::claims::{Added, Candidates, Claims};
 pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS};
-pub(crate) use self::vacancies::Vacancies;
+pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.
 static HELD_BACK: Rate = Rate::new(|more| {
@@ -67,6 +67,7 @@ struct State {
     claims: Claims,
     /// Whose the session is that came last.
     holder: Principal,
+    source: Option<Source>,
     arrivals: Pace,
     /// The local service as that client describes it.
     local: String,
@@ -98,6 +99,7 @@ impl Tunnel {
             state: Mutex::new(State {
                 claims: Claims::default(),
                 holder: Principal::default(),
+                source: None,
                 arrivals: Pace::default(),
                 local: String::new(),
                 served: None,
@@ -192,6 +194,7 @@ impl Tunnel {
     ) -> Claim {
         let mut state = self.state.lock();
         state.holder = claimant.principal.clone();
+        state.source = Some(claimant.source);
         let (generation, place) = state.claims.add(claimant, service.health, Instant::now());
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
@@ -374,7 +377,7 @@ impl Drop for Claim {
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();
             (state.served, state.vacated) = (None, Some(now));
-            self.tunnel.vacancies.insert(&self.tunnel.id, now);
+            self.tunnel.vacancies.insert(&self.tunnel.id, state.source, now);
         }
     }
 }

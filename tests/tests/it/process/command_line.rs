@@ -30,6 +30,8 @@ const RELAY_FLAGS: &[&str] = &[
     "rate-per-owner",
     "max-sessions-per-owner",
     "max-tunnels-per-session",
+    "max-held-ports-per-owner",
+    "max-held-ports-per-source",
     "penalise-after",
     "heartbeat",
     "threads",

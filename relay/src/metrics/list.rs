@@ -12,7 +12,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{Handshake, Outcome, Reload};
+use super::outcome::{BreachKind, Handshake, Outcome, Reload};
 use super::pulled::PulledCounter;
 use super::text::Samples;
 
@@ -36,6 +36,7 @@ pub(super) struct OfRelay {
     pub(super) sessions: IntGauge,
     pub(super) tunnels: IntGauge,
     pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
+    pub(super) breaches: [IntCounter; BreachKind::ALL.len()],
     pub(super) reloads: [IntCounter; Reload::ALL.len()],
 }
 
@@ -56,6 +57,16 @@ impl OfRelay {
             IntCounterVec::new(
                 Opts::new("relay_handshakes_total", "Handshakes of clients, by how they ended."),
                 &["outcome"],
+            )?,
+        )?;
+        let breaches = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_breaches_total",
+                    "Connections to the control port that broke the protocol, by how.",
+                ),
+                &["kind"],
             )?,
         )?;
         let reloads = register(
@@ -79,8 +90,9 @@ impl OfRelay {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let handshakes =
             Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
+        let breaches = BreachKind::ALL.map(|kind| breaches.with_label_values(&[kind.label()]));
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
-        Ok(Self { registry, sessions, tunnels, handshakes, reloads })
+        Ok(Self { registry, sessions, tunnels, handshakes, breaches, reloads })
     }
 }
 

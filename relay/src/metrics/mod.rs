@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::{IntGauge, TextEncoder};
+use shared::carry::wire::Breach;
 use shared::control::protocol::TunnelName;
 
 pub(crate) use self::outcome::{Handshake, Outcome, Reload};
@@ -28,6 +29,7 @@ pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tunnels::{Totals, TunnelMetrics};
 
 use self::list::OfRelay;
+use self::outcome::BreachKind;
 use self::tunnels::{Series, Tunnels};
 
 /// All metrics of a relay. Cheap to clone.
@@ -64,6 +66,11 @@ impl Metrics {
     /// Counts a handshake that is over.
     pub(crate) fn handshake(&self, outcome: Handshake) {
         self.0.relay.handshakes[outcome as usize].inc();
+    }
+
+    /// Counts a connection of the control port that broke the protocol.
+    pub(crate) fn breach(&self, breach: &Breach) {
+        self.0.relay.breaches[BreachKind::from(breach) as usize].inc();
     }
 
     /// Counts a change of the configuration file.

@@ -96,9 +96,13 @@ impl Sessions {
         async move {
             debug!("connected to the control port");
             let running = Running::start(Carrier::tcp(socket), Role::Relay, MAX_STREAMS as usize);
+            let mux = running.mux.clone();
             match self.0.admit(running, addr, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),
+            }
+            if let Some(breach) = mux.link().breach().filter(|breach| !breach.is_normal_end()) {
+                self.0.metrics.breach(&breach);
             }
         }
         .instrument(span)

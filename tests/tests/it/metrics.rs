@@ -100,6 +100,21 @@ async fn every_documented_metric_is_there() {
     for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
         series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
     }
+    for kind in [
+        "go_away",
+        "bad_frame",
+        "not_yamux",
+        "frame_too_large",
+        "tiny_frames",
+        "stream_not_allowed",
+        "too_much",
+        "ping_flood",
+        "stream_flood",
+        "window_updates",
+        "stray_frames",
+    ] {
+        series.push(format!("relay_breaches_total{{kind=\"{kind}\"}}"));
+    }
     for outcome in ["applied", "refused"] {
         series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));
     }

@@ -9,6 +9,7 @@ mod connections;
 mod crowd;
 mod dependencies;
 mod ends;
+mod frame_floods;
 mod health;
 mod held;
 mod hostile_clients;

@@ -56,6 +56,7 @@ pub fn request(name: &str) -> TunnelRequest {
         local: String::new(),
         withdraw: false,
         healthy: true,
+        destination: false,
     }
 }
 

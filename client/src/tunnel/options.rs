@@ -8,7 +8,7 @@ use std::time::Duration;
 use shared::kit::args;
 
 use super::health::{HealthCheck, Probe};
-use super::{BadTunnel, TunnelConfig};
+use super::{BadTunnel, ProxyVersion, TunnelConfig};
 
 /// The options as they come, until all are there.
 #[derive(Debug, Default)]
@@ -20,11 +20,21 @@ pub(crate) struct Options {
     failures: Option<NonZeroU32>,
     successes: Option<NonZeroU32>,
     withdraw: Option<bool>,
+    proxy: Option<ProxyVersion>,
+}
+
+/// What the options come to.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// The public port.
+    pub(crate) port: Option<u16>,
+    pub(crate) check: Option<HealthCheck>,
+    pub(crate) proxy: Option<ProxyVersion>,
 }
 
 impl Options {
     /// The names of all options.
-    pub(crate) const NAMES: [&str; 7] = [
+    pub(crate) const NAMES: [&str; 8] = [
         "port",
         "check",
         "check-interval",
@@ -32,6 +42,7 @@ impl Options {
         "check-failures",
         "check-successes",
         "withdraw",
+        "proxy",
     ];
 
     /// Takes in one option.
@@ -52,13 +63,19 @@ impl Options {
             "check-failures" => self.failures = Some(count(value).map_err(bad)?),
             "check-successes" => self.successes = Some(count(value).map_err(bad)?),
             "withdraw" => self.withdraw = Some(truth(value).map_err(bad)?),
+            "proxy" => self.proxy = Some(parse(value).map_err(bad)?),
             _ => return Err(BadTunnel::UnknownOption(name.to_owned())),
         }
         Ok(())
     }
 
-    /// The public port and the check that the options ask for.
-    pub(crate) fn finish(self) -> Result<(Option<u16>, Option<HealthCheck>), BadTunnel> {
+    /// What the options ask for.
+    pub(crate) fn finish(self) -> Result<Chosen, BadTunnel> {
+        let (port, proxy) = (self.port, self.proxy);
+        Ok(Chosen { port, proxy, check: self.finish_check()? })
+    }
+
+    fn finish_check(self) -> Result<Option<HealthCheck>, BadTunnel> {
         let Some(probe) = self.check else {
             let alone = [
                 (self.interval.is_some(), "check-interval"),
@@ -69,7 +86,7 @@ impl Options {
             ];
             return match alone.into_iter().find(|(is_there, _)| *is_there) {
                 Some((_, option)) => Err(BadTunnel::NoCheck(option)),
-                None => Ok((self.port, None)),
+                None => Ok(None),
             };
         };
         let default = HealthCheck::new(probe);
@@ -81,13 +98,13 @@ impl Options {
             withdraw: self.withdraw.unwrap_or(default.withdraw),
             ..default
         };
-        Ok((self.port, Some(check)))
+        Ok(Some(check))
     }
 }
 
 impl TunnelConfig {
     /// The names of all options that a tunnel can have.
-    pub const OPTIONS: [&str; 7] = Options::NAMES;
+    pub const OPTIONS: [&str; 8] = Options::NAMES;
 
     /// The options, by name, as they would be written; those that are as by default are left out.
     pub fn options(&self) -> Vec<(&'static str, String)> {
@@ -109,6 +126,9 @@ impl TunnelConfig {
             add("check-failures", *failures != default.failures, failures.to_string());
             add("check-successes", *successes != default.successes, successes.to_string());
             add("withdraw", *withdraw, withdraw.to_string());
+        }
+        if let Some(proxy) = self.proxy {
+            add("proxy", true, proxy.to_string());
         }
         options
     }

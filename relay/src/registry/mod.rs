@@ -320,7 +320,7 @@ impl Drop for Opened {
 /// The local service behind a tunnel, as a request describes it.
 pub(crate) fn service(request: &TunnelRequest) -> Service {
     let health = Health { healthy: request.healthy, withdraw: request.withdraw };
-    Service { local: request.local.clone(), health }
+    Service { local: request.local.clone(), health, destination: request.destination }
 }
 
 #[cfg(test)]

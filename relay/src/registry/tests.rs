@@ -25,6 +25,7 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     let _default = registry.open_default(Entrance::Port(1));
     let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
     let requests = [TunnelRequest {
+        destination: false,
         name: TunnelName::default_tunnel(),
         entrances: vec![EntranceRequest::Tcp { port: None, prefer: None }],
         local: String::new(),

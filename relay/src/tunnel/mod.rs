@@ -6,7 +6,7 @@ mod vacancies;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -44,6 +44,8 @@ pub(crate) struct Tunnel {
     metrics: Metrics,
     visitors: AtomicUsize,
     held: AtomicUsize,
+    /// A client has asked where visitors connect to.
+    tells_destination: AtomicBool,
     /// Whoever has waited for longest has it.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -80,6 +82,7 @@ impl Tunnel {
             metrics: metrics.clone(),
             visitors: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            tells_destination: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
@@ -146,11 +149,23 @@ impl Tunnel {
         let mut state = self.state.lock();
         let generation = state.claims.add(claimant, service.health);
         state.local = service.local;
+        self.asked(service.destination);
         self.leave_vacancies(&mut state);
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
         Claim { tunnel: Arc::clone(self), generation }
+    }
+
+    /// A client wants to know where visitors connect to, or does not. Once one of them has, all are
+    /// told as long as the tunnel is there: the others pass over it.
+    fn asked(&self, destination: bool) {
+        self.tells_destination.fetch_or(destination, Ordering::Relaxed);
+    }
+
+    /// Whether clients are to be told where visitors have connected to.
+    pub(crate) fn tells_destination(&self) -> bool {
+        self.tells_destination.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has claimed the tunnel for `hold`.
@@ -223,6 +238,8 @@ pub(crate) struct Service {
     /// How the client writes it.
     pub(crate) local: String,
     pub(crate) health: Health,
+    /// Whether the client wants to know where visitors have connected to.
+    pub(crate) destination: bool,
 }
 
 /// A visitor's place in a tunnel, until it is dropped.
@@ -278,6 +295,7 @@ impl Claim {
     pub(crate) fn update(&self, service: Service) -> bool {
         let mut state = self.tunnel.state.lock();
         state.local = service.local;
+        self.tunnel.asked(service.destination);
         self.set_health_of(&mut state, service.health)
     }
 

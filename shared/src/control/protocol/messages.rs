@@ -199,6 +199,9 @@ pub struct TunnelRequest {
     /// Whether the local service is healthy, as far as the client knows.
     #[serde(default = "healthy", skip_serializing_if = "is_true")]
     pub healthy: bool,
+    /// Whether the client wants to know where visitors have connected to.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub destination: bool,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -296,6 +299,7 @@ mod tests {
             local: "127.0.0.1:22".into(),
             withdraw: false,
             healthy: true,
+            destination: false,
         };
         let open = FromClient::Open { id: 1, tunnels: vec![request] };
         let json = r#"{"type":"open","id":1,"tunnels":[{"name":"ssh","entrances":[{"kind":"tcp","prefer":20022}],"local":"127.0.0.1:22"}]}"#;

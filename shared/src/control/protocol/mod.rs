@@ -85,6 +85,7 @@ mod tests {
             local: "x".repeat(MAX_LOCAL),
             withdraw: true,
             healthy: false,
+            destination: true,
         }
     }
 

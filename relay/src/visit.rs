@@ -50,14 +50,15 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// The visit number `id`, of `visitor`, begins.
+    /// The visit number `id`, of `visitor` as far as is known yet, begins. It is to be
+    /// [announced](Self::announce).
     pub(crate) fn begin(
         tunnel: Arc<Tunnel>,
         entrance: Entrance,
         id: VisitId,
         visitor: SocketAddr,
     ) -> Self {
-        let mut visit = Self {
+        Self {
             _present: tunnel.metrics().visitor(),
             tunnel,
             entrance,
@@ -70,11 +71,19 @@ impl Visit {
             served: false,
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
-        };
-        if BEGUN.allows() {
-            visit.log_begun();
         }
-        visit
+    }
+
+    /// Somebody else said where the visitor really comes from.
+    pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
+        self.visitor = visitor;
+    }
+
+    /// It is known where the visitor comes from: logs the beginning.
+    pub(crate) fn announce(&mut self) {
+        if BEGUN.allows() {
+            self.log_begun();
+        }
     }
 
     fn log_begun(&mut self) {
@@ -104,6 +113,11 @@ impl Visit {
                 self.end(Outcome::Timeout, "the client does not take more streams");
             }
         }
+    }
+
+    /// Who visits has not been said as it must be.
+    pub(crate) fn bad_header(&mut self, reason: String) {
+        self.end(Outcome::BadHeader, reason);
     }
 
     /// A limit of visitors has been reached.

@@ -11,7 +11,7 @@ use clap_complete::Shell;
 use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
-use shared::kit::net::HostPort;
+use shared::kit::net::{HostPort, Networks};
 
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
 
@@ -99,6 +99,11 @@ pub struct Cli {
           value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: u64,
 
+    /// Balancers in front of the public ports: their connections begin with a header of the PROXY
+    /// protocol, which says who visits. Networks such as 10.0.0.0/8, with commas between them
+    #[arg(long, env = "RELAY_TRUST_PROXY", value_name = "NETWORKS")]
+    trust_proxy: Vec<Networks>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `relay::session=debug,info` [default: info]
     #[arg(long, env = "RELAY_LOG", value_name = "FILTER", value_parser = args::log_filter)]
@@ -154,6 +159,7 @@ impl Cli {
             hold_visitors: self.hold_visitors,
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
+            trust_proxy: Networks::joined(self.trust_proxy),
             descriptors: descriptors(),
         })?;
         let filter = shared::kit::logging::filter_or_default(self.log);

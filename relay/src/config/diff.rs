@@ -2,6 +2,7 @@
 
 use shared::control::protocol::HostName;
 use shared::kit::args;
+use shared::kit::net::Networks;
 use shared::kit::settings::{Change, Row, changes};
 
 use super::{Config, Settings};
@@ -45,6 +46,7 @@ impl Settings {
             hold_visitors,
             heartbeat,
             threads,
+            trust_proxy,
             descriptors: _,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
@@ -62,8 +64,15 @@ impl Settings {
             time("hold-visitors", hold_visitors),
             time("heartbeat", heartbeat),
             Row::new("threads", threads),
+            networks("trust-proxy", trust_proxy),
         ]
     }
+}
+
+/// A row of which nothing is shown if it has no networks.
+fn networks(key: &'static str, networks: &Networks) -> Row {
+    let some = Some(networks).filter(|networks| !networks.is_empty());
+    Row::optional(key, some.map(Networks::to_string).as_deref())
 }
 
 impl Config {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
-use shared::kit::net::HostPort;
+use shared::kit::net::{HostPort, MAX_NETWORKS, Networks};
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Threads that move data: 1 to 256.
     pub threads: usize,
+    /// Those whose connections to public ports begin with a header that says who visits.
+    pub trust_proxy: Networks,
     /// How many files the process may have open, from which the limits of visitors and of
     /// unfinished handshakes follow.
     pub descriptors: u64,
@@ -92,6 +94,7 @@ impl Settings {
             hold_visitors: Duration::ZERO,
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
+            trust_proxy: Networks::default(),
             descriptors: descriptors(),
         }
     }
@@ -129,6 +132,7 @@ impl Config {
             hold_visitors,
             heartbeat,
             threads,
+            trust_proxy,
             descriptors,
         } = &settings;
         let times = [
@@ -147,6 +151,7 @@ impl Config {
         let visitors = 1..=MAX_STREAMS as usize;
         check("max-visitors", visitors.contains(max_visitors), "must be between 1 and 16384")?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
+        check("trust-proxy", trust_proxy.len() <= MAX_NETWORKS, "must be 64 networks at most")?;
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
     }

@@ -1,5 +1,6 @@
 //! What visitors reach: a listener for each entrance.
 
+mod proxied;
 mod tcp;
 mod turned_away;
 

@@ -8,12 +8,14 @@ use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use shared::visit::bridge::Bridge;
+use shared::visit::open::Open;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::info;
 
 use super::EdgeShared;
+use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
 use crate::placement::place;
 use crate::registry::Opened;
@@ -69,6 +71,10 @@ impl Listening {
         let config = shared.config.now();
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
+        let from_balancer = config.trust_proxy.contain(visitor.ip());
+        if !from_balancer {
+            visit.announce();
+        }
         let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
         let tunnel = Arc::clone(tunnel);
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
@@ -78,8 +84,20 @@ impl Listening {
                 visit.no_room();
                 return;
             }
+            let mut socket = socket;
             let err = 'nowhere: {
-                let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
+                let placed = Box::pin(async {
+                    let open = if from_balancer {
+                        introduce(&mut visit, &mut socket, &tunnel).await?
+                    } else {
+                        let mut open = visit.open();
+                        if tunnel.tells_destination() {
+                            open.destination = own_address(&socket);
+                        }
+                        open
+                    };
+                    place(&tunnel, open, config.hold_visitors).await.map_err(Nowhere::NotPlaced)
+                });
                 let (mut bridge, permit) = match placed.await {
                     Ok(OpenStream { stream, permit }) => {
                         let (stall, half_closed) =
@@ -94,7 +112,7 @@ impl Listening {
                 visit.carried(&ended);
                 return;
             };
-            Box::pin(not_placed(visit, socket, err)).await;
+            Box::pin(nowhere(visit, socket, err)).await;
         }
     }
 }
@@ -107,11 +125,49 @@ impl Drop for Listening {
     }
 }
 
+/// Why a visit has nowhere to go.
+enum Nowhere {
+    /// It is not known who visits.
+    BadHeader(BadHeader),
+    NotPlaced(OpenError),
+}
+
+/// Learns from the balancer who visits, and what the client is to be told of it.
+async fn introduce(
+    visit: &mut Visit,
+    socket: &mut TcpStream,
+    tunnel: &Tunnel,
+) -> Result<Open, Nowhere> {
+    let said = introduction(socket).await.map_err(Nowhere::BadHeader)?;
+    if let Some((visitor, _)) = said.ends {
+        visit.comes_from(visitor);
+    }
+    visit.announce();
+    let mut open = visit.open();
+    if tunnel.tells_destination() {
+        let there = said.ends.map(|(_, destination)| destination);
+        open.destination = there.or_else(|| own_address(socket));
+    }
+    open.server_name = said.server_name;
+    Ok(open)
+}
+
+/// The address that the visitor has connected to.
+fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
+    let address = socket.local_addr().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
 /// Ends a visit that has nowhere to go.
-async fn not_placed(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: OpenError) {
-    visit.not_placed(err);
-    drop(visit);
-    if err == OpenError::Gone {
-        turn_away(socket).await;
+async fn nowhere(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: Nowhere) {
+    match err {
+        Nowhere::BadHeader(err) => visit.bad_header(err.to_string()),
+        Nowhere::NotPlaced(err) => {
+            visit.not_placed(err);
+            drop(visit);
+            if err == OpenError::Gone {
+                turn_away(socket).await;
+            }
+        }
     }
 }

@@ -163,7 +163,7 @@ pub(super) static OF_TUNNELS: [OfTunnels; 8] = [
         write: |shown, samples| {
             for outcome in Outcome::ALL {
                 let visits = shown.visits.ended[outcome as usize].load(Ordering::Relaxed);
-                // Of seven ways to fail most tunnels see one or two.
+                // Of eight ways to fail most tunnels see one or two.
                 if visits > 0 || outcome == Outcome::Completed {
                     samples.labelled("outcome", outcome.label(), visits);
                 }

@@ -126,6 +126,14 @@ impl Peer {
         read.unwrap_or_else(|err| panic!("not so many bytes but {err}"));
     }
 
+    /// The next bytes, so many of them.
+    pub async fn read(&mut self, bytes: usize) -> Vec<u8> {
+        let mut all = vec![0; bytes];
+        let read = within("bytes", self.socket.read_exact(&mut all)).await;
+        read.unwrap_or_else(|err| panic!("not so many bytes but {err}"));
+        all
+    }
+
     /// Says that nothing more comes from this end.
     pub async fn half_close(&mut self) {
         self.socket.shutdown().await.expect("a connection that is open");

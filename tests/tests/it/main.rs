@@ -20,6 +20,7 @@ mod local_service;
 mod metrics;
 mod ports;
 mod process;
+mod proxied;
 mod regressions;
 mod resets;
 mod standby;

@@ -6,6 +6,7 @@ mod config_file;
 mod descriptors;
 mod killed;
 mod logs;
+mod nginx;
 mod quiet;
 mod reconnect;
 mod refused;

@@ -210,6 +210,7 @@ pub(crate) fn request(
         withdraw: tunnel.check.as_ref().is_some_and(|check| check.withdraw),
         healthy,
         destination: tunnel.proxy.is_some(),
+        rules: tunnel.rules.clone(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use shared::kit::args;
+use shared::kit::net::{MAX_NETWORKS, Rules};
 
 use super::health::{HealthCheck, Probe};
 use super::{BadTunnel, ProxyVersion, TunnelConfig};
@@ -21,6 +22,7 @@ pub(crate) struct Options {
     successes: Option<NonZeroU32>,
     withdraw: Option<bool>,
     proxy: Option<ProxyVersion>,
+    rules: Rules,
 }
 
 /// What the options come to.
@@ -30,11 +32,12 @@ pub(crate) struct Chosen {
     pub(crate) port: Option<u16>,
     pub(crate) check: Option<HealthCheck>,
     pub(crate) proxy: Option<ProxyVersion>,
+    pub(crate) rules: Rules,
 }
 
 impl Options {
     /// The names of all options.
-    pub(crate) const NAMES: [&str; 8] = [
+    pub(crate) const NAMES: [&str; 10] = [
         "port",
         "check",
         "check-interval",
@@ -43,6 +46,8 @@ impl Options {
         "check-successes",
         "withdraw",
         "proxy",
+        "allow",
+        "deny",
     ];
 
     /// Takes in one option.
@@ -64,6 +69,15 @@ impl Options {
             "check-successes" => self.successes = Some(count(value).map_err(bad)?),
             "withdraw" => self.withdraw = Some(truth(value).map_err(bad)?),
             "proxy" => self.proxy = Some(parse(value).map_err(bad)?),
+            "allow" | "deny" => {
+                let networks = parse(value).map_err(&bad)?;
+                let list =
+                    if name == "allow" { &mut self.rules.allow } else { &mut self.rules.deny };
+                *list = networks;
+                if self.rules.len() > MAX_NETWORKS {
+                    return Err(bad(format!("a tunnel has {MAX_NETWORKS} networks at most")));
+                }
+            }
             _ => return Err(BadTunnel::UnknownOption(name.to_owned())),
         }
         Ok(())
@@ -71,8 +85,8 @@ impl Options {
 
     /// What the options ask for.
     pub(crate) fn finish(self) -> Result<Chosen, BadTunnel> {
-        let (port, proxy) = (self.port, self.proxy);
-        Ok(Chosen { port, proxy, check: self.finish_check()? })
+        let (port, proxy, rules) = (self.port, self.proxy, self.rules.clone());
+        Ok(Chosen { port, proxy, rules, check: self.finish_check()? })
     }
 
     fn finish_check(self) -> Result<Option<HealthCheck>, BadTunnel> {
@@ -104,7 +118,7 @@ impl Options {
 
 impl TunnelConfig {
     /// The names of all options that a tunnel can have.
-    pub const OPTIONS: [&str; 8] = Options::NAMES;
+    pub const OPTIONS: [&str; 10] = Options::NAMES;
 
     /// The options, by name, as they would be written; those that are as by default are left out.
     pub fn options(&self) -> Vec<(&'static str, String)> {
@@ -130,6 +144,9 @@ impl TunnelConfig {
         if let Some(proxy) = self.proxy {
             add("proxy", true, proxy.to_string());
         }
+        let Rules { allow, deny } = &self.rules;
+        add("allow", !allow.is_empty(), allow.to_string());
+        add("deny", !deny.is_empty(), deny.to_string());
         options
     }
 }

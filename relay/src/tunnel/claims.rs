@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::control::protocol::{Hello, InstanceId};
+use shared::kit::net::Rules;
 use tokio::sync::Notify;
 
 use crate::snapshot::{ClientNow, Standing};
@@ -83,6 +84,7 @@ pub(crate) struct Claims {
 struct Client {
     instance: InstanceId,
     health: Health,
+    rules: Option<Arc<Rules>>,
     sessions: Vec<(u64, Claimant)>,
 }
 
@@ -104,7 +106,12 @@ impl Claims {
 
     /// Adds a claim and returns its number. One more connection of a client joins the others where
     /// they are; a client without any comes in front of all.
-    pub(crate) fn add(&mut self, claimant: Claimant, health: Health) -> u64 {
+    pub(crate) fn add(
+        &mut self,
+        claimant: Claimant,
+        health: Health,
+        rules: Option<Arc<Rules>>,
+    ) -> u64 {
         let generation = self.next_generation;
         self.next_generation += 1;
         let standing_changed = Arc::clone(&claimant.standing_changed);
@@ -115,13 +122,15 @@ impl Claims {
             match clients.iter_mut().find(|client| client.instance == connection.instance) {
                 Some(client) => {
                     client.health = health;
+                    client.rules = rules;
                     client.sessions.push((generation, claimant));
                 }
                 None => {
                     let sessions = vec![(generation, claimant)];
                     // Most tunnels never have a second one.
                     clients.reserve_exact(1);
-                    clients.push(Client { instance: connection.instance, health, sessions });
+                    let instance = connection.instance;
+                    clients.push(Client { instance, health, rules, sessions });
                 }
             }
         });
@@ -148,6 +157,18 @@ impl Claims {
             }
         });
         true
+    }
+
+    /// The client with this claim says who may visit.
+    pub(crate) fn set_rules(&mut self, generation: u64, rules: Option<Arc<Rules>>) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.has(generation)) {
+            client.rules = rules;
+        }
+    }
+
+    /// Who may visit, as the client says that serves, if any does.
+    pub(crate) fn rules(&self) -> Option<Option<Arc<Rules>>> {
+        serving(&self.clients).map(|client| client.rules.clone())
     }
 
     /// Whether visitors come to the session with this claim.
@@ -266,7 +287,7 @@ mod tests {
         for (number, health) in [(1, WELL), (2, ILL), (3, AWAY), (4, WELL)] {
             let claimant = client();
             numbers.insert(claimant.connection, number);
-            claims.add(claimant, health);
+            claims.add(claimant, health, None);
         }
         let seen = claims.look(&numbers).into_iter();
         let seen: Vec<_> = seen.map(|c| (c.sessions[0], c.standing, c.healthy)).collect();
@@ -282,7 +303,7 @@ mod tests {
     #[test]
     fn the_newest_serves_and_those_before_it_take_over_in_turn() {
         let mut claims = Claims::default();
-        let [first, second, third] = [(); 3].map(|()| claims.add(client(), WELL));
+        let [first, second, third] = [(); 3].map(|()| claims.add(client(), WELL, None));
         let live =
             |claims: &Claims| [first, second, third].map(|generation| claims.is_live(generation));
         assert_eq!(live(&claims), [false, false, true]);
@@ -297,8 +318,8 @@ mod tests {
     #[test]
     fn a_healthy_client_serves_before_a_newer_one_that_is_not() {
         let mut claims = Claims::default();
-        let older = claims.add(client(), WELL);
-        let newer = claims.add(client(), WELL);
+        let older = claims.add(client(), WELL, None);
+        let newer = claims.add(client(), WELL, None);
         assert!(claims.set_health(newer, ILL));
         assert!(!claims.set_health(newer, ILL), "that is known");
         assert!(claims.is_live(older));
@@ -317,9 +338,9 @@ mod tests {
     #[tokio::test]
     async fn whoever_does_not_serve_from_the_start_is_told() {
         let mut claims = Claims::default();
-        claims.add(client(), WELL);
+        claims.add(client(), WELL, None);
         let ill = client();
-        let generation = claims.add(ill.clone(), ILL);
+        let generation = claims.add(ill.clone(), ILL, None);
         ill.standing_changed().await;
         assert!(!claims.is_live(generation));
     }
@@ -328,13 +349,13 @@ mod tests {
     fn the_connections_of_a_client_serve_and_stand_by_together() {
         let mut claims = Claims::default();
         let old = InstanceId::random();
-        let first = claims.add(claimant(old, 0), WELL);
-        let second = claims.add(claimant(old, 1), WELL);
+        let first = claims.add(claimant(old, 0), WELL, None);
+        let second = claims.add(claimant(old, 1), WELL, None);
         assert!(claims.is_live(first) && claims.is_live(second));
 
-        let newer = claims.add(client(), WELL);
+        let newer = claims.add(client(), WELL, None);
         // One more connection does not bring its client to the front.
-        let third = claims.add(claimant(old, 2), WELL);
+        let third = claims.add(claimant(old, 2), WELL, None);
         assert!(claims.is_live(newer) && !claims.is_live(third));
         assert_eq!(shape(&claims), [1, 3]);
 
@@ -346,9 +367,9 @@ mod tests {
     fn a_connection_that_comes_back_takes_its_own_place() {
         let mut claims = Claims::default();
         let instance = InstanceId::random();
-        let lost = claims.add(claimant(instance, 0), WELL);
-        let other = claims.add(claimant(instance, 1), WELL);
-        let back = claims.add(claimant(instance, 0), WELL);
+        let lost = claims.add(claimant(instance, 0), WELL, None);
+        let other = claims.add(claimant(instance, 1), WELL, None);
+        let back = claims.add(claimant(instance, 0), WELL, None);
         assert_eq!(shape(&claims), [2]);
         assert!(!claims.is_live(lost) && claims.is_live(other) && claims.is_live(back));
         // The lost session notices later.
@@ -356,9 +377,9 @@ mod tests {
         assert_eq!(shape(&claims), [2]);
 
         // A client without another connection comes to the front.
-        claims.add(client(), WELL);
+        claims.add(client(), WELL, None);
         claims.remove(other);
-        let again = claims.add(claimant(instance, 0), WELL);
+        let again = claims.add(claimant(instance, 0), WELL, None);
         assert!(claims.is_live(again));
     }
 }

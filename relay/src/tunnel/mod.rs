@@ -5,12 +5,14 @@ mod vacancies;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::control::protocol::{InstanceId, TunnelName};
+use shared::kit::net::Rules;
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +65,18 @@ struct State {
     served: Option<Counted>,
     /// When the last claim went. Set while it is among the vacancies.
     vacated: Option<Instant>,
+    /// Who may visit, as the client says that serves, or was the last to. `None`: everybody.
+    rules: Option<Arc<Rules>>,
+}
+
+impl State {
+    /// Another client may serve, or say something else. While none does its rules still count: who
+    /// waits for it to come back has to be permitted too.
+    fn follow_rules(&mut self) {
+        if let Some(rules) = self.claims.rules() {
+            self.rules = rules;
+        }
+    }
 }
 
 impl Tunnel {
@@ -89,6 +103,7 @@ impl Tunnel {
                 local: String::new(),
                 served: None,
                 vacated: None,
+                rules: None,
             }),
             claimed: Notify::new(),
             closed,
@@ -124,6 +139,12 @@ impl Tunnel {
         (before < most).then_some(present)
     }
 
+    /// Whether the client lets a visitor from `ip` in.
+    pub(crate) fn permits(&self, ip: IpAddr) -> bool {
+        let rules = self.state.lock().rules.clone();
+        rules.is_none_or(|rules| rules.permit(ip))
+    }
+
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
     pub(crate) fn candidates(&self) -> Candidates {
         self.state.lock().claims.candidates()
@@ -147,7 +168,8 @@ impl Tunnel {
     /// Points the tunnel at a session until the claim is dropped.
     pub(crate) fn claim(self: &Arc<Self>, claimant: Claimant, service: Service) -> Claim {
         let mut state = self.state.lock();
-        let generation = state.claims.add(claimant, service.health);
+        let generation = state.claims.add(claimant, service.health, service.rules);
+        state.follow_rules();
         state.local = service.local;
         self.asked(service.destination);
         self.leave_vacancies(&mut state);
@@ -240,6 +262,8 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     /// Whether the client wants to know where visitors have connected to.
     pub(crate) destination: bool,
+    /// Who may visit. `None`: everybody.
+    pub(crate) rules: Option<Arc<Rules>>,
 }
 
 /// A visitor's place in a tunnel, until it is dropped.
@@ -296,6 +320,8 @@ impl Claim {
         let mut state = self.tunnel.state.lock();
         state.local = service.local;
         self.tunnel.asked(service.destination);
+        state.claims.set_rules(self.generation, service.rules);
+        state.follow_rules();
         self.set_health_of(&mut state, service.health)
     }
 
@@ -306,6 +332,7 @@ impl Claim {
 
     fn set_health_of(&self, state: &mut State, health: Health) -> bool {
         let news = state.claims.set_health(self.generation, health);
+        state.follow_rules();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if news {
             // One that had withdrawn may serve those who wait.
@@ -320,6 +347,7 @@ impl Drop for Claim {
         let mut state = self.tunnel.state.lock();
         let was_claimed = !state.claims.is_empty();
         state.claims.remove(self.generation);
+        state.follow_rules();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();

@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::kit::net::Rules;
+
 use super::{HostName, InstanceId, PublicAddress, Refusal, TunnelName};
 
 /// What a client says to a relay.
@@ -202,6 +204,10 @@ pub struct TunnelRequest {
     /// Whether the client wants to know where visitors have connected to.
     #[serde(default, skip_serializing_if = "is_false")]
     pub destination: bool,
+    /// Who may visit it. [`MAX_NETWORKS`](crate::kit::net::MAX_NETWORKS) at most, both lists
+    /// together.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -300,6 +306,7 @@ mod tests {
             withdraw: false,
             healthy: true,
             destination: false,
+            rules: Rules::default(),
         };
         let open = FromClient::Open { id: 1, tunnels: vec![request] };
         let json = r#"{"type":"open","id":1,"tunnels":[{"name":"ssh","entrances":[{"kind":"tcp","prefer":20022}],"local":"127.0.0.1:22"}]}"#;

@@ -77,8 +77,11 @@ pub fn page(tunnels: &[TunnelRequest], bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::net::{MAX_NETWORKS, Networks, Rules};
 
     fn longest(n: usize) -> TunnelRequest {
+        let network = "abcd:abcd:abcd:abcd:abcd:abcd:abcd:abcd/128";
+        let deny = [network; MAX_NETWORKS].join(",").parse().unwrap();
         TunnelRequest {
             name: format!("{n:0>63}").parse().unwrap(),
             entrances: vec![EntranceRequest::Tcp { port: Some(60000), prefer: Some(60000) }],
@@ -86,6 +89,7 @@ mod tests {
             withdraw: true,
             healthy: false,
             destination: true,
+            rules: Rules { allow: Networks::default(), deny },
         }
     }
 

@@ -16,7 +16,7 @@ const MAPPED: u8 = 96;
 /// Networks, written with commas between them: `10.0.0.0/8,2001:db8::/32`. An address alone is a
 /// network of one. None by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<IpNet>")]
 pub struct Networks(Box<[IpNet]>);
 
 /// The text is no list of networks.
@@ -45,6 +45,12 @@ impl Networks {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl From<Vec<IpNet>> for Networks {
+    fn from(networks: Vec<IpNet>) -> Self {
+        Self(networks.into_iter().map(canonical).collect())
     }
 }
 

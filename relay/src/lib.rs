@@ -27,4 +27,5 @@ mod tunnel;
 mod visit;
 
 pub use config::{BadSetting, Config, Diff, PortRange, Settings};
+pub use limits::{BadBanRule, BanPolicy, BanRule};
 pub use relay::{Addrs, Reconfigure, Relay};

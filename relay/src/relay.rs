@@ -123,6 +123,10 @@ impl Relay {
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
         let limits = Limits::new(config.now().descriptors);
+        metrics.show_bans({
+            let limits = limits.clone();
+            move || limits.count_bans()
+        })?;
         let (registry, openings) =
             Registry::new(config.clone(), limits.clone(), metrics.clone(), stop.gracefully.clone());
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
@@ -139,10 +143,17 @@ impl Relay {
             move || registry.snapshot()
         });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
-        let mut edge =
-            Edge::new(config.clone(), limits, registry, openings, addrs.public.ip(), stop.clone());
+        let mut edge = Edge::new(
+            config.clone(),
+            limits.clone(),
+            metrics.clone(),
+            registry,
+            openings,
+            addrs.public.ip(),
+            stop.clone(),
+        );
         edge.serve(default, self.public);
-        let admin = Admin::new(metrics, look, stop.gracefully.clone());
+        let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());

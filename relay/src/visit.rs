@@ -74,6 +74,16 @@ impl Visit {
         }
     }
 
+    /// Where the visitor comes from, as far as is known.
+    pub(crate) fn visitor(&self) -> SocketAddr {
+        self.visitor
+    }
+
+    /// What is visited.
+    pub(crate) fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
     /// Somebody else said where the visitor really comes from.
     pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
         self.visitor = visitor;
@@ -118,6 +128,11 @@ impl Visit {
     /// Who visits has not been said as it must be.
     pub(crate) fn bad_header(&mut self, reason: String) {
         self.end(Outcome::BadHeader, reason);
+    }
+
+    /// Where the visitor comes from, nobody is let in.
+    pub(crate) fn denied(&mut self) {
+        self.end(Outcome::Denied, "the rules do not let the visitor in");
     }
 
     /// A limit of visitors has been reached.

@@ -60,6 +60,17 @@ impl Peer {
         Self::from(socket.expect("a connection"))
     }
 
+    /// A visitor at `addr` that comes from another address of this machine.
+    pub async fn connect_from(ip: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((ip, 0).into()).expect("an address on loopback");
+        match within("a connection", socket.connect(addr)).await {
+            Ok(socket) => Self::from(socket),
+            Err(err) if err.kind() == ErrorKind::ConnectionReset => Self::reset_at_once().await,
+            Err(err) => panic!("no connection but {err}"),
+        }
+    }
+
     /// The address of this end.
     pub fn addr(&self) -> SocketAddr {
         self.socket.local_addr().expect("a socket with an address")

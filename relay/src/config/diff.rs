@@ -46,6 +46,8 @@ impl Settings {
             hold_visitors,
             heartbeat,
             threads,
+            rules,
+            bans,
             trust_proxy,
             descriptors: _,
         } = self;
@@ -64,6 +66,10 @@ impl Settings {
             time("hold-visitors", hold_visitors),
             time("heartbeat", heartbeat),
             Row::new("threads", threads),
+            networks("allow", &rules.allow),
+            networks("deny", &rules.deny),
+            Row::optional("ban", bans.rule.as_ref().map(ToString::to_string).as_deref()),
+            networks("never-ban", &bans.never),
             networks("trust-proxy", trust_proxy),
         ]
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
-use shared::kit::net::{HostPort, MAX_NETWORKS, Networks};
+use shared::kit::net::{HostPort, MAX_NETWORKS, Networks, Rules};
+
+use crate::limits::BanPolicy;
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -48,6 +50,10 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Threads that move data: 1 to 256.
     pub threads: usize,
+    /// Who may visit any tunnel.
+    pub rules: Rules,
+    /// Who is banned for being refused again and again.
+    pub bans: BanPolicy,
     /// Those whose connections to public ports begin with a header that says who visits.
     pub trust_proxy: Networks,
     /// How many files the process may have open, from which the limits of visitors and of
@@ -94,6 +100,8 @@ impl Settings {
             hold_visitors: Duration::ZERO,
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
+            rules: Rules::default(),
+            bans: BanPolicy::default(),
             trust_proxy: Networks::default(),
             descriptors: descriptors(),
         }
@@ -132,6 +140,8 @@ impl Config {
             hold_visitors,
             heartbeat,
             threads,
+            rules,
+            bans,
             trust_proxy,
             descriptors,
         } = &settings;
@@ -151,7 +161,14 @@ impl Config {
         let visitors = 1..=MAX_STREAMS as usize;
         check("max-visitors", visitors.contains(max_visitors), "must be between 1 and 16384")?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
-        check("trust-proxy", trust_proxy.len() <= MAX_NETWORKS, "must be 64 networks at most")?;
+        for (key, list) in [
+            ("allow", &rules.allow),
+            ("deny", &rules.deny),
+            ("never-ban", &bans.never),
+            ("trust-proxy", trust_proxy),
+        ] {
+            check(key, list.len() <= MAX_NETWORKS, "must be 64 networks at most")?;
+        }
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
     }

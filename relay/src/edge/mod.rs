@@ -19,6 +19,7 @@ use tracing::error;
 use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::registry::{Opened, Opening, Registry};
 
 /// The visitors' half of the relay.
@@ -40,6 +41,7 @@ struct EdgeShared {
     config: CurrentConfig,
     registry: Registry,
     limits: Limits,
+    metrics: Metrics,
     visits: VisitIds,
 }
 
@@ -48,12 +50,13 @@ impl Edge {
     pub(crate) fn new(
         config: CurrentConfig,
         limits: Limits,
+        metrics: Metrics,
         registry: Registry,
         openings: mpsc::Receiver<Opening>,
         ip: IpAddr,
         stop: Stop,
     ) -> Self {
-        let shared = EdgeShared { config, registry, limits, visits: VisitIds::new() };
+        let shared = EdgeShared { config, registry, limits, metrics, visits: VisitIds::new() };
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
         Self { openings, shared: Arc::new(shared), bound, listeners, ip, stop }
     }

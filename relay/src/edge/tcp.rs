@@ -1,6 +1,6 @@
 //! A public TCP port: one visit for each connection.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,11 +12,13 @@ use shared::visit::open::Open;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::either::Either;
 use tracing::info;
 
 use super::EdgeShared;
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
+use crate::config::Config;
 use crate::placement::place;
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
@@ -69,17 +71,31 @@ impl Listening {
         let Self { shared, tunnel, opened } = self;
         let socket = ResetUnlessEnded::new(socket);
         let config = shared.config.now();
+        let from_balancer = config.trust_proxy.contain(visitor.ip());
+        // A balancer is not to blame for those who visit it.
+        if !from_balancer && shared.limits.is_banned(visitor) {
+            shared.metrics.banned_connection();
+            return Either::Left(ready(()));
+        }
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-        let from_balancer = config.trust_proxy.contain(visitor.ip());
-        if !from_balancer {
+        // Who visits a balancer is not known yet.
+        let is_permitted = from_balancer || permits(&config, tunnel, visitor);
+        if is_permitted && !from_balancer {
             visit.announce();
         }
         let room = tunnel.visitor(config.max_visitors).zip(shared.limits.visitor());
-        let tunnel = Arc::clone(tunnel);
+        if !is_permitted || room.is_none() && !from_balancer {
+            shared.limits.refused(visitor, &config.bans);
+        }
+        let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
         // nothing that is there while it runs has two places.
-        async move {
+        Either::Right(async move {
+            if !is_permitted {
+                visit.denied();
+                return;
+            }
             if room.is_none() {
                 visit.no_room();
                 return;
@@ -88,7 +104,7 @@ impl Listening {
             let err = 'nowhere: {
                 let placed = Box::pin(async {
                     let open = if from_balancer {
-                        introduce(&mut visit, &mut socket, &tunnel).await?
+                        introduce(&mut visit, &mut socket, &shared, &config).await?
                     } else {
                         let mut open = visit.open();
                         if tunnel.tells_destination() {
@@ -113,7 +129,7 @@ impl Listening {
                 return;
             };
             Box::pin(nowhere(visit, socket, err)).await;
-        }
+        })
     }
 }
 
@@ -129,6 +145,7 @@ impl Drop for Listening {
 enum Nowhere {
     /// It is not known who visits.
     BadHeader(BadHeader),
+    Denied,
     NotPlaced(OpenError),
 }
 
@@ -136,20 +153,36 @@ enum Nowhere {
 async fn introduce(
     visit: &mut Visit,
     socket: &mut TcpStream,
-    tunnel: &Tunnel,
+    shared: &EdgeShared,
+    config: &Config,
 ) -> Result<Open, Nowhere> {
     let said = introduction(socket).await.map_err(Nowhere::BadHeader)?;
     if let Some((visitor, _)) = said.ends {
         visit.comes_from(visitor);
     }
+    let (visitor, tunnel) = (visit.visitor(), visit.tunnel());
+    if shared.limits.is_banned(visitor) {
+        shared.metrics.banned_connection();
+        return Err(Nowhere::Denied);
+    }
+    if !permits(config, tunnel, visitor) {
+        shared.limits.refused(visitor, &config.bans);
+        return Err(Nowhere::Denied);
+    }
+    let tells_destination = tunnel.tells_destination();
     visit.announce();
     let mut open = visit.open();
-    if tunnel.tells_destination() {
+    if tells_destination {
         let there = said.ends.map(|(_, destination)| destination);
         open.destination = there.or_else(|| own_address(socket));
     }
     open.server_name = said.server_name;
     Ok(open)
+}
+
+/// Whether relay and tunnel let a visitor in.
+fn permits(config: &Config, tunnel: &Tunnel, visitor: SocketAddr) -> bool {
+    config.rules.permit(visitor.ip()) && tunnel.permits(visitor.ip())
 }
 
 /// The address that the visitor has connected to.
@@ -161,6 +194,7 @@ fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
 /// Ends a visit that has nowhere to go.
 async fn nowhere(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: Nowhere) {
     match err {
+        Nowhere::Denied => visit.denied(),
         Nowhere::BadHeader(err) => visit.bad_header(err.to_string()),
         Nowhere::NotPlaced(err) => {
             visit.not_placed(err);

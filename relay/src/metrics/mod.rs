@@ -73,6 +73,23 @@ impl Metrics {
         self.0.relay.breaches[BreachKind::from(breach) as usize].inc();
     }
 
+    /// Counts a connection that was dropped because its source is banned.
+    pub(crate) fn banned_connection(&self) {
+        self.0.relay.banned_connections.inc();
+    }
+
+    /// Shows how many sources are banned, as `bans` says at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// It is shown already.
+    pub(crate) fn show_bans(
+        &self,
+        bans: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        self.0.relay.show_bans(Arc::new(bans))
+    }
+
     /// Counts a change of the configuration file.
     pub(crate) fn reload(&self, outcome: Reload) {
         self.0.relay.reloads[outcome as usize].inc();

@@ -44,6 +44,8 @@ label! {
         Lost = "lost",
         /// Nothing moved for too long.
         Timeout = "timeout",
+        /// The rules of the relay or the tunnel do not let the visitor in.
+        Denied = "denied",
         /// A trusted balancer did not say who visits, or not so that it can be understood.
         BadHeader = "bad_header",
     }

@@ -80,6 +80,7 @@ impl SessionsShared {
             Err(_) => {
                 debug!("handshake not finished within {HANDSHAKE_TIMEOUT:?}");
                 self.metrics.handshake(Handshake::Timeout);
+                self.refused(peer);
                 return Admission::Turned;
             }
         };
@@ -89,6 +90,10 @@ impl SessionsShared {
                     info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
                 }
                 self.metrics.handshake(Handshake::Refused);
+                // One that may come back is welcome to.
+                if !refusal.retry {
+                    self.refused(peer);
+                }
                 let refused = FromRelay::Refused(refusal);
                 let farewell = async {
                     if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
@@ -103,6 +108,9 @@ impl SessionsShared {
             Turned::Invalid(reason) => {
                 debug!("not a client: {}", Foreign(&reason));
                 self.metrics.handshake(Handshake::Invalid);
+                if running.mux.link().breach().is_none() {
+                    self.refused(peer);
+                }
             }
             Turned::Lost(reason) => {
                 debug!("handshake lost: {reason}");

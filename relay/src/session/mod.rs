@@ -4,7 +4,7 @@ mod changes;
 mod handshake;
 mod live;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use shared::control::protocol::MAX_STREAMS;
 use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
@@ -90,10 +91,14 @@ impl Sessions {
         socket: TcpStream,
         addr: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
+        if self.0.limits.is_banned(addr) {
+            self.0.metrics.banned_connection();
+            return Either::Left(ready(()));
+        }
         // Taken here, so that the order is that of arrival.
         let place = self.0.limits.handshake(addr);
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
-        async move {
+        let session = async move {
             debug!("connected to the control port");
             let running = Running::start(Carrier::tcp(socket), Role::Relay, MAX_STREAMS as usize);
             let mux = running.mux.clone();
@@ -103,8 +108,16 @@ impl Sessions {
             }
             if let Some(breach) = mux.link().breach().filter(|breach| !breach.is_normal_end()) {
                 self.0.metrics.breach(&breach);
+                self.0.refused(addr);
             }
-        }
-        .instrument(span)
+        };
+        Either::Right(session.instrument(span))
+    }
+}
+
+impl SessionsShared {
+    /// Somebody at `addr` was no client, or not one that plays by the rules.
+    fn refused(&self, addr: SocketAddr) {
+        self.limits.refused(addr, &self.config.now().bans);
     }
 }

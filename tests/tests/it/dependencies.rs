@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["config", "limits", "metrics", "access", "entrance"],
+    &["limits", "metrics", "access", "entrance"],
+    &["config"],
     &["target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],

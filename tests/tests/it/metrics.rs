@@ -86,6 +86,8 @@ async fn every_documented_metric_is_there() {
         "relay_sessions".to_owned(),
         "relay_tunnels".into(),
         "relay_log_lines_dropped_total".into(),
+        "relay_bans".into(),
+        "relay_banned_connections_total".into(),
         "relay_visitors{tunnel=\"default\"}".into(),
         "relay_visitors_total{outcome=\"completed\",tunnel=\"default\"}".into(),
         rtt.into(),

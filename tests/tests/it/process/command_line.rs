@@ -3,7 +3,7 @@
 use tests::process::{Client, Program, Relay, own_host, visit};
 use tests::{Peer, local};
 
-const RELAY_FLAGS: [&str; 16] = [
+const RELAY_FLAGS: [&str; 21] = [
     "config",
     "control",
     "public",
@@ -18,6 +18,11 @@ const RELAY_FLAGS: [&str; 16] = [
     "hold-visitors",
     "heartbeat",
     "threads",
+    "allow",
+    "deny",
+    "ban",
+    "never-ban",
+    "trust-proxy",
     "log",
     "log-format",
 ];

@@ -1,6 +1,7 @@
 //! What a user would notice, over real sockets on loopback.
 
 mod admin;
+mod bans;
 mod burst;
 mod carrier;
 mod carrying;
@@ -23,6 +24,7 @@ mod process;
 mod proxied;
 mod regressions;
 mod resets;
+mod rules;
 mod standby;
 mod stopping;
 mod stream_as_socket;

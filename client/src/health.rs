@@ -13,13 +13,14 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use shared::control::protocol::TunnelName;
 use shared::kit::net::{HostPort, dial_service};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::tunnel::{HealthCheck, LocalService, Probe};
+use crate::tunnel::{HealthCheck, LocalService, Probe, ProxyVersion, TunnelConfig};
 
 /// The tunnels whose local service is not healthy.
 pub(crate) type Unhealthy = Arc<HashSet<TunnelName>>;
@@ -48,20 +49,18 @@ impl Health {
             let wanted: HashMap<_, _> = wanted
                 .tunnels
                 .iter()
-                .filter_map(|tunnel| Some((&tunnel.name, (&tunnel.local, tunnel.check.as_ref()?))))
+                .filter_map(|tunnel| Some((&tunnel.name, (tunnel, tunnel.check.as_ref()?))))
                 .collect();
             watched.retain(|name, watched| {
                 let goes_on =
-                    wanted.get(name).is_some_and(|(local, check)| watched.goes_on(local, check));
+                    wanted.get(name).is_some_and(|(tunnel, check)| watched.goes_on(tunnel, check));
                 if !goes_on {
                     set(&self.0, name, true);
                 }
                 goes_on
             });
-            for (name, (local, check)) in wanted {
-                watched
-                    .entry(name.clone())
-                    .or_insert_with(|| Watched::new(&self.0, name, local, check));
+            for (name, (tunnel, check)) in wanted {
+                watched.entry(name.clone()).or_insert_with(|| Watched::new(&self.0, tunnel, check));
             }
             if config.changed().await.is_err() {
                 return std::future::pending().await;
@@ -70,30 +69,47 @@ impl Health {
     }
 }
 
+/// A local service, and what it expects in front of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Service {
+    local: LocalService,
+    proxy: Option<ProxyVersion>,
+}
+
 /// A local service with the task that watches it.
 struct Watched {
-    local: LocalService,
+    service: Service,
     check: watch::Sender<HealthCheck>,
     _task: JoinSet<()>,
 }
 
+impl Service {
+    fn of(tunnel: &TunnelConfig) -> Self {
+        Self { local: tunnel.local.clone(), proxy: tunnel.proxy }
+    }
+
+    /// What comes in front of a connection to `address`, if that is the service itself: a page of
+    /// health may be served elsewhere.
+    fn own_header(&self, address: &HostPort) -> Option<Vec<u8>> {
+        let LocalService::Tcp(local) = &self.local else { return None };
+        let same = local.or_host("127.0.0.1") == address.or_host("127.0.0.1");
+        self.proxy.filter(|_| same).map(ProxyVersion::own_header)
+    }
+}
+
 impl Watched {
-    fn new(
-        state: &watch::Sender<Unhealthy>,
-        tunnel: &TunnelName,
-        local: &LocalService,
-        check: &HealthCheck,
-    ) -> Self {
+    fn new(state: &watch::Sender<Unhealthy>, tunnel: &TunnelConfig, check: &HealthCheck) -> Self {
         let (check, follow) = watch::channel(check.clone());
+        let service = Service::of(tunnel);
         let mut task = JoinSet::new();
-        task.spawn(Watch::new(state.clone(), tunnel.clone(), local.clone()).run(follow));
-        Self { local: local.clone(), check, _task: task }
+        task.spawn(Watch::new(state.clone(), tunnel.name.clone(), service.clone()).run(follow));
+        Self { service, check, _task: task }
     }
 
     /// Whether the same is watched and looked at. If so it is as well as it was, whatever else
     /// becomes different; if not, nothing is known of it.
-    fn goes_on(&self, local: &LocalService, check: &HealthCheck) -> bool {
-        let same = self.local == *local && self.check.borrow().probe == check.probe;
+    fn goes_on(&self, tunnel: &TunnelConfig, check: &HealthCheck) -> bool {
+        let same = self.service == Service::of(tunnel) && self.check.borrow().probe == check.probe;
         if same {
             self.check.send_if_modified(|current| {
                 let changes = current != check;
@@ -121,7 +137,7 @@ fn set(state: &watch::Sender<Unhealthy>, tunnel: &TunnelName, healthy: bool) {
 struct Watch {
     state: watch::Sender<Unhealthy>,
     tunnel: TunnelName,
-    local: LocalService,
+    service: Service,
     healthy: bool,
     /// It has been probed: until then it is only taken for healthy.
     probed: bool,
@@ -130,8 +146,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(state: watch::Sender<Unhealthy>, tunnel: TunnelName, local: LocalService) -> Self {
-        Self { state, tunnel, local, healthy: true, probed: false, against: 0 }
+    fn new(state: watch::Sender<Unhealthy>, tunnel: TunnelName, service: Service) -> Self {
+        Self { state, tunnel, service, healthy: true, probed: false, against: 0 }
     }
 
     /// Probes as `follow` says, until nobody says anything any more.
@@ -152,13 +168,13 @@ impl Watch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let failed = match timeout(check.timeout, probe(&self.local, &check.probe)).await {
+            let failed = match timeout(check.timeout, probe(&self.service, &check.probe)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(err)) => Some(err.to_string()),
                 Err(_) => Some(format!("no answer within {:?}", check.timeout)),
             };
             let failed = failed.map(|reason| match &check.probe {
-                Probe::Connect => format!("{}: {reason}", self.local),
+                Probe::Connect => format!("{}: {reason}", self.service.local),
                 url @ Probe::Http { .. } => format!("{url}: {reason}"),
             });
             self.took(check, failed);
@@ -189,26 +205,38 @@ impl Watch {
 }
 
 /// One look at a local service.
-async fn probe(local: &LocalService, probe: &Probe) -> io::Result<()> {
-    match (probe, local) {
+async fn probe(service: &Service, probe: &Probe) -> io::Result<()> {
+    match (probe, &service.local) {
         (Probe::Connect, LocalService::Tcp(address)) => {
             let (host, port) = address.or_host("127.0.0.1");
-            dial_service(host, port).await.map(drop)
+            say(dial_service(host, port).await?, service.proxy).await
         }
         #[cfg(unix)]
         (Probe::Connect, LocalService::Unix(path)) => {
-            tokio::net::UnixStream::connect(path).await.map(drop)
+            say(tokio::net::UnixStream::connect(path).await?, service.proxy).await
         }
         #[cfg(not(unix))]
         (Probe::Connect, LocalService::Unix(_)) => Err(io::ErrorKind::Unsupported.into()),
-        (Probe::Http { address, path }, _) => get(address, path).await,
+        (Probe::Http { address, path }, _) => get(address, path, service.own_header(address)).await,
     }
 }
 
-/// Asks for `path`. Any status from 200 to 399 is a good answer.
-async fn get(address: &HostPort, path: &str) -> io::Result<()> {
+/// Says to a service that expects to be told who visits that nobody does: it might take the end of a
+/// connection without a word for a mistake.
+async fn say(mut socket: impl AsyncWrite + Unpin, proxy: Option<ProxyVersion>) -> io::Result<()> {
+    match proxy {
+        Some(proxy) => socket.write_all(&proxy.own_header()).await,
+        None => Ok(()),
+    }
+}
+
+/// Asks for `path`, behind `header` if there is one. Any status from 200 to 399 is a good answer.
+async fn get(address: &HostPort, path: &str, header: Option<Vec<u8>>) -> io::Result<()> {
     let (host, port) = address.or_host("127.0.0.1");
-    let socket = dial_service(host, port).await?;
+    let mut socket = dial_service(host, port).await?;
+    if let Some(header) = header {
+        socket.write_all(&header).await?;
+    }
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
     let request = Request::builder()
@@ -240,9 +268,9 @@ mod tests {
     fn states(probes: &str) -> String {
         let tunnel: TunnelConfig =
             "web=80?check=tcp&check-failures=3&check-successes=2".parse().unwrap();
-        let check = tunnel.check.unwrap();
+        let check = tunnel.check.clone().unwrap();
         let health = Health::new();
-        let mut watch = Watch::new(health.0.clone(), tunnel.name.clone(), tunnel.local);
+        let mut watch = Watch::new(health.0.clone(), tunnel.name.clone(), Service::of(&tunnel));
         let state = |probe| {
             watch.took(&check, (probe == '-').then(|| "refused".to_owned()));
             if health.watch().borrow().contains(&tunnel.name) { '-' } else { '+' }

@@ -22,4 +22,7 @@ mod tunnel;
 pub use crate::client::{Client, Reconfigure};
 pub use config::{BadSettings, Config, Diff, Reconnect, Settings, Update};
 pub use status::{Event, LiveTunnel, Status};
-pub use tunnel::{BadProbe, BadTunnel, HealthCheck, LocalService, Probe, TunnelConfig};
+pub use tunnel::{
+    BadProbe, BadProxyVersion, BadTunnel, HealthCheck, LocalService, Probe, ProxyVersion,
+    TunnelConfig,
+};

@@ -21,6 +21,7 @@ use shared::visit::patience::Patience;
 use shared::visit::record::{Failure, FailureReason};
 use shared::visit::socket::ResetUnlessEnded;
 use shared::visit::stream::{Broken, DataStream};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -29,7 +30,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
-use crate::tunnel::{LocalService, TunnelConfig};
+use crate::tunnel::{LocalService, ProxyVersion, TunnelConfig};
 
 /// How long a stream's first record may take. An honest relay sends it with the stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,10 +51,17 @@ static NOT_SERVED: Rate = Rate::new(|more| {
 /// The local services of a client.
 #[derive(Debug)]
 pub(crate) struct Locals {
-    services: RwLock<HashMap<TunnelName, LocalService>>,
+    services: RwLock<HashMap<TunnelName, Service>>,
     config: watch::Receiver<Arc<Config>>,
     /// The relay's number for the session.
     session: u64,
+}
+
+/// A local service, and how it learns who visits.
+#[derive(Clone, Debug)]
+struct Service {
+    local: LocalService,
+    proxy: Option<ProxyVersion>,
 }
 
 impl Locals {
@@ -64,7 +72,8 @@ impl Locals {
 
     /// New visits of `tunnel` go to its local service as it is now.
     pub(crate) fn set(&self, tunnel: &TunnelConfig) {
-        self.services.write().insert(tunnel.name.clone(), tunnel.local.clone());
+        let service = Service { local: tunnel.local.clone(), proxy: tunnel.proxy };
+        self.services.write().insert(tunnel.name.clone(), service);
     }
 
     /// No more visits of the tunnel come.
@@ -107,9 +116,9 @@ impl Locals {
                 return None;
             }
         };
-        let mut visit = Visit::begin(open, self.session);
+        let mut visit = Visit::begin(&open, self.session);
         let dialled = tokio::select! {
-            dialled = self.dial(&visit.tunnel) => dialled,
+            dialled = self.dial(&open) => dialled,
             broken = stream.broken() => {
                 visit.end(Ended::Stream(broken));
                 return None;
@@ -130,17 +139,24 @@ impl Locals {
         Some(Connected { visit, stream, local })
     }
 
-    /// Connects to the local service of a tunnel.
-    async fn dial(&self, tunnel: &TunnelName) -> Result<Local, Failure> {
+    /// Connects to the local service of a tunnel, and says to it who visits if it wants to know.
+    async fn dial(&self, open: &Open) -> Result<Local, Failure> {
         let connect_timeout = self.config.borrow().connect_timeout;
-        let Some(service) = self.services.read().get(tunnel).cloned() else {
-            let explanation = tunnel.to_string();
+        let Some(service) = self.services.read().get(&open.tunnel).cloned() else {
+            let explanation = open.tunnel.to_string();
             return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
         };
         let failure = |reason, why: &dyn fmt::Display| {
-            Err(Failure { reason, explanation: format!("{service}: {why}") })
+            Err(Failure { reason, explanation: format!("{}: {why}", service.local) })
         };
-        match timeout(connect_timeout, dial(&service)).await {
+        let dialled = async {
+            let mut local = dial(&service.local).await?;
+            if let Some(proxy) = service.proxy {
+                local.write_all(&proxy.header(open)).await?;
+            }
+            Ok(local)
+        };
+        match timeout(connect_timeout, dialled).await {
             Ok(Ok(local)) => Ok(local),
             Ok(Err(err)) => failure(reason(&err), &err),
             Err(_) => {
@@ -163,6 +179,16 @@ enum Local {
     Tcp(ResetUnlessEnded<TcpStream>),
     #[cfg(unix)]
     Unix(ResetUnlessEnded<UnixStream>),
+}
+
+impl Local {
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.write_all(bytes).await,
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.write_all(bytes).await,
+        }
+    }
 }
 
 async fn dial(service: &LocalService) -> io::Result<Local> {
@@ -214,8 +240,8 @@ struct Visit {
 }
 
 impl Visit {
-    fn begin(open: Open, session: u64) -> Self {
-        let Open { visit: id, tunnel, visitor, .. } = open;
+    fn begin(open: &Open, session: u64) -> Self {
+        let (id, tunnel, visitor) = (open.visit, open.tunnel.clone(), open.visitor);
         let since = Instant::now();
         let mut visit = Self {
             id,

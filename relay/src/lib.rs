@@ -30,5 +30,5 @@ mod visit;
 
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use config::{BadSetting, Config, Diff, PortRange, Settings, TlsSettings, TlsSource};
-pub use limits::LimitRules;
+pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -32,6 +32,12 @@ fn main() -> ExitCode {
     if let Some(Command::Check) = wanted {
         return answer::print(format!("{loaded}\n").as_bytes());
     }
+    if let Some(Command::Ban { action }) = wanted {
+        return match action.ask(&loaded.config.admin) {
+            Ok(text) => answer::print(text.as_bytes()),
+            Err(err) => answer::failed(&format_args!("{err:#}")),
+        };
+    }
     let Loaded { config, logging, .. } = loaded;
     logging::around(&logging.filter.clone(), logging.format, |log| {
         run(config, |config| Reloader::new(loader, config, logging), log)

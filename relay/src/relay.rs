@@ -149,6 +149,10 @@ impl Relay {
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
         let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
 
+        metrics.show_bans({
+            let limits = limits.clone();
+            move || limits.count_bans()
+        })?;
         let (registry, openings) =
             Registry::new(config.clone(), limits.clone(), metrics.clone(), stop.gracefully.clone());
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
@@ -168,7 +172,7 @@ impl Relay {
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
         let mut edge = Edge::new(
             config.clone(),
-            limits,
+            limits.clone(),
             metrics.clone(),
             registry,
             openings,
@@ -176,7 +180,7 @@ impl Relay {
             stop.clone(),
         );
         edge.serve(default, self.public);
-        let admin = Admin::new(metrics, look, stop.gracefully.clone());
+        let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());

@@ -54,14 +54,15 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// The visit number `id`, of `visitor`, begins.
+    /// The visit number `id`, of `visitor` as far as is known yet, begins. It is to be
+    /// [announced](Self::announce).
     pub(crate) fn begin(
         tunnel: Arc<Tunnel>,
         entrance: Entrance,
         id: VisitId,
         visitor: SocketAddr,
     ) -> Self {
-        let mut visit = Self {
+        Self {
             _present: tunnel.metrics().visitor(),
             tunnel,
             entrance,
@@ -75,11 +76,29 @@ impl Visit {
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
             allowance: None,
-        };
-        if BEGUN.allows() {
-            visit.log_begun();
         }
-        visit
+    }
+
+    /// Where the visitor comes from, as far as is known.
+    pub(crate) fn visitor(&self) -> SocketAddr {
+        self.visitor
+    }
+
+    /// What is visited.
+    pub(crate) fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
+    /// Somebody else said where the visitor really comes from.
+    pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
+        self.visitor = visitor;
+    }
+
+    /// It is known where the visitor comes from: logs the beginning.
+    pub(crate) fn announce(&mut self) {
+        if BEGUN.allows() {
+            self.log_begun();
+        }
     }
 
     fn log_begun(&mut self) {
@@ -117,8 +136,18 @@ impl Visit {
     }
 
     /// It comes up against a limit.
-    pub(crate) fn over_limit(mut self, limit: Limit) {
+    pub(crate) fn over_limit(&mut self, limit: Limit) {
         self.end(Outcome::Limit, format!("too many {}", limit.of_what()));
+    }
+
+    /// Who visits has not been said as it must be.
+    pub(crate) fn bad_header(&mut self, reason: String) {
+        self.end(Outcome::BadHeader, reason);
+    }
+
+    /// Where the visitor comes from, nobody is let in.
+    pub(crate) fn denied(&mut self) {
+        self.end(Outcome::Denied, "the rules do not let the visitor in");
     }
 
     /// What carried it is over.

@@ -25,6 +25,7 @@ pub mod local;
 pub mod pattern;
 pub mod peer;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod rogue;
 pub mod scrape;

@@ -60,6 +60,17 @@ impl Peer {
         Self::from(socket.expect("a connection"))
     }
 
+    /// A visitor at `addr` that comes from another address of this machine.
+    pub async fn connect_from(ip: [u8; 4], addr: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((ip, 0).into()).expect("an address on loopback");
+        match within("a connection", socket.connect(addr)).await {
+            Ok(socket) => Self::from(socket),
+            Err(err) if err.kind() == ErrorKind::ConnectionReset => Self::reset_at_once().await,
+            Err(err) => panic!("no connection but {err}"),
+        }
+    }
+
     /// The address of this end.
     pub fn addr(&self) -> SocketAddr {
         self.socket.local_addr().expect("a socket with an address")
@@ -124,6 +135,14 @@ impl Peer {
         let mut all = vec![0; bytes];
         let read = within("many bytes", self.socket.read_exact(&mut all)).await;
         read.unwrap_or_else(|err| panic!("not so many bytes but {err}"));
+    }
+
+    /// The next bytes, so many of them.
+    pub async fn read(&mut self, bytes: usize) -> Vec<u8> {
+        let mut all = vec![0; bytes];
+        let read = within("bytes", self.socket.read_exact(&mut all)).await;
+        read.unwrap_or_else(|err| panic!("not so many bytes but {err}"));
+        all
     }
 
     /// Says that nothing more comes from this end.

@@ -10,6 +10,7 @@ use shared::control::protocol::{
     EntranceRequest, FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE,
     TunnelAnswer, TunnelOutcome, TunnelRequest, VERSION, Welcome,
 };
+use shared::kit::net::Rules;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,8 @@ pub fn request(name: &str) -> TunnelRequest {
         local: String::new(),
         withdraw: false,
         healthy: true,
+        destination: false,
+        rules: Rules::default(),
     }
 }
 

@@ -16,8 +16,13 @@ pub struct Scrape {
 
 /// Fetches `path` from the HTTP server at `addr`: the status and the body.
 pub async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    ask(addr, "GET", path).await
+}
+
+/// Does `method` with `path` at the HTTP server at `addr`: the status and the body.
+pub async fn ask(addr: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut peer = Peer::connect(addr).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     peer.send(request.as_bytes()).await;
     parse(peer.read_to_end().await)
 }

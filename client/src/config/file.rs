@@ -74,8 +74,7 @@ fn tunnel(section: &Section, problems: &mut Vec<Problem>) -> Option<TunnelConfig
     if problems.len() > before {
         return None;
     }
-    let (port, check) = options.ok()?;
-    Some(TunnelConfig { name: name.ok()?, local: local?, port, check })
+    Some(TunnelConfig::new(name.ok()?, local?, options.ok()?))
 }
 
 #[cfg(test)]

@@ -209,6 +209,8 @@ pub(crate) fn request(
         local,
         withdraw: tunnel.check.as_ref().is_some_and(|check| check.withdraw),
         healthy,
+        destination: tunnel.proxy.is_some(),
+        rules: tunnel.rules.clone(),
     }
 }
 

@@ -3,16 +3,19 @@
 mod health;
 mod local;
 mod options;
+mod proxy;
 
 use std::fmt;
 use std::str::FromStr;
 
 use shared::control::protocol::{BadTunnelName, TunnelName};
 use shared::kit::nearest::did_you_mean;
+use shared::kit::net::Rules;
 
 pub use health::{BadProbe, HealthCheck, Probe};
 pub use local::LocalService;
-pub(crate) use options::Options;
+pub(crate) use options::{Chosen, Options};
+pub use proxy::{BadProxyVersion, ProxyVersion};
 
 /// One tunnel of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +28,23 @@ pub struct TunnelConfig {
     pub port: Option<u16>,
     /// The watch over the local service, if there is to be one.
     pub check: Option<HealthCheck>,
+    /// How the local service learns who visits, if it wants to.
+    pub proxy: Option<ProxyVersion>,
+    /// Who may visit.
+    pub rules: Rules,
 }
 
 impl TunnelConfig {
     /// The tunnel `default`, which leads to `local`.
     pub fn default_tunnel(local: LocalService) -> Self {
-        Self { name: TunnelName::default_tunnel(), local, port: None, check: None }
+        let chosen = Chosen { port: None, check: None, proxy: None, rules: Rules::default() };
+        Self::new(TunnelName::default_tunnel(), local, chosen)
+    }
+
+    /// The tunnel `name`, which leads to `local`, with these options.
+    pub(crate) fn new(name: TunnelName, local: LocalService, chosen: Chosen) -> Self {
+        let Chosen { port, check, proxy, rules } = chosen;
+        Self { name, local, port, check, proxy, rules }
     }
 
     /// Whether the public reaches both alike, so that one can become the other while it is open.
@@ -55,8 +69,7 @@ impl FromStr for TunnelConfig {
             let (option, value) = option.split_once('=').unwrap_or((option, ""));
             options.set(option, value)?;
         }
-        let (port, check) = options.finish()?;
-        Ok(Self { name, local, port, check })
+        Ok(Self::new(name, local, options.finish()?))
     }
 }
 
@@ -154,6 +167,8 @@ mod tests {
             "web=127.0.0.1:80?port=20011&check=http://127.0.0.1:80/healthz?deep",
             "web=127.0.0.1:80?check=tcp&check-interval=1m30s&check-timeout=500ms\
              &check-failures=5&check-successes=1&withdraw=true",
+            "web=unix:/run/app.sock?port=20012&check=tcp&proxy=v2",
+            "ssh=127.0.0.1:22?allow=10.0.0.0/8,2001:db8::/32&deny=10.1.0.0/16",
         ];
         for text in written {
             assert_eq!(text.parse::<TunnelConfig>().unwrap().to_string(), text);
@@ -189,6 +204,12 @@ mod tests {
             ),
             ("ssh=22?check=tcp&check-interval=0s", "'check-interval=0s': must be longer than zero"),
             ("ssh=22?withdraw=yes", "'withdraw=yes': expected `true` or `false`"),
+            (
+                "ssh=22?allow=10.0.0.0/8,office",
+                "'allow=10.0.0.0/8,office': 'office' is no network: use an address, or one with \
+                 a length as in 10.0.0.0/8",
+            ),
+            ("ssh=22?proxy=v3", "'proxy=v3': expected `v1` or `v2`"),
             ("ssh=22?check-timeout=1s", "'check-timeout' needs a 'check'"),
             ("ssh=22?withdraw=true", "'withdraw' needs a 'check'"),
         ];

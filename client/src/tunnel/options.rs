@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use shared::kit::args;
+use shared::kit::net::{MAX_NETWORKS, Rules};
 
 use super::health::{HealthCheck, Probe};
-use super::{BadTunnel, TunnelConfig};
+use super::{BadTunnel, ProxyVersion, TunnelConfig};
 
 /// The options as they come, until all are there.
 #[derive(Debug, Default)]
@@ -20,11 +21,23 @@ pub(crate) struct Options {
     failures: Option<NonZeroU32>,
     successes: Option<NonZeroU32>,
     withdraw: Option<bool>,
+    proxy: Option<ProxyVersion>,
+    rules: Rules,
+}
+
+/// What the options come to.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// The public port.
+    pub(crate) port: Option<u16>,
+    pub(crate) check: Option<HealthCheck>,
+    pub(crate) proxy: Option<ProxyVersion>,
+    pub(crate) rules: Rules,
 }
 
 impl Options {
     /// The names of all options.
-    pub(crate) const NAMES: [&str; 7] = [
+    pub(crate) const NAMES: [&str; 10] = [
         "port",
         "check",
         "check-interval",
@@ -32,6 +45,9 @@ impl Options {
         "check-failures",
         "check-successes",
         "withdraw",
+        "proxy",
+        "allow",
+        "deny",
     ];
 
     /// Takes in one option.
@@ -52,13 +68,28 @@ impl Options {
             "check-failures" => self.failures = Some(count(value).map_err(bad)?),
             "check-successes" => self.successes = Some(count(value).map_err(bad)?),
             "withdraw" => self.withdraw = Some(truth(value).map_err(bad)?),
+            "proxy" => self.proxy = Some(parse(value).map_err(bad)?),
+            "allow" | "deny" => {
+                let networks = parse(value).map_err(&bad)?;
+                let list =
+                    if name == "allow" { &mut self.rules.allow } else { &mut self.rules.deny };
+                *list = networks;
+                if self.rules.len() > MAX_NETWORKS {
+                    return Err(bad(format!("a tunnel has {MAX_NETWORKS} networks at most")));
+                }
+            }
             _ => return Err(BadTunnel::UnknownOption(name.to_owned())),
         }
         Ok(())
     }
 
-    /// The public port and the check that the options ask for.
-    pub(crate) fn finish(self) -> Result<(Option<u16>, Option<HealthCheck>), BadTunnel> {
+    /// What the options ask for.
+    pub(crate) fn finish(self) -> Result<Chosen, BadTunnel> {
+        let (port, proxy, rules) = (self.port, self.proxy, self.rules.clone());
+        Ok(Chosen { port, proxy, rules, check: self.finish_check()? })
+    }
+
+    fn finish_check(self) -> Result<Option<HealthCheck>, BadTunnel> {
         let Some(probe) = self.check else {
             let alone = [
                 (self.interval.is_some(), "check-interval"),
@@ -69,7 +100,7 @@ impl Options {
             ];
             return match alone.into_iter().find(|(is_there, _)| *is_there) {
                 Some((_, option)) => Err(BadTunnel::NoCheck(option)),
-                None => Ok((self.port, None)),
+                None => Ok(None),
             };
         };
         let default = HealthCheck::new(probe);
@@ -81,13 +112,13 @@ impl Options {
             withdraw: self.withdraw.unwrap_or(default.withdraw),
             ..default
         };
-        Ok((self.port, Some(check)))
+        Ok(Some(check))
     }
 }
 
 impl TunnelConfig {
     /// The names of all options that a tunnel can have.
-    pub const OPTIONS: [&str; 7] = Options::NAMES;
+    pub const OPTIONS: [&str; 10] = Options::NAMES;
 
     /// The options, by name, as they would be written; those that are as by default are left out.
     pub fn options(&self) -> Vec<(&'static str, String)> {
@@ -110,6 +141,12 @@ impl TunnelConfig {
             add("check-successes", *successes != default.successes, successes.to_string());
             add("withdraw", *withdraw, withdraw.to_string());
         }
+        if let Some(proxy) = self.proxy {
+            add("proxy", true, proxy.to_string());
+        }
+        let Rules { allow, deny } = &self.rules;
+        add("allow", !allow.is_empty(), allow.to_string());
+        add("deny", !deny.is_empty(), deny.to_string());
         options
     }
 }

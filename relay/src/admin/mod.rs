@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -29,7 +29,7 @@ use tracing::debug;
 
 use self::patience::Patience;
 use self::thread::on_own_thread;
-use crate::limits::Places;
+use crate::limits::{Limits, Places};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 
@@ -49,6 +49,10 @@ const MOST_BUFFERED: usize = 64 * 1024;
 /// Takes a look at the relay. Called on the admin port's thread.
 pub(crate) type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
+/// Whether a connection to the admin port comes from this machine.
+#[derive(Clone, Copy, Debug)]
+struct OnThisMachine(bool);
+
 /// What the admin port shows.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -59,8 +63,13 @@ pub(crate) struct Admin {
 impl Admin {
     /// An admin port that shows `metrics`, and what `look` sees. `stopping` fires when the relay
     /// takes no new visitors any more.
-    pub(crate) fn new(metrics: Metrics, look: Look, stopping: CancellationToken) -> Self {
-        let router = routes::router(metrics, look, stopping);
+    pub(crate) fn new(
+        metrics: Metrics,
+        limits: Limits,
+        look: Look,
+        stopping: CancellationToken,
+    ) -> Self {
+        let router = routes::router(metrics, limits, look, stopping);
         Self { router, connections: Places::new(MOST_CONNECTIONS) }
     }
 
@@ -93,13 +102,14 @@ impl Admin {
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         let place = self.connections.take(peer);
+        let router = self.router.layer(Extension(OnThisMachine(peer.ip().is_loopback())));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MOST_BUFFERED)
             .serve_connection(
                 TokioIo::new(Patience::new(socket, WRITE_TIMEOUT)),
-                TowerToHyperService::new(self.router),
+                TowerToHyperService::new(router),
             );
         async move {
             tokio::select! {

@@ -1,44 +1,54 @@
 //! What the admin port answers.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use hyper::body::Frame;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
-use super::Look;
+use super::{Look, OnThisMachine};
+use crate::limits::Limits;
 use crate::metrics::{Metrics, Scrape};
 
 /// What the answers are made of.
 #[derive(Clone)]
 struct Source {
     metrics: Metrics,
+    limits: Limits,
     look: Look,
     stopping: CancellationToken,
 }
 
-/// All routes. `GET` and `HEAD` are the only methods.
-pub(super) fn router(metrics: Metrics, look: Look, stopping: CancellationToken) -> Router {
+/// All routes. What changes something is only for those on this machine.
+pub(super) fn router(
+    metrics: Metrics,
+    limits: Limits,
+    look: Look,
+    stopping: CancellationToken,
+) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get("ok\n"))
         .route("/readyz", get(ready))
         .route("/snapshot", get(snapshot))
-        .fallback((StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz or /snapshot\n"))
+        .route("/bans", get(bans))
+        .route("/bans/{ip}", delete(lift_ban))
+        .fallback((StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz, /snapshot or /bans\n"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD; a ban is lifted by DELETE\n")
         })
-        .with_state(Arc::new(Source { metrics, look, stopping }))
+        .with_state(Arc::new(Source { metrics, limits, look, stopping }))
 }
 
 async fn scrape(State(source): State<Arc<Source>>) -> Response {
@@ -63,6 +73,32 @@ async fn snapshot(State(source): State<Arc<Source>>) -> Response {
     match serde_json::to_vec(&(source.look)()) {
         Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         Err(err) => failed("the snapshot cannot be encoded", &err),
+    }
+}
+
+async fn bans(State(source): State<Arc<Source>>) -> Response {
+    match serde_json::to_vec(&source.limits.bans()) {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(err) => failed("the bans cannot be encoded", &err),
+    }
+}
+
+async fn lift_ban(
+    State(source): State<Arc<Source>>,
+    Extension(OnThisMachine(here)): Extension<OnThisMachine>,
+    Path(ip): Path<String>,
+) -> (StatusCode, String) {
+    if !here {
+        return (StatusCode::FORBIDDEN, "bans are lifted on the relay's own machine\n".into());
+    }
+    let Ok(ip) = ip.parse::<IpAddr>() else {
+        return (StatusCode::BAD_REQUEST, "that is no IP address\n".into());
+    };
+    if source.limits.lift_ban(ip) {
+        info!("the ban of {ip} is lifted");
+        (StatusCode::OK, format!("the ban of {ip} is lifted\n"))
+    } else {
+        (StatusCode::NOT_FOUND, format!("{ip} is not banned\n"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line of `relay`, and the way from there to a [`Config`].
 
+mod ban;
 mod limits;
 mod load;
 mod reload;
@@ -13,14 +14,16 @@ use clap_complete::Shell;
 use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
-use shared::kit::net::HostPort;
+use shared::kit::net::{HostPort, Networks, Rules};
 use shared::token::{Hidden, Secret};
 
 use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
 use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
+use crate::limits::{BanPolicy, BanRule};
 
 use self::limits::LimitArgs;
 
+pub use ban::Ban;
 pub use load::{Loaded, command, load, start};
 pub use reload::{Reloaded, Reloader};
 
@@ -142,6 +145,27 @@ pub struct Cli {
           value_parser = clap::value_parser!(u64).range(1..=256))]
     threads: u64,
 
+    /// Who may visit, if not everybody: networks such as 10.0.0.0/8, with commas between them
+    #[arg(long, env = "RELAY_ALLOW", value_name = "NETWORKS")]
+    allow: Vec<Networks>,
+
+    /// Who may not visit, whatever else is said
+    #[arg(long, env = "RELAY_DENY", value_name = "NETWORKS")]
+    deny: Vec<Networks>,
+
+    /// Ban whoever is refused so often within a time, for a time: `20/1m for 10m`
+    #[arg(long, env = "RELAY_BAN", value_name = "COUNT/TIME for TIME")]
+    ban: Option<BanRule>,
+
+    /// Who is never banned
+    #[arg(long, env = "RELAY_NEVER_BAN", value_name = "NETWORKS")]
+    never_ban: Vec<Networks>,
+
+    /// Balancers in front of the public ports: their connections begin with a header of the PROXY
+    /// protocol, which says who visits. Networks such as 10.0.0.0/8, with commas between them
+    #[arg(long, env = "RELAY_TRUST_PROXY", value_name = "NETWORKS")]
+    trust_proxy: Vec<Networks>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `relay::session=debug,info` [default: info]
     #[arg(long, env = "RELAY_LOG", value_name = "FILTER", value_parser = args::log_filter)]
@@ -157,6 +181,12 @@ pub struct Cli {
 pub enum Command {
     /// Check all settings, show what would run, and end
     Check,
+    /// Show or lift the bans of the relay that runs on this machine
+    Ban {
+        /// What to do with them
+        #[command(subcommand)]
+        action: Ban,
+    },
     /// Print what makes a shell complete the arguments
     Completions {
         /// The shell
@@ -214,6 +244,9 @@ impl Cli {
             limits: self.limits.into(),
             heartbeat: self.heartbeat,
             threads: self.threads as usize,
+            rules: Rules { allow: Networks::joined(self.allow), deny: Networks::joined(self.deny) },
+            bans: BanPolicy { rule: self.ban, never: Networks::joined(self.never_ban) },
+            trust_proxy: Networks::joined(self.trust_proxy),
             descriptors: descriptors(),
         })?;
         let filter = shared::kit::logging::filter_or_default(self.log);

@@ -2,6 +2,7 @@
 
 use shared::control::protocol::HostName;
 use shared::kit::args;
+use shared::kit::net::Networks;
 use shared::kit::settings::{Change, Row, changes};
 use shared::token::Secret;
 
@@ -51,6 +52,9 @@ impl Settings {
             limits,
             heartbeat,
             threads,
+            rules: visitors,
+            bans,
+            trust_proxy,
             descriptors: _,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
@@ -78,9 +82,23 @@ impl Settings {
             Row::optional("jwt-issuer", jwt.as_ref().and_then(|jwt| jwt.issuer.as_deref())),
         ]);
         rows.extend(limits.rows());
-        rows.extend([time("heartbeat", heartbeat), Row::new("threads", threads)]);
+        rows.extend([
+            time("heartbeat", heartbeat),
+            Row::new("threads", threads),
+            networks("allow", &visitors.allow),
+            networks("deny", &visitors.deny),
+            Row::optional("ban", bans.rule.as_ref().map(ToString::to_string).as_deref()),
+            networks("never-ban", &bans.never),
+            networks("trust-proxy", trust_proxy),
+        ]);
         rows
     }
+}
+
+/// A row of which nothing is shown if it has no networks.
+fn networks(key: &'static str, networks: &Networks) -> Row {
+    let some = Some(networks).filter(|networks| !networks.is_empty());
+    Row::optional(key, some.map(Networks::to_string).as_deref())
 }
 
 impl Config {

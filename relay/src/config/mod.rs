@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
-use shared::kit::net::HostPort;
+use shared::kit::net::{HostPort, MAX_NETWORKS, Networks, Rules};
 use shared::token::Secret;
 
 use crate::access::AccessRules;
-use crate::limits::LimitRules;
+use crate::limits::{BanPolicy, LimitRules};
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -63,6 +63,12 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Threads that move data: 1 to 256.
     pub threads: usize,
+    /// Who may visit any tunnel.
+    pub rules: Rules,
+    /// Who is banned for being refused again and again.
+    pub bans: BanPolicy,
+    /// Those whose connections to public ports begin with a header that says who visits.
+    pub trust_proxy: Networks,
     /// How many files the process may have open, from which the limits of visitors and of
     /// unfinished handshakes follow.
     pub descriptors: u64,
@@ -111,6 +117,9 @@ impl Settings {
             limits: LimitRules::default(),
             heartbeat: protocol::HEARTBEAT,
             threads: 1,
+            rules: Rules::default(),
+            bans: BanPolicy::default(),
+            trust_proxy: Networks::default(),
             descriptors: descriptors(),
         }
     }
@@ -152,6 +161,9 @@ impl Config {
             limits: _,
             heartbeat,
             threads,
+            rules,
+            bans,
+            trust_proxy,
             descriptors,
         } = &settings;
         tls.check()?;
@@ -173,6 +185,14 @@ impl Config {
         let is_key = !matches!(access.token, Some(Secret::Jwt(_)));
         check("token", is_key, "must be a secret or a token, and not a JSON Web Token")?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
+        for (key, list) in [
+            ("allow", &rules.allow),
+            ("deny", &rules.deny),
+            ("never-ban", &bans.never),
+            ("trust-proxy", trust_proxy),
+        ] {
+            check(key, list.len() <= MAX_NETWORKS, "must be 64 networks at most")?;
+        }
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
     }

@@ -1,4 +1,4 @@
-//! Whether a visitor is let in, and what it takes up.
+//! Whether there is room for a visitor, and what it takes up.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,29 +11,44 @@ use crate::tunnel::{Present, Tunnel};
 /// What a visitor takes up of everything that is limited, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    _in_all: Visitor,
+    in_all: Visitor,
     _of_tunnel: Present,
     _of_accounts: Box<[Part]>,
 }
 
-/// Lets a visitor from `addr` in, if there is room under every limit: what it takes up, and what it
-/// may move.
-pub(super) fn admit(
-    limits: &Limits,
-    tunnel: &Arc<Tunnel>,
-    addr: SocketAddr,
-    max_visitors: usize,
-) -> Result<(Permit, Option<Allowance>), Limit> {
-    let rules = limits.rules();
-    let of_tunnel = tunnel.visitor(max_visitors, rules.new_visitors_per_tunnel)?;
-    let in_all = limits.visitor(addr)?;
-    let accounts = tunnel.accounts();
-    let now = SystemTime::now();
-    if !accounts.iter().all(|account| account.has_quota(now)) {
-        return Err(Limit::Quota);
+impl Permit {
+    /// Room for one more visitor of `tunnel`, under every limit that does not ask where it comes
+    /// from.
+    pub(super) fn new(
+        limits: &Limits,
+        tunnel: &Arc<Tunnel>,
+        max_visitors: usize,
+    ) -> Result<Self, Limit> {
+        let often = limits.rules().new_visitors_per_tunnel;
+        let of_tunnel = tunnel.visitor(max_visitors, often)?;
+        let in_all = limits.visitor()?;
+        let accounts = tunnel.accounts();
+        let now = SystemTime::now();
+        if !accounts.iter().all(|account| account.has_quota(now)) {
+            return Err(Limit::Quota);
+        }
+        let of_accounts =
+            accounts.iter().map(|account| account.visitor()).collect::<Result<_, _>>()?;
+        Ok(Self { in_all, _of_tunnel: of_tunnel, _of_accounts: of_accounts })
     }
-    let of_accounts = accounts.iter().map(|account| account.visitor()).collect::<Result<_, _>>()?;
-    let allowance = Allowance::new(tunnel.bandwidth(rules.rate_per_tunnel), &accounts);
-    let permit = Permit { _in_all: in_all, _of_tunnel: of_tunnel, _of_accounts: of_accounts };
-    Ok((permit, allowance))
+
+    /// The same for one that comes from `visitor`.
+    pub(super) fn for_visitor(
+        mut self,
+        limits: &Limits,
+        visitor: SocketAddr,
+    ) -> Result<Self, Limit> {
+        limits.comes_from(&mut self.in_all, visitor)?;
+        Ok(self)
+    }
+}
+
+/// What a visit to `tunnel` may move, if that is limited.
+pub(super) fn allowance(limits: &Limits, tunnel: &Tunnel) -> Option<Allowance> {
+    Allowance::new(tunnel.bandwidth(limits.rules().rate_per_tunnel), &tunnel.accounts())
 }

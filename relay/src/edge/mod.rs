@@ -1,6 +1,7 @@
 //! What visitors reach: a listener for each entrance.
 
 mod admit;
+mod proxied;
 mod tcp;
 mod turned_away;
 

@@ -1,6 +1,6 @@
 //! A public TCP port: one visit for each connection.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,14 +8,19 @@ use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use shared::visit::bridge::Bridge;
+use shared::visit::open::Open;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::either::Either;
 use tracing::info;
 
 use super::EdgeShared;
-use super::admit::admit;
+use super::admit::{Permit, allowance};
+use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
+use crate::config::Config;
+use crate::metrics::Limit;
 use crate::placement::place;
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
@@ -68,48 +73,79 @@ impl Listening {
         let Self { shared, tunnel, opened } = self;
         let socket = ResetUnlessEnded::new(socket);
         let config = shared.config.now();
+        let from_balancer = config.trust_proxy.contain(visitor.ip());
+        // A balancer is not to blame for those who visit it.
+        if !from_balancer && shared.limits.is_banned(visitor) {
+            shared.metrics.banned_connection();
+            return Either::Left(ready(()));
+        }
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-        let admitted = admit(&shared.limits, tunnel, visitor, config.max_visitors);
-        let permit = match admitted {
-            Ok((permit, allowance)) => {
-                visit.limit(allowance);
-                Ok(permit)
-            }
-            Err(limit) => {
-                shared.metrics.limit(limit);
-                Err(limit)
-            }
-        };
-        let tunnel = Arc::clone(tunnel);
+        let mut admitted = Permit::new(&shared.limits, tunnel, config.max_visitors);
+        // Who visits a balancer is not known yet.
+        let is_permitted = from_balancer || permits(&config, tunnel, visitor);
+        if is_permitted && !from_balancer {
+            visit.announce();
+            let from_there = |permit: Permit| permit.for_visitor(&shared.limits, visitor);
+            admitted = admitted.and_then(from_there);
+        }
+        if !is_permitted || admitted.is_err() && !from_balancer {
+            shared.limits.refused(visitor, &config.bans);
+        }
+        match &admitted {
+            Ok(_) => visit.limit(allowance(&shared.limits, tunnel)),
+            Err(limit) => shared.metrics.limit(*limit),
+        }
+        let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
         // nothing that is there while it runs has two places.
-        async move {
-            let _permit = match permit {
+        Either::Right(async move {
+            if !is_permitted {
+                visit.denied();
+                return;
+            }
+            let permit = match admitted {
                 Ok(permit) => permit,
                 Err(limit) => {
                     visit.over_limit(limit);
                     return;
                 }
             };
+            let mut socket = socket;
             let err = 'nowhere: {
-                let placed = Box::pin(place(&tunnel, visit.open(), config.hold_visitors));
-                let (mut bridge, permit) = match placed.await {
-                    Ok(OpenStream { stream, permit }) => {
+                let placed = Box::pin(async {
+                    let mut permit = permit;
+                    let open = if from_balancer {
+                        let visitor = introduce(&mut visit, &mut socket, &shared, &config);
+                        let open = visitor.await?;
+                        permit = admit(permit, &visit, &shared, &config)?;
+                        open
+                    } else {
+                        let mut open = visit.open();
+                        if tunnel.tells_destination() {
+                            open.destination = own_address(&socket);
+                        }
+                        open
+                    };
+                    let placed = place(&tunnel, open, config.hold_visitors).await;
+                    Ok((placed.map_err(Nowhere::NotPlaced)?, permit))
+                });
+                let (mut bridge, permits) = match placed.await {
+                    Ok((OpenStream { stream, permit }, present)) => {
                         let (stall, half_closed) =
                             (config.stall_timeout, config.half_closed_timeout);
                         let patience = Patience { stall, half_closed };
-                        (Bridge::new(socket, stream, patience, &mut visit), permit)
+                        (Bridge::new(socket, stream, patience, &mut visit), (permit, present))
                     }
                     Err(err) => break 'nowhere err,
                 };
                 let ended = (&mut bridge).await;
-                drop((bridge, permit));
+                drop((bridge, permits));
                 visit.carried(&ended);
                 return;
             };
-            Box::pin(not_placed(visit, socket, err)).await;
-        }
+            Box::pin(nowhere(visit, socket, err)).await;
+        })
     }
 }
 
@@ -121,11 +157,83 @@ impl Drop for Listening {
     }
 }
 
+/// Why a visit has nowhere to go.
+enum Nowhere {
+    /// It is not known who visits.
+    BadHeader(BadHeader),
+    Denied,
+    OverLimit(Limit),
+    NotPlaced(OpenError),
+}
+
+/// Lets in somebody of whom a balancer has told.
+fn admit(
+    permit: Permit,
+    visit: &Visit,
+    shared: &EdgeShared,
+    config: &Config,
+) -> Result<Permit, Nowhere> {
+    permit.for_visitor(&shared.limits, visit.visitor()).map_err(|limit| {
+        shared.metrics.limit(limit);
+        shared.limits.refused(visit.visitor(), &config.bans);
+        Nowhere::OverLimit(limit)
+    })
+}
+
+/// Learns from the balancer who visits, and what the client is to be told of it.
+async fn introduce(
+    visit: &mut Visit,
+    socket: &mut TcpStream,
+    shared: &EdgeShared,
+    config: &Config,
+) -> Result<Open, Nowhere> {
+    let said = introduction(socket).await.map_err(Nowhere::BadHeader)?;
+    if let Some((visitor, _)) = said.ends {
+        visit.comes_from(visitor);
+    }
+    let (visitor, tunnel) = (visit.visitor(), visit.tunnel());
+    if shared.limits.is_banned(visitor) {
+        shared.metrics.banned_connection();
+        return Err(Nowhere::Denied);
+    }
+    if !permits(config, tunnel, visitor) {
+        shared.limits.refused(visitor, &config.bans);
+        return Err(Nowhere::Denied);
+    }
+    let tells_destination = tunnel.tells_destination();
+    visit.announce();
+    let mut open = visit.open();
+    if tells_destination {
+        let there = said.ends.map(|(_, destination)| destination);
+        open.destination = there.or_else(|| own_address(socket));
+    }
+    open.server_name = said.server_name;
+    Ok(open)
+}
+
+/// Whether relay and tunnel let a visitor in.
+fn permits(config: &Config, tunnel: &Tunnel, visitor: SocketAddr) -> bool {
+    config.rules.permit(visitor.ip()) && tunnel.permits(visitor.ip())
+}
+
+/// The address that the visitor has connected to.
+fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
+    let address = socket.local_addr().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
 /// Ends a visit that has nowhere to go.
-async fn not_placed(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: OpenError) {
-    visit.not_placed(err);
-    drop(visit);
-    if err == OpenError::Gone {
-        turn_away(socket).await;
+async fn nowhere(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: Nowhere) {
+    match err {
+        Nowhere::Denied => visit.denied(),
+        Nowhere::OverLimit(limit) => visit.over_limit(limit),
+        Nowhere::BadHeader(err) => visit.bad_header(err.to_string()),
+        Nowhere::NotPlaced(err) => {
+            visit.not_placed(err);
+            drop(visit);
+            if err == OpenError::Gone {
+                turn_away(socket).await;
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! - `rules`: what an operator sets
 //! - `places`: handshakes, of which one more always has a place
 //! - `penalties`: who has failed to come in
+//! - `bans`, `policy`: who is kept out for a while, and for what
 //! - `source`, `sources`: where somebody comes from, and what comes from there
 //! - `account`: what an owner has, and what is done with a token
 //! - `bandwidth`: what may move in a time
@@ -14,33 +15,46 @@
 mod account;
 mod allowance;
 mod bandwidth;
+mod bans;
 mod penalties;
 mod places;
+mod policy;
 mod rules;
 mod source;
 mod sources;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::RwLock;
+use shared::kit::args;
+use shared::kit::logging::Rate;
 use shared::token::{Grant, Verifier};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
 
 use crate::metrics::Limit;
 
 pub(crate) use self::account::{Account, Part};
 pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
+pub(crate) use self::bans::BanNow;
 pub(crate) use self::places::{Place, Places};
+pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
 
 use self::account::{AccountKey, Accounts, Terms};
+use self::bans::Bans;
 use self::penalties::Penalties;
 use self::sources::{FromSource, Sources};
+
+/// Sources that are banned: a network has as many as it likes.
+static BANNED: Rate = Rate::generous(|more| {
+    warn!(left_out = more.count, "sources banned: {more}");
+});
 
 /// At least so many descriptors are kept from visitors.
 const SMALLEST_RESERVE: usize = 32;
@@ -60,6 +74,7 @@ pub(crate) struct Limits {
     handshakes: Places,
     sources: Sources,
     penalties: Penalties,
+    bans: Bans,
     /// How many visitors there is room for.
     most_visitors: usize,
     rules: Arc<RwLock<Arc<LimitRules>>>,
@@ -70,7 +85,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Visitor {
     _room: OwnedSemaphorePermit,
-    _from_source: FromSource,
+    from_source: Option<FromSource>,
 }
 
 impl Limits {
@@ -92,6 +107,7 @@ impl Limits {
             handshakes: Places::new(handshakes),
             sources: Sources::default(),
             penalties: Penalties::default(),
+            bans: Bans::default(),
             most_visitors,
             rules: Arc::default(),
             accounts: Accounts::default(),
@@ -123,21 +139,25 @@ impl Limits {
         is_counted.then(|| self.accounts.open(AccountKey::Token(key.0), terms))
     }
 
-    /// Room for one more visitor of any tunnel, who comes from `addr`.
-    pub(crate) fn visitor(&self, addr: SocketAddr) -> Result<Visitor, Limit> {
-        let rules = self.rules();
+    /// Room for one more visitor of any tunnel, wherever it comes from.
+    pub(crate) fn visitor(&self) -> Result<Visitor, Limit> {
         let room = self.room().ok_or(Limit::Visitors)?;
-        if let Some(most) = rules.max_visitors_in_all {
-            let there = self.most_visitors - self.visitors.available_permits();
-            if there > most as usize {
-                return Err(Limit::Visitors);
-            }
+        let there = self.most_visitors - self.visitors.available_permits();
+        match self.rules().max_visitors_in_all {
+            Some(most) if there > most as usize => Err(Limit::Visitors),
+            _ => Ok(Visitor { _room: room, from_source: None }),
         }
+    }
+
+    /// The visitor comes from `addr`: whether there is room for one more from there.
+    pub(crate) fn comes_from(&self, visitor: &mut Visitor, addr: SocketAddr) -> Result<(), Limit> {
+        let rules = self.rules();
         let most = rules.max_visitors_per_source.map(|most| most as usize);
         let most = most.unwrap_or(self.most_visitors / 2);
         let often = rules.new_visitors_per_source;
-        let from = self.sources.visitor(Source::from(addr), Some(most), often, Instant::now())?;
-        Ok(Visitor { _room: room, _from_source: from })
+        let from = self.sources.visitor(addr.into(), Some(most), often, Instant::now())?;
+        visitor.from_source = Some(from);
+        Ok(())
     }
 
     /// Room for one more descriptor of a visitor.
@@ -172,6 +192,39 @@ impl Limits {
     /// Somebody at `peer` has come in.
     pub(crate) fn succeeded(&self, peer: SocketAddr) {
         self.penalties.forgive(peer.into());
+    }
+
+    /// Whether connections from `addr` are to be dropped, without a word.
+    pub(crate) fn is_banned(&self, addr: SocketAddr) -> bool {
+        self.bans.are_any() && self.bans.is_banned(addr.into(), Instant::now())
+    }
+
+    /// Somebody at `addr` has been refused. So often within a while as `policy` says, and it is
+    /// banned.
+    pub(crate) fn refused(&self, addr: SocketAddr, policy: &BanPolicy) {
+        let Some(rule) = policy.rule_for(addr.ip()) else { return };
+        let source = Source::from(addr);
+        if self.bans.strike(source, rule, Instant::now()) && BANNED.allows() {
+            // Programs that watch the log look for this sentence, whoever was refused.
+            let (count, within, time) =
+                (rule.count, args::time(rule.within), args::time(rule.time));
+            warn!(parent: None, "banned {source} for {time}: {count} refused within {within}");
+        }
+    }
+
+    /// The sources that are banned, those that were banned first in front.
+    pub(crate) fn bans(&self) -> Vec<BanNow> {
+        self.bans.look(Instant::now())
+    }
+
+    /// How many sources are banned.
+    pub(crate) fn count_bans(&self) -> u64 {
+        self.bans.count(Instant::now())
+    }
+
+    /// Lifts the ban of the source that `ip` belongs to. Whether there was one.
+    pub(crate) fn lift_ban(&self, ip: IpAddr) -> bool {
+        self.bans.lift(ip.into())
     }
 
     /// Room for one more handshake, with `peer`. An honest one takes milliseconds, so the one that

@@ -1,4 +1,4 @@
-//! Who somebody is who has said nothing yet: where the connection comes from.
+//! Where connections come from, as far as it matters who is behind them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,13 @@ pub(crate) struct Source(IpAddr);
 
 impl From<SocketAddr> for Source {
     fn from(addr: SocketAddr) -> Self {
-        Self(match addr.ip().to_canonical() {
+        addr.ip().into()
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
             IpAddr::V6(ip) => {
                 let network = u128::from(ip) & !u128::from(u64::MAX);
                 Ipv6Addr::from(network).into()
@@ -20,6 +26,7 @@ impl From<SocketAddr> for Source {
     }
 }
 
+/// As an address, or a network with its length.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

@@ -4,16 +4,18 @@
 //! What there is once in a relay is kept by the `prometheus` crate. What there is once in a tunnel
 //! is kept as plain atomics: a relay has thousands of tunnels, and each chunk of each visit counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricType;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{Handshake, Limit, Outcome, Reload, TlsHandshake};
-use super::pulled::PulledCounter;
+use super::outcome::{BreachKind, Handshake, Limit, Outcome, Reload, TlsHandshake};
+use super::pulled::{Pulled, Value};
 use super::text::Samples;
 
 /// How long it takes to connect the local service: the client is near, it is far or its service
@@ -37,6 +39,8 @@ pub(super) struct OfRelay {
     pub(super) tunnels: IntGauge,
     pub(super) handshakes: [IntCounter; Handshake::ALL.len()],
     pub(super) limits: [IntCounter; Limit::ALL.len()],
+    pub(super) breaches: [IntCounter; BreachKind::ALL.len()],
+    pub(super) banned_connections: IntCounter,
     pub(super) reloads: [IntCounter; Reload::ALL.len()],
     pub(super) tls_handshakes: [IntCounter; TlsHandshake::ALL.len()],
     /// In the registry only while there is a certificate.
@@ -69,6 +73,23 @@ impl OfRelay {
                 &["limit"],
             )?,
         )?;
+        let breaches = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_breaches_total",
+                    "Connections to the control port that broke the protocol, by how.",
+                ),
+                &["kind"],
+            )?,
+        )?;
+        let banned_connections = register(
+            &registry,
+            IntCounter::new(
+                "relay_banned_connections_total",
+                "Connections that were dropped because their source is banned.",
+            )?,
+        )?;
         let reloads = register(
             &registry,
             IntCounterVec::new(
@@ -95,16 +116,18 @@ impl OfRelay {
         )?;
         register(
             &registry,
-            PulledCounter::new(
+            Pulled::new(
                 "relay_log_lines_dropped_total",
                 "Lines left out of the log because nobody read it fast enough.",
-                log_lines_dropped,
+                MetricType::COUNTER,
+                Arc::new(log_lines_dropped),
             )?,
         )?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let handshakes =
             Handshake::ALL.map(|outcome| handshakes.with_label_values(&[outcome.label()]));
         let limits = Limit::ALL.map(|limit| limits.with_label_values(&[limit.label()]));
+        let breaches = BreachKind::ALL.map(|kind| breaches.with_label_values(&[kind.label()]));
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
         let tls_handshakes =
             TlsHandshake::ALL.map(|outcome| tls_handshakes.with_label_values(&[outcome.label()]));
@@ -114,10 +137,24 @@ impl OfRelay {
             tunnels,
             handshakes,
             limits,
+            breaches,
+            banned_connections,
             reloads,
             tls_handshakes,
             certificate_expiry,
         })
+    }
+}
+
+impl OfRelay {
+    /// Shows how many sources are banned, as `bans` says at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// It is shown already.
+    pub(super) fn show_bans(&self, bans: Value) -> prometheus::Result<()> {
+        let (name, help) = ("relay_bans", "Sources that are banned.");
+        register(&self.registry, Pulled::new(name, help, MetricType::GAUGE, bans)?).map(drop)
     }
 }
 
@@ -188,7 +225,7 @@ pub(super) static OF_TUNNELS: [OfTunnels; 8] = [
         write: |shown, samples| {
             for outcome in Outcome::ALL {
                 let visits = shown.visits.ended[outcome as usize].load(Ordering::Relaxed);
-                // Of seven ways to fail most tunnels see one or two.
+                // Of nine ways to fail most tunnels see one or two.
                 if visits > 0 || outcome == Outcome::Completed {
                     samples.labelled("outcome", outcome.label(), visits);
                 }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::{IntGauge, TextEncoder};
+use shared::carry::wire::Breach;
 
 pub(crate) use self::outcome::{Handshake, Limit, Outcome, Reload, TlsHandshake};
 pub(crate) use self::scrape::Scrape;
@@ -30,6 +31,7 @@ pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
 
 use self::list::OfRelay;
+use self::outcome::BreachKind;
 use self::tunnels::{Series, Tunnels};
 
 /// All metrics of a relay. Cheap to clone.
@@ -66,6 +68,28 @@ impl Metrics {
     /// Counts a handshake that is over.
     pub(crate) fn handshake(&self, outcome: Handshake) {
         self.0.relay.handshakes[outcome as usize].inc();
+    }
+
+    /// Counts a connection of the control port that broke the protocol.
+    pub(crate) fn breach(&self, breach: &Breach) {
+        self.0.relay.breaches[BreachKind::from(breach) as usize].inc();
+    }
+
+    /// Counts a connection that was dropped because its source is banned.
+    pub(crate) fn banned_connection(&self) {
+        self.0.relay.banned_connections.inc();
+    }
+
+    /// Shows how many sources are banned, as `bans` says at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// It is shown already.
+    pub(crate) fn show_bans(
+        &self,
+        bans: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> prometheus::Result<()> {
+        self.0.relay.show_bans(Arc::new(bans))
     }
 
     /// Counts a change of the configuration file.

@@ -1,4 +1,6 @@
-//! How visits and handshakes end, as values of a label.
+//! How visits, handshakes and sessions end, as values of a label.
+
+use shared::carry::wire::Breach;
 
 /// An enum whose variants are the values of a label, each with the value's text.
 macro_rules! label {
@@ -42,6 +44,10 @@ label! {
         Lost = "lost",
         /// Nothing moved for too long.
         Timeout = "timeout",
+        /// The rules of the relay or the tunnel do not let the visitor in.
+        Denied = "denied",
+        /// A trusted balancer did not say who visits, or not so that it can be understood.
+        BadHeader = "bad_header",
     }
 }
 
@@ -73,6 +79,45 @@ label! {
         Failed = "failed",
         /// It took too long, or had to make room for newer ones.
         GivenUp = "given_up",
+    }
+}
+
+label! {
+    /// How the far end of the control port broke the protocol under the streams.
+    BreachKind {
+        /// It ended the session with a go-away that tells of an error.
+        GoAway = "go_away",
+        /// A frame that has no place where it came: over its window, for a stream that there is
+        /// already, an answer that nobody asked for.
+        BadFrame = "bad_frame",
+        NotYamux = "not_yamux",
+        FrameTooLarge = "frame_too_large",
+        TinyFrames = "tiny_frames",
+        StreamNotAllowed = "stream_not_allowed",
+        /// More than a handshake from a stranger.
+        TooMuch = "too_much",
+        PingFlood = "ping_flood",
+        StreamFlood = "stream_flood",
+        WindowUpdates = "window_updates",
+        StrayFrames = "stray_frames",
+    }
+}
+
+impl From<&Breach> for BreachKind {
+    fn from(breach: &Breach) -> Self {
+        match breach {
+            Breach::GoAwayReceived(_) => Self::GoAway,
+            Breach::GoAwaySent(..) => Self::BadFrame,
+            Breach::NotYamux(_) => Self::NotYamux,
+            Breach::FrameTooLarge(..) => Self::FrameTooLarge,
+            Breach::TinyFrames => Self::TinyFrames,
+            Breach::StreamNotAllowed => Self::StreamNotAllowed,
+            Breach::TooMuch => Self::TooMuch,
+            Breach::PingFlood => Self::PingFlood,
+            Breach::StreamFlood => Self::StreamFlood,
+            Breach::WindowUpdates => Self::WindowUpdates,
+            Breach::StrayFrames => Self::StrayFrames,
+        }
     }
 }
 

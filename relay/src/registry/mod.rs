@@ -374,7 +374,8 @@ impl Drop for Opened {
 /// The local service behind a tunnel, as a request describes it.
 pub(crate) fn service(request: &TunnelRequest) -> Service {
     let health = Health { healthy: request.healthy, withdraw: request.withdraw };
-    Service { local: request.local.clone(), health }
+    let rules = (!request.rules.is_empty()).then(|| Arc::new(request.rules.clone()));
+    Service { local: request.local.clone(), health, destination: request.destination, rules }
 }
 
 #[cfg(test)]

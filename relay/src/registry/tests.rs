@@ -1,5 +1,6 @@
 use shared::carry::mux;
 use shared::control::protocol::{EntranceRequest, InstanceId};
+use shared::kit::net::Rules;
 
 use super::*;
 use crate::access::Principal;
@@ -26,6 +27,8 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     let _default = registry.open_default(Entrance::Port(1));
     let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
     let requests = [TunnelRequest {
+        destination: false,
+        rules: Rules::default(),
         name: TunnelName::default_tunnel(),
         entrances: vec![EntranceRequest::Tcp { port: None, prefer: None }],
         local: String::new(),

@@ -7,6 +7,7 @@ use shared::control::protocol::{
     TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
 };
 use shared::kit::logging::{Foreign, Rate};
+use shared::kit::net::MAX_NETWORKS;
 use tracing::info;
 
 use crate::registry::{Membership, Registry, service};
@@ -188,6 +189,9 @@ pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
         let name = &request.name;
         if !(1..=MAX_ENTRANCES).contains(&request.entrances.len()) {
             return bad(format!("the tunnel `{name}` needs 1 to {MAX_ENTRANCES} entrances"));
+        }
+        if request.rules.len() > MAX_NETWORKS {
+            return bad(format!("the rules of `{name}` name more than {MAX_NETWORKS} networks"));
         }
         if request.local.len() > MAX_LOCAL {
             return bad(format!("the local service of `{name}` has more than {MAX_LOCAL} bytes"));

@@ -86,6 +86,7 @@ impl SessionsShared {
                 debug!("handshake not finished within {HANDSHAKE_TIMEOUT:?}");
                 self.metrics.handshake(Handshake::Timeout);
                 self.limits.failed(peer);
+                self.refused(peer);
                 return Admission::Turned;
             }
         };
@@ -98,6 +99,10 @@ impl SessionsShared {
                 audit::refused(peer, &refusal);
                 if refusal.code == RefusalCode::Unauthorized {
                     self.limits.failed(peer);
+                }
+                // One that may come back is welcome to.
+                if !refusal.retry {
+                    self.refused(peer);
                 }
                 let refused = FromRelay::Refused(refusal);
                 let farewell = async {
@@ -114,6 +119,9 @@ impl SessionsShared {
                 debug!("not a client: {}", Foreign(&reason));
                 self.metrics.handshake(Handshake::Invalid);
                 self.limits.failed(peer);
+                if running.mux.link().breach().is_none() {
+                    self.refused(peer);
+                }
             }
             Turned::Lost(reason) => {
                 debug!("handshake lost: {reason}");

@@ -7,7 +7,7 @@ mod identity;
 mod live;
 mod tls;
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use shared::control::protocol::MAX_STREAMS;
 use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span};
 
@@ -104,10 +105,14 @@ impl Sessions {
         socket: TcpStream,
         addr: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
+        if self.0.limits.is_banned(addr) {
+            self.0.metrics.banned_connection();
+            return Either::Left(ready(()));
+        }
         // Taken here, so that the order is that of arrival.
         let place = self.0.limits.handshake(addr);
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
-        async move {
+        let session = async move {
             debug!("connected to the control port");
             if !self.0.limits.may_try(addr) {
                 self.0.metrics.handshake(Handshake::Penalised);
@@ -115,11 +120,23 @@ impl Sessions {
             }
             let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
             let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
+            let mux = running.mux.clone();
             match self.0.admit(running, addr, place).await {
                 Admission::Admitted(live) => live.run(&self.0).await,
                 Admission::Turned => (),
             }
-        }
-        .instrument(span)
+            if let Some(breach) = mux.link().breach().filter(|breach| !breach.is_normal_end()) {
+                self.0.metrics.breach(&breach);
+                self.0.refused(addr);
+            }
+        };
+        Either::Right(session.instrument(span))
+    }
+}
+
+impl SessionsShared {
+    /// Somebody at `addr` was no client, or not one that plays by the rules.
+    fn refused(&self, addr: SocketAddr) {
+        self.limits.refused(addr, &self.config.now().bans);
     }
 }

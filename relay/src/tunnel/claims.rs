@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::{Hello, InstanceId};
+use shared::kit::net::Rules;
 use tokio::sync::Notify;
 
 use crate::access::Principal;
@@ -105,6 +106,7 @@ pub(crate) enum Added {
 struct Client {
     instance: InstanceId,
     health: Health,
+    rules: Option<Arc<Rules>>,
     sessions: Vec<(u64, Claimant)>,
 }
 
@@ -131,7 +133,13 @@ impl Claims {
 
     /// Adds a claim and returns its number. One more connection of a client joins the others where
     /// they are; a client without any comes in front of all, unless that happens too often.
-    pub(crate) fn add(&mut self, claimant: Claimant, health: Health, now: Instant) -> (u64, Added) {
+    pub(crate) fn add(
+        &mut self,
+        claimant: Claimant,
+        health: Health,
+        rules: Option<Arc<Rules>>,
+        now: Instant,
+    ) -> (u64, Added) {
         let added = self.place(&claimant, health, now);
         let behind = serving(&self.clients).map(|client| client.instance);
         let behind = behind.filter(|_| added == Added::HeldBack);
@@ -145,13 +153,15 @@ impl Claims {
             match clients.iter_mut().find(|client| client.instance == connection.instance) {
                 Some(client) => {
                     client.health = health;
+                    client.rules = rules;
                     client.sessions.push((generation, claimant));
                 }
                 None => {
                     let sessions = vec![(generation, claimant)];
                     // Most tunnels never have a second one.
                     clients.reserve_exact(1);
-                    let client = Client { instance: connection.instance, health, sessions };
+                    let instance = connection.instance;
+                    let client = Client { instance, health, rules, sessions };
                     let at = clients.iter().position(|other| Some(other.instance) == behind);
                     clients.insert(at.unwrap_or(clients.len()), client);
                 }
@@ -193,6 +203,18 @@ impl Claims {
             }
         });
         true
+    }
+
+    /// The client with this claim says who may visit.
+    pub(crate) fn set_rules(&mut self, generation: u64, rules: Option<Arc<Rules>>) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.has(generation)) {
+            client.rules = rules;
+        }
+    }
+
+    /// Who may visit, as the client says that serves, if any does.
+    pub(crate) fn rules(&self) -> Option<Option<Arc<Rules>>> {
+        serving(&self.clients).map(|client| client.rules.clone())
     }
 
     /// Whether visitors come to the session with this claim.
@@ -326,7 +348,7 @@ mod tests {
     }
 
     fn add(claims: &mut Claims, claimant: Claimant, health: Health) -> u64 {
-        let (generation, added) = claims.add(claimant, health, Instant::now());
+        let (generation, added) = claims.add(claimant, health, None, Instant::now());
         assert_eq!(added, Added::InPlace);
         generation
     }
@@ -448,19 +470,19 @@ mod tests {
         let mut claims = Claims::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut last = claims.add(client(), WELL, start).0;
+        let mut last = claims.add(client(), WELL, None, start).0;
         for second in 1..=3 {
-            let (taken, added) = claims.add(client(), WELL, at(second));
+            let (taken, added) = claims.add(client(), WELL, None, at(second));
             assert_eq!((added, claims.is_live(taken)), (Added::InPlace, true));
             last = taken;
         }
-        let (held_back, added) = claims.add(client(), WELL, at(4));
+        let (held_back, added) = claims.add(client(), WELL, None, at(4));
         assert_eq!((added, claims.is_live(held_back)), (Added::HeldBack, false));
         assert!(claims.is_live(last));
         claims.remove(last);
         assert!(claims.is_live(held_back), "the next in turn");
 
-        let (later, added) = claims.add(client(), WELL, at(61));
+        let (later, added) = claims.add(client(), WELL, None, at(61));
         assert_eq!((added, claims.is_live(later)), (Added::InPlace, true));
     }
 }

@@ -5,7 +5,8 @@ mod vacancies;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use shared::control::protocol::{InstanceId, TunnelName};
 use shared::kit::amounts::{Bandwidth, Frequency};
 use shared::kit::logging::Rate;
+use shared::kit::net::Rules;
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,8 @@ pub(crate) struct Tunnel {
     visitors: AtomicUsize,
     bandwidth: OnceLock<[Arc<Bucket>; 2]>,
     held: AtomicUsize,
+    /// A client has asked where visitors connect to.
+    tells_destination: AtomicBool,
     /// Whoever has waited for longest has it.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -75,6 +79,18 @@ struct State {
     served: Option<Counted>,
     /// When the last claim went. Set while it is among the vacancies.
     vacated: Option<Instant>,
+    /// Who may visit, as the client says that serves, or was the last to. `None`: everybody.
+    rules: Option<Arc<Rules>>,
+}
+
+impl State {
+    /// Another client may serve, or say something else. While none does its rules still count: who
+    /// waits for it to come back has to be permitted too.
+    fn follow_rules(&mut self) {
+        if let Some(rules) = self.claims.rules() {
+            self.rules = rules;
+        }
+    }
 }
 
 impl Tunnel {
@@ -95,6 +111,7 @@ impl Tunnel {
             visitors: AtomicUsize::new(0),
             bandwidth: OnceLock::new(),
             held: AtomicUsize::new(0),
+            tells_destination: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
@@ -104,6 +121,7 @@ impl Tunnel {
                 local: String::new(),
                 served: None,
                 vacated: None,
+                rules: None,
             }),
             claimed: Notify::new(),
             closed,
@@ -165,6 +183,14 @@ impl Tunnel {
         Some(buckets.clone())
     }
 
+    /// Whether the client and its token let a visitor from `ip` in.
+    pub(crate) fn permits(&self, ip: IpAddr) -> bool {
+        let state = self.state.lock();
+        let (rules, rights) = (state.rules.clone(), state.holder.rights().clone());
+        drop(state);
+        rules.is_none_or(|rules| rules.permit(ip)) && rights.admit_visitor(ip)
+    }
+
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
     pub(crate) fn candidates(&self) -> Candidates {
         self.state.lock().claims.candidates()
@@ -195,7 +221,9 @@ impl Tunnel {
         let mut state = self.state.lock();
         state.holder = claimant.principal.clone();
         state.source = Some(claimant.source);
-        let (generation, place) = state.claims.add(claimant, service.health, Instant::now());
+        let (generation, place) =
+            state.claims.add(claimant, service.health, service.rules, Instant::now());
+        state.follow_rules();
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
                 tunnel = %self.id,
@@ -204,6 +232,7 @@ impl Tunnel {
             );
         }
         state.local = service.local;
+        self.asked(service.destination);
         self.leave_vacancies(&mut state);
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
@@ -220,6 +249,17 @@ impl Tunnel {
             None => state.claims.is_empty(),
         };
         !is_free && state.holder.owner() != owner
+    }
+
+    /// A client wants to know where visitors connect to, or does not. Once one of them has, all are
+    /// told as long as the tunnel is there: the others pass over it.
+    fn asked(&self, destination: bool) {
+        self.tells_destination.fetch_or(destination, Ordering::Relaxed);
+    }
+
+    /// Whether clients are to be told where visitors have connected to.
+    pub(crate) fn tells_destination(&self) -> bool {
+        self.tells_destination.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has claimed the tunnel for `hold`.
@@ -292,6 +332,10 @@ pub(crate) struct Service {
     /// How the client writes it.
     pub(crate) local: String,
     pub(crate) health: Health,
+    /// Whether the client wants to know where visitors have connected to.
+    pub(crate) destination: bool,
+    /// Who may visit. `None`: everybody.
+    pub(crate) rules: Option<Arc<Rules>>,
 }
 
 /// A visitor's place in a tunnel, until it is dropped.
@@ -349,6 +393,9 @@ impl Claim {
     pub(crate) fn update(&self, service: Service) -> bool {
         let mut state = self.tunnel.state.lock();
         state.local = service.local;
+        self.tunnel.asked(service.destination);
+        state.claims.set_rules(self.generation, service.rules);
+        state.follow_rules();
         self.set_health_of(&mut state, service.health)
     }
 
@@ -359,6 +406,7 @@ impl Claim {
 
     fn set_health_of(&self, state: &mut State, health: Health) -> bool {
         let news = state.claims.set_health(self.generation, health);
+        state.follow_rules();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if news {
             // One that had withdrawn may serve those who wait.
@@ -373,6 +421,7 @@ impl Drop for Claim {
         let mut state = self.tunnel.state.lock();
         let was_claimed = !state.claims.is_empty();
         state.claims.remove(self.generation);
+        state.follow_rules();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::mux::{MuxStream, Running};
 use super::{Carrier, Role};
 
+mod heaviest;
+
 /// As many bytes as the first window of a stream has room for.
 const MUCH: usize = 256 * 1024;
 

@@ -1,5 +1,6 @@
 //! Answers to somebody who has called a program for nothing else.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -9,6 +10,13 @@ pub fn print(text: &[u8]) -> ExitCode {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text).and_then(|()| stdout.flush());
     ExitCode::from(status(written))
+}
+
+/// Says on stderr why there is no answer. Returns the exit status.
+pub fn failed(reason: &dyn Display) -> ExitCode {
+    // Nobody is left to be told of a failure.
+    drop(writeln!(io::stderr(), "{reason}"));
+    ExitCode::from(FAILURE)
 }
 
 /// The exit status after an answer has been `written`.

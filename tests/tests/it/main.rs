@@ -1,6 +1,7 @@
 //! What a user would notice, over real sockets on loopback.
 
 mod admin;
+mod bans;
 mod burst;
 mod carrier;
 mod carrying;
@@ -9,6 +10,7 @@ mod connections;
 mod crowd;
 mod dependencies;
 mod ends;
+mod frame_floods;
 mod health;
 mod held;
 mod hostile_clients;
@@ -20,8 +22,10 @@ mod local_service;
 mod metrics;
 mod ports;
 mod process;
+mod proxied;
 mod regressions;
 mod resets;
+mod rules;
 mod standby;
 mod stopping;
 mod stream_as_socket;

@@ -86,6 +86,8 @@ async fn every_documented_metric_is_there() {
         "relay_sessions".to_owned(),
         "relay_tunnels".into(),
         "relay_log_lines_dropped_total".into(),
+        "relay_bans".into(),
+        "relay_banned_connections_total".into(),
         "relay_visitors{tunnel=\"default\"}".into(),
         "relay_visitors_total{outcome=\"completed\",tunnel=\"default\"}".into(),
         rtt.into(),
@@ -99,6 +101,21 @@ async fn every_documented_metric_is_there() {
     }
     for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
         series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
+    }
+    for kind in [
+        "go_away",
+        "bad_frame",
+        "not_yamux",
+        "frame_too_large",
+        "tiny_frames",
+        "stream_not_allowed",
+        "too_much",
+        "ping_flood",
+        "stream_flood",
+        "window_updates",
+        "stray_frames",
+    ] {
+        series.push(format!("relay_breaches_total{{kind=\"{kind}\"}}"));
     }
     for outcome in ["applied", "refused"] {
         series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));

@@ -21,8 +21,14 @@ pub enum Breach {
     StreamNotAllowed,
     /// Far more than a handshake from a peer that has not been admitted.
     TooMuch,
-    /// More pings than anybody needs, with none of the answers read.
+    /// More pings than anybody needs, or with none of the answers read.
     PingFlood,
+    /// More new streams than any relay has visitors for.
+    StreamFlood,
+    /// More window updates than there was to grant.
+    WindowUpdates,
+    /// More for streams that are not there than can have been on its way when they went.
+    StrayFrames,
 }
 
 impl Breach {
@@ -49,6 +55,11 @@ impl fmt::Display for Breach {
             Self::StreamNotAllowed => f.write_str("the peer opened a stream that it may not open"),
             Self::TooMuch => f.write_str("too many bytes for a handshake"),
             Self::PingFlood => f.write_str("a flood of pings"),
+            Self::StreamFlood => f.write_str("a flood of new streams"),
+            Self::WindowUpdates => {
+                f.write_str("more window updates than anything sent could have earned")
+            }
+            Self::StrayFrames => f.write_str("too many frames of streams that are not there"),
         }
     }
 }

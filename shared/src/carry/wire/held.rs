@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 
+use super::frame::{FIN, Header, RST};
 use super::link::Link;
 use super::room::Guest;
 
@@ -158,6 +159,13 @@ impl Tally {
 
     pub(super) fn is_dropped(&self) -> bool {
         self.is(DROPPED)
+    }
+
+    /// Whether the peer has ended the stream before this frame, which cannot follow that: anything
+    /// behind a reset, and behind a FIN what that was the end of.
+    pub(super) fn is_ended_before(&self, header: Header) -> bool {
+        let more = header.flags & RST == 0 && (header.body() > 0 || header.flags & FIN != 0);
+        self.is(RESET) || more && self.is(FINISHED)
     }
 
     /// Whether nobody asks for the stream any more. A FIN may be on its way after its holder.

@@ -1,11 +1,13 @@
 //! What has been read from the socket and not yet by yamux.
 
 use std::io;
+use std::time::Instant;
 
 use super::breach::Breach;
-use super::frame::{self, HEADER, Header, Kind, SYN};
+use super::frame::{self, ACK, HEADER, Header, Kind};
 use super::link::Link;
 use super::outbound::Outbound;
+use super::police::Police;
 use super::streams::{Passage, Streams};
 use crate::carry::Role;
 
@@ -20,16 +22,6 @@ const BULK: usize = 32 * 1024;
 
 /// How far to read ahead amid bulk: what goes through the buffer is copied once more.
 const AMID_BULK: usize = 2 * 1024;
-
-/// Bodies below this many bytes are tiny: even the header of a record is longer.
-const TINY: usize = 4;
-
-/// So many tiny frames are always forgiven; a window that runs out in the middle of a record
-/// makes one now and then.
-const TINY_BURST: u64 = 1024;
-
-/// Beyond the burst one tiny frame is forgiven for this many bytes received.
-const BYTES_PER_TINY: u64 = 16 * 1024;
 
 /// What becomes of a frame of so many bytes, its header included.
 enum Verdict {
@@ -53,14 +45,11 @@ pub(super) struct Inbound {
     refused: usize,
     /// Whether the current frame, or else the last one, is large.
     bulk: bool,
-    /// Streams that the peer has opened.
-    opened: u32,
-    tiny: u64,
-    received: u64,
+    police: Police,
 }
 
 impl Inbound {
-    pub(super) fn new(role: Role) -> Self {
+    pub(super) fn new(role: Role, now: Instant) -> Self {
         Self {
             role,
             buffer: vec![0; SMALLEST],
@@ -69,9 +58,7 @@ impl Inbound {
             allowed: 0,
             refused: 0,
             bulk: false,
-            opened: 0,
-            tiny: 0,
-            received: 0,
+            police: Police::new(role, now),
         }
     }
 
@@ -134,12 +121,13 @@ impl Inbound {
     }
 
     /// Looks at the next header and lets its frame through, or takes it out if it is a ping or for
-    /// nobody. Returns `false` when more has to arrive first.
+    /// nobody. `now` is when it was read. Returns `false` when more has to arrive first.
     pub(super) fn next_frame(
         &mut self,
         link: &Link,
         streams: &mut Streams,
         outbound: &mut Outbound,
+        now: Instant,
     ) -> io::Result<bool> {
         let discarded = self.refused.min(self.end - self.start);
         self.start += discarded;
@@ -151,7 +139,7 @@ impl Inbound {
             return Ok(false);
         };
         let checked = match Header::decode(bytes) {
-            Ok(header) => self.check(header, link, streams, outbound),
+            Ok(header) => self.check(header, link, streams, outbound, now),
             Err(byte) => Err(Breach::NotYamux(byte)),
         };
         match checked {
@@ -187,58 +175,55 @@ impl Inbound {
         link: &Link,
         streams: &mut Streams,
         outbound: &mut Outbound,
+        now: Instant,
     ) -> Result<Verdict, Breach> {
         let length = HEADER + header.body();
         match header.kind {
-            Kind::Ping if header.flags & SYN != 0 => {
+            // yamux knows whether it waits for an answer.
+            Kind::Ping if header.flags & ACK == 0 => {
+                self.police.ping(now)?;
                 outbound.pong(header.length)?;
                 return Ok(Verdict::Refuse(length));
             }
             Kind::Ping => (),
             Kind::GoAway => link.break_off(Breach::GoAwayReceived(header.length)),
-            Kind::Data => {
-                self.check_opening(header)?;
-                self.check_size(header, link)?;
+            Kind::Data | Kind::WindowUpdate => {
+                return self.check_stream(header, link, streams, outbound, now);
             }
-            Kind::WindowUpdate => self.check_opening(header)?,
         }
         outbound.in_answer_to(header);
-        if !self.role.is_visit(header.stream) {
-            return Ok(Verdict::Pass(length));
+        Ok(Verdict::Pass(length))
+    }
+
+    /// The same for the frame of a stream.
+    fn check_stream(
+        &mut self,
+        header: Header,
+        link: &Link,
+        streams: &mut Streams,
+        outbound: &mut Outbound,
+        now: Instant,
+    ) -> Result<Verdict, Breach> {
+        let sent = outbound.so_far();
+        self.police.frame(header, link, sent, now)?;
+        let passage = if self.role.is_visit(header.stream) {
+            streams.arrived(header)
+        } else if self.police.is_control(header.stream) {
+            Passage::Whole
+        } else {
+            Passage::None
+        };
+        if passage == Passage::Whole {
+            self.police.wanted(header);
+        } else {
+            self.police.stray(header, sent)?;
         }
-        Ok(match streams.arrived(header) {
-            Passage::Whole => Verdict::Pass(length),
+        outbound.in_answer_to(header);
+        let length = HEADER + header.body();
+        Ok(match passage {
+            Passage::Whole | Passage::Late => Verdict::Pass(length),
             Passage::Flags => Verdict::PassFlags(length),
             Passage::None => Verdict::Refuse(length),
         })
-    }
-
-    /// Counts the streams that the peer opens.
-    fn check_opening(&mut self, header: Header) -> Result<(), Breach> {
-        if header.flags & SYN != 0 {
-            self.opened = self.opened.saturating_add(1);
-            if self.opened > self.role.most_opened() || !self.role.is_of_peer(header.stream) {
-                return Err(Breach::StreamNotAllowed);
-            }
-        }
-        Ok(())
-    }
-
-    fn check_size(&mut self, header: Header, link: &Link) -> Result<(), Breach> {
-        let limit = link.largest_frame();
-        if header.length > limit {
-            return Err(Breach::FrameTooLarge(header.length, limit));
-        }
-        self.received += u64::from(header.length);
-        if self.received > link.most_received() {
-            return Err(Breach::TooMuch);
-        }
-        if (1..TINY).contains(&header.body()) {
-            self.tiny += 1;
-            if self.tiny > TINY_BURST + self.received / BYTES_PER_TINY {
-                return Err(Breach::TinyFrames);
-            }
-        }
-        Ok(())
     }
 }

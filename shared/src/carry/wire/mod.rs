@@ -13,8 +13,9 @@
 //!   tried to read or having been refused a write.
 //! - **Answers pings itself,** so that reading never waits for writing.
 //! - **Polices.** The first go-away, sent or received, ends the session; so do frames of a size
-//!   that no honest peer sends, and streams that it may not open. The reason is kept in the
-//!   [`Link`]. What a stream has unread is counted, and nothing passes to one that is not in use.
+//!   or in a number that no honest peer sends, and streams that it may not open. The reason is kept
+//!   in the [`Link`]. What a stream has unread is counted, and nothing passes to one that is not in
+//!   use.
 //! - **Notes when anything last arrived**: any byte is a sign of life.
 //! - **Keeps queues short.** It measures how fast the line takes what is written and has no more of
 //!   it wait than a few milliseconds' worth.
@@ -29,6 +30,7 @@ mod life;
 mod link;
 mod outbound;
 mod pace;
+mod police;
 mod room;
 mod streams;
 
@@ -85,9 +87,10 @@ struct Socket<T> {
 impl<T: Carry> Wire<T> {
     /// A layer over `io`. `link` is the view of it that stays with its owner.
     pub fn new(io: T, role: Role, link: &Arc<Link>) -> Self {
-        let socket = Socket { io, link: Arc::clone(link), turn: 0, last_read: Instant::now() };
+        let now = Instant::now();
+        let socket = Socket { io, link: Arc::clone(link), turn: 0, last_read: now };
         let streams = Streams::new(Arc::clone(link));
-        let (inbound, outbound) = (Inbound::new(role), Outbound::new(role, &socket.io));
+        let (inbound, outbound) = (Inbound::new(role, now), Outbound::new(role, &socket.io));
         Self { socket, inbound, outbound, streams, peer_closed: false, shut: false }
     }
 
@@ -202,8 +205,9 @@ impl<T: Carry> futures::AsyncRead for Wire<T> {
                     // Not one frame more after the one that was refused: there is a hole between.
                     ready!(this.poll_read_allowed(cx))?;
                 }
-                let link = &this.socket.link;
-                if this.inbound.next_frame(link, &mut this.streams, &mut this.outbound)? {
+                let Socket { link, last_read, .. } = &this.socket;
+                let (streams, outbound) = (&mut this.streams, &mut this.outbound);
+                if this.inbound.next_frame(link, streams, outbound, *last_read)? {
                     this.socket.turn += FRAME_TURN;
                     continue;
                 }

@@ -10,6 +10,7 @@ use super::breach::Breach;
 use super::frame::{self, HEADER, Header, Kind, SYN};
 use super::link::Link;
 use super::pace::{Advice, Pace};
+use super::police::Sent;
 use super::streams::Streams;
 use crate::carry::{Carry, Role};
 
@@ -34,6 +35,7 @@ pub(super) struct Outbound {
     pongs: VecDeque<u32>,
     /// The last frame that yamux was given, for the log.
     inbound: Option<Header>,
+    sent: Sent,
     pace: Pace,
 }
 
@@ -49,6 +51,7 @@ impl Outbound {
             body: 0,
             pongs: VecDeque::new(),
             inbound: None,
+            sent: Sent::default(),
             pace: Pace::new(),
         }
     }
@@ -56,6 +59,11 @@ impl Outbound {
     /// Takes note of a frame that yamux may answer with a go-away.
     pub(super) fn in_answer_to(&mut self, header: Header) {
         self.inbound = Some(header);
+    }
+
+    /// What has been sent so far.
+    pub(super) fn so_far(&self) -> Sent {
+        self.sent
     }
 
     /// Answers a ping as soon as no other frame is in the middle.
@@ -89,6 +97,7 @@ impl Outbound {
         match header {
             Some(header) => {
                 self.body = header.body();
+                self.sent.count(header);
                 if self.role.is_visit(header.stream) {
                     link.room.leave(header.body());
                     if header.is_end() && !streams.finishes(header.stream) {

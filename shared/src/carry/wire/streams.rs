@@ -57,6 +57,8 @@ pub(super) struct Lobby {
 pub(super) enum Passage {
     /// All of it.
     Whole,
+    /// All of it, although nobody waits for it: yamux may know the stream for a while longer.
+    Late,
     /// Its flags: yamux knows the stream for a while longer and has to learn of its end.
     Flags,
     /// Nothing.
@@ -70,16 +72,16 @@ impl Streams {
 
     /// A frame has come for a stream that carries a visit. Returns what may get through.
     pub(super) fn arrived(&mut self, header: Header) -> Passage {
-        if header.kind == Kind::WindowUpdate && header.flags == 0 || header.flags & SYN != 0 {
-            // Of no interest, or the stream is about to be made.
+        if header.flags & SYN != 0 {
+            // The stream is about to be made.
             return Passage::Whole;
         }
         let fits = self.find(header.stream).is_some_and(|stream| stream.arrived(header));
         match header.kind {
-            Kind::Data if fits => Passage::Whole,
+            _ if fits => Passage::Whole,
             Kind::Data if header.flags & (ACK | FIN | RST) != 0 => Passage::Flags,
             Kind::Data => Passage::None,
-            _ => Passage::Whole,
+            _ => Passage::Late,
         }
     }
 
@@ -109,8 +111,11 @@ impl Drop for Streams {
 }
 
 impl Arrived {
-    /// Takes note of a frame. Returns whether its body may get through.
+    /// Takes note of a frame. Returns whether it is for somebody, and its body may get through.
     fn arrived(&mut self, header: Header) -> bool {
+        if self.tally.is_ended_before(header) {
+            return false;
+        }
         if header.flags & RST != 0 {
             self.tally.reset();
         } else if header.flags & FIN != 0 {
@@ -244,7 +249,7 @@ mod tests {
         for flags in [ACK, FIN, RST, ACK | FIN] {
             assert_eq!(streams.arrived(frame(Kind::Data, flags, 5)), Passage::Flags, "{flags}");
         }
-        assert_eq!(streams.arrived(frame(Kind::WindowUpdate, 0, 5)), Passage::Whole);
+        assert_eq!(streams.arrived(frame(Kind::WindowUpdate, 0, 5)), Passage::Late);
     }
 
     #[test]

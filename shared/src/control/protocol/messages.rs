@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Credential, HostName, InstanceId, PublicAddress, Refusal, TunnelName};
+use crate::kit::net::Rules;
 use crate::token::{Nonce, Proof};
 
 /// What a client says to a relay.
@@ -214,6 +215,13 @@ pub struct TunnelRequest {
     /// Whether the local service is healthy, as far as the client knows.
     #[serde(default = "healthy", skip_serializing_if = "is_true")]
     pub healthy: bool,
+    /// Whether the client wants to know where visitors have connected to.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub destination: bool,
+    /// Who may visit it. [`MAX_NETWORKS`](crate::kit::net::MAX_NETWORKS) at most, both lists
+    /// together.
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    pub rules: Rules,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -311,6 +319,8 @@ mod tests {
             local: "127.0.0.1:22".into(),
             withdraw: false,
             healthy: true,
+            destination: false,
+            rules: Rules::default(),
         };
         let open = FromClient::Open { id: 1, tunnels: vec![request] };
         let json = r#"{"type":"open","id":1,"tunnels":[{"name":"ssh","entrances":[{"kind":"tcp","prefer":20022}],"local":"127.0.0.1:22"}]}"#;

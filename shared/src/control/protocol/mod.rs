@@ -79,14 +79,19 @@ pub fn page(tunnels: &[TunnelRequest], bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::net::{MAX_NETWORKS, Networks, Rules};
 
     fn longest(n: usize) -> TunnelRequest {
+        let network = "abcd:abcd:abcd:abcd:abcd:abcd:abcd:abcd/128";
+        let deny = [network; MAX_NETWORKS].join(",").parse().unwrap();
         TunnelRequest {
             name: format!("{n:0>63}").parse().unwrap(),
             entrances: vec![EntranceRequest::Tcp { port: Some(60000), prefer: Some(60000) }],
             local: "x".repeat(MAX_LOCAL),
             withdraw: true,
             healthy: false,
+            destination: true,
+            rules: Rules { allow: Networks::default(), deny },
         }
     }
 

@@ -5,11 +5,15 @@ mod dial;
 mod errors;
 mod listen;
 mod lookup;
+mod networks;
 mod options;
+mod rules;
 
 pub use self::address::{BadHostPort, HostPort};
 pub use self::dial::{dial_relay, dial_service};
 pub use self::errors::is_out_of_files;
 pub use self::listen::{listen, listen_on};
+pub use self::networks::{BadNetworks, MAX_NETWORKS, Networks};
 pub use self::options::Peers;
 pub(crate) use self::options::{NOT_SENT_LOW_WATER, limit_unsent};
+pub use self::rules::Rules;

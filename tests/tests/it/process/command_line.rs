@@ -35,6 +35,11 @@ const RELAY_FLAGS: &[&str] = &[
     "penalise-after",
     "heartbeat",
     "threads",
+    "allow",
+    "deny",
+    "ban",
+    "never-ban",
+    "trust-proxy",
     "log",
     "log-format",
 ];

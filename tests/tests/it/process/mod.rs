@@ -1,11 +1,13 @@
 //! What only real processes can show: signals, kills, limits, the command line.
 
+mod bans;
 mod closing;
 mod command_line;
 mod config_file;
 mod descriptors;
 mod killed;
 mod logs;
+mod nginx;
 mod quiet;
 mod reconnect;
 mod refused;

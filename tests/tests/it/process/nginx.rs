@@ -1,0 +1,96 @@
+//! The PROXY protocol as nginx speaks it, in front of the relay and behind the client.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use tests::{Folder, Peer, World, eventually, local};
+
+/// An nginx that runs until it is dropped.
+struct Nginx {
+    process: std::process::Child,
+    _folder: Folder,
+}
+
+impl Nginx {
+    /// Starts one with this configuration, and waits until it listens at `address`.
+    async fn start(address: SocketAddr, config: &str) -> Self {
+        let folder = Folder::new();
+        let path = folder.path().display();
+        let config = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log stderr;\n\
+             load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
+             events {{}}\n{config}"
+        );
+        let file = folder.write("nginx.conf", &config.replace("FOLDER", &path.to_string()));
+        let process = Command::new("nginx")
+            .args(["-e", "stderr", "-p"])
+            .arg(folder.path())
+            .arg("-c")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("nginx, which `make test-programs` installs");
+        eventually("nginx to listen", async || Peer::try_connect(address).await.is_ok()).await;
+        Self { process, _folder: folder }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A web server that answers with the address of who visits.
+async fn web(address: SocketAddr) -> Nginx {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path FOLDER;\n"))
+        .concat();
+    let server = format!(
+        "http {{ access_log off;\n{temporary}\
+         server {{ listen {address} proxy_protocol;\n\
+         location / {{ return 200 \"$proxy_protocol_addr $proxy_protocol_port\"; }} }} }}"
+    );
+    Nginx::start(address, &server).await
+}
+
+async fn ask(visitor: &mut Peer) -> String {
+    visitor.send(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await;
+    let (status, body) = tests::scrape::parse(visitor.read_to_end().await);
+    assert_eq!(status, 200);
+    body
+}
+
+#[tokio::test]
+async fn nginx_behind_a_client_knows_who_visits() {
+    let address = local::nobody().await;
+    let _nginx = web(address).await;
+    let mut world = World::start().await;
+    let tunnels = ["v1", "v2"].map(|version| format!("{version}={address}?proxy={version}"));
+    for public in world.expose_all(&tunnels).await {
+        let mut visitor = Peer::connect(public).await;
+        let expected = format!("{} {}", visitor.addr().ip(), visitor.addr().port());
+        assert_eq!(ask(&mut visitor).await, expected);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nginx_in_front_of_a_relay_tells_who_visits_to_the_one_behind_its_client() {
+    let (address, front) = (local::nobody().await, local::nobody().await);
+    let _web = web(address).await;
+    let trusted = "127.0.0.1".parse().unwrap();
+    let mut world = World::start_with(|settings| settings.trust_proxy = trusted).await;
+    let public = world.expose_all(&[format!("default={address}?proxy=v2")]).await[0];
+    let balancer = format!(
+        "stream {{ server {{ listen {front}; proxy_pass {public}; proxy_protocol on; }} }}"
+    );
+    let _balancer = Nginx::start(front, &balancer).await;
+    let mut visitor = Peer::connect(front).await;
+    let expected = format!("{} {}", visitor.addr().ip(), visitor.addr().port());
+    assert_eq!(ask(&mut visitor).await, expected);
+    world.stop().await;
+}

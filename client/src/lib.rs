@@ -16,9 +16,10 @@ mod health;
 mod local;
 mod session;
 mod status;
+mod tls;
 mod tunnel;
 
 pub use crate::client::{Client, Reconfigure};
-pub use config::{BadSettings, Config, Diff, Reconnect, Settings, Update};
+pub use config::{BadSettings, Config, Diff, Reconnect, Settings, TlsSettings, Update};
 pub use status::{Event, LiveTunnel, Status};
 pub use tunnel::{BadProbe, BadTunnel, HealthCheck, LocalService, Probe, TunnelConfig};

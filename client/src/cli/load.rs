@@ -13,6 +13,7 @@ use shared::kit::settings::{
 
 use super::{Cli, Command, Output};
 use crate::config::{self, Config, TUNNELS};
+use crate::tls::check_files;
 use crate::tunnel::{LocalService, TunnelConfig};
 
 /// What a client accepts. The tunnels of a file are its sections.
@@ -72,11 +73,13 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (tunnels, origins): (Vec<_>, Vec<_>) =
         tunnels(&cli, &merged, file.as_ref())?.into_iter().unzip();
     let in_file = origins.iter().any(|origin| matches!(origin, Origin::File(..)));
-    let (settings, output) = cli.into_settings(tunnels);
-    let config = Config::new(settings).map_err(|err| match &file {
+    let made = cli.into_settings(tunnels);
+    let made = made.and_then(|(settings, output)| Ok((Config::new(settings)?, output)));
+    let (config, output) = made.map_err(|err| match &file {
         Some(file) if in_file => NotMerged::File(Problems::whole(&file.path, err.to_string())),
         _ => usage(ErrorKind::ValueValidation, &err),
     })?;
+    check_files(&config).map_err(|err| usage(ErrorKind::ValueValidation, &err))?;
     Ok(Loaded { config, output, file: file.map(|file| file.path), merged, origins })
 }
 

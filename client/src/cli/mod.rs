@@ -4,6 +4,7 @@
 mod apply;
 mod load;
 mod reload;
+mod server;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,14 +16,15 @@ use clap_complete::Shell;
 use shared::control::protocol::MAX_CONNECTIONS;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
-use shared::kit::net::HostPort;
 
-use crate::config::{Reconnect, Settings};
+use crate::config::{BadSettings, Reconnect, Settings};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
 
 pub use apply::{Answer, ask};
 pub use load::{Loaded, command, load, start};
 pub use reload::{Reloaded, Reloader};
+
+use self::server::{Server, TlsArgs};
 
 /// Exposes local services through a Sallyport relay.
 ///
@@ -52,10 +54,12 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The relay's control port
-    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT",
-          default_value = "127.0.0.1:4444", value_parser = server)]
-    server: HostPort,
+    /// The relay's control port, with tls:// in front if it is to be reached by TLS
+    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:4444")]
+    server: Server,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// The local service of the tunnel `default` [default: 3000, unless there is a --tunnel]
     #[arg(long, env = "CLIENT_LOCAL", value_name = "TARGET")]
@@ -112,7 +116,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   client 3000
-  client --server relay.example:4444 --local 3000
+  client --server tls://relay.example:4444 --local 3000
   client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
   client --server relay.example:4444 --tunnel 'ssh=22?port=20022'";
 
@@ -160,9 +164,10 @@ pub struct Output {
 
 impl Cli {
     /// The settings that the arguments describe, with these tunnels.
-    fn into_settings(self, tunnels: Vec<TunnelConfig>) -> (Settings, Output) {
+    fn into_settings(self, tunnels: Vec<TunnelConfig>) -> Result<(Settings, Output), BadSettings> {
         let settings = Settings {
-            server: self.server,
+            server: self.server.address,
+            tls: self.tls.into_settings(self.server.scheme)?,
             tunnels,
             connections: self.connections,
             reconnect: match self.reconnect {
@@ -176,7 +181,7 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
-        (settings, Output { filter, format: self.log_format, json: self.json })
+        Ok((settings, Output { filter, format: self.log_format, json: self.json }))
     }
 }
 
@@ -190,17 +195,6 @@ impl FromStr for Tunnels {
     fn from_str(text: &str) -> Result<Self, BadTunnel> {
         text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
-}
-
-fn server(text: &str) -> Result<HostPort, String> {
-    let server: HostPort = text.parse().map_err(|err| format!("{err}"))?;
-    if server.host.is_none() {
-        return Err("needs a host as well, such as relay.example:4444".into());
-    }
-    if server.port == 0 {
-        return Err("the port must not be 0".into());
-    }
-    Ok(server)
 }
 
 #[cfg(test)]
@@ -263,6 +257,8 @@ mod tests {
         assert!(parse("4444").is_err());
         assert!(parse("relay:0").is_err());
         assert!(parse("relay:4444").is_ok());
+        assert!(parse("tls://relay:4444").is_ok() && parse("tcp://relay:4444").is_ok());
+        assert!(parse("https://relay:4444").unwrap_err().contains("use tls:// or tcp://"));
     }
 
     #[test]

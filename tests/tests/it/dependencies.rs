@@ -20,7 +20,7 @@ const RELAY: &[&[&str]] = &[
 const CLIENT: &[&[&str]] = &[
     &["tunnel", "status"],
     &["config", "banner"],
-    &["local", "health"],
+    &["local", "health", "tls"],
     &["session"],
     &["connect"],
     &["announcer"],

@@ -13,6 +13,7 @@ mod reloads;
 mod standby;
 mod starting;
 mod targets;
+mod tls;
 mod told;
 mod traffic;
 mod unread;

@@ -18,6 +18,7 @@ use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
 use crate::health::Health;
 use crate::session::{Follow, SessionEnd};
 use crate::status::{Event, Status};
+use crate::tls::ClientTls;
 
 /// A client that can run.
 #[derive(Debug)]
@@ -89,7 +90,8 @@ impl Client {
         announce: &mut (impl FnMut(Event) + Send),
     ) -> anyhow::Result<&'static str> {
         let config = self.config.subscribe();
-        let follow = Follow { config: config.clone(), health: health.watch() };
+        let tls = ClientTls::default();
+        let follow = Follow { config: config.clone(), health: health.watch(), tls };
         let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
         let mut backoff = connect::backoff();
         let mut public = Public::new();
@@ -153,7 +155,7 @@ impl Reconnect {
         match self {
             Self::Never => false,
             Self::OnFailure => !first && err.may_pass(),
-            Self::Always => err.may_pass(),
+            Self::Always => err.may_pass() && !(first && err.is_lasting()),
         }
     }
 }

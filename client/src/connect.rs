@@ -7,8 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::carry::Role;
 use shared::carry::mux::{End, Mux, Running};
-use shared::carry::{Carrier, Role};
+use shared::carry::wire::Breach;
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
@@ -26,6 +27,7 @@ use tracing::debug;
 use crate::config::Config;
 use crate::credential;
 use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, request};
+use crate::tls::{Trouble, explain};
 use crate::tunnel::TunnelConfig;
 
 /// The first delay before a new attempt.
@@ -37,6 +39,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// A session that lasted as long starts the delays anew when it is lost. A relay that accepts and
 /// drops its clients at once is not asked more often than one that is not there.
 pub(crate) const LASTED: Duration = Duration::from_secs(10);
+
+/// The first byte with which a server of TLS says no to whoever does not speak it.
+const TLS_ALERT: u8 = 0x15;
 
 /// One of the connections of this client.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +68,8 @@ pub(crate) enum ConnectError {
     /// Something answered that is no relay, or not one of this version. Trying again helps only if
     /// there was a relay, or is going to be.
     NotARelay(String),
+    /// There is no TLS connection. Trying again helps only if there was one.
+    NoTls(Trouble),
     /// Whoever is on the way could listen to the token. Trying again cannot help.
     Insecure,
     /// The tunnels have other ports there than on the client's other connections. Trying again
@@ -83,18 +90,19 @@ pub(crate) async fn connect(
     let config = Arc::clone(&follow.config.borrow());
     let unhealthy = Arc::clone(&follow.health.borrow());
     let (host, port) = config.server.or_host("localhost");
+    let unprepared = |err| ConnectError::Unreachable(io::Error::other(err));
+    let dial = follow.tls.dial(&config, host).await.map_err(unprepared)?;
     debug!(server = %config.server, "dialling the relay");
     let socket = timeout(config.connect_timeout, dial_relay(host, port))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(ConnectError::Unreachable)?;
 
-    let listens_along =
-        !socket.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback());
-    if config.token.is_some() && listens_along && !config.insecure {
+    let is_near = socket.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback());
+    if config.token.is_some() && !config.tls.is_on() && !is_near && !config.insecure {
         return Err(ConnectError::Insecure);
     }
-    let mut running = Running::start(Carrier::tcp(socket), Role::Client, MAX_STREAMS as usize);
+    let mut running = Running::start(dial.over(socket), Role::Client, MAX_STREAMS as usize);
     let hello = hello(&config, host, connection, |tunnel| {
         request(tunnel, before.get(&tunnel.name), !unhealthy.contains(&tunnel.name))
     })?;
@@ -110,7 +118,7 @@ pub(crate) async fn connect(
                 // may not have been read yet.
                 biased;
                 shaken = &mut handshake => shaken,
-                () = std::future::ready(()) => Ok(Err(broken_off(end))),
+                () = std::future::ready(()) => Ok(Err(broken_off(end, &config, &running.mux))),
             },
         }
     };
@@ -214,8 +222,21 @@ fn other_tunnels() -> ConnectError {
 }
 
 /// What it means that the driver ended during the handshake.
-fn broken_off(end: Result<End, tokio::task::JoinError>) -> ConnectError {
+fn broken_off(
+    end: Result<End, tokio::task::JoinError>,
+    config: &Config,
+    mux: &Mux,
+) -> ConnectError {
     match end {
+        Ok(End::Io(err)) if config.tls.is_on() => {
+            match explain(&err, mux.link().channel().is_encrypted()) {
+                Some(trouble) => ConnectError::NoTls(trouble),
+                None => ConnectError::Unreachable(err),
+            }
+        }
+        Ok(End::Breach(Breach::NotYamux(TLS_ALERT))) => {
+            ConnectError::NotARelay("it speaks TLS: use --server tls://HOST:PORT".into())
+        }
         Ok(end @ (End::Breach(_) | End::Yamux(_))) => ConnectError::NotARelay(end.to_string()),
         Ok(end) => ConnectError::Unreachable(io::Error::other(end.to_string())),
         Err(err) => ConnectError::Unreachable(io::Error::other(err)),
@@ -227,10 +248,16 @@ impl ConnectError {
     /// something else may be listening there while it is being replaced.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) => true,
+            Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) | Self::NoTls(_) => true,
             Self::Refused(refusal) => refusal.retry,
             Self::Insecure | Self::OtherPorts => false,
         }
+    }
+
+    /// Whether the first attempt says that there is no sense in another one. Later on it may be
+    /// somebody in between, or a certificate that is being renewed.
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(self, Self::NoTls(trouble) if trouble.is_lasting)
     }
 }
 
@@ -243,6 +270,7 @@ impl fmt::Display for ConnectError {
             }
             Self::Refused(refusal) => write!(f, "it refused: {refusal}"),
             Self::NotARelay(reason) => write!(f, "the other end is no relay: {}", Foreign(reason)),
+            Self::NoTls(trouble) => trouble.fmt(f),
             Self::Insecure => f.write_str(
                 "the token is shown over TLS or to this machine only: use tls://, or --insecure if \
                  nobody can listen on the way to the relay",

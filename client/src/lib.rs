@@ -17,10 +17,11 @@ mod health;
 mod local;
 mod session;
 mod status;
+mod tls;
 mod tunnel;
 
 pub use crate::client::{Client, Reconfigure};
-pub use config::{BadSettings, Config, Diff, Reconnect, Settings, Update};
+pub use config::{BadSettings, Config, Diff, Reconnect, Settings, TlsSettings, Update};
 pub use status::{Event, LiveTunnel, Status};
 pub use tunnel::{
     BadProbe, BadProxyVersion, BadTunnel, HealthCheck, LocalService, Probe, ProxyVersion,

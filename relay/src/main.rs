@@ -10,6 +10,7 @@ use relay::{Config, Reconfigure, Relay};
 use shared::kit::answer;
 use shared::kit::logging::{self, Log};
 use shared::kit::settings::NotMerged;
+use shared::kit::signals::Hangup;
 use shared::kit::stop::Stop;
 use tracing::{info, warn};
 
@@ -68,8 +69,9 @@ fn run(
         let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
         let reloader = follow(config.clone()).context("cannot handle signals")?;
+        let hangup = Hangup::take_over().context("cannot handle signals")?;
         tokio::select! {
-            outcome = serve(config, reloader, log, &stop) => outcome,
+            outcome = serve(config, reloader, hangup, log, &stop) => outcome,
             never = signals => match never {},
         }
     });
@@ -79,7 +81,13 @@ fn run(
 }
 
 /// Binds a relay and runs it. A stop that comes while a name is being resolved ends it.
-async fn serve(config: Config, reloader: Reloader, log: &Log, stop: &Stop) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    reloader: Reloader,
+    hangup: Hangup,
+    log: &Log,
+    stop: &Stop,
+) -> anyhow::Result<()> {
     let relay = tokio::select! {
         relay = Relay::bind(config) => relay?,
         () = stop.gracefully.cancelled() => return Ok(()),
@@ -96,6 +104,15 @@ async fn serve(config: Config, reloader: Reloader, log: &Log, stop: &Stop) -> an
     tokio::select! {
         outcome = relay.run(stop.clone()) => outcome,
         never = reload(reloader, &reconfigure, log) => match never {},
+        never = look_at_files(hangup, &reconfigure) => match never {},
+    }
+}
+
+/// Has the certificate read again at SIGHUP, whether there is a configuration file or not.
+async fn look_at_files(mut hangup: Hangup, reconfigure: &Reconfigure) -> Infallible {
+    loop {
+        hangup.next().await;
+        reconfigure.look_at_files();
     }
 }
 
@@ -107,7 +124,7 @@ async fn reload(mut reloader: Reloader, reconfigure: &Reconfigure, log: &Log) ->
                 if !diff.changed.is_empty() {
                     reconfigure.apply(diff.config);
                 }
-                reconfigure.look_at_files();
+
                 if let Some(filter) = filter
                     && let Err(err) = log.set_filter(&filter)
                 {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use shared::carry::tls::{ALPN, Pin, install_provider};
+use shared::control::protocol::InstanceId;
 
 use crate::files::Folder;
 
@@ -48,19 +49,29 @@ impl Authority {
         install_provider();
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name = format!("authority {}", String::from(InstanceId::random()));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("a key");
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
     }
 
+    /// The purpose of a relay's certificate.
+    pub const FOR_RELAYS: ExtendedKeyUsagePurpose = ExtendedKeyUsagePurpose::ServerAuth;
+
     /// A certificate for a relay of this name.
     pub fn relay(&self, name: &str) -> Identity {
-        self.issue(name, Validity::Good, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(name, Validity::Good, Self::FOR_RELAYS)
     }
 
     /// A certificate for a client.
     pub fn client(&self) -> Identity {
         self.issue("client", Validity::Good, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A certificate for a relay on 127.0.0.1 that has expired.
+    pub fn issue_expired(&self) -> Identity {
+        self.issue("127.0.0.1", Validity::Expired, Self::FOR_RELAYS)
     }
 
     /// A certificate for that purpose.
@@ -94,10 +105,20 @@ impl Authority {
 
     /// A configuration of a client that trusts this authority alone.
     pub fn client_config(&self) -> ClientConfig {
+        self.client_config_with(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same for one that speaks nothing newer than TLS 1.2.
+    pub fn old_client_config(&self) -> ClientConfig {
+        self.client_config_with(&[&rustls::version::TLS12])
+    }
+
+    fn client_config_with(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
-        let mut config =
-            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut config = ClientConfig::builder_with_protocol_versions(versions)
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config
     }

@@ -9,6 +9,7 @@
 //! - [`files`]: files in a folder that goes with the test
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
+//! - [`secured`]: a certificate of a relay in files, and who trusts it
 //! - [`raw`]: yamux frames by hand
 //! - [`rogue`]: clients and relays that do not play by the rules
 //! - [`usage`]: what this process holds; tests that need a process of their own
@@ -29,6 +30,7 @@ pub mod proxy;
 pub mod raw;
 pub mod rogue;
 pub mod scrape;
+pub mod secured;
 pub mod tasks;
 pub mod usage;
 pub mod wait;
@@ -39,6 +41,7 @@ pub use authority::{Authority, Identity};
 pub use files::Folder;
 pub use local::Local;
 pub use peer::Peer;
+pub use secured::Secured;
 pub use tasks::Tasks;
 pub use wait::{eventually, stays, within, within_time};
 pub use wire::Wire;

@@ -95,6 +95,12 @@ impl Scrape {
         self.value(&series).unwrap_or(0.0)
     }
 
+    /// How many TLS handshakes have ended in this way.
+    pub fn tls_handshakes(&self, outcome: &str) -> f64 {
+        let series = format!("relay_tls_handshakes_total{{outcome=\"{outcome}\"}}");
+        self.value(&series).unwrap_or_default()
+    }
+
     /// How many handshakes have ended in this way.
     pub fn handshakes(&self, outcome: &str) -> f64 {
         let series = format!("relay_handshakes_total{{outcome=\"{outcome}\"}}");

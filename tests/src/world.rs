@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::scrape::{self, Scrape};
+use crate::secured::Secured;
 use crate::tasks;
 use crate::usage::raise_file_limit;
 use crate::wait::within;
@@ -36,6 +37,8 @@ pub struct World {
     pub relay_stop: Stop,
     /// Changes its configuration.
     pub relay_reconfigure: relay::Reconfigure,
+    /// How its clients speak TLS with it.
+    pub client_tls: client::TlsSettings,
     relay: JoinSet<anyhow::Result<()>>,
     clients: Vec<RunningClient>,
 }
@@ -75,14 +78,23 @@ impl World {
         let mut running = JoinSet::new();
         running.spawn(relay.run(relay_stop.clone()));
         let clients = Vec::new();
-        Self { addrs, wire, relay_stop, relay_reconfigure, relay: running, clients }
+        let client_tls = client::TlsSettings::default();
+        Self { addrs, wire, relay_stop, relay_reconfigure, client_tls, relay: running, clients }
+    }
+
+    /// Starts a relay on loopback with the certificate of `secured`, whose clients trust it.
+    pub async fn start_secured(secured: &Secured) -> Self {
+        let mut world = Self::start_with(|settings| settings.tls = secured.relay_tls()).await;
+        world.client_tls = secured.client_tls();
+        world
     }
 
     /// A client's settings for these tunnels, each written as on the command line.
     pub fn config(&self, tunnels: &[String]) -> client::Settings {
         let tunnels = tunnels.iter().map(|tunnel| tunnel.parse::<TunnelConfig>());
         let tunnels = tunnels.collect::<Result<_, _>>().expect("tunnels as on the command line");
-        client::Settings::loopback(self.wire.addr(), tunnels)
+        let tls = self.client_tls.clone();
+        client::Settings { tls, ..client::Settings::loopback(self.wire.addr(), tunnels) }
     }
 
     /// A client of the tunnel `default`, which leads to `local`.

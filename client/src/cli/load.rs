@@ -14,6 +14,7 @@ use shared::token::given;
 
 use super::{Cli, Command, Output, login, tools};
 use crate::config::{self, Config, TUNNELS};
+use crate::tls::check_files;
 use crate::tunnel::{LocalService, TunnelConfig};
 
 /// What a client accepts. The tunnels of a file are its sections.
@@ -94,14 +95,16 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
         cli.token.as_ref(),
         &merged.origin("token"),
         cli.token_file.as_deref(),
-        &login::stored(&cli.server),
+        &login::stored(&cli.server.address),
     );
     let token = token.map_err(|err| usage(ErrorKind::ValueValidation, &err))?;
-    let (settings, output) = cli.into_settings(tunnels, token);
-    let config = Config::new(settings).map_err(|err| match &file {
+    let made = cli.into_settings(tunnels, token);
+    let made = made.and_then(|(settings, output)| Ok((Config::new(settings)?, output)));
+    let (config, output) = made.map_err(|err| match &file {
         Some(file) if in_file => NotMerged::File(Problems::whole(&file.path, err.to_string())),
         _ => usage(ErrorKind::ValueValidation, &err),
     })?;
+    check_files(&config).map_err(|err| usage(ErrorKind::ValueValidation, &err))?;
     Ok(Loaded { config, output, file: file.map(|file| file.path), merged, origins })
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod load;
 mod login;
 mod reload;
+mod server;
 mod tools;
 
 use std::path::PathBuf;
@@ -17,16 +18,17 @@ use clap_complete::Shell;
 use shared::control::protocol::MAX_CONNECTIONS;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
-use shared::kit::net::HostPort;
 use shared::token::{Hidden, Secret};
 
-use crate::config::{Reconnect, Settings};
+use crate::config::{BadSettings, Reconnect, Settings};
 use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
 
 pub use apply::{Answer, ask};
 pub use load::{Loaded, command, documented, load, start};
 pub use reload::{Reloaded, Reloader};
 pub use tools::{Tool, tool};
+
+use self::server::{Server, TlsArgs};
 
 /// Exposes local services through a Sallyport relay.
 ///
@@ -56,10 +58,12 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The relay's control port
-    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT",
-          default_value = "127.0.0.1:4444", value_parser = server)]
-    server: HostPort,
+    /// The relay's control port, with tls:// in front if it is to be reached by TLS
+    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:4444")]
+    server: Server,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// A file with the token that the relay wants; or CLIENT_TOKEN holds the token itself
     /// [default: what `client login` has stored, if anything]
@@ -129,7 +133,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   client 3000
-  client --server relay.example:4444 --local 3000
+  client --server tls://relay.example:4444 --local 3000
   client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
   client --server relay.example:4444 --tunnel 'ssh=22?port=20022'";
 
@@ -181,9 +185,10 @@ impl Cli {
         self,
         tunnels: Vec<TunnelConfig>,
         token: Option<Secret>,
-    ) -> (Settings, Output) {
+    ) -> Result<(Settings, Output), BadSettings> {
         let settings = Settings {
-            server: self.server,
+            server: self.server.address,
+            tls: self.tls.into_settings(self.server.scheme)?,
             token,
             insecure: self.insecure,
             tunnels,
@@ -199,7 +204,7 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
-        (settings, Output { filter, format: self.log_format, json: self.json })
+        Ok((settings, Output { filter, format: self.log_format, json: self.json }))
     }
 }
 
@@ -213,17 +218,6 @@ impl FromStr for Tunnels {
     fn from_str(text: &str) -> Result<Self, BadTunnel> {
         text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
     }
-}
-
-fn server(text: &str) -> Result<HostPort, String> {
-    let server: HostPort = text.parse().map_err(|err| format!("{err}"))?;
-    if server.host.is_none() {
-        return Err("needs a host as well, such as relay.example:4444".into());
-    }
-    if server.port == 0 {
-        return Err("the port must not be 0".into());
-    }
-    Ok(server)
 }
 
 #[cfg(test)]
@@ -286,6 +280,8 @@ mod tests {
         assert!(parse("4444").is_err());
         assert!(parse("relay:0").is_err());
         assert!(parse("relay:4444").is_ok());
+        assert!(parse("tls://relay:4444").is_ok() && parse("tcp://relay:4444").is_ok());
+        assert!(parse("https://relay:4444").unwrap_err().contains("use tls:// or tcp://"));
     }
 
     #[test]

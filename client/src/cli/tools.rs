@@ -10,11 +10,11 @@ use std::time::SystemTime;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use shared::kit::answer;
-use shared::kit::net::HostPort;
 use shared::kit::settings::Origin;
 use shared::token::{Grant, GrantArgs, Hidden, Secret, Token, given};
 
-use super::{login, server};
+use super::login;
+use super::server::Server;
 
 #[derive(Debug, Parser)]
 #[command(name = "client", version, max_term_width = 80, disable_help_subcommand = true)]
@@ -39,9 +39,8 @@ pub enum Tool {
 #[derive(Debug, Args)]
 pub struct Relay {
     /// The relay's control port
-    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT",
-          default_value = "127.0.0.1:4444", value_parser = server)]
-    server: HostPort,
+    #[arg(long, env = "CLIENT_SERVER", value_name = "HOST:PORT", default_value = "127.0.0.1:4444")]
+    server: Server,
 }
 
 /// What can be done with a token, without a relay.
@@ -107,8 +106,8 @@ impl Tool {
 
     fn outcome(self) -> Result<String, String> {
         match self {
-            Self::Login(relay) => login::login(&relay.server).map(|()| String::new()),
-            Self::Logout(relay) => login::logout(&relay.server).map(|()| String::new()),
+            Self::Login(relay) => login::login(&relay.server.address).map(|()| String::new()),
+            Self::Logout(relay) => login::logout(&relay.server.address).map(|()| String::new()),
             Self::Token(TokenTool::Narrow { which, grant }) => {
                 let grant = grant.into_grant(SystemTime::now());
                 if grant == Grant::default() {
@@ -132,7 +131,7 @@ impl Which {
         // A file that is named is meant.
         let text = text.filter(|_| self.token_file.is_none());
         let origin = Origin::Environment("CLIENT_TOKEN".into());
-        let otherwise = login::stored(&self.relay.server);
+        let otherwise = login::stored(&self.relay.server.address);
         let secret = given(text.as_ref(), &origin, self.token_file.as_deref(), &otherwise)?;
         match secret {
             Some(Secret::Token(token)) => Ok(token),

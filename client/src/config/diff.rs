@@ -46,6 +46,7 @@ impl Settings {
         // All are named, so that a new one is not forgotten.
         let Self {
             server,
+            tls,
             token,
             insecure,
             tunnels: _,
@@ -57,8 +58,10 @@ impl Settings {
             half_closed_timeout,
         } = self;
         let time = |key, time: &_| Row::new(key, args::time(*time));
-        vec![
-            Row::new("server", server),
+        let scheme = if tls.in_server { "tls://" } else { "" };
+        let mut rows = vec![Row::new("server", format_args!("{scheme}{server}"))];
+        rows.extend(tls.rows());
+        rows.extend([
             Row::secret("token", token.as_ref().map(Secret::fingerprint)),
             Row::new("insecure", insecure),
             Row::new("connections", connections),
@@ -67,7 +70,8 @@ impl Settings {
             time("connect-timeout", connect_timeout),
             time("stall-timeout", stall_timeout),
             time("half-closed-timeout", half_closed_timeout),
-        ]
+        ]);
+        rows
     }
 }
 
@@ -75,10 +79,15 @@ impl Config {
     /// What is different in `wished`.
     pub fn diff(&self, wished: &Self) -> Diff {
         let all = changes(self.rows(), wished.rows());
-        let (needs_restart, changed) =
-            all.into_iter().partition(|change| NEEDS_RESTART.contains(&change.key));
+        // With TLS or without is another way to the relay, and all that belongs to it.
+        let other_way = self.tls.is_on() != wished.tls.is_on();
+        let (needs_restart, changed) = all.into_iter().partition(|change| {
+            NEEDS_RESTART.contains(&change.key) || other_way && change.key.starts_with("tls")
+        });
+        let tls = if other_way { &self.tls } else { &wished.tls };
         let config = Self(Settings {
             server: self.server.clone(),
+            tls: tls.clone(),
             connections: self.connections,
             ..wished.0.clone()
         });

@@ -2,6 +2,7 @@
 
 mod diff;
 mod file;
+mod tls;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,12 +18,15 @@ use crate::tunnel::TunnelConfig;
 
 pub use diff::{Diff, Update};
 pub(crate) use file::{TUNNELS, TunnelInFile, tunnels};
+pub use tls::TlsSettings;
 
 /// How a client is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The relay's control port, with a host.
     pub server: HostPort,
+    /// Whether and how to speak TLS with it.
+    pub tls: TlsSettings,
     /// What the client shows to be let in.
     pub token: Option<Secret>,
     /// Whether the token may be shown over a connection that others can listen to and change.
@@ -73,6 +77,7 @@ impl Settings {
     pub fn loopback(server: std::net::SocketAddr, tunnels: Vec<TunnelConfig>) -> Self {
         Self {
             server: HostPort { host: Some(server.ip().to_string()), port: server.port() },
+            tls: TlsSettings::default(),
             token: None,
             insecure: false,
             tunnels,
@@ -95,6 +100,7 @@ impl Config {
     pub fn new(settings: Settings) -> Result<Self, BadSettings> {
         let Settings {
             server,
+            tls,
             token: _,
             insecure: _,
             tunnels,
@@ -107,6 +113,7 @@ impl Config {
         } = &settings;
         check("server", server.host.is_some(), "needs a host as well, such as relay:4444")?;
         check("server", server.port != 0, "needs a port other than 0")?;
+        tls.check(server.host.as_deref())?;
         let connection_numbers = 1..=MAX_CONNECTIONS;
         check("connections", connection_numbers.contains(connections), "must be between 1 and 16")?;
         check("grace", *grace <= args::LONGEST, YEAR)?;

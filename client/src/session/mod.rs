@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::health::Unhealthy;
 use crate::local::Locals;
 use crate::status::{Event, LiveTunnel};
+use crate::tls::ClientTls;
 use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
@@ -70,6 +71,7 @@ pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromCl
 pub(crate) struct Follow {
     pub(crate) config: watch::Receiver<Arc<Config>>,
     pub(crate) health: watch::Receiver<Unhealthy>,
+    pub(crate) tls: ClientTls,
 }
 
 /// A session with a relay.
@@ -128,7 +130,7 @@ impl Session {
         welcome: &Welcome,
         opened: Vec<(TunnelConfig, Vec<PublicAddress>)>,
     ) -> Self {
-        let Follow { config: wanted, health } = follow;
+        let Follow { config: wanted, health, .. } = follow;
         let span = info_span!("session", id = welcome.session);
         // A relay that wants a heartbeat all the time, or none, does not get its way.
         let beat = Duration::from_millis(welcome.heartbeat_ms);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::RwLock;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::WebPkiClientVerifier;
@@ -38,6 +39,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 struct Current {
     source: TlsSource,
+    /// What it was made from: the settings, and the SHA-256 of what each of their files held.
+    from: (TlsSettings, Vec<Vec<u8>>),
     identity: Identity,
     server: Arc<ServerConfig>,
 }
@@ -138,9 +141,16 @@ async fn watches(settings: &TlsSettings) -> Vec<Watch> {
     watches
 }
 
-/// What TLS comes to with `config`. A certificate that the relay has made itself stays.
+/// What TLS comes to with `config`. What has not changed stays, tickets included, and so does a
+/// certificate that the relay has made by itself.
 fn load(config: &Config, before: Option<&Current>) -> anyhow::Result<Option<Current>> {
     let Some(source) = config.tls.source.clone() else { return Ok(None) };
+    let read = |path| Ok(digest(&SHA256, &pem::read(path)?).as_ref().to_vec());
+    let files = config.tls.files().map(read).collect::<Result<_, BadFile>>()?;
+    let from = (config.tls.clone(), files);
+    if let Some(before) = before.filter(|before| before.from == from) {
+        return Ok(Some(before.clone()));
+    }
     let identity = match (&source, before) {
         (TlsSource::Files { certificate, key }, _) => Identity::from_files(certificate, key)?,
         (TlsSource::SelfSigned, Some(before)) if before.source == TlsSource::SelfSigned => {
@@ -149,7 +159,7 @@ fn load(config: &Config, before: Option<&Current>) -> anyhow::Result<Option<Curr
         (TlsSource::SelfSigned, _) => self_signed(config)?,
     };
     let server = Arc::new(server_config(&config.tls, &identity)?);
-    Ok(Some(Current { source, identity, server }))
+    Ok(Some(Current { source, from, identity, server }))
 }
 
 fn self_signed(config: &Config) -> anyhow::Result<Identity> {

@@ -1,6 +1,6 @@
 //! Values of settings that both programs take.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::kit::logging;
 
@@ -38,6 +38,14 @@ pub fn time(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
+/// The day, as in `2026-11-27`, on which so much time has passed since the beginning of 1970.
+pub fn day(since: Duration) -> String {
+    /// The last day that is written like this.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since.min(LAST)).to_string();
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
 /// A filter of the log, checked and as it was written.
 ///
 /// # Errors
@@ -61,5 +69,7 @@ mod tests {
         assert!(duration("300000000000years").is_err());
         assert!(positive_duration("0s").is_err());
         assert_eq!(time(Duration::from_millis(90_500)), "1m30s500ms");
+        assert_eq!(day(Duration::from_secs(1_000_000_000)), "2001-09-09");
+        assert_eq!(day(Duration::MAX), "9999-12-31");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`net`]: addresses, and sockets with the right options
 //! - [`serve`]: the accept loop
-//! - [`stop`]: the signals that end a program
+//! - [`stop`]: the signals that end a program; [`signals`]: those that ask for something else
 //! - [`backoff`]: the delays between attempts
 //! - [`args`]: values of settings
 //! - [`amounts`]: amounts of data, and rates
@@ -26,6 +26,6 @@ pub mod output;
 pub mod reload;
 pub mod serve;
 pub mod settings;
-mod signals;
+pub mod signals;
 pub mod stop;
 pub mod watch;

@@ -1,6 +1,8 @@
 //! The signals that programs obey, on each kind of system.
 
-pub(super) use self::system::{Hangup, Signals};
+pub(super) use self::system::Signals;
+
+pub use self::system::Hangup;
 
 #[cfg(unix)]
 mod system {
@@ -77,19 +79,23 @@ mod system {
 
     /// SIGHUP where it asks for something else than an end.
     #[derive(Debug)]
-    pub(in crate::kit) struct Hangup {
+    pub struct Hangup {
         signal: Signal,
         terminal: Terminal,
     }
 
     impl Hangup {
         /// Takes the signal over: from now on it ends nothing by itself.
-        pub(in crate::kit) fn take_over() -> io::Result<Self> {
+        ///
+        /// # Errors
+        ///
+        /// The system does not let the process handle signals.
+        pub fn take_over() -> io::Result<Self> {
             Ok(Self { signal: signal(SignalKind::hangup())?, terminal: Terminal::of_process() })
         }
 
         /// Waits for the next one. Cancel-safe.
-        pub(in crate::kit) async fn next(&mut self) {
+        pub async fn next(&mut self) {
             loop {
                 self.signal.recv().await;
                 if !self.terminal.is_closed() {
@@ -131,16 +137,20 @@ mod system {
 
     /// There is nothing like SIGHUP.
     #[derive(Debug)]
-    pub(in crate::kit) struct Hangup;
+    pub struct Hangup;
 
     impl Hangup {
         /// There is nothing to take over.
-        pub(in crate::kit) fn take_over() -> io::Result<Self> {
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub fn take_over() -> io::Result<Self> {
             Ok(Self)
         }
 
         /// Waits for ever.
-        pub(in crate::kit) async fn next(&mut self) {
+        pub async fn next(&mut self) {
             pending().await
         }
     }

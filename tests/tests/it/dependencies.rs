@@ -23,7 +23,7 @@ const RELAY: &[&[&str]] = &[
 const CLIENT: &[&[&str]] = &[
     &["tunnel", "status", "credential"],
     &["config", "banner"],
-    &["local", "health"],
+    &["local", "health", "tls"],
     &["session"],
     &["connect"],
     &["announcer"],

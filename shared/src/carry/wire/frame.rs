@@ -6,6 +6,9 @@
 /// The length of a frame's header in bytes.
 pub(super) const HEADER: usize = 12;
 
+/// The version of yamux, with which every frame begins.
+pub(super) const VERSION: u8 = 0;
+
 /// The flag that opens a stream; on a ping, that it asks for an answer.
 pub(super) const SYN: u16 = 1;
 /// The flag that accepts a stream; on a ping, that it is the answer.
@@ -38,7 +41,7 @@ impl Header {
     /// Decodes a header, or returns the first byte that cannot be one.
     pub(super) fn decode(bytes: &[u8; HEADER]) -> Result<Self, u8> {
         let [version, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = *bytes;
-        if version != 0 {
+        if version != VERSION {
             return Err(version);
         }
         let kind = match kind {

@@ -135,12 +135,13 @@ impl Inbound {
         if self.refused > 0 {
             return Ok(false);
         }
-        let Some(bytes) = self.buffer[self.start..self.end].first_chunk::<HEADER>() else {
-            return Ok(false);
-        };
-        let checked = match Header::decode(bytes) {
-            Ok(header) => self.check(header, link, streams, outbound, now),
-            Err(byte) => Err(Breach::NotYamux(byte)),
+        let arrived = &self.buffer[self.start..self.end];
+        let checked = match (arrived.first_chunk::<HEADER>().map(Header::decode), arrived.first()) {
+            (Some(Ok(header)), _) => self.check(header, link, streams, outbound, now),
+            (Some(Err(byte)), _) => Err(Breach::NotYamux(byte)),
+            // What says little and waits is no peer either.
+            (None, Some(&byte)) if byte != frame::VERSION => Err(Breach::NotYamux(byte)),
+            (None, _) => return Ok(false),
         };
         match checked {
             Ok(Verdict::Pass(length)) => {

@@ -15,6 +15,7 @@ mod reloads;
 mod standby;
 mod starting;
 mod targets;
+mod tls;
 mod told;
 mod traffic;
 mod unread;

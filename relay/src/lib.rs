@@ -24,6 +24,7 @@ mod registry;
 mod relay;
 mod session;
 mod snapshot;
+mod store;
 mod target;
 mod tunnel;
 mod visit;

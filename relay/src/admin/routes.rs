@@ -43,10 +43,13 @@ pub(super) fn router(
         .route("/readyz", get(ready))
         .route("/snapshot", get(snapshot))
         .route("/bans", get(bans))
-        .route("/bans/{ip}", delete(lift_ban))
+        .route(
+            "/bans/{ip}",
+            delete(lift_ban).fallback((StatusCode::METHOD_NOT_ALLOWED, "only DELETE\n")),
+        )
         .fallback((StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz, /snapshot or /bans\n"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD; a ban is lifted by DELETE\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
         })
         .with_state(Arc::new(Source { metrics, limits, look, stopping }))
 }

@@ -65,6 +65,7 @@ async fn whoever_is_denied_again_and_again_is_banned_until_somebody_lifts_it() {
     assert!(json.starts_with(r#"[{"source":"127.0.0.2","seconds_left":"#), "{json}");
     assert_eq!(ask(admin, "DELETE", "/bans/127.0.0.3").await.0, 404);
     assert_eq!(ask(admin, "DELETE", "/bans/nobody").await.0, 400);
+    assert_eq!(ask(admin, "GET", "/bans/127.0.0.2").await, (405, "only DELETE\n".into()));
     assert_eq!(ask(admin, "DELETE", "/bans/127.0.0.2").await.0, 200);
     assert_eq!(get(admin, "/bans").await.1, "[]");
     denied(public, UNWANTED).await;

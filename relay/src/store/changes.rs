@@ -1,0 +1,183 @@
+//! What others have changed: whoever works on the same store, in this process or another one.
+
+use std::time::Duration;
+
+use shared::token::TokenId;
+use sqlx::postgres::PgListener;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::Row;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::pool::{Pool, with};
+use super::{Name, Store, StoreError};
+
+/// How often a file is looked at: one number, which SQLite has at hand.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How often a server is asked without having said anything.
+const ASK: Duration = Duration::from_secs(10);
+
+/// How long to wait before a store is tried again that could not be reached.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// So many changes are kept; whoever has missed more has to look at everything.
+const KEPT: i64 = 10_000;
+
+/// What somebody has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Token(TokenId),
+    /// All tokens of this owner.
+    Owner(Name),
+    /// Perhaps everything.
+    Everything,
+}
+
+/// Follows the changes of a store.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    store: Store,
+    /// The number of the last change that is known.
+    last: i64,
+    signal: Signal,
+    /// The store could not be reached the last time.
+    is_away: bool,
+}
+
+/// What tells that there is a change.
+#[derive(Debug)]
+enum Signal {
+    /// SQLite counts the changes of a file by other connections than this one.
+    File(Option<(SqliteConnection, i64)>),
+    Server(Option<PgListener>),
+}
+
+impl Store {
+    /// The changes from now on.
+    pub(crate) async fn changes(&self) -> Result<Changes, StoreError> {
+        let last = self.last_change().await?;
+        let signal = match &*self.0 {
+            Pool::Sqlite(_) => Signal::File(None),
+            Pool::Postgres(_) => Signal::Server(None),
+        };
+        Ok(Changes { store: self.clone(), last, signal, is_away: false })
+    }
+
+    async fn last_change(&self) -> Result<i64, StoreError> {
+        const LAST: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM changes";
+        with!(self, |pool, _begin| {
+            Ok(sqlx::query(LAST).fetch_one(pool).await?.try_get("number")?)
+        })
+    }
+
+    /// The changes after number `last`, with the number of the last one.
+    async fn changes_after(&self, last: i64) -> Result<(i64, Vec<Change>), StoreError> {
+        const AFTER: &str = "SELECT number, token, owner FROM changes WHERE number > $1 \
+            ORDER BY number";
+        const FIRST: &str = "SELECT COALESCE(MIN(number), 0) AS number FROM changes";
+        const PRUNE: &str = "DELETE FROM changes WHERE number < $1";
+        with!(self, |pool, _begin| {
+            let first: i64 = sqlx::query(FIRST).fetch_one(pool).await?.try_get("number")?;
+            let rows = sqlx::query(AFTER).bind(last).fetch_all(pool).await?;
+            let mut newest = last;
+            let mut changes = Vec::new();
+            for row in &rows {
+                newest = row.try_get("number")?;
+                let token: Option<String> = row.try_get("token")?;
+                let owner: Option<String> = row.try_get("owner")?;
+                let token = token.and_then(|id| id.parse().ok()).map(Change::Token);
+                let owner = owner.and_then(|name| name.parse().ok()).map(Change::Owner);
+                changes.push(token.or(owner).unwrap_or(Change::Everything));
+            }
+            if first > last + 1 {
+                changes = vec![Change::Everything];
+            }
+            if newest - first > 2 * KEPT {
+                sqlx::query(PRUNE).bind(newest - KEPT).execute(pool).await?;
+            }
+            Ok((newest, changes))
+        })
+    }
+}
+
+impl Changes {
+    /// Waits for the next changes. While the store cannot be reached nothing can change.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was not returned comes the next time.
+    pub(crate) async fn next(&mut self) -> Vec<Change> {
+        loop {
+            match self.look().await {
+                Ok(changes) => {
+                    if std::mem::take(&mut self.is_away) {
+                        info!("the store is back");
+                    }
+                    if !changes.is_empty() {
+                        return changes;
+                    }
+                }
+                Err(err) => {
+                    if !std::mem::replace(&mut self.is_away, true) {
+                        warn!("tokens that are known go on being good: {err}");
+                    }
+                    // Its connection may be gone.
+                    match &mut self.signal {
+                        Signal::File(signal) => *signal = None,
+                        Signal::Server(signal) => *signal = None,
+                    }
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Vec<Change>, StoreError> {
+        self.wait().await?;
+        let (last, changes) = self.store.changes_after(self.last).await?;
+        self.last = last;
+        Ok(changes)
+    }
+
+    /// Waits until there may be a change.
+    async fn wait(&mut self) -> Result<(), StoreError> {
+        match (&mut self.signal, &*self.store.0) {
+            (Signal::File(signal), Pool::Sqlite(file)) => loop {
+                let Some((connection, before)) = signal else {
+                    // From here on none is missed.
+                    let mut connection = file.reader().await?;
+                    let version = data_version(&mut connection).await?;
+                    *signal = Some((connection, version));
+                    return Ok(());
+                };
+                sleep(LOOK).await;
+                let version = data_version(connection).await?;
+                if version != *before {
+                    *before = version;
+                    return Ok(());
+                }
+            },
+            (Signal::Server(signal), Pool::Postgres(pool)) => {
+                let Some(listener) = signal else {
+                    let mut listener = PgListener::connect_with(pool).await?;
+                    listener.listen("sallyport_changes").await?;
+                    *signal = Some(listener);
+                    return Ok(());
+                };
+                match timeout(ASK, listener.try_recv()).await {
+                    Ok(Ok(Some(_))) | Err(_) => Ok(()),
+                    Ok(Ok(None)) => Err(StoreError::Unavailable("the connection was lost".into())),
+                    Ok(Err(err)) => Err(err.into()),
+                }
+            }
+            // A store does not become another one.
+            (_, _) => Err(StoreError::Failed("another store".into())),
+        }
+    }
+}
+
+async fn data_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query("PRAGMA data_version").fetch_one(connection).await?;
+    Ok(row.try_get(0)?)
+}

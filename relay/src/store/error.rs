@@ -1,0 +1,77 @@
+//! What goes wrong with a store.
+
+use std::fmt;
+
+use sqlx::error::ErrorKind;
+use sqlx::migrate::MigrateError;
+
+/// What goes wrong with a store. One variant for each thing that callers do differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreError {
+    /// It cannot be reached, or others keep it busy. Trying again may help.
+    Unavailable(String),
+    /// There is one of this name already.
+    Exists,
+    /// There is none.
+    NotFound,
+    /// A newer version has written it.
+    Newer,
+    /// Something else, which trying again does not mend.
+    Failed(String),
+}
+
+/// The result codes of SQLite for a file that others have locked.
+const BUSY: [&str; 4] = ["5", "6", "261", "517"];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(err: sqlx::Error) -> Self {
+        match &err {
+            sqlx::Error::RowNotFound => Self::NotFound,
+            sqlx::Error::Database(db) if db.kind() == ErrorKind::UniqueViolation => Self::Exists,
+            sqlx::Error::Database(db) if db.kind() == ErrorKind::ForeignKeyViolation => {
+                Self::NotFound
+            }
+            sqlx::Error::Database(db) if is_passing(db.code().as_deref()) => {
+                Self::Unavailable(err.to_string())
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(err.to_string()),
+            _ => Self::Failed(err.to_string()),
+        }
+    }
+}
+
+/// Whether it may be gone in a moment: a file that is locked, or a server that is stopping or does
+/// not answer in time (classes 08, 53, 57 of PostgreSQL's codes).
+fn is_passing(code: Option<&str>) -> bool {
+    code.is_some_and(|code| {
+        BUSY.contains(&code) || ["08", "53", "57"].iter().any(|class| code.starts_with(class) && code.len() == 5)
+    })
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(err: MigrateError) -> Self {
+        match err {
+            MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => Self::Newer,
+            MigrateError::Execute(err) => err.into(),
+            err => Self::Failed(err.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(reason) => write!(f, "the store cannot be reached: {reason}"),
+            Self::Exists => f.write_str("there is one of this name already"),
+            Self::NotFound => f.write_str("there is none of this name"),
+            Self::Newer => f.write_str("the store was written by a newer relay: update this one"),
+            Self::Failed(reason) => write!(f, "the store: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

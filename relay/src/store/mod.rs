@@ -1,0 +1,60 @@
+//! What has to last: users, their tokens, and what has moved under a quota.
+//!
+//! It is kept in a SQLite file in the data folder, or in PostgreSQL; both are asked alike. Whoever
+//! changes something, this process or another one, [`Changes`] tells the relays that run.
+//!
+//! - [`pool`]: the two databases, and how they are opened
+//! - [`users`], [`tokens`], [`traffic`]: what is asked of them
+//! - [`changes`]: what others have changed
+
+mod changes;
+mod error;
+mod pool;
+mod records;
+mod tokens;
+mod traffic;
+mod users;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub(crate) use self::changes::{Change, Changes};
+pub(crate) use self::error::StoreError;
+pub(crate) use self::pool::Place;
+pub(crate) use self::records::{BadName, Name, NewToken, TokenRecord, User};
+
+use self::pool::Pool;
+
+/// Where what has to last is kept. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Arc<Pool>);
+
+impl Store {
+    /// Opens what is kept at `place`, with the tables as this version has them.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or was written by a newer version.
+    pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Pool::open(place).await?)))
+    }
+
+    /// Puts all of it into a new file, as it is at one moment, while others go on using it.
+    ///
+    /// # Errors
+    ///
+    /// The file is there already or cannot be written, or the store is no file itself.
+    pub(crate) async fn backup(&self, file: &std::path::Path) -> Result<(), StoreError> {
+        self.0.backup(file).await
+    }
+}
+
+/// A time as it is kept: milliseconds since the beginning of 1970.
+fn to_millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn from_millis(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
+}

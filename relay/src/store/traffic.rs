@@ -1,0 +1,43 @@
+//! What has moved under quotas.
+
+use sqlx::Row;
+
+use super::pool::with;
+use super::{Store, StoreError};
+
+/// Periods are kept for so long, in seconds: two months, so that the current one is among them.
+const KEPT: u64 = 62 * 24 * 3600;
+
+impl Store {
+    /// Adds what has moved: the account, the start of the period, and the bytes.
+    pub(crate) async fn add_traffic(&self, moved: &[(String, u64, u64)]) -> Result<(), StoreError> {
+        const ADD: &str = "INSERT INTO traffic (account, period, bytes) VALUES ($1, $2, $3) \
+            ON CONFLICT (account, period) DO UPDATE SET bytes = traffic.bytes + $3";
+        with!(self, |pool, begin| {
+            let mut all = pool.begin_with(begin).await?;
+            for (account, period, bytes) in moved {
+                let add = sqlx::query(ADD).bind(account).bind(signed(*period));
+                add.bind(signed(*bytes)).execute(&mut *all).await?;
+                let old = sqlx::query("DELETE FROM traffic WHERE account = $1 AND period < $2");
+                let before = signed(period.saturating_sub(KEPT));
+                old.bind(account).bind(before).execute(&mut *all).await?;
+            }
+            Ok(all.commit().await?)
+        })
+    }
+
+    /// What has moved in the period that began then, in bytes.
+    pub(crate) async fn traffic(&self, account: &str, period: u64) -> Result<u64, StoreError> {
+        const GET: &str = "SELECT bytes FROM traffic WHERE account = $1 AND period = $2";
+        with!(self, |pool, _begin| {
+            let query = sqlx::query(GET).bind(account).bind(signed(period));
+            let row = query.fetch_optional(pool).await?;
+            let bytes: Option<i64> = row.map(|row| row.try_get("bytes")).transpose()?;
+            Ok(bytes.unwrap_or(0).unsigned_abs())
+        })
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,80 @@
+//! Users.
+
+use std::time::SystemTime;
+
+use sqlx::Row;
+
+use super::pool::with;
+use super::{Name, Store, StoreError, User, from_millis, to_millis};
+
+impl Store {
+    /// A new user.
+    ///
+    /// # Errors
+    ///
+    /// There is one of this name.
+    pub(crate) async fn create_user(&self, name: &Name) -> Result<(), StoreError> {
+        let now = to_millis(SystemTime::now());
+        with!(self, |pool, _begin| {
+            let insert = sqlx::query("INSERT INTO users (name, created) VALUES ($1, $2)");
+            insert.bind(name.as_str()).bind(now).execute(pool).await?;
+            Ok(())
+        })
+    }
+
+    /// All users, by name.
+    pub(crate) async fn users(&self) -> Result<Vec<User>, StoreError> {
+        const ALL: &str = "SELECT name, created, disabled FROM users ORDER BY name";
+        with!(self, |pool, _begin| {
+            let rows = sqlx::query(ALL).fetch_all(pool).await?;
+            let users = rows.iter().map(|row| {
+                let disabled: Option<i64> = row.try_get("disabled")?;
+                Ok(User {
+                    name: super::tokens::name(row.try_get("name")?)?,
+                    created: from_millis(row.try_get("created")?),
+                    disabled: disabled.map(from_millis),
+                })
+            });
+            users.collect()
+        })
+    }
+
+    /// None of the user's tokens is good any more, or all are again.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user.
+    pub(crate) async fn disable_user(&self, name: &Name, disabled: bool) -> Result<(), StoreError> {
+        let at = disabled.then(|| to_millis(SystemTime::now()));
+        with!(self, |pool, begin| {
+            let mut all = pool.begin_with(begin).await?;
+            let update = sqlx::query("UPDATE users SET disabled = $2 WHERE name = $1");
+            let done = update.bind(name.as_str()).bind(at).execute(&mut *all).await?;
+            if done.rows_affected() == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let note = sqlx::query("INSERT INTO changes (owner) VALUES ($1)");
+            note.bind(name.as_str()).execute(&mut *all).await?;
+            Ok(all.commit().await?)
+        })
+    }
+
+    /// The user and all of its tokens are gone.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user.
+    pub(crate) async fn delete_user(&self, name: &Name) -> Result<(), StoreError> {
+        with!(self, |pool, begin| {
+            let mut all = pool.begin_with(begin).await?;
+            let delete = sqlx::query("DELETE FROM users WHERE name = $1");
+            let done = delete.bind(name.as_str()).execute(&mut *all).await?;
+            if done.rows_affected() == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let note = sqlx::query("INSERT INTO changes (owner) VALUES ($1)");
+            note.bind(name.as_str()).execute(&mut *all).await?;
+            Ok(all.commit().await?)
+        })
+    }
+}

@@ -1,6 +1,6 @@
 //! The folder in which the relay keeps what has to outlast it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,10 @@ use anyhow::{Context, bail};
 /// A folder of the relay's own, which nobody else can write to.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFolder(PathBuf);
+
+/// Keeps other relays out of a folder. The system takes it away with the process.
+#[derive(Debug)]
+pub(crate) struct DataLock(#[expect(dead_code, reason = "it is there to be held")] File);
 
 impl DataFolder {
     /// The folder at `path`, which is made if it is not there.
@@ -28,6 +32,27 @@ impl DataFolder {
             bail!("others can write to {shown}: chmod go-w {shown}, or choose another with --data");
         }
         Ok(Self(path.to_owned()))
+    }
+
+    /// Keeps other relays from using the folder, for as long as the lock is there.
+    ///
+    /// # Errors
+    ///
+    /// Another relay uses it.
+    pub(crate) fn lock(&self) -> anyhow::Result<DataLock> {
+        let path = self.file("relay.lock");
+        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = open.with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DataLock(file)),
+            Err(TryLockError::WouldBlock) => {
+                let folder = self.0.display();
+                bail!("another relay uses {folder}: stop it, or choose another with --data")
+            }
+            Err(TryLockError::Error(err)) => {
+                Err(err).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
     }
 
     /// Where a file in it is, or would be.
@@ -111,6 +136,11 @@ mod tests {
         let err = DataFolder::open(&path).unwrap_err().to_string();
         assert!(err.starts_with("others can write to "), "{err}");
         assert!(DataFolder::open(&data.file("key")).is_err(), "it is a file");
+
+        let lock = data.lock().unwrap();
+        assert!(data.lock().unwrap_err().to_string().starts_with("another relay uses "));
+        drop(lock);
+        data.lock().unwrap();
         fs::remove_dir_all(above).unwrap();
     }
 }

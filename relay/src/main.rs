@@ -17,13 +17,19 @@ use tracing::{info, warn};
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
     shared::carry::tls::install_provider();
-    let (wanted, loader) = match cli::start(std::env::args_os().collect()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    match cli::run_tool(&args) {
+        Ok(None) => (),
+        Ok(Some(status)) => return status,
+        Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
+    }
+    let (wanted, loader) = match cli::start(args) {
         Ok(started) => started,
         Err(err) => return ExitCode::from(NotMerged::Usage(err).report()),
     };
     if let Some(Command::Completions { shell }) = wanted {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut cli::command(), "relay", &mut script);
+        clap_complete::generate(shell, &mut cli::documented(), "relay", &mut script);
         return answer::print(&script);
     }
     let loaded = match cli::load(&loader) {

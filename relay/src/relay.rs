@@ -18,12 +18,14 @@ use crate::access::Access;
 use crate::admin::{Admin, Look};
 use crate::config::Config;
 use crate::config::CurrentConfig;
+use crate::data::{DataFolder, DataLock};
 use crate::edge::Edge;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
 use crate::session::{ControlTls, Phases, Sessions};
+use crate::store::{Place, Store};
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,6 +42,7 @@ pub struct Relay {
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
+    lock: Option<DataLock>,
 }
 
 /// Where a relay listens.
@@ -106,8 +109,9 @@ impl Relay {
         let tls = tls.context("cannot offer TLS at the control port")?;
         let limits = Limits::new(config.now().descriptors);
         limits.set_rules(config.now().limits.clone());
-        let access = Access::new(&config.now().access, limits.clone());
-        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin })
+        let (lock, store) = store(&config.now()).await?;
+        let access = Access::new(&config.now().access, limits.clone(), store).await?;
+        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin, lock })
     }
 
     /// Where the relay listens.
@@ -143,7 +147,7 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, limits, metrics, tls, .. } = self;
+        let Self { addrs, config, access, limits, metrics, tls, lock, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -159,7 +163,7 @@ impl Relay {
         let sessions = Sessions::new(
             config.clone(),
             tls,
-            access,
+            access.clone(),
             registry.clone(),
             limits.clone(),
             metrics.clone(),
@@ -185,6 +189,10 @@ impl Relay {
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());
         parts.sessions.spawn(sessions.run(self.control, cut_sessions.clone()));
+        parts.access.spawn({
+            let access = access.clone();
+            async move { access.follow().await }
+        });
         parts.admin.spawn(admin.run(self.admin, closing.clone()));
 
         let failed = tokio::select! {
@@ -192,6 +200,7 @@ impl Relay {
             Some(part) = parts.edge.join_next() => Some(settle(part)),
             Some(part) = parts.sessions.join_next() => Some(settle(part)),
             Some(part) = parts.admin.join_next() => Some(settle(part)),
+            Some(part) = parts.access.join_next() => Some(settle(part)),
         };
 
         stop.gracefully.cancel();
@@ -207,6 +216,11 @@ impl Relay {
             cut_sessions.cancel();
             finish(&mut parts.sessions).await;
         }
+        parts.access.shutdown().await;
+        if timeout(GOODBYE_TIMEOUT, access.flush()).await.is_err() {
+            warn!("the store does not answer: the last traffic is not written down");
+        }
+        drop(lock);
         closing.cancel();
         finish(&mut parts.admin).await;
         info!("stopped");
@@ -220,6 +234,16 @@ struct Parts {
     edge: JoinSet<anyhow::Result<()>>,
     sessions: JoinSet<anyhow::Result<()>>,
     admin: JoinSet<anyhow::Result<()>>,
+    access: JoinSet<anyhow::Result<()>>,
+}
+
+/// What has to last, where the configuration says it is, if it says so.
+async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Store>)> {
+    let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
+    let lock = folder.as_ref().map(DataFolder::lock).transpose()?;
+    let Some(place) = Place::of(config.database.as_ref(), folder) else { return Ok((lock, None)) };
+    let store = Store::open(&place).await.with_context(|| format!("cannot open {place}"))?;
+    Ok((lock, Some(store)))
 }
 
 async fn bind(flag: &str, addr: &HostPort, peers: Peers) -> anyhow::Result<TcpListener> {

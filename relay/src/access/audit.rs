@@ -8,6 +8,7 @@ use shared::kit::logging::{Foreign, Rate};
 use tracing::info;
 
 use super::Principal;
+use crate::store::Change;
 
 /// Strangers can have themselves refused as often as they like.
 static REFUSED: Rate = Rate::new(|more| {
@@ -34,4 +35,13 @@ pub(crate) fn revoked(principal: &Principal, session: u64, refusal: &Refusal) {
     let token = principal.token().map(tracing::field::display);
     let (owner, reason) = (principal.owner(), Foreign(&refusal.message));
     info!(target: "audit", event = "revoked", %owner, token, session, "sent away: {reason}");
+}
+
+/// Somebody has changed what is kept of tokens.
+pub(super) fn changed(change: &Change) {
+    match change {
+        Change::Token(id) => info!(target: "audit", event = "changed", token = %id, "changed"),
+        Change::Owner(owner) => info!(target: "audit", event = "changed", %owner, "changed"),
+        Change::Everything => (),
+    }
 }

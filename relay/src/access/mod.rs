@@ -14,6 +14,7 @@ mod rights;
 mod standing;
 mod tokens;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,9 +22,11 @@ use std::time::{Duration, SystemTime};
 use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
 use shared::token::{Challenge, Grant, Presented, Proof, Secret, TokenId, Verifier};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::debug;
 
-use crate::limits::Limits;
+use crate::limits::{Account, Limits};
+use crate::store::{Change, Store, StoreError};
 
 use self::jwt::Jwt;
 use self::standing::Standing;
@@ -38,6 +41,12 @@ pub(crate) use self::rights::Rights;
 /// Whoever shows something that is not good learns that after so long, whatever is wrong with it:
 /// the time tells nothing, and guessing takes a while.
 const REFUSED_AFTER: Duration = Duration::from_millis(250);
+
+/// How often it is written down what has been used. A crash loses no more than this.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// So many changes are remembered one by one while the store cannot be asked about them.
+const MOST_OWED: usize = 1024;
 
 /// What a client has shown.
 #[derive(Debug)]
@@ -86,12 +95,68 @@ struct Admitted {
 }
 
 impl Access {
-    /// Lets in those of whom `rules` tells, and counts what they have in `limits`.
-    pub(crate) fn new(rules: &AccessRules, limits: Limits) -> Self {
-        let (tokens, jwt) = (Tokens::new(), Jwt::default());
+    /// Lets in those of whom `rules` and `store` tell, and counts what they have in `limits`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) async fn new(
+        rules: &AccessRules,
+        limits: Limits,
+        store: Option<Store>,
+    ) -> Result<Self, StoreError> {
+        let (tokens, jwt) = (Tokens::new(store).await?, Jwt::default());
         let access = Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits }));
         access.set_rules(rules);
-        access
+        Ok(access)
+    }
+
+    /// Follows what others change in the store, and writes down what has been used. Never returns:
+    /// whoever polls it drops it in the end, and calls [`flush`](Self::flush).
+    pub(crate) async fn follow(&self) -> anyhow::Result<()> {
+        let Some(store) = self.0.tokens.store() else { return pending().await };
+        let mut changes = store.changes().await?;
+        let mut flush = interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Whatever was missed because the store went away in the middle.
+        let mut owed = Vec::new();
+        loop {
+            tokio::select! {
+                new = changes.next() => owed.extend(new),
+                _ = flush.tick() => self.flush().await,
+            }
+            if owed.len() > MOST_OWED {
+                owed = vec![Change::Everything];
+            }
+            if !owed.is_empty() && self.0.tokens.changed(&owed).await.is_ok() {
+                for change in owed.drain(..) {
+                    audit::changed(&change);
+                }
+            }
+        }
+    }
+
+    /// Writes down which tokens were used, and what has moved under quotas. What cannot be written
+    /// now is kept for later.
+    pub(crate) async fn flush(&self) {
+        let Some(store) = self.0.tokens.store() else { return };
+        if let Err(err) = self.0.tokens.note_use().await {
+            debug!("the use of tokens is not written down yet: {err}");
+        }
+        let accounts = self.0.limits.accounts();
+        let taken = accounts.iter().filter_map(|account| {
+            let (period, bytes) = account.take_unwritten()?;
+            Some((account, (account.key().to_string(), period, bytes)))
+        });
+        let (accounts, moved): (Vec<_>, Vec<_>) = taken.unzip();
+        if !moved.is_empty()
+            && let Err(err) = store.add_traffic(&moved).await
+        {
+            debug!("traffic is not written down yet: {err}");
+            for (account, (_, _, bytes)) in accounts.iter().zip(&moved) {
+                account.give_back_unwritten(*bytes);
+            }
+        }
     }
 
     /// The rules are others from now on: whom they do not let in any more has to go.
@@ -122,7 +187,7 @@ impl Access {
             Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
         match admitted {
-            Ok(admitted) => Ok(self.principal(admitted)),
+            Ok(admitted) => self.principal(admitted).await,
             Err(refusal) => {
                 sleep_until(refuse_at).await;
                 Err(refusal)
@@ -131,15 +196,35 @@ impl Access {
     }
 
     /// Whose session it is of somebody who has been let in.
-    fn principal(&self, admitted: Admitted) -> Principal {
+    async fn principal(&self, admitted: Admitted) -> Result<Principal, Refusal> {
         let Admitted { owner, token, standing, grants } = admitted;
         let limits = &self.0.limits;
         let mut accounts = vec![limits.owner(&owner.to_string())];
         for (key, grant) in &grants {
             accounts.extend(key.and_then(|key| limits.holder(key, grant)));
         }
+        for account in &accounts {
+            self.recall_traffic(account).await?;
+        }
         let rights = Rights::new(grants.into_iter().map(|(_, grant)| grant).collect());
-        Principal::new(owner, rights, token, standing, accounts)
+        Ok(Principal::new(owner, rights, token, standing, accounts))
+    }
+
+    /// Learns what had moved under a quota before the relay was started.
+    async fn recall_traffic(&self, account: &Account) -> Result<(), Refusal> {
+        let (Some(quota), Some(store)) = (account.quota(), self.0.tokens.store()) else {
+            return Ok(());
+        };
+        if !account.is_new() {
+            return Ok(());
+        }
+        let start = quota.period().start(SystemTime::now());
+        let used = store.traffic(&account.key().to_string(), start).await.map_err(|_| {
+            let message = "the relay cannot look up the quota right now: try again later";
+            Refusal::new(RefusalCode::Unavailable, message)
+        })?;
+        account.begin_period(start, used);
+        Ok(())
     }
 
     fn rules(&self) -> Arc<AccessRules> {

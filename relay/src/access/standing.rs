@@ -23,6 +23,11 @@ impl Standing {
         self.0.ended.cancel();
     }
 
+    /// Whether anybody else has a part in it.
+    pub(super) fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Resolves when it has ended.
     ///
     /// # Cancel safety

@@ -1,21 +1,35 @@
-//! The tokens that let somebody in.
+//! The tokens that let somebody in: the secret that the relay was started with, and those of a store.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use shared::control::protocol::Refusal;
+use shared::control::protocol::{Refusal, RefusalCode};
 use shared::token::{
     BadChain, Challenge, Grant, Narrowed, Presented, Proof, Secret, Token, TokenId, Verifier,
 };
+use tracing::info;
 
 use super::principal::expired;
 use super::standing::Standing;
 use super::{Admitted, Owner, unauthorized};
+use crate::store::{Change, Store, StoreError, TokenRecord};
 
-/// The tokens that let somebody in: the secret that the relay was started with.
+/// So many tokens of a store are remembered, so that their holders come back while it is away. Then
+/// those are forgotten with which no session runs.
+const MOST_KNOWN: usize = 16 * 1024;
+
+/// The tokens that let somebody in.
 #[derive(Debug)]
 pub(super) struct Tokens {
     shared: Mutex<Option<Known>>,
+    store: Option<Store>,
+    known: Mutex<HashMap<TokenId, Known>>,
+    /// Those that were used, and when. Not written down yet.
+    used: Mutex<HashMap<TokenId, SystemTime>>,
+    /// Whether the store has any token.
+    any: AtomicBool,
     /// The key of a token that nobody has: it stands for all that are not known, so that they take
     /// as long as others.
     nobody: Verifier,
@@ -28,12 +42,26 @@ struct Known {
     owner: Owner,
     verifier: Verifier,
     grant: Grant,
+    /// Why it lets nobody in.
+    refused: Option<Refusal>,
     standing: Standing,
 }
 
 impl Tokens {
-    pub(super) fn new() -> Self {
-        Self { shared: Mutex::default(), nobody: Token::random().verifier() }
+    /// Tokens of this store, if there is one.
+    pub(super) async fn new(store: Option<Store>) -> Result<Self, StoreError> {
+        let any = match &store {
+            Some(store) => store.has_tokens().await?,
+            None => false,
+        };
+        Ok(Self {
+            shared: Mutex::default(),
+            store,
+            known: Mutex::default(),
+            used: Mutex::default(),
+            any: AtomicBool::new(any),
+            nobody: Token::random().verifier(),
+        })
     }
 
     /// The secret that the relay shares with its clients from now on. Those who came with another
@@ -54,6 +82,7 @@ impl Tokens {
             owner: Owner::Shared,
             verifier: token.verifier(),
             grant: Grant::default(),
+            refused: None,
             standing: Standing::default(),
         });
         drop(shared);
@@ -64,7 +93,7 @@ impl Tokens {
 
     /// Whether there is any token with which somebody could come.
     pub(super) fn any(&self) -> bool {
-        self.shared.lock().is_some()
+        self.any.load(Ordering::Relaxed) || self.shared.lock().is_some()
     }
 
     /// Who has shown this, and has proven to hold it.
@@ -79,7 +108,7 @@ impl Tokens {
         challenge: &Challenge,
         now: SystemTime,
     ) -> Result<Admitted, Refusal> {
-        let known = self.known(presented.id());
+        let known = self.find(presented.id()).await?;
         let root = known.as_ref().map_or(self.nobody, |known| known.verifier);
         let followed = presented.follow(root);
         let holder = followed.as_ref().map_or(self.nobody, |narrowed| narrowed.holder);
@@ -94,18 +123,117 @@ impl Tokens {
         ) else {
             return Err(stranger());
         };
-        let Known { owner, grant, standing, .. } = known;
+        let Known { owner, grant, standing, refused, .. } = known;
+        if let Some(refusal) = refused {
+            return Err(refusal);
+        }
         let grants: Vec<_> = std::iter::once((known.verifier, grant)).chain(grants).collect();
         if grants.iter().filter_map(|(_, grant)| grant.ends()).any(|end| end <= now) {
             return Err(expired());
+        }
+        if self.store.is_some() {
+            self.used.lock().insert(known.id, now);
         }
         let grants = grants.into_iter().map(|(key, grant)| (Some(key), grant)).collect();
         Ok(Admitted { owner, token: Some(presented.id()), standing, grants })
     }
 
-    fn known(&self, id: TokenId) -> Option<Known> {
-        self.shared.lock().clone().filter(|known| known.id == id)
+    async fn find(&self, id: TokenId) -> Result<Option<Known>, Refusal> {
+        if let Some(shared) = self.shared.lock().as_ref().filter(|known| known.id == id) {
+            return Ok(Some(shared.clone()));
+        }
+        let Some(store) = &self.store else { return Ok(None) };
+        if let Some(known) = self.known.lock().get(&id) {
+            return Ok(Some(known.clone()));
+        }
+        match store.token(id).await {
+            Ok(record) => Ok(record.map(|record| self.learn(record))),
+            Err(err) => {
+                let message = format!("the relay cannot look up tokens right now: {err}");
+                info!("{message}");
+                let message = "the relay cannot look up tokens right now: try again later";
+                Err(Refusal::new(RefusalCode::Unavailable, message))
+            }
+        }
     }
+
+    /// Remembers a token that a holder has shown.
+    fn learn(&self, record: TokenRecord) -> Known {
+        let mut all = self.known.lock();
+        if all.len() >= MOST_KNOWN {
+            all.retain(|_, known| known.standing.is_watched());
+        }
+        // Others may have learned it meanwhile, and their sessions go by that.
+        let known = all.entry(record.id).or_insert_with(|| Known {
+            id: record.id,
+            refused: refused(&record),
+            owner: Owner::User(record.owner.into()),
+            verifier: record.verifier,
+            grant: record.grant,
+            standing: Standing::default(),
+        });
+        known.clone()
+    }
+
+    /// Somebody has changed the store: those whose token is not what it was have to go.
+    pub(super) async fn changed(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        self.any.store(store.has_tokens().await?, Ordering::Relaxed);
+        let concerned = |known: &Known| {
+            changes.iter().any(|change| match change {
+                Change::Token(id) => known.id == *id,
+                Change::Owner(name) => known.owner.to_string() == name.as_str(),
+                Change::Everything => true,
+            })
+        };
+        let before: Vec<_> = self.known.lock().values().filter(|k| concerned(k)).cloned().collect();
+        for known in before {
+            let record = store.token(known.id).await?;
+            let why = match &record {
+                Some(record) if record.grant == known.grant => refused(record),
+                Some(_) => Some(unauthorized("the rights of the token have changed")),
+                None => Some(revoked()),
+            };
+            if why == known.refused && record.is_some() {
+                continue;
+            }
+            // Whoever comes next looks it up again.
+            self.known.lock().remove(&known.id);
+            if let Some(why) = why {
+                known.standing.end(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down which tokens were used. What cannot be written now is kept for later.
+    pub(super) async fn note_use(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let used = std::mem::take(&mut *self.used.lock());
+        if used.is_empty() {
+            return Ok(());
+        }
+        let uses: Vec<_> = used.iter().map(|(id, at)| (*id, *at)).collect();
+        store.note_use(&uses).await.inspect_err(|_| {
+            let mut newer = self.used.lock();
+            for (id, at) in uses {
+                newer.entry(id).or_insert(at);
+            }
+        })
+    }
+
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+}
+
+/// Why what is kept of a token lets nobody in.
+fn refused(record: &TokenRecord) -> Option<Refusal> {
+    if record.revoked.is_some() {
+        return Some(revoked());
+    }
+    let disabled = || unauthorized("the token's user is disabled: ask the operator of the relay");
+    record.owner_disabled.then(disabled)
 }
 
 fn stranger() -> Refusal {
@@ -116,4 +244,29 @@ fn stranger() -> Refusal {
 
 fn revoked() -> Refusal {
     unauthorized("the token has been revoked: ask for a new one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A known one, and the grant that limits it.
+    #[tokio::test]
+    async fn a_token_of_nobody_is_refused_like_a_wrong_proof() {
+        let tokens = Tokens::new(None).await.unwrap();
+        let secret: Secret = "correct horse battery".parse().unwrap();
+        tokens.set_shared(Some(&secret));
+        let Secret::Token(token) = secret else { panic!("a token") };
+        let challenge = Challenge::Channel([1; 32]);
+        let admit = async |presented: &Presented, proof: &Proof| {
+            let now = SystemTime::now();
+            tokens.admit(presented, proof, &challenge, now).await.map_err(|err| err.message)
+        };
+        let good = token.prove(&challenge);
+        assert!(admit(token.presented(), &good).await.is_ok());
+        let other = Token::random();
+        let wrong = admit(token.presented(), &other.prove(&challenge)).await.unwrap_err();
+        let unknown = admit(other.presented(), &other.prove(&challenge)).await.unwrap_err();
+        assert_eq!(wrong, unknown);
+    }
 }

@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches};
 use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
 use shared::token::given;
 
-use super::{Cli, Command, Logging};
+use super::{Cli, Command, Logging, tools};
 use crate::access::JwtKeys;
 use crate::config::Config;
 use crate::session::check_files;
@@ -35,7 +35,18 @@ pub struct Loaded {
 
 /// The command line, which is the list of all settings. They may stand behind a subcommand too.
 pub fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| arg.global(true))
+    // For the list in the help: they are looked for before the settings are.
+    let tools = tools::commands().into_iter().map(|tool| {
+        let about = tool.get_about().cloned().unwrap_or_default();
+        clap::Command::new(tool.get_name().to_owned()).about(about)
+    });
+    Cli::command().mut_args(|arg| arg.global(true)).subcommands(tools)
+}
+
+/// All that the program can do, for its manual and for shells. The settings stand before a
+/// subcommand there.
+pub fn documented() -> clap::Command {
+    Cli::command().subcommands(tools::commands())
 }
 
 /// Looks at the arguments of the process: what it is to do instead of running, and what loads its

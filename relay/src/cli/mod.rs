@@ -1,10 +1,16 @@
 //! The command line of `relay`, and the way from there to a [`Config`].
 
+mod backup;
 mod ban;
+mod init;
 mod limits;
 mod load;
 mod reload;
+mod table;
 mod tls;
+mod token;
+mod tools;
+mod user;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +30,9 @@ use crate::limits::{BanPolicy, BanRule};
 use self::limits::LimitArgs;
 
 pub use ban::Ban;
-pub use load::{Loaded, command, load, start};
+pub use load::{Loaded, command, documented, load, start};
 pub use reload::{Reloaded, Reloader};
+pub use tools::run_tool;
 
 use self::tls::TlsArgs;
 
@@ -73,6 +80,11 @@ pub struct Cli {
     /// The folder for what has to outlast the relay, such as the certificate of --tls self-signed
     #[arg(long, env = "RELAY_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// The PostgreSQL in which users and tokens are kept, postgres://USER:PASSWORD@HOST/NAME
+    /// [default: a file in --data]
+    #[arg(long, env = "RELAY_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<Hidden>,
 
     #[command(flatten)]
     tls: TlsArgs,
@@ -225,6 +237,7 @@ impl Cli {
             ports: self.ports,
             admin,
             data: self.data,
+            database: self.database,
             tls: self.tls.into_settings()?,
             grace: self.grace,
             max_visitors: self.max_visitors as usize,

@@ -4,13 +4,13 @@ use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::net::Networks;
 use shared::kit::settings::{Change, Row, changes};
-use shared::token::Secret;
+use shared::token::{Hidden, Secret};
 
 use super::{Config, Settings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 5] = ["control", "public", "admin", "data", "threads"];
+const NEEDS_RESTART: [&str; 6] = ["control", "public", "admin", "data", "database", "threads"];
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ impl Settings {
             ports,
             admin,
             data,
+            database,
             tls,
             grace,
             max_visitors,
@@ -66,6 +67,7 @@ impl Settings {
             Row::new("ports", ports),
             Row::new("admin", admin),
             Row::optional("data", data.as_deref()),
+            Row::secret("database", database.as_ref().map(Hidden::fingerprint)),
         ];
         rows.extend(tls.rows());
         rows.extend([
@@ -112,6 +114,7 @@ impl Config {
             public: self.public.clone(),
             admin: self.admin.clone(),
             data: self.data.clone(),
+            database: self.database.clone(),
             threads: self.threads,
             descriptors: self.descriptors,
             ..wished.0.clone()

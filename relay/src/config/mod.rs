@@ -13,7 +13,7 @@ use std::time::Duration;
 use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
 use shared::kit::net::{HostPort, MAX_NETWORKS, Networks, Rules};
-use shared::token::Secret;
+use shared::token::{Hidden, Secret};
 
 use crate::access::AccessRules;
 use crate::limits::{BanPolicy, LimitRules};
@@ -39,6 +39,9 @@ pub struct Settings {
     pub admin: HostPort,
     /// The folder for what has to outlast the relay. `None`: it keeps nothing.
     pub data: Option<PathBuf>,
+    /// The URL of the PostgreSQL that users and tokens are kept in. Without one they are kept in the
+    /// data folder.
+    pub database: Option<Hidden>,
     /// How clients can reach the control port by TLS.
     pub tls: TlsSettings,
     /// How long open visits may go on after a request to stop.
@@ -106,6 +109,7 @@ impl Settings {
             ports: PortRange::ANY,
             admin: any,
             data: None,
+            database: None,
             tls: TlsSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
@@ -150,6 +154,7 @@ impl Config {
             ports: _,
             admin: _,
             data: _,
+            database: _,
             tls,
             grace,
             max_visitors,

@@ -194,10 +194,18 @@ impl Account {
         self.terms.lock().quota
     }
 
-    /// So much had moved in the period that began then, before the relay was started.
+    /// Whether it is not known yet what has moved.
+    pub(crate) fn is_new(&self) -> bool {
+        self.traffic.period.load(Ordering::Relaxed) == 0
+    }
+
+    /// So much had moved in the period that began then, before anybody counted here.
     pub(crate) fn begin_period(&self, start: u64, used: u64) {
-        self.traffic.period.store(start, Ordering::Relaxed);
-        self.traffic.used.store(used, Ordering::Relaxed);
+        let nobody =
+            self.traffic.period.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
+        if nobody.is_ok() {
+            self.traffic.used.fetch_add(used, Ordering::Relaxed);
+        }
     }
 
     /// So many bytes have moved. Whether more may.
@@ -334,7 +342,18 @@ mod tests {
         assert_eq!(ann.take_unwritten(), Some((quota.unwrap().period().start(now), 1001)));
         assert_eq!(ann.take_unwritten(), None);
         assert!(ann.has_quota(now + Duration::from_secs(24 * 3600)));
-        ann.begin_period(quota.unwrap().period().start(now), 999);
-        assert!(ann.has_quota(now) && !ann.moved(2));
+    }
+
+    #[test]
+    fn what_moved_before_counts_once() {
+        let accounts = Accounts::default();
+        let quota = "1kB/day".parse().unwrap();
+        let ann = account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        assert!(ann.is_new());
+        for _ in 0..2 {
+            ann.begin_period(quota.period().start(now), 998);
+        }
+        assert!(!ann.is_new() && ann.has_quota(now) && ann.moved(2) && !ann.moved(1));
     }
 }

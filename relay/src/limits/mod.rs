@@ -125,6 +125,11 @@ impl Limits {
         Arc::clone(&self.rules.read())
     }
 
+    /// All accounts that anybody has a part in.
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.all()
+    }
+
     /// The account of an owner.
     pub(crate) fn owner(&self, owner: &str) -> Arc<Account> {
         let rules = self.rules();

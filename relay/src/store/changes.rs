@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use shared::token::TokenId;
+use sqlx::Row;
 use sqlx::postgres::PgListener;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::Row;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -41,6 +41,8 @@ pub(crate) struct Changes {
     /// The number of the last change that is known.
     last: i64,
     signal: Signal,
+    /// There may be a change that has not been looked at.
+    is_due: bool,
     /// The store could not be reached the last time.
     is_away: bool,
 }
@@ -61,7 +63,7 @@ impl Store {
             Pool::Sqlite(_) => Signal::File(None),
             Pool::Postgres(_) => Signal::Server(None),
         };
-        Ok(Changes { store: self.clone(), last, signal, is_away: false })
+        Ok(Changes { store: self.clone(), last, signal, is_due: false, is_away: false })
     }
 
     async fn last_change(&self) -> Result<i64, StoreError> {
@@ -134,13 +136,17 @@ impl Changes {
     }
 
     async fn look(&mut self) -> Result<Vec<Change>, StoreError> {
-        self.wait().await?;
+        if !self.is_due {
+            self.wait().await?;
+            self.is_due = true;
+        }
         let (last, changes) = self.store.changes_after(self.last).await?;
-        self.last = last;
+        (self.last, self.is_due) = (last, false);
         Ok(changes)
     }
 
-    /// Waits until there may be a change.
+    /// Waits until there may be a change. Nothing is lost when it is given up before it returns: the
+    /// last step is the one that is taken note of.
     async fn wait(&mut self) -> Result<(), StoreError> {
         match (&mut self.signal, &*self.store.0) {
             (Signal::File(signal), Pool::Sqlite(file)) => loop {

@@ -48,7 +48,8 @@ impl From<sqlx::Error> for StoreError {
 /// not answer in time (classes 08, 53, 57 of PostgreSQL's codes).
 fn is_passing(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
-        BUSY.contains(&code) || ["08", "53", "57"].iter().any(|class| code.starts_with(class) && code.len() == 5)
+        BUSY.contains(&code)
+            || ["08", "53", "57"].iter().any(|class| code.starts_with(class) && code.len() == 5)
     })
 }
 

@@ -15,15 +15,17 @@ mod tokens;
 mod traffic;
 mod users;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::changes::{Change, Changes};
+pub(crate) use self::changes::Change;
 pub(crate) use self::error::StoreError;
 pub(crate) use self::pool::Place;
-pub(crate) use self::records::{BadName, Name, NewToken, TokenRecord, User};
+pub(crate) use self::records::{Name, NewToken, TokenRecord, User};
 
 use self::pool::Pool;
+use crate::data::DataFolder;
 
 /// Where what has to last is kept. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,12 +41,26 @@ impl Store {
         Ok(Self(Arc::new(Pool::open(place).await?)))
     }
 
+    /// Puts a [`backup`](Self::backup) into the folder, in which no relay runs. With `force` it
+    /// takes the place of what is there.
+    ///
+    /// # Errors
+    ///
+    /// The file is no store, or there is one in the folder.
+    pub(crate) async fn restore(
+        file: &Path,
+        folder: &DataFolder,
+        force: bool,
+    ) -> Result<(), StoreError> {
+        pool::restore(file, folder, force).await
+    }
+
     /// Puts all of it into a new file, as it is at one moment, while others go on using it.
     ///
     /// # Errors
     ///
     /// The file is there already or cannot be written, or the store is no file itself.
-    pub(crate) async fn backup(&self, file: &std::path::Path) -> Result<(), StoreError> {
+    pub(crate) async fn backup(&self, file: &Path) -> Result<(), StoreError> {
         self.0.backup(file).await
     }
 }

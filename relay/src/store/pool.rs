@@ -1,5 +1,6 @@
 //! The two databases, and how they are opened.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -38,6 +39,26 @@ pub(crate) enum Place {
     Folder(DataFolder),
     /// PostgreSQL, at this URL.
     Database(Hidden),
+}
+
+impl Place {
+    /// Where these settings say it is.
+    pub(crate) fn of(database: Option<&Hidden>, folder: Option<DataFolder>) -> Option<Self> {
+        match database {
+            Some(url) => Some(Self::Database(url.clone())),
+            None => folder.map(Self::Folder),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.file(FILE).display()),
+            // The URL has a password in it.
+            Self::Database(_) => f.write_str("the database of --database"),
+        }
+    }
 }
 
 /// A database that is open.
@@ -154,7 +175,7 @@ pub(super) async fn restore(
     folder: &DataFolder,
     force: bool,
 ) -> Result<(), StoreError> {
-    let failed = |err: &dyn std::fmt::Display| StoreError::Failed(err.to_string());
+    let failed = |err: &dyn fmt::Display| StoreError::Failed(err.to_string());
     if folder.file(FILE).exists() && !force {
         return Err(StoreError::Exists);
     }

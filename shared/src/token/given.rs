@@ -7,6 +7,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
+
 use super::Secret;
 use super::secret::LONGEST;
 use crate::kit::settings::Origin;
@@ -14,6 +17,13 @@ use crate::kit::settings::Origin;
 /// A value that is not shown by accident, not even when it is not a good one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(pub String);
+
+impl Hidden {
+    /// What tells one value from another in a log, and tells nobody the value.
+    pub fn fingerprint(&self) -> String {
+        HEXLOWER.encode(&digest(&SHA256, self.0.as_bytes()).as_ref()[..3])
+    }
+}
 
 impl FromStr for Hidden {
     type Err = std::convert::Infallible;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
     &["data", "metrics", "entrance"],
-    &["limits"],
+    &["limits", "store"],
     &["access"],
     &["config"],
     &["certs", "target", "ports", "snapshot"],

@@ -1,0 +1,49 @@
+//! `relay backup` and `relay restore`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::tools::say;
+use crate::data::DataFolder;
+use crate::store::Store;
+
+/// Where a backup goes.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The file, which must not be there yet
+    file: PathBuf,
+}
+
+/// Where a backup comes from.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The file that `relay backup` made
+    file: PathBuf,
+    /// Replace the users and tokens that there are
+    #[arg(long)]
+    force: bool,
+}
+
+impl Backup {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<String> {
+        let shown = self.file.display();
+        store.backup(&self.file).await.with_context(|| format!("cannot write {shown}"))?;
+        say(&format!("written to {shown}"));
+        Ok(String::new())
+    }
+}
+
+impl Restore {
+    pub(super) async fn run(self, folder: &DataFolder) -> anyhow::Result<String> {
+        let _lock = folder.lock()?;
+        let shown = self.file.display();
+        let restored = Store::restore(&self.file, folder, self.force).await;
+        restored.with_context(|| {
+            format!("cannot put {shown} in place; --force replaces what is there already")
+        })?;
+        say(&format!("restored from {shown}"));
+        Ok(String::new())
+    }
+}

@@ -1,0 +1,167 @@
+//! What the program does besides running a relay: it keeps users and tokens, and sets a relay up.
+//!
+//! These have arguments of their own, which would not go together with the settings.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use shared::kit::answer;
+
+use super::backup::{Backup, Restore};
+use super::init::Init;
+use super::load::{load, start};
+use super::token::TokenTool;
+use super::user::UserTool;
+use crate::config::Config;
+use crate::data::DataFolder;
+use crate::store::{Place, Store};
+
+#[derive(Debug, Parser)]
+#[command(name = "relay", version, max_term_width = 80, disable_help_subcommand = true)]
+struct Tools {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+/// What the program does besides running a relay.
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Set a relay up: a folder with a certificate, a user and a token, and a configuration
+    Init(Init),
+    /// Create, list, disable and delete users
+    User {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        tool: UserTool,
+    },
+    /// Create, list, revoke and rotate tokens
+    Token {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        tool: TokenTool,
+    },
+    /// Copy users and tokens into a file, also while a relay runs
+    Backup {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        backup: Backup,
+    },
+    /// Put a backup in place, while no relay runs
+    Restore {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        restore: Restore,
+    },
+}
+
+/// Where users and tokens are kept. Without any of these, where the relay's configuration file says.
+#[derive(Debug, Args)]
+struct At {
+    /// The relay's configuration file [default: /etc/sallyport/relay.toml, if it is there]
+    #[arg(long, global = true, env = "RELAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The relay's data folder
+    #[arg(long, global = true, env = "RELAY_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// The relay's PostgreSQL
+    #[arg(long, global = true, env = "RELAY_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Does what the arguments name, if it is something else than to run a relay. Returns the exit
+/// status. `None`: they are the settings of a relay.
+///
+/// # Errors
+///
+/// What is wrong with the arguments; also that help is wanted.
+pub fn run_tool(args: &[OsString]) -> Result<Option<ExitCode>, clap::Error> {
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    match first {
+        Some(first) if Tools::command().find_subcommand(first).is_some() => {
+            Tools::try_parse_from(args).map(|tools| Some(tools.tool.run()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The tools, for whoever lists what the program can do.
+pub(super) fn commands() -> Vec<clap::Command> {
+    Tools::command().get_subcommands().cloned().collect()
+}
+
+impl Tool {
+    /// Does it. Returns the exit status.
+    fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let outcome = match runtime {
+            Ok(runtime) => runtime.block_on(self.outcome()),
+            Err(err) => Err(err).context("cannot start the runtime"),
+        };
+        match outcome {
+            Ok(text) => answer::print(text.as_bytes()),
+            Err(err) => answer::failed(&format_args!("{err:#}")),
+        }
+    }
+
+    async fn outcome(self) -> anyhow::Result<String> {
+        match self {
+            Self::Init(init) => init.run().await,
+            Self::User { at, tool } => tool.run(&at.store().await?, at.json).await,
+            Self::Token { at, tool } => tool.run(&at.store().await?, at.json).await,
+            Self::Backup { at, backup } => backup.run(&at.store().await?).await,
+            Self::Restore { at, restore } => restore.run(&at.folder()?).await,
+        }
+    }
+}
+
+impl At {
+    /// The settings of the relay, as far as they are given here.
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut args: Vec<OsString> = vec!["relay".into()];
+        let paths = [("--config", &self.config), ("--data", &self.data)];
+        for (flag, path) in paths {
+            args.extend(path.iter().flat_map(|path| [flag.into(), path.clone().into()]));
+        }
+        let database = self.database.iter();
+        args.extend(database.flat_map(|url| ["--database".into(), url.into()]));
+        let (_, loader) = start(args)?;
+        let loaded = load(&loader).map_err(|err| anyhow::anyhow!("{err}"))?;
+        Ok(loaded.config)
+    }
+
+    fn folder(&self) -> anyhow::Result<DataFolder> {
+        match &self.config()?.data {
+            Some(data) => DataFolder::open(data),
+            None => bail!(NO_STORE),
+        }
+    }
+
+    async fn store(&self) -> anyhow::Result<Store> {
+        let config = self.config()?;
+        let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
+        let place = Place::of(config.database.as_ref(), folder).context(NO_STORE)?;
+        Store::open(&place).await.with_context(|| format!("cannot open {place}"))
+    }
+}
+
+const NO_STORE: &str = "where are users and tokens kept? give --data DIR or --database URL, or set \
+    one of them in the relay's configuration file; `relay init` makes a new one";
+
+/// To stderr: stdout is for what was asked for.
+pub(super) fn say(what: &str) {
+    drop(writeln!(io::stderr(), "{what}"));
+}

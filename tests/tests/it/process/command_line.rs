@@ -3,13 +3,20 @@
 use tests::process::{Client, Program, Relay, own_host, visit};
 use tests::{Peer, local};
 
-const RELAY_FLAGS: [&str; 16] = [
+const RELAY_FLAGS: [&str; 23] = [
     "config",
     "control",
     "public",
     "public-name",
     "ports",
     "admin",
+    "data",
+    "tls",
+    "tls-cert",
+    "tls-key",
+    "require-tls",
+    "tls-min",
+    "tls-client-ca",
     "grace",
     "max-visitors",
     "stall-timeout",
@@ -22,9 +29,16 @@ const RELAY_FLAGS: [&str; 16] = [
     "log-format",
 ];
 
-const CLIENT_FLAGS: [&str; 13] = [
+const CLIENT_FLAGS: [&str; 20] = [
     "config",
     "server",
+    "tls",
+    "tls-ca",
+    "tls-pin",
+    "tls-name",
+    "tls-client-cert",
+    "tls-client-key",
+    "tls-min",
     "local",
     "tunnel",
     "connections",

@@ -1,6 +1,7 @@
 //! One session: its tunnels, incoming streams, and its end.
 
 mod changes;
+mod follow;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,12 +27,12 @@ use crate::config::Config;
 use crate::health::Unhealthy;
 use crate::local::Locals;
 use crate::status::{Event, LiveTunnel};
-use crate::tls::ClientTls;
 use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
 use self::changes::live;
 pub(crate) use self::changes::{ENTRANCES, request};
+pub(crate) use self::follow::Follow;
 
 /// How long the relay may take to stop sending visitors to a client that stops. A round trip is
 /// enough; a relay that has gone without a word does not hold up Ctrl-C.
@@ -65,14 +66,6 @@ const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3600);
 
 /// The control stream as the client sees it.
 pub(crate) type ControlStream = Control<Compat<yamux::Stream>, FromRelay, FromClient>;
-
-/// What sessions go by, which may change while they run. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Follow {
-    pub(crate) config: watch::Receiver<Arc<Config>>,
-    pub(crate) health: watch::Receiver<Unhealthy>,
-    pub(crate) tls: ClientTls,
-}
 
 /// A session with a relay.
 pub(crate) struct Session {

@@ -5,7 +5,7 @@ mod trust;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -102,7 +102,7 @@ impl Dial {
 
 impl Inputs {
     fn read(settings: TlsSettings) -> Result<Self, BadFile> {
-        let ca = settings.ca.as_ref().map(File::read).transpose()?;
+        let ca = settings.ca.as_deref().map(File::read).transpose()?;
         let identity = match &settings.identity {
             Some((certificate, key)) => Some((File::read(certificate)?, File::read(key)?)),
             None => None,
@@ -112,8 +112,8 @@ impl Inputs {
 }
 
 impl File {
-    fn read(path: &PathBuf) -> Result<Self, BadFile> {
-        Ok(Self { path: path.clone(), bytes: pem::read(path)? })
+    fn read(path: &Path) -> Result<Self, BadFile> {
+        Ok(Self { path: path.to_owned(), bytes: pem::read(path)? })
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) struct TlsArgs {
     #[arg(long, env = "RELAY_TLS_MIN", value_name = "VERSION", default_value = "1.3")]
     tls_min: TlsMin,
 
-    /// Let in only clients with a certificate of one of the authorities in this file
+    /// Let in only clients with a certificate of one of the authorities in this file, and so only
+    /// by TLS
     #[arg(long, env = "RELAY_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
 }

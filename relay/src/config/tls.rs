@@ -12,11 +12,11 @@ use super::{BadSetting, check};
 pub struct TlsSettings {
     /// Where the certificate comes from. `None`: there is no TLS.
     pub source: Option<TlsSource>,
-    /// Whether clients without TLS are refused.
+    /// Whether clients without TLS are refused, whatever else.
     pub require: bool,
     /// The oldest version that is spoken.
     pub min: TlsMin,
-    /// Clients need a certificate of one of the authorities in this file.
+    /// Clients need a certificate of one of the authorities in this file, and so they need TLS.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -38,6 +38,11 @@ pub enum TlsSource {
 const NEEDS_TLS: &str = "needs TLS: tls-cert with tls-key, or tls self-signed";
 
 impl TlsSettings {
+    /// Whether clients without TLS are refused.
+    pub(crate) fn is_required(&self) -> bool {
+        self.require || self.client_ca.is_some()
+    }
+
     /// The files that it is read from.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         let pair = match &self.source {

@@ -225,7 +225,7 @@ impl SessionsShared {
         if self.stopping.is_cancelled() {
             return Err(Refusal::new(RefusalCode::ShuttingDown, "the relay is stopping"));
         }
-        if self.config.now().tls.require && !channel.is_encrypted() {
+        if self.config.now().tls.is_required() && !channel.is_encrypted() {
             let message = "the relay accepts TLS only: use --server tls://HOST:PORT";
             return Err(Refusal::new(RefusalCode::TlsRequired, message));
         }

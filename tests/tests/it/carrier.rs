@@ -135,9 +135,10 @@ async fn visits_get_through(mut relay: Running, mut client: Running) {
     let (ids, mut visits) = (VisitIds::new(), Vec::new());
     for _ in 0..4 {
         let near = visit_on(&relay, &ids).await;
-        let stream = within("the stream at the far end", client.inbound.next()).await.unwrap();
-        let (mut far, _) = within("OPEN", DataStream::accept(stream)).await.unwrap();
-        within("CONNECTED to be taken", far.connected()).await.unwrap();
+        let stream =
+            within("the stream at the far end", client.inbound.next()).await.expect("a session");
+        let (mut far, _) = within("OPEN", DataStream::accept(stream)).await.expect("a visit");
+        within("CONNECTED to be taken", far.connected()).await.expect("a visit");
         visits.push((near, far));
     }
     for (near, far) in &mut visits {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use tests::world::SHORT_HEARTBEAT;
-use tests::{Peer, RunningClient, World, local, scrape};
+use tests::{Peer, RunningClient, Secured, World, local, scrape};
 
 #[tokio::test]
 async fn bytes_are_counted_to_the_byte_and_grow_during_a_transfer() {
@@ -71,7 +71,12 @@ async fn gauges_return_to_zero() {
 #[tokio::test]
 async fn every_documented_metric_is_there() {
     let service = local::echo().await;
-    let mut world = World::start_with(|config| config.heartbeat = SHORT_HEARTBEAT).await;
+    let secured = Secured::new();
+    let mut world = World::start_with(|config| {
+        config.heartbeat = SHORT_HEARTBEAT;
+        config.tls = secured.relay_tls();
+    })
+    .await;
     let public = world.expose(service.addr()).await;
     let mut visitor = Peer::connect(public).await;
     visitor.expect_echo(b"the first of the tunnel").await;
@@ -85,6 +90,7 @@ async fn every_documented_metric_is_there() {
     let mut series = vec![
         "relay_sessions".to_owned(),
         "relay_tunnels".into(),
+        "relay_tls_certificate_expiry_timestamp_seconds".into(),
         "relay_log_lines_dropped_total".into(),
         "relay_bans".into(),
         "relay_banned_connections_total".into(),
@@ -99,7 +105,7 @@ async fn every_documented_metric_is_there() {
     for direction in ["in", "out"] {
         series.push(format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"default\"}}"));
     }
-    for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted"] {
+    for outcome in ["accepted", "refused", "invalid", "lost", "timeout", "evicted", "penalised"] {
         series.push(format!("relay_handshakes_total{{outcome=\"{outcome}\"}}"));
     }
     for kind in [
@@ -116,6 +122,25 @@ async fn every_documented_metric_is_there() {
         "stray_frames",
     ] {
         series.push(format!("relay_breaches_total{{kind=\"{kind}\"}}"));
+    }
+    for outcome in ["full", "resumed", "failed", "given_up"] {
+        series.push(format!("relay_tls_handshakes_total{{outcome=\"{outcome}\"}}"));
+    }
+    for limit in [
+        "visitors",
+        "visitors_per_tunnel",
+        "visitors_per_source",
+        "visitors_per_owner",
+        "visitors_per_token",
+        "new_visitors_per_source",
+        "new_visitors_per_tunnel",
+        "quota",
+        "sessions",
+        "sessions_per_owner",
+        "tunnels_per_session",
+        "tunnels_per_token",
+    ] {
+        series.push(format!("relay_limits_total{{limit=\"{limit}\"}}"));
     }
     for outcome in ["applied", "refused"] {
         series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));
@@ -180,7 +205,8 @@ async fn latencies_are_measured() {
 #[tokio::test]
 async fn visitors_cannot_make_label_values() {
     let service = local::echo().await;
-    let mut world = World::start().await;
+    let secured = Secured::new();
+    let mut world = World::start_secured(&secured).await;
     let public = world.expose(service.addr()).await;
     Peer::connect(public).await.expect_echo(b"the first of the tunnel").await;
     world.shows("it to be over", |metrics| metrics.visitors("default") == 0.0).await;

@@ -183,6 +183,8 @@ async fn clients_need_a_certificate_where_the_relay_wants_one() {
     let why = why_not(&world, stranger).await;
     assert!(why.contains("does not accept the certificate of --tls-client-cert"), "{why}");
 
+    let why = why_not(&world, TlsSettings::default()).await;
+    assert!(why.contains("the relay accepts TLS only"), "{why}");
     world.client_tls = secured.client_with_identity(&secured.authority);
     a_client_gets_in(&world).await;
     world.stop().await;

@@ -128,7 +128,14 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        StdPin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let read = StdPin::new(&mut self.get_mut().stream).poll_read(cx, buf);
+        read.map_err(|err| match err.kind() {
+            // A library's words for this are about libraries.
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(err.kind(), "the peer has gone without closing TLS")
+            }
+            _ => err,
+        })
     }
 }
 

@@ -1,0 +1,18 @@
+//! What sessions go by.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::health::Unhealthy;
+use crate::tls::ClientTls;
+
+/// What sessions go by, which may change while they run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) health: watch::Receiver<Unhealthy>,
+    /// What the connections to the relay know of each other.
+    pub(crate) tls: ClientTls,
+}

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
 use shared::token::{Challenge, Grant, Presented, Proof, Secret, TokenId, Verifier};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::debug;
 
 use crate::limits::{Account, Limits};
@@ -44,6 +44,9 @@ const REFUSED_AFTER: Duration = Duration::from_millis(250);
 
 /// How often it is written down what has been used. A crash loses no more than this.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How long it may take to write it down.
+const LONGEST_FLUSH: Duration = Duration::from_secs(5);
 
 /// So many changes are remembered one by one while the store cannot be asked about them.
 const MOST_OWED: usize = 1024;
@@ -143,14 +146,16 @@ impl Access {
         if let Err(err) = self.0.tokens.note_use().await {
             debug!("the use of tokens is not written down yet: {err}");
         }
-        let accounts = self.0.limits.accounts();
+        let mut accounts = self.0.limits.accounts();
+        // In the same order for every relay, so that no two wait for each other.
+        accounts.sort_unstable_by_key(|account| account.key().to_string());
         let taken = accounts.iter().filter_map(|account| {
             let (period, bytes) = account.take_unwritten()?;
             Some((account, (account.key().to_string(), period, bytes)))
         });
         let (accounts, moved): (Vec<_>, Vec<_>) = taken.unzip();
         if !moved.is_empty()
-            && let Err(err) = store.add_traffic(&moved).await
+            && let Err(err) = soon(store.add_traffic(&moved)).await
         {
             debug!("traffic is not written down yet: {err}");
             for (account, (_, _, bytes)) in accounts.iter().zip(&moved) {
@@ -238,6 +243,12 @@ impl Access {
         rules.anonymous.unwrap_or(otherwise).check(peer.ip())?;
         Ok(Principal::anybody(self.0.limits.owner(&Owner::Anybody.to_string())))
     }
+}
+
+/// A store that takes longer is as good as away: revocations have to be heard of meanwhile.
+async fn soon<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unavailable("it does not answer".into());
+    timeout(LONGEST_FLUSH, answer).await.map_err(late)?
 }
 
 fn unauthorized(message: impl Into<String>) -> Refusal {

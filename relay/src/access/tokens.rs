@@ -1,15 +1,16 @@
 //! The tokens that let somebody in: the secret that the relay was started with, and those of a store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use shared::control::protocol::{Refusal, RefusalCode};
+use shared::kit::logging::Rate;
 use shared::token::{
     BadChain, Challenge, Grant, Narrowed, Presented, Proof, Secret, Token, TokenId, Verifier,
 };
-use tracing::info;
+use tracing::warn;
 
 use super::principal::expired;
 use super::standing::Standing;
@@ -20,15 +21,22 @@ use crate::store::{Change, Store, StoreError, TokenRecord};
 /// those are forgotten with which no session runs.
 const MOST_KNOWN: usize = 16 * 1024;
 
+/// Look-ups that fail: strangers can have as many as they like.
+static UNAVAILABLE: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "tokens cannot be looked up: {more}");
+});
+
 /// The tokens that let somebody in.
 #[derive(Debug)]
 pub(super) struct Tokens {
     shared: Mutex<Option<Known>>,
     store: Option<Store>,
     known: Mutex<HashMap<TokenId, Known>>,
+    /// How often the store has changed. What was read before a change is not remembered after it.
+    changes: AtomicU64,
     /// Those that were used, and when. Not written down yet.
     used: Mutex<HashMap<TokenId, SystemTime>>,
-    /// Whether the store has any token.
+    /// Whether the store has ever had a token.
     any: AtomicBool,
     /// The key of a token that nobody has: it stands for all that are not known, so that they take
     /// as long as others.
@@ -51,13 +59,14 @@ impl Tokens {
     /// Tokens of this store, if there is one.
     pub(super) async fn new(store: Option<Store>) -> Result<Self, StoreError> {
         let any = match &store {
-            Some(store) => store.has_tokens().await?,
+            Some(store) => store.has_had_tokens().await?,
             None => false,
         };
         Ok(Self {
             shared: Mutex::default(),
             store,
             known: Mutex::default(),
+            changes: AtomicU64::new(0),
             used: Mutex::default(),
             any: AtomicBool::new(any),
             nobody: Token::random().verifier(),
@@ -143,23 +152,36 @@ impl Tokens {
             return Ok(Some(shared.clone()));
         }
         let Some(store) = &self.store else { return Ok(None) };
-        if let Some(known) = self.known.lock().get(&id) {
-            return Ok(Some(known.clone()));
-        }
-        match store.token(id).await {
-            Ok(record) => Ok(record.map(|record| self.learn(record))),
-            Err(err) => {
-                let message = format!("the relay cannot look up tokens right now: {err}");
-                info!("{message}");
-                let message = "the relay cannot look up tokens right now: try again later";
-                Err(Refusal::new(RefusalCode::Unavailable, message))
+        loop {
+            let changes = self.changes.load(Ordering::SeqCst);
+            if let Some(known) = self.known.lock().get(&id) {
+                return Ok(Some(known.clone()));
+            }
+            match store.token(id).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(record)) => {
+                    if let Some(known) = self.learn(record, changes) {
+                        return Ok(Some(known));
+                    }
+                }
+                Err(err) => {
+                    if UNAVAILABLE.allows() {
+                        warn!("tokens cannot be looked up: {err}");
+                    }
+                    let message = "the relay cannot look up tokens right now: try again later";
+                    return Err(Refusal::new(RefusalCode::Unavailable, message));
+                }
             }
         }
     }
 
-    /// Remembers a token that a holder has shown.
-    fn learn(&self, record: TokenRecord) -> Known {
+    /// Remembers a token that a holder has shown, and that was read when the store had changed so
+    /// often. `None`: it has changed meanwhile.
+    fn learn(&self, record: TokenRecord, changes: u64) -> Option<Known> {
         let mut all = self.known.lock();
+        if self.changes.load(Ordering::SeqCst) != changes {
+            return None;
+        }
         if all.len() >= MOST_KNOWN {
             all.retain(|_, known| known.standing.is_watched());
         }
@@ -172,13 +194,13 @@ impl Tokens {
             grant: record.grant,
             standing: Standing::default(),
         });
-        known.clone()
+        Some(known.clone())
     }
 
     /// Somebody has changed the store: those whose token is not what it was have to go.
     pub(super) async fn changed(&self, changes: &[Change]) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        self.any.store(store.has_tokens().await?, Ordering::Relaxed);
+        self.any.store(store.has_had_tokens().await?, Ordering::Relaxed);
         let concerned = |known: &Known| {
             changes.iter().any(|change| match change {
                 Change::Token(id) => known.id == *id,
@@ -186,6 +208,7 @@ impl Tokens {
                 Change::Everything => true,
             })
         };
+        self.changes.fetch_add(1, Ordering::SeqCst);
         let before: Vec<_> = self.known.lock().values().filter(|k| concerned(k)).cloned().collect();
         for known in before {
             let record = store.token(known.id).await?;
@@ -214,7 +237,7 @@ impl Tokens {
             return Ok(());
         }
         let uses: Vec<_> = used.iter().map(|(id, at)| (*id, *at)).collect();
-        store.note_use(&uses).await.inspect_err(|_| {
+        super::soon(store.note_use(&uses)).await.inspect_err(|_| {
             let mut newer = self.used.lock();
             for (id, at) in uses {
                 newer.entry(id).or_insert(at);

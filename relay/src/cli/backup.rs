@@ -11,14 +11,14 @@ use crate::store::Store;
 
 /// Where a backup goes.
 #[derive(Debug, Args)]
-pub(super) struct Backup {
+pub(super) struct ToFile {
     /// The file, which must not be there yet
     file: PathBuf,
 }
 
 /// Where a backup comes from.
 #[derive(Debug, Args)]
-pub(super) struct Restore {
+pub(super) struct FromFile {
     /// The file that `relay backup` made
     file: PathBuf,
     /// Replace the users and tokens that there are
@@ -26,7 +26,7 @@ pub(super) struct Restore {
     force: bool,
 }
 
-impl Backup {
+impl ToFile {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<String> {
         let shown = self.file.display();
         store.backup(&self.file).await.with_context(|| format!("cannot write {shown}"))?;
@@ -35,7 +35,7 @@ impl Backup {
     }
 }
 
-impl Restore {
+impl FromFile {
     pub(super) async fn run(self, folder: &DataFolder) -> anyhow::Result<String> {
         let _lock = folder.lock()?;
         let shown = self.file.display();

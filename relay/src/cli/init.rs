@@ -58,8 +58,8 @@ impl Init {
         let names = [public_name.as_str(), "localhost", "127.0.0.1", "::1"];
         let identity = Identity::kept(&folder, names.map(str::to_owned).into())?;
         let store = Store::open(&Place::Folder(folder)).await?;
-        if store.has_tokens().await? {
-            bail!("{} has tokens already: it is set up", data.display());
+        if store.has_had_tokens().await? {
+            bail!("{} has had tokens already: it is set up", data.display());
         }
         let token = first_token(&store).await?;
         let data = std::path::absolute(&data).context("cannot tell where the folder is")?;

@@ -284,6 +284,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+        documented().debug_assert();
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn list(tokens: &[TokenRecord]) -> anyhow::Result<String> {
         let state = match (token.revoked, token.owner_disabled) {
             (Some(_), _) => "revoked",
             (None, true) => "disabled",
+            (None, false) if token.grant.ends().is_some_and(|end| end <= now) => "expired",
             (None, false) => "good",
         };
         rows.push([

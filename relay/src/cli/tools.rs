@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use shared::kit::answer;
 
-use super::backup::{Backup, Restore};
+use super::backup::{FromFile, ToFile};
 use super::init::Init;
 use super::load::{load, start};
 use super::token::TokenTool;
@@ -51,14 +51,14 @@ enum Tool {
         #[command(flatten)]
         at: At,
         #[command(flatten)]
-        backup: Backup,
+        to: ToFile,
     },
     /// Put a backup in place, while no relay runs
     Restore {
         #[command(flatten)]
         at: At,
         #[command(flatten)]
-        restore: Restore,
+        from: FromFile,
     },
 }
 
@@ -122,8 +122,8 @@ impl Tool {
             Self::Init(init) => init.run().await,
             Self::User { at, tool } => tool.run(&at.store().await?, at.json).await,
             Self::Token { at, tool } => tool.run(&at.store().await?, at.json).await,
-            Self::Backup { at, backup } => backup.run(&at.store().await?).await,
-            Self::Restore { at, restore } => restore.run(&at.folder()?).await,
+            Self::Backup { at, to } => to.run(&at.store().await?).await,
+            Self::Restore { at, from } => from.run(&at.folder()?).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::pool::{Pool, with};
+use super::pool::{Pool, read, write_all};
 use super::{Name, Store, StoreError};
 
 /// How often a file is looked at: one number, which SQLite has at hand.
@@ -66,11 +66,9 @@ impl Store {
         Ok(Changes { store: self.clone(), last, signal, is_due: false, is_away: false })
     }
 
-    async fn last_change(&self) -> Result<i64, StoreError> {
+    pub(super) async fn last_change(&self) -> Result<i64, StoreError> {
         const LAST: &str = "SELECT COALESCE(MAX(number), 0) AS number FROM changes";
-        with!(self, |pool, _begin| {
-            Ok(sqlx::query(LAST).fetch_one(pool).await?.try_get("number")?)
-        })
+        read!(self, |pool| Ok(sqlx::query(LAST).fetch_one(pool).await?.try_get("number")?))
     }
 
     /// The changes after number `last`, with the number of the last one.
@@ -79,7 +77,7 @@ impl Store {
             ORDER BY number";
         const FIRST: &str = "SELECT COALESCE(MIN(number), 0) AS number FROM changes";
         const PRUNE: &str = "DELETE FROM changes WHERE number < $1";
-        with!(self, |pool, _begin| {
+        let (newest, first, changes) = read!(self, |pool| {
             let first: i64 = sqlx::query(FIRST).fetch_one(pool).await?.try_get("number")?;
             let rows = sqlx::query(AFTER).bind(last).fetch_all(pool).await?;
             let mut newest = last;
@@ -95,11 +93,14 @@ impl Store {
             if first > last + 1 {
                 changes = vec![Change::Everything];
             }
-            if newest - first > 2 * KEPT {
-                sqlx::query(PRUNE).bind(newest - KEPT).execute(pool).await?;
-            }
-            Ok((newest, changes))
-        })
+            (newest, first, changes)
+        });
+        if newest - first > 2 * KEPT {
+            write_all!(self, |all, _lock| {
+                sqlx::query(PRUNE).bind(newest - KEPT).execute(&mut *all).await?;
+            });
+        }
+        Ok((newest, changes))
     }
 }
 
@@ -140,7 +141,9 @@ impl Changes {
             self.wait().await?;
             self.is_due = true;
         }
-        let (last, changes) = self.store.changes_after(self.last).await?;
+        let after = timeout(ASK, self.store.changes_after(self.last)).await;
+        let late = |_| StoreError::Unavailable("it does not answer".into());
+        let (last, changes) = after.map_err(late)??;
         (self.last, self.is_due) = (last, false);
         Ok(changes)
     }

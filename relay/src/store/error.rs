@@ -44,12 +44,15 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether it may be gone in a moment: a file that is locked, or a server that is stopping or does
-/// not answer in time (classes 08, 53, 57 of PostgreSQL's codes).
+/// Whether it may be gone in a moment: a file that is locked, or a server that is stopping, does not
+/// answer in time, or has given up one of two who waited for each other (classes 08, 40, 53, 55 and
+/// 57 of PostgreSQL's codes).
 fn is_passing(code: Option<&str>) -> bool {
     code.is_some_and(|code| {
         BUSY.contains(&code)
-            || ["08", "53", "57"].iter().any(|class| code.starts_with(class) && code.len() == 5)
+            || ["08", "40", "53", "55", "57"]
+                .iter()
+                .any(|class| code.starts_with(class) && code.len() == 5)
     })
 }
 

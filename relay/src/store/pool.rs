@@ -1,18 +1,20 @@
 //! The two databases, and how they are opened.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use shared::token::Hidden;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Executor, SqlSafeStr};
 
 use super::StoreError;
 use crate::data::DataFolder;
@@ -29,8 +31,30 @@ const CONNECTIONS: u32 = 4;
 /// The name of the file in the data folder.
 const FILE: &str = "relay.db";
 
-static SQLITE: Migrator = sqlx::migrate!("src/store/migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("src/store/migrations/postgres");
+/// Held while the tables are made.
+const LOCK: &str = "relay.db.lock";
+
+/// A backup on its way to become the store.
+const RESTORED: &str = "relay.db.restored";
+
+/// Connections to a file for those who only read: look-ups do not wait for whoever writes.
+const READERS: u32 = 2;
+
+/// The steps from nothing to the tables of this version, each with its number. What has been in a
+/// release is never changed.
+const SQLITE: &[(i64, &str)] = &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
+
+/// See [`SQLITE`].
+const POSTGRES: &[(i64, &str)] =
+    &[(1, include_str!("migrations/postgres/0001_users_and_tokens.sql"))];
+
+fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {
+    let step = |(version, sql): &(i64, &'static str)| {
+        let kind = MigrationType::Simple;
+        Migration::new(*version, "".into(), kind, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(steps.iter().map(step).collect())
+}
 
 /// Where a store is.
 #[derive(Clone, Debug)]
@@ -71,27 +95,52 @@ pub(super) enum Pool {
 #[derive(Debug)]
 pub(super) struct SqliteFile {
     /// One connection: a file has one writer at a time.
-    pub(super) pool: SqlitePool,
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
     options: SqliteConnectOptions,
 }
 
-/// Does the same with whichever database it is: `$pool` is its pool, `$begin` what begins a
-/// transaction that is going to write.
-macro_rules! with {
-    ($store:expr, |$pool:ident, $begin:ident| $body:expr) => {
+/// Does the same with whichever database it is: `$pool` is where it is read.
+macro_rules! read {
+    ($store:expr, |$pool:ident| $body:expr) => {
         match &*$store.0 {
             $crate::store::pool::Pool::Sqlite(file) => {
-                let ($pool, $begin) = (&file.pool, "BEGIN IMMEDIATE");
+                let $pool = &file.readers;
                 $body
             }
             $crate::store::pool::Pool::Postgres(server) => {
-                let ($pool, $begin) = (server, "BEGIN");
+                let $pool = server;
                 $body
             }
         }
     };
 }
-pub(super) use with;
+pub(super) use read;
+
+/// The same in one transaction, `$all`, which is there as a whole or not at all. `$lock` has to be
+/// run before a change is noted.
+macro_rules! write_all {
+    ($store:expr, |$all:ident, $lock:ident| $body:expr) => {
+        match &*$store.0 {
+            $crate::store::pool::Pool::Sqlite(file) => {
+                // There is one writer, who has the file from here on.
+                let mut $all = file.writer.begin_with("BEGIN IMMEDIATE").await?;
+                let $lock = "SELECT 1";
+                $body;
+                $all.commit().await?;
+            }
+            $crate::store::pool::Pool::Postgres(server) => {
+                let mut $all = server.begin().await?;
+                // Numbers of changes are given out in the order of commits, so that whoever has seen
+                // one has seen all before it.
+                let $lock = "LOCK TABLE changes IN EXCLUSIVE MODE";
+                $body;
+                $all.commit().await?;
+            }
+        }
+    };
+}
+pub(super) use write_all;
 
 impl Pool {
     pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
@@ -106,30 +155,38 @@ impl Pool {
             let message = "PostgreSQL has its own tool for it, pg_dump";
             return Err(StoreError::Failed(message.into()));
         };
-        if file.exists() {
-            return Err(StoreError::Exists);
+        // Nobody else can read it. SQLite takes an empty file for none.
+        match new_private(file) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists),
+            Err(err) => Err(failed(&err)),
+            Ok(_) => {
+                let vacuum = sqlx::query("VACUUM INTO $1").bind(text(file)?);
+                vacuum.execute(&store.readers).await?;
+                Ok(())
+            }
         }
-        sqlx::query("VACUUM INTO $1").bind(text(file)?).execute(&store.pool).await?;
-        Ok(())
     }
 }
 
 impl SqliteFile {
     async fn open(folder: &DataFolder) -> Result<Self, StoreError> {
         let path = folder.file(FILE);
-        if !path.exists() {
-            // Nobody else can read it, nor what SQLite puts beside it.
-            let made = folder.write_private(FILE, b"");
-            made.map_err(|err| StoreError::Failed(format!("{err:#}")))?;
+        // One at a time: the tables are not made twice.
+        let lock = File::create(folder.file(LOCK)).map_err(|err| failed(&err))?;
+        lock.lock().map_err(|err| failed(&err))?;
+        // Nobody else can read it, nor what SQLite puts beside it.
+        match new_private(&path) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&err)),
+            _ => (),
         }
         let options = sqlite(&path);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(BUSY + ANSWER)
-            .connect_with(options.clone())
-            .await?;
-        SQLITE.run(&pool).await?;
-        Ok(Self { pool, options })
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY + ANSWER)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrator(SQLITE).run(&writer).await?;
+        let readers = pool(READERS).connect_lazy_with(options.clone().read_only(true));
+        Ok(Self { writer, readers, options })
     }
 
     /// A connection of its own, for whoever only reads.
@@ -161,7 +218,7 @@ async fn server(url: &Hidden) -> Result<PgPool, StoreError> {
         .acquire_timeout(ANSWER)
         .connect_with(options)
         .await?;
-    POSTGRES.run(&pool).await?;
+    migrator(POSTGRES).run(&pool).await?;
     Ok(pool)
 }
 
@@ -175,18 +232,48 @@ pub(super) async fn restore(
     folder: &DataFolder,
     force: bool,
 ) -> Result<(), StoreError> {
-    let failed = |err: &dyn fmt::Display| StoreError::Failed(err.to_string());
     if folder.file(FILE).exists() && !force {
         return Err(StoreError::Exists);
     }
-    let mut there = sqlite(file).create_if_missing(false).read_only(true).connect().await?;
-    there.execute("SELECT 1 FROM users, tokens, changes LIMIT 1").await?;
-    drop(there);
+    check(file).await?;
     let bytes = std::fs::read(file).map_err(|err| failed(&err))?;
+    // First all of it, then nothing of the old one, then the new one.
+    let written = folder.write_private(RESTORED, &bytes);
+    written.map_err(|err| failed(&format_args!("{err:#}")))?;
     for beside in ["-wal", "-shm"] {
-        drop(std::fs::remove_file(folder.file(&format!("{FILE}{beside}"))));
+        match std::fs::remove_file(folder.file(&format!("{FILE}{beside}"))) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(failed(&err)),
+            _ => (),
+        }
     }
-    folder.write_private(FILE, &bytes).map_err(|err| failed(&format_args!("{err:#}")))
+    std::fs::rename(folder.file(RESTORED), folder.file(FILE)).map_err(|err| failed(&err))
+}
+
+/// Whether the file is a store of this version, or of one before.
+async fn check(file: &Path) -> Result<(), StoreError> {
+    const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut there = options.connect().await?;
+    let version: Option<i64> = sqlx::query_scalar(VERSION).fetch_one(&mut there).await?;
+    let newest = SQLITE.iter().map(|(version, _)| *version).max();
+    if version > newest {
+        return Err(StoreError::Newer);
+    }
+    there.execute("SELECT 1 FROM users, tokens, changes LIMIT 1").await?;
+    Ok(())
+}
+
+/// A file that is not there yet, which only its user can read.
+fn new_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn failed(err: &dyn fmt::Display) -> StoreError {
+    StoreError::Failed(err.to_string())
 }
 
 fn text(path: &Path) -> Result<String, StoreError> {

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use shared::token::{Grant, TokenId, Verifier};
 use sqlx::Row;
 
-use super::pool::with;
+use super::pool::{read, write_all};
 use super::{Name, NewToken, Store, StoreError, TokenRecord, from_millis, to_millis};
 
 /// What a record is made from.
@@ -24,21 +24,21 @@ impl Store {
             VALUES ($1, $2, $3, $4, $5, $6)";
         let rights = serde_json::to_string(&new.grant).map_err(corrupt)?;
         let (id, now) = (new.id.to_string(), to_millis(SystemTime::now()));
-        with!(self, |pool, begin| {
-            let mut all = pool.begin_with(begin).await?;
+        write_all!(self, |all, lock| {
             let insert = sqlx::query(INSERT).bind(&id).bind(new.owner.as_str());
             let insert = insert.bind(new.name.as_str()).bind(HEXLOWER.encode(&new.verifier.0));
             insert.bind(&rights).bind(now).execute(&mut *all).await?;
+            sqlx::query(lock).execute(&mut *all).await?;
             let note = sqlx::query("INSERT INTO changes (token) VALUES ($1)");
             note.bind(&id).execute(&mut *all).await?;
-            Ok(all.commit().await?)
-        })
+        });
+        Ok(())
     }
 
     /// What is kept of a token.
     pub(crate) async fn token(&self, id: TokenId) -> Result<Option<TokenRecord>, StoreError> {
         let sql = format!("{COLUMNS} WHERE t.id = $1");
-        with!(self, |pool, _begin| {
+        read!(self, |pool| {
             let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string());
             let row = query.fetch_optional(pool).await?;
             row.map(|row| record!(row)).transpose()
@@ -48,20 +48,16 @@ impl Store {
     /// All tokens, those that are revoked among them, by owner and name.
     pub(crate) async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let sql = format!("{COLUMNS} ORDER BY t.owner, t.name, t.created");
-        with!(self, |pool, _begin| {
+        read!(self, |pool| {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await?;
             rows.into_iter().map(|row| record!(row)).collect()
         })
     }
 
-    /// Whether there is a token that somebody could come with.
-    pub(crate) async fn has_tokens(&self) -> Result<bool, StoreError> {
-        const ANY: &str = "SELECT COUNT(*) AS tokens FROM tokens WHERE revoked IS NULL";
-        with!(self, |pool, _begin| {
-            let row = sqlx::query(ANY).fetch_one(pool).await?;
-            let tokens: i64 = row.try_get("tokens")?;
-            Ok(tokens > 0)
-        })
+    /// Whether there has ever been a token: once there was one, nobody comes in without, even if all
+    /// of them are gone.
+    pub(crate) async fn has_had_tokens(&self) -> Result<bool, StoreError> {
+        Ok(self.last_change().await? > 0)
     }
 
     /// The token is good no longer, nor what was narrowed from it.
@@ -72,16 +68,16 @@ impl Store {
     pub(crate) async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         const REVOKE: &str = "UPDATE tokens SET revoked = $2 WHERE id = $1 AND revoked IS NULL";
         let (id, now) = (id.to_string(), to_millis(SystemTime::now()));
-        with!(self, |pool, begin| {
-            let mut all = pool.begin_with(begin).await?;
+        write_all!(self, |all, lock| {
             let done = sqlx::query(REVOKE).bind(&id).bind(now).execute(&mut *all).await?;
             if done.rows_affected() == 0 {
                 return Err(StoreError::NotFound);
             }
+            sqlx::query(lock).execute(&mut *all).await?;
             let note = sqlx::query("INSERT INTO changes (token) VALUES ($1)");
             note.bind(&id).execute(&mut *all).await?;
-            Ok(all.commit().await?)
-        })
+        });
+        Ok(())
     }
 
     /// Another token takes the place of this one, with its owner, name and rights: from now on
@@ -100,8 +96,7 @@ impl Store {
         const INSERT: &str = "INSERT INTO tokens (id, owner, name, verifier, rights, created) \
             SELECT $1, owner, name, $2, rights, $3 FROM tokens WHERE id = $4";
         let (old, now) = (old.to_string(), to_millis(SystemTime::now()));
-        with!(self, |pool, begin| {
-            let mut all = pool.begin_with(begin).await?;
+        write_all!(self, |all, lock| {
             let done = sqlx::query(REVOKE).bind(&old).bind(now).execute(&mut *all).await?;
             if done.rows_affected() == 0 {
                 return Err(StoreError::NotFound);
@@ -109,25 +104,25 @@ impl Store {
             let insert = sqlx::query(INSERT).bind(new.to_string());
             let insert = insert.bind(HEXLOWER.encode(&verifier.0)).bind(now).bind(&old);
             insert.execute(&mut *all).await?;
+            sqlx::query(lock).execute(&mut *all).await?;
             for id in [old, new.to_string()] {
+                sqlx::query(lock).execute(&mut *all).await?;
                 let note = sqlx::query("INSERT INTO changes (token) VALUES ($1)");
                 note.bind(id).execute(&mut *all).await?;
             }
-            all.commit().await?;
         });
         self.token(new).await?.ok_or(StoreError::NotFound)
     }
 
     /// Tokens that were used, and when they were used last.
     pub(crate) async fn note_use(&self, uses: &[(TokenId, SystemTime)]) -> Result<(), StoreError> {
-        with!(self, |pool, begin| {
-            let mut all = pool.begin_with(begin).await?;
+        write_all!(self, |all, _lock| {
             for (id, at) in uses {
                 let update = sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1");
                 update.bind(id.to_string()).bind(to_millis(*at)).execute(&mut *all).await?;
             }
-            Ok(all.commit().await?)
-        })
+        });
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::pool::with;
+use super::pool::{read, write_all};
 use super::{Store, StoreError};
 
 /// Periods are kept for so long, in seconds: two months, so that the current one is among them.
@@ -13,8 +13,7 @@ impl Store {
     pub(crate) async fn add_traffic(&self, moved: &[(String, u64, u64)]) -> Result<(), StoreError> {
         const ADD: &str = "INSERT INTO traffic (account, period, bytes) VALUES ($1, $2, $3) \
             ON CONFLICT (account, period) DO UPDATE SET bytes = traffic.bytes + $3";
-        with!(self, |pool, begin| {
-            let mut all = pool.begin_with(begin).await?;
+        write_all!(self, |all, _lock| {
             for (account, period, bytes) in moved {
                 let add = sqlx::query(ADD).bind(account).bind(signed(*period));
                 add.bind(signed(*bytes)).execute(&mut *all).await?;
@@ -22,14 +21,14 @@ impl Store {
                 let before = signed(period.saturating_sub(KEPT));
                 old.bind(account).bind(before).execute(&mut *all).await?;
             }
-            Ok(all.commit().await?)
-        })
+        });
+        Ok(())
     }
 
     /// What has moved in the period that began then, in bytes.
     pub(crate) async fn traffic(&self, account: &str, period: u64) -> Result<u64, StoreError> {
         const GET: &str = "SELECT bytes FROM traffic WHERE account = $1 AND period = $2";
-        with!(self, |pool, _begin| {
+        read!(self, |pool| {
             let query = sqlx::query(GET).bind(account).bind(signed(period));
             let row = query.fetch_optional(pool).await?;
             let bytes: Option<i64> = row.map(|row| row.try_get("bytes")).transpose()?;

@@ -84,7 +84,11 @@ async fn a_visitor_beyond_the_limit_of_its_tunnel_is_reset_and_the_next_is_serve
 #[tokio::test]
 async fn visitors_leave_files_for_clients_and_for_the_operator() {
     let service = local::silent().await;
-    let mut world = World::start_with(|config| config.descriptors = 160).await;
+    let mut world = World::start_with(|config| {
+        config.descriptors = 160;
+        config.limits.max_visitors_per_source = Some(200);
+    })
+    .await;
     let public = world.expose(service.addr()).await;
     let mut visitors = Vec::new();
     for _ in 0..200 {

@@ -10,6 +10,12 @@ use tokio::net::TcpStream;
 /// spins uses all of it.
 const QUIET: Duration = Duration::from_millis(300);
 
+/// A relay that may have so many files open, all of which one source may use up.
+fn few_descriptors(descriptors: u32) -> Program {
+    let args = ["--max-visitors-per-source", "1000"];
+    Program::relay().args(args).with_descriptors(descriptors)
+}
+
 /// Lets `count` visitors come, of whom some are turned away. Returns those that are served.
 async fn flood(relay: &Relay, count: usize) -> Vec<Peer> {
     let mut served = Vec::new();
@@ -22,7 +28,7 @@ async fn flood(relay: &Relay, count: usize) -> Vec<Peer> {
 /// A relay that is flooded holds on, lets clients in, and serves again when there is room.
 #[tokio::test]
 async fn a_flood_of_visitors_leaves_the_relay_room_for_clients() {
-    let mut relay = Relay::of(Program::relay().with_descriptors(256)).await;
+    let mut relay = Relay::of(few_descriptors(256)).await;
     let service = local::echo().await;
     let _client = Client::expose(relay.control, service.addr()).await;
 
@@ -44,7 +50,7 @@ async fn a_flood_of_visitors_leaves_the_relay_room_for_clients() {
 /// Listeners are descriptors as well.
 #[tokio::test]
 async fn many_tunnels_and_a_flood_leave_the_relay_room_for_clients_and_its_operator() {
-    let mut relay = Relay::of(Program::relay().with_descriptors(256)).await;
+    let mut relay = Relay::of(few_descriptors(256)).await;
     let service = local::echo().await;
     let tunnels: Vec<_> = (0..64).map(|n| format!("t{n}={}", service.addr())).collect();
     let mut args: Vec<&str> = tunnels.iter().flat_map(|t| ["--tunnel", t]).collect();
@@ -65,7 +71,7 @@ async fn many_tunnels_and_a_flood_leave_the_relay_room_for_clients_and_its_opera
 /// So few that connections to the admin port alone, which has a limit of its own, use them up.
 #[tokio::test]
 async fn a_relay_without_any_descriptor_left_waits_for_one() {
-    let mut relay = Relay::of(Program::relay().with_descriptors(40)).await;
+    let mut relay = Relay::of(few_descriptors(40)).await;
     let service = local::echo().await;
     let _client = Client::expose(relay.control, service.addr()).await;
     let mut visitor = visit(relay.public).await;

@@ -44,7 +44,7 @@ const METHODS: [&[u8]; 9] = [
 /// The whole answer to an HTTP request.
 const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 102\r\n\
+    Content-Length: 100\r\n\
     Connection: close\r\n\
     \r\n\
     This is the control port of a Sallyport relay. Clients connect here; visitors use the public \

@@ -111,14 +111,12 @@ impl ControlTls {
         // Not on a thread that moves data.
         let loading = tokio::task::spawn_blocking(move || load(&config, before.as_ref()));
         let current = loading.await.context("cannot read the certificate")??;
-        let expires = current.as_ref().and_then(|current| current.identity.expires);
-        self.0.metrics.certificate_expires(expires);
-        let pin = current.as_ref().map(|current| current.identity.key.cert.clone());
+        self.0.metrics.certificate_expires(current.as_ref().and_then(|now| now.identity.expires));
         let before = std::mem::replace(&mut *self.0.current.write(), current.clone());
-        if let (Some(before), Some(current)) = (before, current)
-            && Some(&before.identity.key.cert) != pin.as_ref()
+        if let (Some(before), Some(now)) = (before, current)
+            && before.identity.key.cert != now.identity.key.cert
         {
-            info!(pin = %current.identity.pin, "new clients see another certificate");
+            info!(pin = %now.identity.pin, "new clients see another certificate");
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use tracing::warn;
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
+    shared::kit::memory::keep_secret();
     shared::carry::tls::install_provider();
     let args: Vec<_> = std::env::args_os().collect();
     match cli::tool(&args) {

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 fn main() -> ExitCode {
     shared::kit::memory::keep_freed();
+    shared::kit::memory::keep_secret();
     shared::carry::tls::install_provider();
     let args: Vec<_> = std::env::args_os().collect();
     match cli::run_tool(&args) {

@@ -334,12 +334,12 @@ mod tests {
     #[test]
     fn a_quota_is_used_up_and_begins_anew_with_its_period() {
         let accounts = Accounts::default();
-        let quota = Some("1kB/day".parse().unwrap());
-        let ann = account(&accounts, Terms { quota, ..Terms::default() });
+        let quota: Quota = "1kB/day".parse().unwrap();
+        let ann = account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         assert!(ann.has_quota(now) && ann.moved(600) && ann.moved(400));
         assert!(!ann.has_quota(now) && !ann.moved(1));
-        assert_eq!(ann.take_unwritten(), Some((quota.unwrap().period().start(now), 1001)));
+        assert_eq!(ann.take_unwritten(), Some((quota.period().start(now), 1001)));
         assert_eq!(ann.take_unwritten(), None);
         assert!(ann.has_quota(now + Duration::from_secs(24 * 3600)));
     }

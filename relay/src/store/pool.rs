@@ -88,7 +88,7 @@ impl fmt::Display for Place {
 /// A database that is open.
 #[derive(Debug)]
 pub(super) enum Pool {
-    Sqlite(SqliteFile),
+    Sqlite(Box<SqliteFile>),
     Postgres(PgPool),
 }
 
@@ -145,7 +145,7 @@ pub(super) use write_all;
 impl Pool {
     pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
         match place {
-            Place::Folder(folder) => Ok(Self::Sqlite(SqliteFile::open(folder).await?)),
+            Place::Folder(folder) => Ok(Self::Sqlite(Box::new(SqliteFile::open(folder).await?))),
             Place::Database(url) => Ok(Self::Postgres(server(url).await?)),
         }
     }

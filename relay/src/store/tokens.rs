@@ -138,8 +138,8 @@ macro_rules! record {
         let grant: Grant = serde_json::from_str(&text("rights")?).map_err(corrupt)?;
         Ok(TokenRecord {
             id: text("id")?.parse().map_err(corrupt)?,
-            owner: name(text("owner")?)?,
-            name: name(text("name")?)?,
+            owner: name(&text("owner")?)?,
+            name: name(&text("name")?)?,
             verifier: verifier(&text("verifier")?)?,
             grant,
             created: from_millis(row.try_get("created")?),
@@ -151,7 +151,7 @@ macro_rules! record {
 }
 use record;
 
-pub(super) fn name(text: String) -> Result<Name, StoreError> {
+pub(super) fn name(text: &str) -> Result<Name, StoreError> {
     text.parse().map_err(corrupt)
 }
 

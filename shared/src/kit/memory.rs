@@ -1,4 +1,4 @@
-//! How the process deals with memory that it has freed.
+//! How the process deals with its memory: what it has freed, and what is secret in it.
 
 /// What the process keeps of freed memory, at the end of the heap: twice this many bytes.
 const KEPT: usize = 4 * 1024 * 1024;
@@ -12,4 +12,11 @@ const KEPT: usize = 4 * 1024 * 1024;
 /// It is never touched and so costs nothing. Other allocators have no such threshold.
 pub fn keep_freed() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT)));
+}
+
+/// Keeps the process from leaving a core dump behind: it would have tokens and keys in it. A limit
+/// that cannot be set stays as it is, and the service's own (`LimitCORE`) has to do.
+pub fn keep_secret() {
+    #[cfg(unix)]
+    drop(rlimit::setrlimit(rlimit::Resource::CORE, 0, 0));
 }

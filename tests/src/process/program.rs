@@ -225,7 +225,7 @@ impl Process {
     }
 
     /// The number of the process.
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().cast_unsigned()
     }
 

@@ -195,14 +195,13 @@ async fn two_owners_may_have_a_tunnel_of_the_same_name() {
     Peer::connect(second.public(0)).await.expect(b"theirs").await;
     world
         .shows("both", |metrics| {
-            let visits = |labels| {
-                metrics
-                    .value(&format!("relay_visitors_total{{outcome=\"completed\",{labels}}}"))
-                    .or(metrics
-                        .value(&format!("relay_visitors_total{{outcome=\"reset\",{labels}}}")))
+            let visits = |labels: &str| -> f64 {
+                let of = |outcome: &str| format!("{{outcome=\"{outcome}\",{labels}}}");
+                let count =
+                    |outcome| metrics.value(&format!("relay_visitors_total{}", of(outcome)));
+                ["completed", "reset"].into_iter().filter_map(count).sum()
             };
-            visits("tunnel=\"web\"") == Some(1.0)
-                && visits("owner=\"(shared)\",tunnel=\"web\"") == Some(1.0)
+            visits("tunnel=\"web\"") >= 1.0 && visits("owner=\"(shared)\",tunnel=\"web\"") >= 1.0
         })
         .await;
     first.finish().await;

@@ -54,3 +54,17 @@ async fn programs_whose_log_nobody_reads_go_on() {
     client.signal(Signal::TERM);
     assert_eq!(client.exit().await.code(), Some(0));
 }
+
+/// A core dump would have tokens and keys in it.
+#[tokio::test]
+async fn neither_program_leaves_a_core_dump() {
+    let relay = Relay::start(&[]).await;
+    let service = local::echo().await;
+    let client = Client::expose(relay.control, service.addr()).await;
+    for pid in [relay.pid(), client.pid()] {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("its limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        let words: Vec<_> = core.expect("a limit").split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "{limits}");
+    }
+}

@@ -212,9 +212,10 @@ impl Claims {
         }
     }
 
-    /// Who may visit, as the client says that serves, if any does.
-    pub(crate) fn rules(&self) -> Option<Option<Arc<Rules>>> {
-        serving(&self.clients).map(|client| client.rules.clone())
+    /// What the client that serves says of visitors, and the session of it that came last.
+    pub(crate) fn server(&self) -> Option<(&Option<Arc<Rules>>, &Claimant)> {
+        let client = serving(&self.clients)?;
+        Some((&client.rules, &client.sessions.last()?.1))
     }
 
     /// Whether visitors come to the session with this claim.

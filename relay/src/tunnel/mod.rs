@@ -69,7 +69,7 @@ pub(crate) struct Tunnel {
 #[derive(Debug)]
 struct State {
     claims: Claims,
-    /// Whose the session is that came last.
+    /// Whose the session is that serves, or served last.
     holder: Principal,
     source: Option<Source>,
     arrivals: Pace,
@@ -84,11 +84,13 @@ struct State {
 }
 
 impl State {
-    /// Another client may serve, or say something else. While none does its rules still count: who
-    /// waits for it to come back has to be permitted too.
-    fn follow_rules(&mut self) {
-        if let Some(rules) = self.claims.rules() {
-            self.rules = rules;
+    /// Another client may serve, or say something else. While none does, what the last one said and
+    /// had still counts: who waits for it to come back has to be permitted too.
+    fn follow_server(&mut self) {
+        if let Some((rules, claimant)) = self.claims.server() {
+            self.rules = rules.clone();
+            self.holder = claimant.principal.clone();
+            self.source = Some(claimant.source);
         }
     }
 }
@@ -170,7 +172,7 @@ impl Tunnel {
         }
     }
 
-    /// What its visitors are counted in besides: the accounts of whoever claimed it last.
+    /// What its visitors are counted in besides: the accounts of whoever serves it.
     pub(crate) fn accounts(&self) -> Arc<[Arc<Account>]> {
         Arc::clone(self.state.lock().holder.accounts())
     }
@@ -219,11 +221,9 @@ impl Tunnel {
         parts: Box<[Part]>,
     ) -> Claim {
         let mut state = self.state.lock();
-        state.holder = claimant.principal.clone();
-        state.source = Some(claimant.source);
         let (generation, place) =
             state.claims.add(claimant, service.health, service.rules, Instant::now());
-        state.follow_rules();
+        state.follow_server();
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
                 tunnel = %self.id,
@@ -395,7 +395,7 @@ impl Claim {
         state.local = service.local;
         self.tunnel.asked(service.destination);
         state.claims.set_rules(self.generation, service.rules);
-        state.follow_rules();
+        state.follow_server();
         self.set_health_of(&mut state, service.health)
     }
 
@@ -406,7 +406,7 @@ impl Claim {
 
     fn set_health_of(&self, state: &mut State, health: Health) -> bool {
         let news = state.claims.set_health(self.generation, health);
-        state.follow_rules();
+        state.follow_server();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if news {
             // One that had withdrawn may serve those who wait.
@@ -421,7 +421,7 @@ impl Drop for Claim {
         let mut state = self.tunnel.state.lock();
         let was_claimed = !state.claims.is_empty();
         state.claims.remove(self.generation);
-        state.follow_rules();
+        state.follow_server();
         self.tunnel.series.set_healthy(state.claims.is_healthy());
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();

@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
-TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex
+TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres
 
 .PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak up down clean
 

@@ -25,6 +25,7 @@ pub mod files;
 pub mod local;
 pub mod pattern;
 pub mod peer;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod raw;

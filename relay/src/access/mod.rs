@@ -146,21 +146,15 @@ impl Access {
         if let Err(err) = self.0.tokens.note_use().await {
             debug!("the use of tokens is not written down yet: {err}");
         }
-        let mut accounts = self.0.limits.accounts();
-        // In the same order for every relay, so that no two wait for each other.
-        accounts.sort_unstable_by_key(|account| account.key().to_string());
-        let taken = accounts.iter().filter_map(|account| {
-            let (period, bytes) = account.take_unwritten()?;
-            Some((account, (account.key().to_string(), period, bytes)))
-        });
-        let (accounts, moved): (Vec<_>, Vec<_>) = taken.unzip();
-        if !moved.is_empty()
-            && let Err(err) = soon(store.add_traffic(&moved)).await
-        {
+        let accounts = self.0.limits.accounts();
+        let moved = accounts.take_moved();
+        if moved.is_empty() {
+            return;
+        }
+        let rows: Vec<_> = moved.iter().map(|m| (m.key.to_string(), m.period, m.bytes)).collect();
+        if let Err(err) = soon(store.add_traffic(&rows)).await {
             debug!("traffic is not written down yet: {err}");
-            for (account, (_, _, bytes)) in accounts.iter().zip(&moved) {
-                account.give_back_unwritten(*bytes);
-            }
+            accounts.give_back(moved);
         }
     }
 
@@ -223,6 +217,8 @@ impl Access {
         if !account.is_new() {
             return Ok(());
         }
+        // What has moved lately may not be written down yet.
+        self.flush().await;
         let start = quota.period().start(SystemTime::now());
         let used = store.traffic(&account.key().to_string(), start).await.map_err(|_| {
             let message = "the relay cannot look up the quota right now: try again later";

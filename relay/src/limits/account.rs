@@ -36,7 +36,23 @@ pub(crate) struct Terms {
 
 /// All accounts that anybody has a part in. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Accounts(Arc<Mutex<HashMap<AccountKey, Weak<Account>>>>);
+pub(crate) struct Accounts(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    accounts: HashMap<AccountKey, Weak<Account>>,
+    /// What moved in accounts that are gone, and has not been written down yet.
+    left: Vec<Moved>,
+}
+
+/// What has moved under a quota, for whoever writes it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) key: AccountKey,
+    /// The start of the period, in seconds since 1970.
+    pub(crate) period: u64,
+    pub(crate) bytes: u64,
+}
 
 /// What there is of everything. It is there for as long as anybody has a part in it.
 #[derive(Debug)]
@@ -101,8 +117,8 @@ impl Terms {
 impl Accounts {
     /// The account, on these terms from now on.
     pub(crate) fn open(&self, key: AccountKey, terms: Terms) -> Arc<Account> {
-        let mut accounts = self.0.lock();
-        if let Some(account) = accounts.get(&key).and_then(Weak::upgrade) {
+        let mut table = self.0.lock();
+        if let Some(account) = table.accounts.get(&key).and_then(Weak::upgrade) {
             account.set_terms(terms);
             return account;
         }
@@ -117,7 +133,7 @@ impl Accounts {
             traffic: Traffic::default(),
             terms: Mutex::new(terms),
         });
-        accounts.insert(key, Arc::downgrade(&account));
+        table.accounts.insert(key, Arc::downgrade(&account));
         account
     }
 
@@ -129,9 +145,23 @@ impl Accounts {
         }
     }
 
+    /// What has moved since this was last asked, account by account, in the order of their keys.
+    pub(crate) fn take_moved(&self) -> Vec<Moved> {
+        let mut moved = std::mem::take(&mut self.0.lock().left);
+        moved.extend(self.all().iter().filter_map(|account| account.take_moved()));
+        // In the same order for every relay, so that no two wait for each other.
+        moved.sort_by_cached_key(|moved| moved.key.to_string());
+        moved
+    }
+
+    /// What was taken could not be written down.
+    pub(crate) fn give_back(&self, moved: Vec<Moved>) {
+        self.0.lock().left.extend(moved);
+    }
+
     /// All of them.
-    pub(crate) fn all(&self) -> Vec<Arc<Account>> {
-        self.0.lock().values().filter_map(Weak::upgrade).collect()
+    fn all(&self) -> Vec<Arc<Account>> {
+        self.0.lock().accounts.values().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -226,15 +256,10 @@ impl Account {
         self.traffic.used.load(Ordering::Relaxed) < quota.bytes()
     }
 
-    /// What has moved since this was last asked, and in which period, for whoever writes it down.
-    pub(crate) fn take_unwritten(&self) -> Option<(u64, u64)> {
+    fn take_moved(&self) -> Option<Moved> {
         let bytes = self.traffic.unwritten.swap(0, Ordering::Relaxed);
-        (bytes > 0).then(|| (self.traffic.period.load(Ordering::Relaxed), bytes))
-    }
-
-    /// What was taken could not be written down.
-    pub(crate) fn give_back_unwritten(&self, bytes: u64) {
-        self.traffic.unwritten.fetch_add(bytes, Ordering::Relaxed);
+        let period = self.traffic.period.load(Ordering::Relaxed);
+        (bytes > 0).then(|| Moved { key: self.key.clone(), period, bytes })
     }
 }
 
@@ -265,10 +290,12 @@ impl Drop for Part {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let mut accounts = self.accounts.0.lock();
+        let moved = self.take_moved();
+        let mut table = self.accounts.0.lock();
+        table.left.extend(moved);
         // Another one may have taken its place meanwhile.
-        if accounts.get(&self.key).is_some_and(|account| account.strong_count() == 0) {
-            accounts.remove(&self.key);
+        if table.accounts.get(&self.key).is_some_and(|account| account.strong_count() == 0) {
+            table.accounts.remove(&self.key);
         }
     }
 }
@@ -328,7 +355,7 @@ mod tests {
         drop(ann);
         assert_eq!(accounts.all().len(), 1);
         drop(visitor);
-        assert!(accounts.0.lock().is_empty());
+        assert!(accounts.0.lock().accounts.is_empty());
     }
 
     #[test]
@@ -339,8 +366,13 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         assert!(ann.has_quota(now) && ann.moved(600) && ann.moved(400));
         assert!(!ann.has_quota(now) && !ann.moved(1));
-        assert_eq!(ann.take_unwritten(), Some((quota.period().start(now), 1001)));
-        assert_eq!(ann.take_unwritten(), None);
+        let (key, period) = (ann.key().clone(), quota.period().start(now));
+        let moved = vec![Moved { key, period, bytes: 1001 }];
+        assert_eq!(accounts.take_moved(), moved);
+        accounts.give_back(moved.clone());
+        drop(ann);
+        assert_eq!(accounts.take_moved(), moved, "also of an account that is gone");
+        let ann = account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
         assert!(ann.has_quota(now + Duration::from_secs(24 * 3600)));
     }
 

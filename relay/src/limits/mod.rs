@@ -36,7 +36,7 @@ use tracing::warn;
 
 use crate::metrics::Limit;
 
-pub(crate) use self::account::{Account, Part};
+pub(crate) use self::account::{Account, Accounts, Part};
 pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
 pub(crate) use self::bans::BanNow;
@@ -46,7 +46,7 @@ pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
 
-use self::account::{AccountKey, Accounts, Terms};
+use self::account::{AccountKey, Terms};
 use self::bans::Bans;
 use self::penalties::Penalties;
 use self::sources::{FromSource, Sources};
@@ -126,8 +126,8 @@ impl Limits {
     }
 
     /// All accounts that anybody has a part in.
-    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
-        self.accounts.all()
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// The account of an owner.

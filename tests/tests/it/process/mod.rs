@@ -14,6 +14,7 @@ mod refused;
 mod reloads;
 mod standby;
 mod starting;
+mod store;
 mod targets;
 mod tls;
 mod told;

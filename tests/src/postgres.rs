@@ -1,0 +1,142 @@
+//! A real PostgreSQL, from Debian's package.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::files::Folder;
+use crate::process::own_host;
+use crate::wait::{eventually, within};
+
+/// What its user is called, and the password, which must not be seen anywhere.
+const USER: &str = "sallyport";
+const PASSWORD: &str = "only-for-this-test";
+
+/// The port: the address is the test's own.
+const PORT: &str = "5432";
+
+/// The user that it runs as, if the test is root: it refuses to be that.
+const OWN_USER: &str = "postgres";
+
+/// A server of its own for one test, which goes with it.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: Folder,
+    host: Ipv4Addr,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// A new server with an empty database.
+    ///
+    /// # Panics
+    ///
+    /// It is not installed (see tests/programs), or does not start.
+    pub async fn start() -> Self {
+        let folder = Folder::new();
+        let password = folder.write("password", PASSWORD);
+        if is_root() {
+            let entry = fs::read_to_string("/etc/passwd").expect("the list of users");
+            let line = entry.lines().find(|line| line.starts_with(&format!("{OWN_USER}:")));
+            let ids: Vec<u32> = line
+                .expect("the user postgres: apt-get install postgresql")
+                .split(':')
+                .filter_map(|field| field.parse().ok())
+                .collect();
+            for path in [folder.path(), &password] {
+                chown(path, Some(ids[0]), Some(ids[1])).expect("a folder of its own");
+            }
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a folder");
+        let mut server = Self { folder, host: own_host(), server: None };
+        let mut init = server.program("initdb");
+        init.args(["-U", USER, "-A", "scram-sha-256", "--no-sync", "--pwfile"]).arg(&password);
+        let done = within("initdb", init.arg("-D").arg(server.data()).output()).await;
+        let done = done.expect("initdb");
+        assert!(done.status.success(), "initdb: {}", String::from_utf8_lossy(&done.stderr));
+        server.start_again().await;
+        server
+    }
+
+    /// Its URL, with a password in it.
+    pub fn url(&self) -> String {
+        format!("postgres://{USER}:{PASSWORD}@{}:{PORT}/postgres", self.host)
+    }
+
+    /// The password, for whoever looks where it should not be.
+    pub fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// Ends it from one moment to the next.
+    pub async fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let quit = server.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+            let quit = quit.expect("a process");
+            // An immediate shutdown, of all its processes.
+            rustix::process::kill_process(quit, rustix::process::Signal::QUIT).expect("a process");
+            within("PostgreSQL to stop", server.wait()).await.expect("its status");
+        }
+    }
+
+    /// Starts it once more, with what it holds.
+    pub async fn start_again(&mut self) {
+        let host = self.host.to_string();
+        let mut command = self.program("postgres");
+        command.arg("-D").arg(self.data()).args(["-p", PORT, "-c"]);
+        command.arg(format!("listen_addresses={host}"));
+        command.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
+        self.server = Some(command.spawn().expect("PostgreSQL"));
+        eventually("PostgreSQL to be ready", async || {
+            let mut ready = self.program("pg_isready");
+            let status = ready.args(["-q", "-h", &host, "-p", PORT]).status().await;
+            status.expect("pg_isready").success()
+        })
+        .await;
+    }
+
+    /// Everything that it keeps, as text.
+    pub async fn dump(&self) -> String {
+        let mut dump = self.program("pg_dump");
+        let done = within("pg_dump", dump.args(["--inserts", &self.url()]).output()).await;
+        let done = done.expect("pg_dump");
+        assert!(done.status.success(), "pg_dump: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("text")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.file("data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let path = binaries().join(name);
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", OWN_USER, "--regid", OWN_USER, "--clear-groups"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.current_dir(self.folder.path()).env("LC_ALL", "C");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.kill_on_drop(true);
+        command
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Where Debian has put the newest version.
+fn binaries() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql");
+    let versions = versions.expect("PostgreSQL: apt-get install postgresql").flatten();
+    let bins = versions.map(|version| version.path().join("bin"));
+    let newest = bins.filter(|bin: &PathBuf| Path::new(bin).join("initdb").exists()).max();
+    newest.expect("PostgreSQL: apt-get install postgresql")
+}

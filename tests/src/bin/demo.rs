@@ -1,5 +1,6 @@
 //! `make demo`: a relay, a client and a small web service, each in a process or task of its own,
-//! and one page fetched through all of them.
+//! and one page fetched through all of them. The relay is set up by `relay init`: the client speaks
+//! TLS and shows a token.
 //!
 //! Runs until Ctrl-C; with `--once` it ends after the fetch, with status 1 if that failed. Every
 //! port is the kernel's choice, and everything it started ends with it.
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+use tests::Folder;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -43,8 +45,11 @@ async fn demo(once: bool) -> anyhow::Result<()> {
     tasks.spawn(serve_page(listener));
     say(&format!("local web service   http://{service}"));
 
-    let mut relay =
-        Program::start("relay", &["--log-format", "json"], &["control", "public", "admin"])?;
+    let folder = Folder::new();
+    let made = init(&folder).await?;
+    say("relay               set up by `relay init`, with a certificate, a user and a token");
+    let args = ["--config", &made.config, "--log-format", "json"];
+    let mut relay = Program::start("relay", &args, &[], &["control", "public", "admin"])?;
     let addrs = relay.first_line(Stream::Stderr, |line| {
         let field = |name: &str| line.get(name)?.as_str()?.parse::<SocketAddr>().ok();
         Some([field("control")?, field("public")?, field("admin")?])
@@ -52,14 +57,14 @@ async fn demo(once: bool) -> anyhow::Result<()> {
     let [control, public, admin] = addrs.await.context("the relay did not start")?;
     say(&format!("relay               clients connect to {control}"));
 
-    let server = control.to_string();
+    let server = format!("tls://{control}");
     let local = service.to_string();
-    let mut client =
-        Program::start("client", &["--json", "--server", &server, "--local", &local], &[])?;
+    let args = ["--json", "--server", &server, "--tls-pin", &made.pin, "--local", &local];
+    let mut client = Program::start("client", &args, &[("CLIENT_TOKEN", &made.token)], &[])?;
     let live =
         client.first_line(Stream::Stdout, |line| (line.get("event")? == "live").then_some(()));
     live.await.context("the client did not get a tunnel")?;
-    say("client              connected");
+    say("client              connected over TLS, let in by its token");
 
     let answer = timeout(PATIENCE, fetch(public)).await.context("no answer in time")??;
     ensure!(answer.ends_with(PAGE), "not the page that was expected:\n{answer}");
@@ -79,6 +84,32 @@ async fn demo(once: bool) -> anyhow::Result<()> {
     relay.end().await
 }
 
+/// What `relay init` has made.
+struct Made {
+    config: String,
+    pin: String,
+    token: String,
+}
+
+async fn init(folder: &Folder) -> anyhow::Result<Made> {
+    let file = |name: &str| folder.file(name).display().to_string();
+    let (config, data) = (file("relay.toml"), file("data"));
+    let mut init = Command::new(program("relay")?);
+    init.args(["init", "--json", "--config", &config, "--data", &data]);
+    let done = timeout(PATIENCE, init.output()).await.context("no end of it in time")??;
+    ensure!(done.status.success(), "relay init: {}", String::from_utf8_lossy(&done.stderr));
+    let made: Value = serde_json::from_slice(&done.stdout)?;
+    let text = |key: &str| {
+        made[key].as_str().map(str::to_owned).with_context(|| format!("`relay init` says no {key}"))
+    };
+    Ok(Made { config, pin: text("pin")?, token: text("token")? })
+}
+
+/// The program that was built beside this one.
+fn program(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
 /// One of the two programs, killed when dropped.
 struct Program {
     name: &'static str,
@@ -95,11 +126,15 @@ enum Stream {
 impl Program {
     /// Starts the program that was built beside this one; the flags of `addresses` get a port of
     /// the kernel's choice.
-    fn start(name: &'static str, args: &[&str], addresses: &[&str]) -> anyhow::Result<Self> {
-        let here = std::env::current_exe()?;
-        let path: PathBuf = here.with_file_name(name);
+    fn start(
+        name: &'static str,
+        args: &[&str],
+        environment: &[(&str, &str)],
+        addresses: &[&str],
+    ) -> anyhow::Result<Self> {
+        let path = program(name)?;
         let mut command = Command::new(&path);
-        command.args(args);
+        command.args(args).envs(environment.iter().copied());
         for flag in addresses {
             command.args([&format!("--{flag}"), "127.0.0.1:0"]);
         }

@@ -275,3 +275,26 @@ async fn a_client_that_comes_and_goes_without_end_writes_a_bounded_number_of_lin
     assert_eq!(written + left_out, 2 * SESSIONS as u64);
     assert!(written <= 1_000 * (start.elapsed().as_secs() / 10 + 1), "{written} lines");
 }
+
+/// With the target `audit`, so that they can be kept apart.
+#[tokio::test]
+async fn the_audit_log_says_who_was_let_in_and_who_was_not() {
+    let secret = "correct horse battery staple";
+    let mut relay = Relay::of(Program::relay().env("RELAY_TOKEN", secret)).await;
+    let service = local::echo().await;
+    let server = relay.control.to_string();
+    let args = ["--server", &server, "--local", &service.addr().to_string()];
+    let program = |token: &str| Program::client().env("CLIENT_TOKEN", token).args(args);
+    let mut client = Client::of(program(secret));
+    client.event("live").await;
+    let mut stranger = Client::of(program("another secret altogether"));
+    stranger.exit().await;
+    let admitted = relay.logged_where("admitted", |line| line["event"] == "admitted").await;
+    assert_eq!((&admitted["target"], &admitted["owner"]), (&"audit".into(), &"(shared)".into()));
+    let refused = relay.logged_where("refused", |line| line["event"] == "refused").await;
+    assert_eq!(refused["code"], "Unauthorized");
+    assert!(refused["client"].as_str().is_some_and(|client| client.starts_with("127.0.0.1:")));
+    relay.signal(Signal::TERM);
+    relay.exit().await;
+    assert!(!relay.stderr.so_far().concat().contains(secret), "the secret is in the log");
+}

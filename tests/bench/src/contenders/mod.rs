@@ -30,6 +30,8 @@ pub(crate) enum Contender {
     Ours,
     /// The same of another build, given by `--before`.
     Before,
+    /// Ours as `relay init` sets it up: with TLS and a token.
+    OursTls,
     /// Ours with `client --connections 2` and `relay --threads 2`.
     OursTwo,
     /// Ours with `client --connections 8`.
@@ -79,6 +81,7 @@ impl Contender {
     pub(crate) const ALL: &'static [Self] = &[
         Self::Ours,
         Self::Before,
+        Self::OursTls,
         Self::OursTwo,
         Self::OursEight,
         Self::Rathole,
@@ -98,6 +101,7 @@ impl Contender {
         match self {
             Self::Ours => "ours",
             Self::Before => "before",
+            Self::OursTls => "ours TLS",
             Self::OursTwo => "ours x2",
             Self::OursEight => "ours x8",
             Self::Rathole => "rathole",
@@ -112,7 +116,7 @@ impl Contender {
 
     /// Whether this is our tunnel, of the build that the run is about.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Ours | Self::OursTwo | Self::OursEight)
+        matches!(self, Self::Ours | Self::OursTls | Self::OursTwo | Self::OursEight)
     }
 
     /// Whether this is another tunnel, one that ours is compared with.
@@ -123,7 +127,9 @@ impl Contender {
     /// The programs it needs; the first one knows the version.
     pub(crate) fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Ours | Self::Before | Self::OursTwo | Self::OursEight => &["relay", "client"],
+            Self::Ours | Self::Before | Self::OursTls | Self::OursTwo | Self::OursEight => {
+                &["relay", "client"]
+            }
             Self::Rathole => &["rathole"],
             Self::Bore => &["bore"],
             Self::Frp => &["frps", "frpc"],
@@ -138,6 +144,7 @@ impl Contender {
         match self {
             Self::Ours
             | Self::Before
+            | Self::OursTls
             | Self::OursTwo
             | Self::OursEight
             | Self::Rathole
@@ -152,7 +159,7 @@ impl Contender {
     /// How a person installs it.
     pub(crate) fn install(self) -> &'static str {
         match self {
-            Self::Ours | Self::OursTwo | Self::OursEight => {
+            Self::Ours | Self::OursTls | Self::OursTwo | Self::OursEight => {
                 "cargo build --release -p relay -p client"
             }
             Self::Before => "copy relay and client of another build to the directory of --before",
@@ -176,7 +183,7 @@ impl Contender {
     /// How its two sides are started at that place; `None` if there is nothing to start.
     pub(crate) fn recipe(self, programs: &Programs, place: &Place<'_>) -> Result<Option<Recipe>> {
         match self {
-            Self::Ours | Self::Before | Self::OursTwo | Self::OursEight => {
+            Self::Ours | Self::Before | Self::OursTls | Self::OursTwo | Self::OursEight => {
                 ours::recipe(self, programs, place)
             }
             Self::Rathole => rathole::recipe(programs, place),

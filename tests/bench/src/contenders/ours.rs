@@ -1,10 +1,12 @@
 //! How our own relay and client are started, of whichever build.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tokio::time::{interval, timeout};
 
 use super::fleet::FleetPlace;
@@ -28,6 +30,11 @@ pub(super) fn recipe(
     }
     let mut client = programs.command(contender, "client")?;
     client.args(["--server", &place.reach.to_string()]).args(["--local", &place.local.to_string()]);
+    if contender == Contender::OursTls {
+        let made = Made::by(programs.command(contender, "relay")?, place.directory)?;
+        server.args(["--tls", "self-signed", "--require-tls", "--data"]).arg(&made.data);
+        client.args(["--tls", "--tls-pin", &made.pin]).env("CLIENT_TOKEN", &made.token);
+    }
     if connections > 1 {
         client.args(["--connections", &connections.to_string()]);
     }
@@ -80,6 +87,24 @@ pub(crate) async fn until_complete(contender: Contender, admin: SocketAddr) -> R
         }
     };
     timeout(COMPLETE.0, complete).await.context("not all connections came up")?
+}
+
+/// What `relay init` makes.
+struct Made {
+    data: PathBuf,
+    pin: String,
+    token: String,
+}
+
+impl Made {
+    fn by(mut relay: Command, directory: &Path) -> Result<Self> {
+        let data = directory.join("data");
+        relay.args(["init", "--json", "--data"]).arg(&data);
+        let done = relay.arg("--config").arg(directory.join("relay.toml")).output()?;
+        let made: Value = serde_json::from_slice(&done.stdout).context("relay init")?;
+        let text = |key: &str| made[key].as_str().map(str::to_owned).context("relay init");
+        Ok(Self { data, pin: text("pin")?, token: text("token")? })
+    }
 }
 
 /// What contenders of ours differ in.

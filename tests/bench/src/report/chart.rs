@@ -48,7 +48,7 @@ fn bar(row: &Row, contender: Contender, place: usize, highest: f64) -> String {
 
 fn colour(contender: Contender) -> &'static str {
     match contender {
-        Contender::Ours | Contender::OursTwo | Contender::OursEight => "#d9622b",
+        ours if ours.is_ours() => "#d9622b",
         Contender::Before => "#e8a888",
         Contender::TwoHops | Contender::Direct => "#b8bec6",
         _ => "#5b84b1",

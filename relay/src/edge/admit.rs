@@ -32,8 +32,8 @@ impl Permit {
         if !accounts.iter().all(|account| account.has_quota(now)) {
             return Err(Limit::Quota);
         }
-        let of_accounts =
-            accounts.iter().map(|account| account.visitor()).collect::<Result<_, _>>()?;
+        let parts = accounts.iter().filter_map(|account| account.visitor().transpose());
+        let of_accounts = parts.collect::<Result<_, _>>()?;
         Ok(Self { in_all, _of_tunnel: of_tunnel, _of_accounts: of_accounts })
     }
 

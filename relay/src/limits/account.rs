@@ -186,12 +186,15 @@ impl Account {
         within(before, most).then_some(part).ok_or(Limit::SessionsPerOwner)
     }
 
-    /// Room for one more visitor.
-    pub(crate) fn visitor(self: &Arc<Self>) -> Result<Part, Limit> {
+    /// Room for one more visitor. `None`: there may be any number, and they are not counted.
+    pub(crate) fn visitor(self: &Arc<Self>) -> Result<Option<Part>, Limit> {
         let most = self.terms.lock().max_visitors;
+        if most.is_none() {
+            return Ok(None);
+        }
         let before = self.visitors.fetch_add(1, Ordering::Relaxed);
         let part = Part { account: Arc::clone(self), what: What::Visitor };
-        within(before, most).then_some(part).ok_or(match self.key {
+        within(before, most).then_some(Some(part)).ok_or(match self.key {
             AccountKey::Owner(_) => Limit::VisitorsPerOwner,
             AccountKey::Token(_) => Limit::VisitorsPerToken,
         })
@@ -351,10 +354,11 @@ mod tests {
     fn an_account_is_gone_with_the_last_part_in_it() {
         let accounts = Accounts::default();
         let ann = account(&accounts, Terms::default());
-        let visitor = ann.visitor().unwrap();
+        assert!(ann.visitor().unwrap().is_none(), "nobody counts them");
+        let session = ann.session().unwrap();
         drop(ann);
         assert_eq!(accounts.all().len(), 1);
-        drop(visitor);
+        drop(session);
         assert!(accounts.0.lock().accounts.is_empty());
     }
 

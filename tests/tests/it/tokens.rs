@@ -267,3 +267,28 @@ async fn guessing_takes_a_while_whatever_is_wrong() {
     assert!(started.elapsed() >= Duration::from_millis(750));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_source_that_fails_again_and_again_has_to_wait() {
+    let world = World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.limits.penalise_after = Some(2);
+    });
+    let world = world.await;
+    let tunnels = ["default=1".to_owned()];
+    let mut stranger = with(&world, Some(Secret::Token(Token::random())), &tunnels);
+    stranger.reconnect = client::Reconnect::Never;
+    for _ in 0..3 {
+        let refused = refusal(stranger.clone()).await;
+        assert!(refused.contains("does not know this token"), "{refused}");
+    }
+    // Not even heard any more.
+    let dropped = refusal(stranger).await;
+    assert!(!dropped.contains("does not know this token"), "{dropped}");
+    assert_eq!(world.metrics().await.handshakes("penalised"), 1.0);
+    // When it has waited, whoever knows the secret is let in, and all is forgiven.
+    let mut settings = with(&world, Some(secret(SECRET)), &tunnels);
+    settings.reconnect = client::Reconnect::Always;
+    live(settings).await.finish().await;
+    world.stop().await;
+}

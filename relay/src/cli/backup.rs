@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::tools::say;
 use crate::data::DataFolder;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Where a backup goes.
 #[derive(Debug, Args)]
@@ -40,9 +40,10 @@ impl FromFile {
         let _lock = folder.lock()?;
         let shown = self.file.display();
         let restored = Store::restore(&self.file, folder, self.force).await;
-        restored.with_context(|| {
-            format!("cannot put {shown} in place; --force replaces what is there already")
-        })?;
+        if restored == Err(StoreError::Exists) {
+            bail!("there are users and tokens in the folder already: --force replaces them");
+        }
+        restored.with_context(|| format!("cannot put {shown} in place"))?;
         say(&format!("restored from {shown}"));
         Ok(String::new())
     }

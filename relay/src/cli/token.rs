@@ -1,15 +1,24 @@
 //! `relay token`: what lets clients in.
 
-use std::time::SystemTime;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
+use shared::kit::args;
 use shared::token::{GrantArgs, Token, TokenId};
 
 use super::table::{ago, left, table};
 use super::tools::say;
 use crate::store::{Name, NewToken, Store, TokenRecord};
+
+/// Which token somebody means: by its id, or by the name that it has among those of its user.
+#[derive(Clone, Debug)]
+pub(super) enum Which {
+    Id(TokenId),
+    Named(Name, Name),
+}
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -34,13 +43,18 @@ pub(super) enum TokenTool {
     /// Let nobody in with this token, nor with what was narrowed from it, and end the sessions that
     /// there are
     Revoke {
-        /// Its id
-        id: TokenId,
+        /// Its id, or USER/NAME
+        #[arg(value_name = "TOKEN")]
+        which: Which,
     },
     /// Put a new token in the place of this one, with the same rights, and print it
     Rotate {
-        /// Its id
-        id: TokenId,
+        /// Its id, or USER/NAME
+        #[arg(value_name = "TOKEN")]
+        which: Which,
+        /// How long the new one is good, such as 30d [default: until this one would have ended]
+        #[arg(long, value_name = "TIME", value_parser = args::positive_duration)]
+        expires: Option<Duration>,
     },
 }
 
@@ -69,20 +83,61 @@ impl TokenTool {
                 }
                 list(&tokens)
             }
-            Self::Revoke { id } => {
+            Self::Revoke { which } => {
+                let id = which.find(store).await?.id;
                 store.revoke_token(id).await.with_context(|| format!("the token {id}"))?;
                 Ok(match json {
                     true => format!("{}\n", json!({ "id": id, "done": "revoked" })),
                     false => format!("{id}: revoked\n"),
                 })
             }
-            Self::Rotate { id } => {
+            Self::Rotate { which, expires } => {
+                let TokenRecord { id, grant, .. } = which.find(store).await?;
+                let now = SystemTime::now();
+                let grant = match expires {
+                    Some(time) => grant.ending(now, time),
+                    None => grant,
+                };
+                if grant.ends().is_some_and(|end| end <= now) {
+                    bail!("the token {id} has expired: --expires says how long a new one is good");
+                }
                 let token = Token::random();
-                let made = store.rotate_token(id, token.id(), token.verifier()).await;
+                let made = store.rotate_token(id, token.id(), token.verifier(), &grant).await;
                 let made = made.with_context(|| format!("the token {id}"))?;
                 Ok(shown(&token, &made.owner, &made.name, json))
             }
         }
+    }
+}
+
+impl Which {
+    /// What is kept of it. Of those that are called so it is the one that is in use.
+    async fn find(&self, store: &Store) -> anyhow::Result<TokenRecord> {
+        let found = match self {
+            Self::Id(id) => store.token(*id).await?,
+            Self::Named(user, name) => store.tokens().await?.into_iter().find(|token| {
+                token.revoked.is_none() && token.owner == *user && token.name == *name
+            }),
+        };
+        found.with_context(|| match self {
+            Self::Id(id) => format!("there is no token {id}: `relay token list` shows all"),
+            Self::Named(user, name) => {
+                format!("{user} has no token {name} in use: `relay token list` shows all")
+            }
+        })
+    }
+}
+
+impl FromStr for Which {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "a token is named by its id, 16 characters, or by USER/NAME";
+        let Some((user, name)) = text.split_once('/') else {
+            return text.parse().map(Self::Id).map_err(|_| EXPECTED);
+        };
+        let name_of = |text: &str| text.parse().map_err(|_| EXPECTED);
+        Ok(Self::Named(name_of(user)?, name_of(name)?))
     }
 }
 

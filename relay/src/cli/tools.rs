@@ -69,12 +69,13 @@ struct At {
     #[arg(long, global = true, env = "RELAY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The relay's data folder
-    #[arg(long, global = true, env = "RELAY_DATA", value_name = "DIR")]
+    /// The relay's data folder [env: RELAY_DATA]
+    // The variables are read with the file: a flag says more than any of them.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "database")]
     data: Option<PathBuf>,
 
-    /// The relay's PostgreSQL
-    #[arg(long, global = true, env = "RELAY_DATABASE", value_name = "URL", hide_env_values = true)]
+    /// The relay's PostgreSQL [env: RELAY_DATABASE]
+    #[arg(long, global = true, value_name = "URL")]
     database: Option<String>,
 
     /// Print JSON
@@ -132,10 +133,8 @@ impl At {
     /// The settings of the relay, as far as they are given here.
     fn config(&self) -> anyhow::Result<Config> {
         let mut args: Vec<OsString> = vec!["relay".into()];
-        let paths = [("--config", &self.config), ("--data", &self.data)];
-        for (flag, path) in paths {
-            args.extend(path.iter().flat_map(|path| [flag.into(), path.clone().into()]));
-        }
+        let file = self.config.iter();
+        args.extend(file.flat_map(|path| ["--config".into(), path.clone().into()]));
         let database = self.database.iter();
         args.extend(database.flat_map(|url| ["--database".into(), url.into()]));
         let (_, loader) = start(args)?;
@@ -143,23 +142,34 @@ impl At {
         Ok(loaded.config)
     }
 
+    /// What is named here goes before all that the relay is set up with.
+    fn place(&self) -> anyhow::Result<Place> {
+        if let Some(folder) = &self.data {
+            return Ok(Place::Folder(DataFolder::open(folder)?));
+        }
+        let config = self.config()?;
+        let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
+        Place::of(config.database.as_ref(), folder).context(NO_STORE)
+    }
+
     fn folder(&self) -> anyhow::Result<DataFolder> {
-        match &self.config()?.data {
-            Some(data) => DataFolder::open(data),
-            None => bail!(NO_STORE),
+        match self.place()? {
+            Place::Folder(folder) => Ok(folder),
+            Place::Database(_) => bail!(NO_FILE),
         }
     }
 
     async fn store(&self) -> anyhow::Result<Store> {
-        let config = self.config()?;
-        let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
-        let place = Place::of(config.database.as_ref(), folder).context(NO_STORE)?;
+        let place = self.place()?;
         Store::open(&place).await.with_context(|| format!("cannot open {place}"))
     }
 }
 
 const NO_STORE: &str = "where are users and tokens kept? give --data DIR or --database URL, or set \
     one of them in the relay's configuration file; `relay init` makes a new one";
+
+const NO_FILE: &str = "users and tokens are kept in PostgreSQL, which has tools of its own for it; \
+    --data DIR names a folder nevertheless";
 
 /// To stderr: stdout is for what was asked for.
 pub(super) fn say(what: &str) {

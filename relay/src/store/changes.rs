@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::pool::{Pool, read, write_all};
+use super::pool::{Pool, read, within_answer, write_all};
 use super::{Name, Store, StoreError};
 
 /// How often a file is looked at: one number, which SQLite has at hand.
@@ -75,12 +75,14 @@ impl Store {
     async fn changes_after(&self, last: i64) -> Result<(i64, Vec<Change>), StoreError> {
         const AFTER: &str = "SELECT number, token, owner FROM changes WHERE number > $1 \
             ORDER BY number";
-        const FIRST: &str = "SELECT COALESCE(MIN(number), 0) AS number FROM changes";
+        const BOUNDS: &str = "SELECT COALESCE(MIN(number), 0) AS first, \
+            COALESCE(MAX(number), 0) AS newest FROM changes";
         const PRUNE: &str = "DELETE FROM changes WHERE number < $1";
         let (newest, first, changes) = read!(self, |pool| {
-            let first: i64 = sqlx::query(FIRST).fetch_one(pool).await?.try_get("number")?;
+            let bounds = sqlx::query(BOUNDS).fetch_one(pool).await?;
+            let first: i64 = bounds.try_get("first")?;
+            let mut newest: i64 = bounds.try_get("newest")?;
             let rows = sqlx::query(AFTER).bind(last).fetch_all(pool).await?;
-            let mut newest = last;
             let mut changes = Vec::new();
             for row in &rows {
                 newest = row.try_get("number")?;
@@ -90,11 +92,11 @@ impl Store {
                 let owner = owner.and_then(|name| name.parse().ok()).map(Change::Owner);
                 changes.push(token.or(owner).unwrap_or(Change::Everything));
             }
-            if first > last + 1 {
-                changes = vec![Change::Everything];
-            }
-            (newest, first, changes)
-        });
+            Ok((newest, first, changes))
+        })?;
+        // Some are forgotten, or the store is an older one that was put in its place.
+        let has_missed = first > last + 1 || newest < last;
+        let changes = if has_missed { vec![Change::Everything] } else { changes };
         if newest - first > 2 * KEPT {
             write_all!(self, |all, _lock| {
                 sqlx::query(PRUNE).bind(newest - KEPT).execute(&mut *all).await?;
@@ -170,7 +172,8 @@ impl Changes {
             (Signal::Server(signal), Pool::Postgres(pool)) => {
                 let Some(listener) = signal else {
                     let mut listener = PgListener::connect_with(pool).await?;
-                    listener.listen("sallyport_changes").await?;
+                    let listening = listener.listen("sallyport_changes");
+                    within_answer(async { Ok(listening.await?) }).await?;
                     *signal = Some(listener);
                     return Ok(());
                 };

@@ -6,7 +6,9 @@
 //! - [`pool`]: the two databases, and how they are opened
 //! - [`users`], [`tokens`], [`traffic`]: what is asked of them
 //! - [`changes`]: what others have changed
+//! - [`backup`]: a copy of the file, and its way back
 
+mod backup;
 mod changes;
 mod error;
 mod pool;
@@ -15,7 +17,6 @@ mod tokens;
 mod traffic;
 mod users;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,6 @@ pub(crate) use self::pool::Place;
 pub(crate) use self::records::{Name, NewToken, TokenRecord, User};
 
 use self::pool::Pool;
-use crate::data::DataFolder;
 
 /// Where what has to last is kept. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,29 +39,6 @@ impl Store {
     /// It cannot be opened, or was written by a newer version.
     pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Pool::open(place).await?)))
-    }
-
-    /// Puts a [`backup`](Self::backup) into the folder, in which no relay runs. With `force` it
-    /// takes the place of what is there.
-    ///
-    /// # Errors
-    ///
-    /// The file is no store, or there is one in the folder.
-    pub(crate) async fn restore(
-        file: &Path,
-        folder: &DataFolder,
-        force: bool,
-    ) -> Result<(), StoreError> {
-        pool::restore(file, folder, force).await
-    }
-
-    /// Puts all of it into a new file, as it is at one moment, while others go on using it.
-    ///
-    /// # Errors
-    ///
-    /// The file is there already or cannot be written, or the store is no file itself.
-    pub(crate) async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        self.0.backup(file).await
     }
 }
 

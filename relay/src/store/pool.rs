@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Executor, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use tokio::time::timeout;
 
 use super::StoreError;
 use crate::data::DataFolder;
@@ -25,30 +26,33 @@ const BUSY: Duration = Duration::from_secs(5);
 /// How long a server may take to give a connection, or an answer: a handshake waits for it.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// How long a server may take to have the tables of this version: another relay may be making them.
+const TABLES: Duration = Duration::from_secs(60);
+
+/// How long whoever writes waits for all of it. Nobody does so in a handshake.
+const WRITTEN: Duration = Duration::from_secs(10);
+
 /// Connections to a server. Few things are asked, and each is answered at once.
 const CONNECTIONS: u32 = 4;
 
 /// The name of the file in the data folder.
-const FILE: &str = "relay.db";
+pub(super) const FILE: &str = "relay.db";
 
 /// Held while the tables are made.
 const LOCK: &str = "relay.db.lock";
-
-/// A backup on its way to become the store.
-const RESTORED: &str = "relay.db.restored";
 
 /// Connections to a file for those who only read: look-ups do not wait for whoever writes.
 const READERS: u32 = 2;
 
 /// The steps from nothing to the tables of this version, each with its number. What has been in a
 /// release is never changed.
-const SQLITE: &[(i64, &str)] = &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
+pub(super) const SQLITE: &[(i64, &str)] = &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
 
 /// See [`SQLITE`].
 const POSTGRES: &[(i64, &str)] =
     &[(1, include_str!("migrations/postgres/0001_users_and_tokens.sql"))];
 
-fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {
+pub(super) fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {
     let step = |(version, sql): &(i64, &'static str)| {
         let kind = MigrationType::Simple;
         Migration::new(*version, "".into(), kind, sql.into_sql_str(), false)
@@ -100,17 +104,18 @@ pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
 }
 
-/// Does the same with whichever database it is: `$pool` is where it is read.
+/// Does the same with whichever database it is: `$pool` is where it is read. What takes too long is
+/// given up, so that nobody waits for a server that is gone without a word.
 macro_rules! read {
     ($store:expr, |$pool:ident| $body:expr) => {
         match &*$store.0 {
             $crate::store::pool::Pool::Sqlite(file) => {
                 let $pool = &file.readers;
-                $body
+                $crate::store::pool::within_answer(async { $body }).await
             }
             $crate::store::pool::Pool::Postgres(server) => {
                 let $pool = server;
-                $body
+                $crate::store::pool::within_answer(async { $body }).await
             }
         }
     };
@@ -123,24 +128,48 @@ macro_rules! write_all {
     ($store:expr, |$all:ident, $lock:ident| $body:expr) => {
         match &*$store.0 {
             $crate::store::pool::Pool::Sqlite(file) => {
-                // There is one writer, who has the file from here on.
-                let mut $all = file.writer.begin_with("BEGIN IMMEDIATE").await?;
-                let $lock = "SELECT 1";
-                $body;
-                $all.commit().await?;
+                $crate::store::pool::within_writing(async {
+                    // There is one writer, who has the file from here on.
+                    let mut $all = file.writer.begin_with("BEGIN IMMEDIATE").await?;
+                    let $lock = "SELECT 1";
+                    $body;
+                    Ok($all.commit().await?)
+                })
+                .await?;
             }
             $crate::store::pool::Pool::Postgres(server) => {
-                let mut $all = server.begin().await?;
-                // Numbers of changes are given out in the order of commits, so that whoever has seen
-                // one has seen all before it.
-                let $lock = "LOCK TABLE changes IN EXCLUSIVE MODE";
-                $body;
-                $all.commit().await?;
+                $crate::store::pool::within_writing(async {
+                    let mut $all = server.begin().await?;
+                    // Numbers of changes are given out in the order of commits, so that whoever has
+                    // seen one has seen all before it.
+                    let $lock = "LOCK TABLE changes IN EXCLUSIVE MODE";
+                    $body;
+                    Ok($all.commit().await?)
+                })
+                .await?;
             }
         }
     };
 }
 pub(super) use write_all;
+
+/// What has been read, unless that takes too long for whoever waits in a handshake.
+pub(super) async fn within_answer<T>(
+    reading: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(ANSWER, reading).await.map_err(|_| late())?
+}
+
+/// The same for what is written. It may have been, if the end of it was not heard of.
+pub(super) async fn within_writing(
+    writing: impl Future<Output = Result<(), StoreError>>,
+) -> Result<(), StoreError> {
+    timeout(WRITTEN, writing).await.map_err(|_| late())?
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("it does not answer".into())
+}
 
 impl Pool {
     pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
@@ -149,31 +178,13 @@ impl Pool {
             Place::Database(url) => Ok(Self::Postgres(server(url).await?)),
         }
     }
-
-    pub(super) async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        let Self::Sqlite(store) = self else {
-            let message = "PostgreSQL has its own tool for it, pg_dump";
-            return Err(StoreError::Failed(message.into()));
-        };
-        // Nobody else can read it. SQLite takes an empty file for none.
-        match new_private(file) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists),
-            Err(err) => Err(failed(&err)),
-            Ok(_) => {
-                let vacuum = sqlx::query("VACUUM INTO $1").bind(text(file)?);
-                vacuum.execute(&store.readers).await?;
-                Ok(())
-            }
-        }
-    }
 }
 
 impl SqliteFile {
     async fn open(folder: &DataFolder) -> Result<Self, StoreError> {
         let path = folder.file(FILE);
-        // One at a time: the tables are not made twice.
-        let lock = File::create(folder.file(LOCK)).map_err(|err| failed(&err))?;
-        lock.lock().map_err(|err| failed(&err))?;
+        // The tables are not made twice.
+        let _lock = alone(folder)?;
         // Nobody else can read it, nor what SQLite puts beside it.
         match new_private(&path) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&err)),
@@ -195,6 +206,13 @@ impl SqliteFile {
     }
 }
 
+/// One at a time makes or replaces a file, until the lock is dropped.
+pub(super) fn alone(folder: &DataFolder) -> Result<File, StoreError> {
+    let lock = File::create(folder.file(LOCK)).map_err(|err| failed(&err))?;
+    lock.lock().map_err(|err| failed(&err))?;
+    Ok(lock)
+}
+
 /// What was acknowledged is on the disk, even if the power goes in the next moment.
 fn sqlite(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -209,62 +227,23 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
 async fn server(url: &Hidden) -> Result<PgPool, StoreError> {
     // The error would show the URL, and the password with it.
     let bad = |_| StoreError::Failed("--database is no URL of PostgreSQL".into());
-    let options = PgConnectOptions::from_str(&url.0)
-        .map_err(bad)?
-        .options([("statement_timeout", ANSWER.as_millis().to_string())])
-        .disable_statement_logging();
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ANSWER)
-        .connect_with(options)
-        .await?;
-    migrator(POSTGRES).run(&pool).await?;
-    Ok(pool)
+    let options = PgConnectOptions::from_str(&url.0).map_err(bad)?.disable_statement_logging();
+    let tables = timeout(TABLES, make_tables(&options)).await;
+    tables.map_err(|_| late())??;
+    let limited = options.options([("statement_timeout", ANSWER.as_millis().to_string())]);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ANSWER);
+    Ok(pool.connect_with(limited).await?)
 }
 
-/// Checks that `file` is a store that this version understands, and puts it into the folder.
-///
-/// # Errors
-///
-/// It is none, or the folder has one already and `force` is not set.
-pub(super) async fn restore(
-    file: &Path,
-    folder: &DataFolder,
-    force: bool,
-) -> Result<(), StoreError> {
-    if folder.file(FILE).exists() && !force {
-        return Err(StoreError::Exists);
-    }
-    check(file).await?;
-    let bytes = std::fs::read(file).map_err(|err| failed(&err))?;
-    // First all of it, then nothing of the old one, then the new one.
-    let written = folder.write_private(RESTORED, &bytes);
-    written.map_err(|err| failed(&format_args!("{err:#}")))?;
-    for beside in ["-wal", "-shm"] {
-        match std::fs::remove_file(folder.file(&format!("{FILE}{beside}"))) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(failed(&err)),
-            _ => (),
-        }
-    }
-    std::fs::rename(folder.file(RESTORED), folder.file(FILE)).map_err(|err| failed(&err))
-}
-
-/// Whether the file is a store of this version, or of one before.
-async fn check(file: &Path) -> Result<(), StoreError> {
-    const VERSION: &str = "SELECT MAX(version) FROM _sqlx_migrations";
-    let options = SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut there = options.connect().await?;
-    let version: Option<i64> = sqlx::query_scalar(VERSION).fetch_one(&mut there).await?;
-    let newest = SQLITE.iter().map(|(version, _)| *version).max();
-    if version > newest {
-        return Err(StoreError::Newer);
-    }
-    there.execute("SELECT 1 FROM users, tokens, changes LIMIT 1").await?;
-    Ok(())
+/// Several relays that start at once do it one after the other.
+async fn make_tables(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut connection = timeout(ANSWER, options.connect()).await.map_err(|_| late())??;
+    migrator(POSTGRES).run(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 /// A file that is not there yet, which only its user can read.
-fn new_private(path: &Path) -> io::Result<File> {
+pub(super) fn new_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -272,12 +251,6 @@ fn new_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn failed(err: &dyn fmt::Display) -> StoreError {
+pub(super) fn failed(err: &dyn fmt::Display) -> StoreError {
     StoreError::Failed(err.to_string())
-}
-
-fn text(path: &Path) -> Result<String, StoreError> {
-    let path: PathBuf = path.into();
-    let bad = |_| StoreError::Failed("the file's name is no text".into());
-    path.into_os_string().into_string().map_err(bad)
 }

@@ -80,8 +80,8 @@ impl Store {
         Ok(())
     }
 
-    /// Another token takes the place of this one, with its owner, name and rights: from now on
-    /// `new` is good and the old one is not.
+    /// Another token takes the place of this one, with its owner and name and these rights: from now
+    /// on `new` is good and the old one is not.
     ///
     /// # Errors
     ///
@@ -91,10 +91,12 @@ impl Store {
         old: TokenId,
         new: TokenId,
         verifier: Verifier,
+        grant: &Grant,
     ) -> Result<TokenRecord, StoreError> {
         const REVOKE: &str = "UPDATE tokens SET revoked = $2 WHERE id = $1 AND revoked IS NULL";
         const INSERT: &str = "INSERT INTO tokens (id, owner, name, verifier, rights, created) \
-            SELECT $1, owner, name, $2, rights, $3 FROM tokens WHERE id = $4";
+            SELECT $1, owner, name, $2, $3, $4 FROM tokens WHERE id = $5";
+        let rights = serde_json::to_string(grant).map_err(corrupt)?;
         let (old, now) = (old.to_string(), to_millis(SystemTime::now()));
         write_all!(self, |all, lock| {
             let done = sqlx::query(REVOKE).bind(&old).bind(now).execute(&mut *all).await?;
@@ -102,8 +104,8 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             let insert = sqlx::query(INSERT).bind(new.to_string());
-            let insert = insert.bind(HEXLOWER.encode(&verifier.0)).bind(now).bind(&old);
-            insert.execute(&mut *all).await?;
+            let insert = insert.bind(HEXLOWER.encode(&verifier.0)).bind(&rights).bind(now);
+            insert.bind(&old).execute(&mut *all).await?;
             sqlx::query(lock).execute(&mut *all).await?;
             for id in [old, new.to_string()] {
                 sqlx::query(lock).execute(&mut *all).await?;

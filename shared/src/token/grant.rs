@@ -52,6 +52,14 @@ impl Grant {
         // A time that the clock does not reach is no end.
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
+
+    /// The same, good for `time` from `now` on.
+    #[must_use]
+    pub fn ending(self, now: SystemTime, time: Duration) -> Self {
+        let end = now.checked_add(time);
+        let since = end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Self { expires: since.map(|since| since.as_secs()), ..self }
+    }
 }
 
 #[cfg(test)]

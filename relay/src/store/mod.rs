@@ -51,3 +51,6 @@ fn to_millis(time: SystemTime) -> i64 {
 fn from_millis(millis: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,8 @@ const READERS: u32 = 2;
 
 /// The steps from nothing to the tables of this version, each with its number. What has been in a
 /// release is never changed.
-pub(super) const SQLITE: &[(i64, &str)] = &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
+pub(super) const SQLITE: &[(i64, &str)] =
+    &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
 
 /// See [`SQLITE`].
 const POSTGRES: &[(i64, &str)] =

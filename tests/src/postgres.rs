@@ -1,7 +1,7 @@
 //! A real PostgreSQL, from Debian's package.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -65,6 +65,24 @@ impl Postgres {
     /// Its URL, with a password in it.
     pub fn url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@{}:{PORT}/postgres", self.host)
+    }
+
+    /// The URL for whoever goes by something that leads to its [`addr`](Self::addr).
+    pub fn url_by(&self, addr: SocketAddr) -> String {
+        format!("postgres://{USER}:{PASSWORD}@{addr}/postgres")
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host.into(), PORT.parse().expect("a port"))
+    }
+
+    /// Runs a statement.
+    pub async fn run(&self, sql: &str) {
+        let mut psql = self.program("psql");
+        psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]).stderr(Stdio::piped());
+        let done = within("psql", psql.output()).await.expect("psql");
+        assert!(done.status.success(), "psql: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// The password, for whoever looks where it should not be.

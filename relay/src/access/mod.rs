@@ -118,7 +118,7 @@ impl Access {
     /// whoever polls it drops it in the end, and calls [`flush`](Self::flush).
     pub(crate) async fn follow(&self) -> anyhow::Result<()> {
         let Some(store) = self.0.tokens.store() else { return pending().await };
-        let mut changes = store.changes().await?;
+        let mut changes = store.changes();
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Whatever was missed because the store went away in the middle.

@@ -38,8 +38,8 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Changes {
     store: Store,
-    /// The number of the last change that is known.
-    last: i64,
+    /// The number of the last change that is known. `None`: nothing has been read yet.
+    last: Option<i64>,
     signal: Signal,
     /// There may be a change that has not been looked at.
     is_due: bool,
@@ -56,14 +56,14 @@ enum Signal {
 }
 
 impl Store {
-    /// The changes from now on.
-    pub(crate) async fn changes(&self) -> Result<Changes, StoreError> {
-        let last = self.last_change().await?;
+    /// The changes from now on. The first is [`Change::Everything`], as soon as the store can be
+    /// reached: what is read after it is up to date, or told of later.
+    pub(crate) fn changes(&self) -> Changes {
         let signal = match &*self.0 {
             Pool::Sqlite(_) => Signal::File(None),
             Pool::Postgres(_) => Signal::Server(None),
         };
-        Ok(Changes { store: self.clone(), last, signal, is_due: false, is_away: false })
+        Changes { store: self.clone(), last: None, signal, is_due: false, is_away: false }
     }
 
     pub(super) async fn last_change(&self) -> Result<i64, StoreError> {
@@ -72,12 +72,15 @@ impl Store {
     }
 
     /// The changes after number `last`, with the number of the last one.
-    async fn changes_after(&self, last: i64) -> Result<(i64, Vec<Change>), StoreError> {
+    async fn changes_after(&self, last: Option<i64>) -> Result<(i64, Vec<Change>), StoreError> {
         const AFTER: &str = "SELECT number, token, owner FROM changes WHERE number > $1 \
             ORDER BY number";
         const BOUNDS: &str = "SELECT COALESCE(MIN(number), 0) AS first, \
             COALESCE(MAX(number), 0) AS newest FROM changes";
         const PRUNE: &str = "DELETE FROM changes WHERE number < $1";
+        let Some(last) = last else {
+            return Ok((self.last_change().await?, vec![Change::Everything]));
+        };
         let (newest, first, changes) = read!(self, |pool| {
             let bounds = sqlx::query(BOUNDS).fetch_one(pool).await?;
             let first: i64 = bounds.try_get("first")?;
@@ -146,7 +149,7 @@ impl Changes {
         let after = timeout(ASK, self.store.changes_after(self.last)).await;
         let late = |_| StoreError::Unavailable("it does not answer".into());
         let (last, changes) = after.map_err(late)??;
-        (self.last, self.is_due) = (last, false);
+        (self.last, self.is_due) = (Some(last), false);
         Ok(changes)
     }
 

@@ -76,6 +76,7 @@ async fn who_writes_waits_for_others_who_write_and_who_reads_does_not() {
     let ann = name("ann");
     let mut writing = std::pin::pin!(kept.store.create_user(&ann));
     tokio::select! {
+        biased;
         done = &mut writing => panic!("it has not waited: {done:?}"),
         read = kept.store.users() => assert_eq!(read.unwrap(), []),
     }
@@ -99,7 +100,8 @@ async fn who_cannot_wait_any_longer_is_told_that_it_may_work_later() {
 async fn a_change_by_somebody_else_is_told_and_so_is_that_some_are_missing() {
     let kept = Kept::new().await;
     kept.change().await;
-    let mut changes = kept.store.changes().await.unwrap();
+    let mut changes = kept.store.changes();
+    assert_eq!(changes.next().await, [Change::Everything], "what was there before");
     let other = open(&kept.path).await.unwrap();
     let ann = name("ann");
     other.create_user(&ann).await.unwrap();

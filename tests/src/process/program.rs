@@ -81,6 +81,11 @@ impl Program {
     pub fn with_descriptors(self, files: u32) -> Self {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={files}:{files}"));
+        self.run_by(command)
+    }
+
+    /// The same, started by another program, to which it is given behind its arguments.
+    fn run_by(self, mut command: Command) -> Self {
         let before = self.command.as_std();
         command.arg(before.get_program()).args(before.get_args());
         let mut limited = Self::new(self.name, command);
@@ -88,6 +93,16 @@ impl Program {
         limited.command.envs(environment);
         limited.unread = self.unread;
         limited
+    }
+
+    /// Lets the program write files of at most so many bytes, as if there were no room for more.
+    #[must_use]
+    pub fn with_largest_file(self, bytes: usize) -> Self {
+        // The signal that would come as well is what a full disk does not send.
+        const LIMITED: &str = "trap '' XFSZ; ulimit -f $0; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", LIMITED, &(bytes / 512).to_string()]);
+        self.run_by(command)
     }
 
     /// Adds arguments.

@@ -2,87 +2,10 @@
 //! that run meanwhile.
 
 use serde_json::Value;
-use tests::postgres::Postgres;
 use tests::process::{Client, Program, Relay, Signal, try_visit, visit};
 use tests::{Folder, eventually, local};
 
-/// Where users and tokens are kept.
-struct Kept {
-    folder: Folder,
-    server: Option<Postgres>,
-}
-
-impl Kept {
-    fn in_a_file() -> Self {
-        Self { folder: Folder::new(), server: None }
-    }
-
-    async fn in_postgres() -> Self {
-        Self { folder: Folder::new(), server: Some(Postgres::start().await) }
-    }
-
-    async fn both() -> [Self; 2] {
-        [Self::in_a_file(), Self::in_postgres().await]
-    }
-
-    /// The flags that say where.
-    fn args(&self) -> [String; 2] {
-        match &self.server {
-            Some(server) => ["--database".into(), server.url()],
-            None => ["--data".into(), self.folder.file("data").display().to_string()],
-        }
-    }
-
-    fn tool(&self, args: &[&str]) -> Program {
-        Program::bare("relay").args(args).args(self.args())
-    }
-
-    /// What a tool prints.
-    async fn ask(&self, args: &[&str]) -> String {
-        let (status, printed, log) = self.tool(args).output().await;
-        assert_eq!(status, Some(0), "{args:?}: {log}");
-        printed
-    }
-
-    /// What a tool that fails complains of.
-    async fn complaint(&self, args: &[&str]) -> String {
-        let (status, printed, log) = self.tool(args).output().await;
-        assert_ne!(status, Some(0), "{args:?}: {printed}");
-        log
-    }
-
-    async fn json(&self, args: &[&str]) -> Value {
-        let printed = self.ask(&[args, &["--json"]].concat()).await;
-        serde_json::from_str(&printed).expect("JSON")
-    }
-
-    /// A new token of `user`, and its id.
-    async fn token(&self, user: &str, name: &str, rights: &[&str]) -> (String, String) {
-        let args = ["token", "create", "--user", user, "--name", name];
-        let made = self.json(&[&args, rights].concat()).await;
-        let text = |key: &str| made[key].as_str().expect("a text").to_owned();
-        (text("token"), text("id"))
-    }
-
-    async fn relay(&self) -> Relay {
-        Relay::of(Program::relay().args(self.args())).await
-    }
-
-    /// Whatever is in it, byte by byte.
-    async fn contents(&self) -> Vec<u8> {
-        if let Some(server) = &self.server {
-            return server.dump().await.into_bytes();
-        }
-        let files = std::fs::read_dir(self.folder.file("data")).expect("the data folder").flatten();
-        files.flat_map(|file| std::fs::read(file.path()).expect("a file")).collect()
-    }
-}
-
-fn client(relay: &Relay, token: &str, args: &[&str]) -> Client {
-    let server = relay.control.to_string();
-    let program = Program::client().env("CLIENT_TOKEN", token).args(["--server", &server]);
-    Client::of(program.args(args))
-}
+use super::kept::{Kept, client};
 
 fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
@@ -180,7 +103,7 @@ async fn what_is_revoked_disabled_or_deleted_ends_in_mid_visit() {
                 })
                 .await;
                 let mut again =
-                    self::client(&relay, &token, &["--tunnel", &format!("t{n}={local}")]);
+                    super::kept::client(&relay, &token, &["--tunnel", &format!("t{n}={local}")]);
                 again.live(&format!("t{n}")).await;
             }
         }

@@ -1,0 +1,180 @@
+//! What goes wrong with users and tokens: no room, a database that is gone without a word, other
+//! versions, and commands that mean another place.
+
+use tests::process::{Program, Relay, visit};
+use tests::{Wire, eventually, local};
+
+use super::kept::{Kept, client};
+
+/// A token with rights that take up several pages of a file.
+fn long_token(kept: &Kept, name: &str) -> Program {
+    let patterns: Vec<_> = (0..500).map(|n| format!("a-long-name-of-a-tunnel-{n:03}-*")).collect();
+    let args = ["token", "create", "--user", "ann", "--name", name, "--tunnel"];
+    kept.tool(&[&args[..], &[&patterns.join(",")]].concat())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_nothing_is_half_done() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    kept.ask(&["token", "create", "--user", "ann", "--name", "small"]).await;
+    let before = kept.json(&["token", "list"]).await;
+    // Room for what SQLite keeps in memory that it shares, and for little more.
+    const ROOM: usize = 36 * 1024;
+    let (status, printed, log) = long_token(&kept, "long").with_largest_file(ROOM).output().await;
+    assert_eq!((status, printed.as_str()), (Some(1), ""), "{log}");
+    assert!(log.contains("the store"), "{log}");
+    assert_eq!(kept.json(&["token", "list"]).await, before);
+
+    for n in 0..3 {
+        let (status, _, log) = long_token(&kept, &format!("long{n}")).output().await;
+        assert_eq!(status, Some(0), "{log}");
+    }
+    let copy = kept.folder.file("copy").display().to_string();
+    let backup = || kept.tool(&["backup", &copy]);
+    let (status, _, log) = backup().with_largest_file(ROOM).output().await;
+    assert_eq!(status, Some(1), "{log}");
+    let there = std::fs::read_dir(kept.folder.path()).expect("the folder").count();
+    assert_eq!(there, 1, "something is left of a backup");
+    let (status, _, log) = backup().output().await;
+    assert_eq!(status, Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn commands_that_make_a_store_at_the_same_time_do_not_disturb_each_other() {
+    for kept in Kept::both().await {
+        let names: Vec<_> = (0..8).map(|n| format!("u{n}")).collect();
+        let tools: Vec<_> =
+            names.iter().map(|name| kept.tool(&["user", "create", name]).start()).collect();
+        for mut tool in tools {
+            let status = tool.exit().await;
+            assert!(status.success(), "{}", tool.stderr.so_far().concat());
+        }
+        let users = kept.json(&["user", "list"]).await;
+        let users: Vec<_> = users.as_array().expect("users").iter().map(|u| &u["name"]).collect();
+        assert_eq!(users, names.iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_command_works_where_it_was_told_to_and_not_where_the_relay_does() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    let copy = kept.folder.file("copy").display().to_string();
+    kept.ask(&["backup", &copy]).await;
+    let elsewhere = "postgres://nobody@127.0.0.1:1/nowhere";
+    let (status, printed, log) =
+        kept.tool(&["user", "list"]).env("RELAY_DATABASE", elsewhere).output().await;
+    assert_eq!(status, Some(0), "{log}");
+    assert!(printed.contains("ann"), "{printed}");
+
+    let other = kept.folder.file("other");
+    let config = format!("data = \"{}\"\ndatabase = \"{elsewhere}\"\n", other.display());
+    let config = kept.folder.write("relay.toml", &config).display().to_string();
+    let restore = Program::bare("relay").args(["restore", &copy, "--config", &config]);
+    let (status, _, log) = restore.output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("kept in PostgreSQL"), "{log}");
+    assert!(!other.join("relay.db").exists());
+}
+
+#[tokio::test]
+async fn a_token_is_meant_by_its_name_and_a_new_one_may_last_longer() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    let (_, id) = kept.token("ann", "laptop", &["--expires", "1s", "--tunnel", "web"]).await;
+    eventually("the token to expire", async || {
+        kept.ask(&["token", "list"]).await.contains("expired")
+    })
+    .await;
+    let complaint = kept.complaint(&["token", "rotate", &id]).await;
+    assert!(complaint.contains("has expired: --expires"), "{complaint}");
+    kept.json(&["token", "rotate", "ann/laptop", "--expires", "30d"]).await;
+    let listed = kept.json(&["token", "list"]).await;
+    let old = listed[0]["grant"]["expires"].as_u64().expect("an end");
+    let new = listed[1]["grant"]["expires"].as_u64().expect("an end");
+    assert!(new > old + 29 * 24 * 3600, "{listed}");
+    assert_eq!(listed[1]["grant"]["tunnels"], listed[0]["grant"]["tunnels"]);
+
+    kept.ask(&["token", "revoke", "ann/laptop"]).await;
+    let complaint = kept.complaint(&["token", "revoke", "ann/laptop"]).await;
+    assert!(complaint.contains("ann has no token laptop in use"), "{complaint}");
+    for bad in ["ann/", "/x", "ann/Ä", "short"] {
+        let complaint = kept.complaint(&["token", "revoke", bad]).await;
+        assert!(complaint.contains("USER/NAME"), "{bad}: {complaint}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_relay_is_left_alone() {
+    let kept = Kept::in_postgres().await;
+    kept.ask(&["user", "create", "ann"]).await;
+    let server = kept.server.as_ref().expect("a server");
+    server.run("INSERT INTO _sqlx_migrations VALUES (9999, '', now(), true, '\\x00', 0)").await;
+    let complaint = kept.complaint(&["user", "list"]).await;
+    assert!(complaint.contains("written by a newer relay: update this one"), "{complaint}");
+    let (status, _, log) = Program::relay().args(kept.args()).output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("written by a newer relay: update this one"), "{log}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_without_a_word_holds_nobody_up() {
+    let kept = Kept::in_postgres().await;
+    let server = kept.server.as_ref().expect("a server");
+    let wire = Wire::to(server.addr()).await;
+    let by_wire = ["--database".to_owned(), server.url_by(wire.addr())];
+    let service = local::echo().await;
+    let local = service.addr().to_string();
+    kept.ask(&["user", "create", "ann"]).await;
+    let (known, id) = kept.token("ann", "known", &[]).await;
+    let (unknown, _) = kept.token("ann", "unknown", &[]).await;
+    let relay = Relay::of(Program::relay().args(&by_wire)).await;
+    let mut first = client(&relay, &known, &["--tunnel", &format!("a={local}")]);
+    let public = first.live("a").await;
+    let mut visitor = visit(public).await;
+
+    wire.stall();
+    visitor.expect_echo(b"still here").await;
+    let mut again = client(&relay, &known, &["--tunnel", &format!("b={local}")]);
+    again.live("b").await;
+    let tunnel = format!("c={local}");
+    let mut new = client(&relay, &unknown, &["--reconnect", "always", "--tunnel", &tunnel]);
+    new.logged("try again later").await;
+    let (status, _, log) =
+        Program::bare("relay").args(["user", "list"]).args(&by_wire).output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("cannot be reached"), "{log}");
+    // What is revoked meanwhile is heard of as soon as the relay hears anything.
+    kept.ask(&["token", "revoke", &id]).await;
+    visitor.expect_echo(b"not yet").await;
+    wire.mend();
+    visitor.expect_reset().await;
+    let public = new.live("c").await;
+    visit(public).await;
+}
+
+#[tokio::test]
+async fn what_a_database_of_yesterday_does_not_tell_is_found_out() {
+    let kept = Kept::in_postgres().await;
+    let server = kept.server.as_ref().expect("a server");
+    let service = local::echo().await;
+    let local = service.addr().to_string();
+    kept.ask(&["user", "create", "ann"]).await;
+    let (token, id) = kept.token("ann", "a", &[]).await;
+    let relay = kept.relay().await;
+    let mut client = client(&relay, &token, &["--tunnel", &format!("a={local}")]);
+    let mut visitor = visit(client.live("a").await).await;
+    kept.ask(&["user", "create", "bob"]).await;
+    kept.ask(&["user", "disable", "bob"]).await;
+    relay.logged_where("a change", |line| line["owner"] == "bob").await;
+    // As after a restored dump, or on a server that had not got the last changes: the token is
+    // revoked there, and the numbers begin again below the last one that the relay has seen.
+    server
+        .run(&format!(
+            "BEGIN; UPDATE tokens SET revoked = 1 WHERE id = '{id}'; TRUNCATE changes RESTART \
+             IDENTITY; INSERT INTO changes (owner) VALUES ('eve'); COMMIT"
+        ))
+        .await;
+    visitor.expect_reset().await;
+}

@@ -155,5 +155,5 @@ fn named(before: &OsStr, name: &OsStr, behind: &str) -> OsString {
 /// A file that has got its name keeps it, even if the power goes in the next moment.
 fn settled(file: &Path) -> io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }

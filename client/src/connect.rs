@@ -19,7 +19,6 @@ use shared::control::protocol::{
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
 use shared::kit::net::dial_relay;
-use shared::token::Secret;
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tracing::debug;
@@ -72,6 +71,8 @@ pub(crate) enum ConnectError {
     NoTls(Trouble),
     /// Whoever is on the way could listen to the token. Trying again cannot help.
     Insecure,
+    /// The relay wants a proof that it could pass on to another relay. Trying again cannot help.
+    Unbound,
     /// The tunnels have other ports there than on the client's other connections. Trying again
     /// cannot help as long as those are up.
     OtherPorts,
@@ -108,8 +109,7 @@ pub(crate) async fn connect(
     })?;
     let first = hello.tunnels.len();
     let shaken = {
-        let handshake =
-            timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello, config.token.as_ref()));
+        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(&running.mux, hello, &config));
         let mut handshake = std::pin::pin!(handshake);
         tokio::select! {
             shaken = &mut handshake => shaken,
@@ -164,11 +164,12 @@ fn hello(
 async fn handshake(
     mux: &Mux,
     mut hello: Hello,
-    token: Option<&Secret>,
+    config: &Config,
 ) -> Result<(ControlStream, Welcome), ConnectError> {
     let Ok(stream) = mux.open().await else {
         return std::future::pending().await;
     };
+    let token = config.token.as_ref();
     // Only now is it known what the session runs over.
     hello.credential = token.map(|token| credential::shown(token, mux));
     let mut control = ControlStream::new(stream.io.compat(), MAX_MESSAGE);
@@ -179,6 +180,9 @@ async fn handshake(
     if let Ok(FromRelay::Challenge { nonce }) = said
         && let Some(answer) = credential::answer(token, nonce)
     {
+        if credential::is_passed_on(mux) && !config.insecure {
+            return Err(ConnectError::Unbound);
+        }
         if control.send(&answer).await.is_err() {
             return std::future::pending().await;
         }
@@ -250,7 +254,7 @@ impl ConnectError {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) | Self::NoTls(_) => true,
             Self::Refused(refusal) => refusal.retry,
-            Self::Insecure | Self::OtherPorts => false,
+            Self::Insecure | Self::Unbound | Self::OtherPorts => false,
         }
     }
 
@@ -274,6 +278,11 @@ impl fmt::Display for ConnectError {
             Self::Insecure => f.write_str(
                 "the token is shown over TLS or to this machine only: use tls://, or --insecure if \
                  nobody can listen on the way to the relay",
+            ),
+            Self::Unbound => f.write_str(
+                "it does not know this TLS connection and wants a proof of the token that it could \
+                 use elsewhere: a proxy in front of it ends TLS. Use --insecure if you trust that \
+                 proxy and the way behind it",
             ),
             Self::OtherPorts => f.write_str("it is not the relay of the other connections"),
         }

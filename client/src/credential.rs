@@ -22,11 +22,17 @@ pub(crate) fn shown(secret: &Secret, mux: &Mux) -> Credential {
 
 /// The answer to a relay that wants to know whether the token is here. `None`: there is none, so
 /// it has no reason to ask.
-pub(crate) fn answer(secret: Option<&Secret>, nonce: Nonce) -> Option<FromClient> {
-    match secret? {
+pub(crate) fn answer(token: Option<&Secret>, nonce: Nonce) -> Option<FromClient> {
+    match token? {
         Secret::Token(token) => {
             Some(FromClient::Proof { proof: token.prove(&Challenge::Nonce(nonce)) })
         }
         Secret::Jwt(_) => None,
     }
+}
+
+/// Whether an answer would say more than this channel calls for: over one that ties a proof to it,
+/// the question can be somebody else's, who would get in with the answer.
+pub(crate) fn is_passed_on(mux: &Mux) -> bool {
+    mux.link().channel().binding().is_some()
 }

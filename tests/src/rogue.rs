@@ -1,10 +1,14 @@
 //! Clients and relays that speak yamux well and then do not play by the rules.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures::{AsyncWriteExt, FutureExt};
+use rustls::ClientConfig;
+use shared::carry::Carry;
 use shared::carry::Role;
 use shared::carry::mux::{self, Inbound, Mux, MuxStream};
+use shared::carry::tls::Tls;
 use shared::control::channel::Control;
 use shared::control::protocol::{
     EntranceRequest, FromClient, FromRelay, HEARTBEAT, Hello, InstanceId, MAX_MESSAGE,
@@ -88,8 +92,20 @@ impl RogueClient {
     /// Connects and says `hello`.
     pub async fn connect(control: SocketAddr, hello: Hello) -> Self {
         let socket = within("a connection", TcpStream::connect(control)).await;
+        Self::over(socket.expect("a connection to the control port"), hello).await
+    }
+
+    /// Says `hello` over TLS to a relay on 127.0.0.1.
+    pub async fn connect_tls(control: SocketAddr, config: ClientConfig, hello: Hello) -> Self {
+        let socket = within("a connection", TcpStream::connect(control)).await;
         let socket = socket.expect("a connection to the control port");
-        let (mux, inbound, driver) = mux::start(socket, Role::Client, 1000);
+        let name = "127.0.0.1".try_into().expect("a name");
+        let tls = within("a handshake", Tls::connect(Arc::new(config), name, socket)).await;
+        Self::over(tls.expect("TLS"), hello).await
+    }
+
+    async fn over(carrier: impl Carry + Send + 'static, hello: Hello) -> Self {
+        let (mux, inbound, driver) = mux::start(carrier, Role::Client, 1000);
         let mut tasks = Tasks::new();
         tasks.spawn(async { drop(driver.run(std::future::pending()).await) });
         let stream = within("a stream", mux.open()).await.expect("a session");

@@ -74,7 +74,8 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_TOKEN", hide = true, hide_env_values = true, value_name = "TOKEN")]
     token: Option<Hidden>,
 
-    /// Show the token without TLS, to whoever listens on the way to the relay
+    /// Show the token without TLS, to whoever listens on the way to the relay, or to a relay behind a
+    /// proxy that ends TLS
     #[arg(long, env = "CLIENT_INSECURE", value_parser = BoolishValueParser::new())]
     insecure: bool,
 

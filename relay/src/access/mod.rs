@@ -61,6 +61,8 @@ pub(crate) enum Shown {
         proof: Proof,
         challenge: Challenge,
     },
+    /// A token, without a proof for the channel.
+    Unproven,
     Jwt(String),
 }
 
@@ -183,6 +185,10 @@ impl Access {
             Shown::Token { token, proof, challenge } => {
                 self.0.tokens.admit(&token, &proof, &challenge, SystemTime::now()).await
             }
+            Shown::Unproven => Err(unauthorized(
+                "no proof for this TLS connection came with the token: let nothing between client \
+                 and relay end TLS, or let both ends speak TLS 1.3",
+            )),
             Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
         match admitted {

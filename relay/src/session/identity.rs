@@ -8,9 +8,10 @@ use shared::token::{Challenge, Nonce};
 use super::handshake::{ControlStream, Turned};
 use crate::access::Shown;
 
-/// Has the client prove what it shows, with a question if it has not done so unasked.
+/// Has the client prove what it shows, with a question where both ends have no channel to sign.
 ///
 /// Whoever shows a token that nobody knows is asked as well: the question tells a stranger nothing.
+/// Over a channel nobody is asked: somebody else could pass the question on to whoever has the token.
 pub(super) async fn shown(
     control: &mut ControlStream,
     mux: &Mux,
@@ -21,10 +22,13 @@ pub(super) async fn shown(
         Some(Credential::Jwt { jwt }) => return Ok(Shown::Jwt(jwt)),
         Some(Credential::Token { token, proof }) => (token, proof),
     };
-    // Without a channel that both ends know, as behind a proxy that ends TLS, a proof for it is of
-    // no use.
-    if let (Some(proof), Some(binding)) = (proof, mux.link().channel().binding()) {
-        return Ok(Shown::Token { token, proof, challenge: Challenge::Channel(binding) });
+    match (mux.link().channel().binding(), proof) {
+        (Some(binding), Some(proof)) => {
+            return Ok(Shown::Token { token, proof, challenge: Challenge::Channel(binding) });
+        }
+        (Some(_), None) => return Ok(Shown::Unproven),
+        // Behind a proxy that ends TLS a proof for its channel is of no use.
+        (None, _) => (),
     }
     let nonce = Nonce::random();
     control

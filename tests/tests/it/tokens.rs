@@ -6,7 +6,7 @@ use relay::Anonymous;
 use shared::control::protocol::{Credential, FromClient, FromRelay, RefusalCode};
 use shared::token::{Challenge, Grant, Nonce, Secret, Token};
 use tests::rogue::{RogueClient, hello};
-use tests::{Peer, RunningClient, World, local, within};
+use tests::{Peer, RunningClient, Secured, World, local, within};
 
 /// What the relay and its clients both know.
 const SECRET: &str = "correct horse battery staple";
@@ -237,6 +237,30 @@ async fn a_proof_that_somebody_has_listened_to_is_of_no_use() {
         assert_eq!((refusal.code, refusal.retry), (RefusalCode::Unauthorized, false));
     }
     drop(first);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn over_tls_only_a_proof_for_that_connection_is_good() {
+    let secured = Secured::new();
+    let world = World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.tls = secured.relay_tls();
+    });
+    let world = world.await;
+    // Whoever has no proof gets no question, which somebody else could be made to answer.
+    let passed_on = token(SECRET).prove(&Challenge::Nonce(Nonce::random()));
+    let elsewhere = token(SECRET).prove(&Challenge::Channel([7; 32]));
+    for proof in [None, Some(passed_on), Some(elsewhere)] {
+        let config = secured.authority.client_config();
+        let mut client = RogueClient::connect_tls(world.addrs.control, config, shown(proof)).await;
+        let refused = client.receive().await;
+        let FromRelay::Refused(refusal) = refused else { panic!("{refused:?}") };
+        assert_eq!((refusal.code, refusal.retry), (RefusalCode::Unauthorized, false));
+    }
+    let mut settings = with(&world, Some(secret(SECRET)), &["default=1".to_owned()]);
+    settings.tls = secured.client_tls();
+    live(settings).await.finish().await;
     world.stop().await;
 }
 

@@ -1,9 +1,10 @@
-//! The PROXY protocol as nginx speaks it, in front of the relay and behind the client.
+//! nginx in front of the relay and behind the client: the PROXY protocol as it speaks it, and TLS that
+//! it ends.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use tests::{Folder, Peer, World, eventually, local};
+use tests::{Folder, Peer, RunningClient, Secured, World, eventually, local};
 
 /// An nginx that runs until it is dropped.
 struct Nginx {
@@ -62,6 +63,33 @@ async fn ask(visitor: &mut Peer) -> String {
     let (status, body) = tests::scrape::parse(visitor.read_to_end().await);
     assert_eq!(status, 200);
     body
+}
+
+#[tokio::test]
+async fn behind_an_nginx_that_ends_tls_a_token_is_shown_only_by_a_word() {
+    let (secured, front) = (Secured::new(), local::nobody().await);
+    let secret: shared::token::Secret = "correct horse battery staple".parse().unwrap();
+    let world = World::start_with(|settings| settings.access.token = Some(secret.clone())).await;
+    let proxy = format!(
+        "stream {{ server {{ listen {front} ssl; proxy_pass {}; ssl_protocols TLSv1.3; \
+         ssl_certificate {cert}; ssl_certificate_key {key}; }} }}",
+        world.addrs.control,
+        cert = secured.folder.file("cert.pem").display(),
+        key = secured.folder.file("key.pem").display(),
+    );
+    let _proxy = Nginx::start(front, &proxy).await;
+    let mut settings = world.config(&["default=1".to_owned()]);
+    settings.server.port = front.port();
+    settings.token = Some(secret);
+    settings.tls = secured.client_tls();
+    let refused = RunningClient::start(settings.clone()).ended().await.expect_err("a refusal");
+    assert!(format!("{refused:#}").contains("a proxy in front of it ends TLS"), "{refused:#}");
+
+    settings.insecure = true;
+    let mut client = RunningClient::start(settings);
+    client.live().await;
+    client.finish().await;
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -161,6 +161,10 @@ impl Visit {
 }
 
 impl Observer for Visit {
+    fn is_limiting(&self) -> bool {
+        self.allowance.is_some()
+    }
+
     fn poll_to_stream(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         match &mut self.allowance {
             None => Poll::Ready(usize::MAX),
@@ -172,6 +176,18 @@ impl Observer for Visit {
         match &mut self.allowance {
             None => Poll::Ready(usize::MAX),
             Some(allowance) => allowance.poll_outward(cx),
+        }
+    }
+
+    fn pause_to_stream(&mut self) {
+        if let Some(allowance) = &mut self.allowance {
+            allowance.pause_inward();
+        }
+    }
+
+    fn pause_to_socket(&mut self) {
+        if let Some(allowance) = &mut self.allowance {
+            allowance.pause_outward();
         }
     }
 

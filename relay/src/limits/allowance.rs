@@ -46,6 +46,16 @@ impl Allowance {
         if self.used_up { Poll::Ready(0) } else { self.outward.poll(cx) }
     }
 
+    /// Nothing more comes from the visitor for now.
+    pub(crate) fn pause_inward(&mut self) {
+        self.inward.pause();
+    }
+
+    /// Nothing more goes to the visitor for now.
+    pub(crate) fn pause_outward(&mut self) {
+        self.outward.pause();
+    }
+
     pub(crate) fn moved_inward(&mut self, bytes: usize) {
         self.inward.moved(bytes);
         self.meter(bytes);

@@ -1,12 +1,13 @@
 //! What may move in a time: shared by many visits, smooth, and fair among them.
 //!
-//! Nothing is queued but turns. Whoever wants to move something is given a small share and the
-//! moment at which it may move it; it asks for the next one when it has used that. So those who have
-//! a lot to move take turns, each visit waits by itself, and the session under it never does.
+//! Nothing is queued but turns. Whoever has something to move is given a small share and the moment
+//! at which it may move it; it asks for the next one when it has used that, and gives back what it
+//! does not need. So those who have a lot to move take turns, each visit waits by itself, and the
+//! session under it never does.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -27,50 +28,74 @@ const LARGEST: usize = 128 * 1024;
 /// and the rate would suffer.
 const MADE_UP_FOR: Duration = Duration::from_millis(50);
 
-/// What is left of a share is forgotten after so long: many quiet visits together must not move a
-/// lot at once.
-const KEPT: Duration = Duration::from_secs(1);
+/// Whoever waits looks so often whether the bandwidth is another one by now.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One direction of whatever has a bandwidth.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     /// Bytes a second; zero for no limit.
     rate: AtomicU64,
+    /// How often that has changed.
+    changes: AtomicU64,
     /// When the last share that was given out will have moved.
     taken: Mutex<Instant>,
+    /// How many visits wait for their turn.
+    waiting: AtomicUsize,
 }
 
 impl Bucket {
     pub(crate) fn new(rate: Option<Bandwidth>) -> Self {
-        let bucket = Self { rate: AtomicU64::new(0), taken: Mutex::new(Instant::now()) };
+        let [none, changes] = [0; 2].map(AtomicU64::new);
+        let (taken, waiting) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
+        let bucket = Self { rate: none, changes, taken, waiting };
         bucket.set(rate);
         bucket
     }
 
-    /// The bandwidth from now on.
+    /// The bandwidth from now on. If it is another one, the turns that were given out are over.
     pub(crate) fn set(&self, rate: Option<Bandwidth>) {
-        self.rate.store(rate.map_or(0, Bandwidth::bytes), Ordering::Relaxed);
+        let rate = rate.map_or(0, Bandwidth::bytes);
+        let mut taken = self.taken.lock();
+        if self.rate.swap(rate, Ordering::Relaxed) != rate {
+            *taken = (*taken).min(Instant::now());
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn rate(&self) -> Option<u64> {
         Some(self.rate.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
     }
 
-    /// The size of a fair share in bytes, if there is a limit.
+    /// The size of a fair share in bytes, if there is a limit. The more wait, the smaller it is: with
+    /// `n` of them a turn comes after about `SHARE` times the root of `n`, and not after `n` times
+    /// `SHARE`.
     fn share(&self) -> Option<usize> {
         let share = self.rate()? as f64 * SHARE.as_secs_f64();
-        Some((share as usize).clamp(SMALLEST, LARGEST))
+        let share = share.clamp(SMALLEST as f64, LARGEST as f64);
+        let waiting = self.waiting.load(Ordering::Relaxed).max(1);
+        Some(((share / (waiting as f64).sqrt()) as usize).max(SMALLEST))
     }
 
     /// Gives out so many bytes: the moment from which they may move.
     fn take(&self, bytes: usize, now: Instant) -> Instant {
-        let Some(rate) = self.rate() else { return now };
-        let time = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let Some(time) = self.time(bytes) else { return now };
         let mut taken = self.taken.lock();
         let earliest = now.checked_sub(MADE_UP_FOR).unwrap_or(now);
         let from = (*taken).max(earliest);
         *taken = from + time;
         from
+    }
+
+    /// Takes back what was given out and is not needed.
+    fn give_back(&self, bytes: usize) {
+        let Some(time) = self.time(bytes) else { return };
+        let mut taken = self.taken.lock();
+        *taken = taken.checked_sub(time).unwrap_or(*taken);
+    }
+
+    fn time(&self, bytes: usize) -> Option<Duration> {
+        Some(Duration::from_secs_f64(bytes as f64 / self.rate()? as f64))
     }
 }
 
@@ -78,48 +103,102 @@ impl Bucket {
 #[derive(Debug)]
 pub(crate) struct Lane {
     buckets: Box<[Arc<Bucket>]>,
-    /// Bytes that may move now.
+    /// Bytes that may move now, or when the turn has come.
     left: usize,
-    given: Instant,
-    waiting: Option<(Pin<Box<Sleep>>, usize)>,
+    waiting: Option<Box<Turn>>,
+}
+
+/// A share that is not there yet.
+#[derive(Debug)]
+struct Turn {
+    from: Instant,
+    /// How often the buckets had changed.
+    changes: u64,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Lane {
     pub(crate) fn new(buckets: impl IntoIterator<Item = Arc<Bucket>>) -> Self {
-        let buckets = buckets.into_iter().collect();
-        Self { buckets, left: 0, given: Instant::now(), waiting: None }
+        Self { buckets: buckets.into_iter().collect(), left: 0, waiting: None }
     }
 
-    /// How many bytes may move now, one at least.
+    /// How many bytes may move now, one at least. For whoever has some to move; what it does not move
+    /// at once it gives back with [`pause`](Self::pause).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        if let Some((sleep, share)) = &mut self.waiting {
-            ready!(sleep.as_mut().poll(cx));
-            (self.left, self.given) = (*share, Instant::now());
-            self.waiting = None;
-        }
-        if self.left > 0 && self.given.elapsed() < KEPT {
-            return Poll::Ready(self.left);
-        }
-        let Some(share) = self.buckets.iter().filter_map(|bucket| bucket.share()).min() else {
-            return Poll::Ready(usize::MAX);
-        };
-        let now = Instant::now();
-        let from = self.buckets.iter().map(|bucket| bucket.take(share, now)).max().unwrap_or(now);
-        if from > now {
-            let mut sleep = Box::pin(sleep_until(from.into()));
-            if sleep.as_mut().poll(cx).is_pending() {
-                self.waiting = Some((sleep, share));
-                return Poll::Pending;
+        loop {
+            let now = Instant::now();
+            let Some(turn) = &mut self.waiting else {
+                if self.left > 0 {
+                    return Poll::Ready(self.left);
+                }
+                let Some(from) = self.take(now) else { return Poll::Ready(usize::MAX) };
+                if from > now {
+                    let sleep = Box::pin(sleep_until(next_look(from, now)));
+                    let changes = changes(&self.buckets);
+                    self.waiting = Some(Box::new(Turn { from, changes, sleep }));
+                    for bucket in &self.buckets {
+                        bucket.waiting.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                continue;
+            };
+            if turn.from <= now {
+                self.wait_no_more();
+            } else if turn.changes != changes(&self.buckets) {
+                self.pause();
+            } else {
+                ready!(turn.sleep.as_mut().poll(cx));
+                turn.sleep.as_mut().reset(next_look(turn.from, now));
             }
         }
-        (self.left, self.given) = (share, now);
-        Poll::Ready(share)
+    }
+
+    /// Takes the next share: the moment from which it may move. `None`: nothing is limited.
+    fn take(&mut self, now: Instant) -> Option<Instant> {
+        let share = self.buckets.iter().filter_map(|bucket| bucket.share()).min()?;
+        self.left = share;
+        self.buckets.iter().map(|bucket| bucket.take(share, now)).max()
+    }
+
+    fn wait_no_more(&mut self) {
+        if self.waiting.take().is_some() {
+            for bucket in &self.buckets {
+                bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// So many bytes have moved.
     pub(crate) fn moved(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(bytes);
     }
+
+    /// There is nothing more to move for now: others may.
+    pub(crate) fn pause(&mut self) {
+        self.wait_no_more();
+        let left = std::mem::take(&mut self.left);
+        if left > 0 {
+            for bucket in &self.buckets {
+                bucket.give_back(left);
+            }
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.pause();
+    }
+}
+
+/// How often the rates have changed.
+fn changes(buckets: &[Arc<Bucket>]) -> u64 {
+    buckets.iter().map(|bucket| bucket.changes.load(Ordering::Relaxed)).sum()
+}
+
+/// When to look at a turn that comes at `from`.
+fn next_look(from: Instant, now: Instant) -> tokio::time::Instant {
+    from.min(now + LOOK).into()
 }
 
 #[cfg(test)]
@@ -133,8 +212,8 @@ mod tests {
     #[test]
     fn shares_follow_one_another_at_the_rate() {
         let bucket = bucket("8mbit"); // 1 MB/s
-        assert_eq!(bucket.share(), Some(10_000));
         let now = Instant::now();
+        assert_eq!(bucket.share(), Some(10_000));
         let first = bucket.take(10_000, now);
         assert!(first <= now, "what was not used before is made up for");
         // A second's worth of shares, however many ask.
@@ -154,30 +233,95 @@ mod tests {
 
     #[test]
     fn shares_are_neither_tiny_nor_huge_and_a_limit_can_go() {
-        assert_eq!(bucket("1kbit").share(), Some(SMALLEST));
-        let fast = bucket("100gbit");
+        let (slow, fast) = (bucket("1kbit"), bucket("100gbit"));
+        let now = Instant::now();
+        assert_eq!(slow.share(), Some(SMALLEST));
         assert_eq!(fast.share(), Some(LARGEST));
         fast.set(None);
         assert_eq!(fast.share(), None);
-        let now = Instant::now();
         assert_eq!(fast.take(usize::MAX / 2, now), now);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn many_who_wait_have_small_shares_and_their_turns_soon() {
+        let shared = Arc::new(bucket("80mbit")); // 10 MB/s, 100 kB a share
+        let mut lanes: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
+        for lane in &mut lanes {
+            now_of(lane).await;
+        }
+        let last = shared.taken.lock().saturating_duration_since(Instant::now());
+        assert!(last < Duration::from_millis(700), "{last:?}");
+        drop(lanes);
+        assert_eq!(shared.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn another_rate_begins_with_nothing_taken() {
+        let (bucket, now) = (bucket("8kbit"), Instant::now());
+        for _ in 0..40 {
+            bucket.take(1024, now);
+        }
+        assert!(bucket.take(1024, now) > now + Duration::from_secs(30));
+        bucket.set(Some("8kbit".parse().unwrap()));
+        assert!(bucket.take(1024, now) > now + Duration::from_secs(30), "the same one");
+        bucket.set(Some("1gbit".parse().unwrap()));
+        assert!(bucket.take(1024, now) < now + Duration::from_secs(1));
+    }
+
+    /// What `lane` may move now.
+    async fn now_of(lane: &mut Lane) -> Option<usize> {
+        let now = |poll| match poll {
+            Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
+            Poll::Pending => Poll::Ready(None),
+        };
+        std::future::poll_fn(|cx| now(lane.poll(cx))).await
+    }
+
+    #[tokio::test]
+    async fn whoever_moves_little_takes_little_and_whoever_goes_takes_nothing() {
+        let shared = Arc::new(bucket("80mbit"));
+        let start = Instant::now();
+        // A thousand that each say a byte, and a thousand that go while they wait for their turn.
+        for _ in 0..1000 {
+            let mut quiet = Lane::new([Arc::clone(&shared)]);
+            if quiet.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready() {
+                quiet.moved(1);
+                quiet.pause();
+            }
+        }
+        let mut gone: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
+        for lane in &mut gone {
+            now_of(lane).await;
+        }
+        drop(gone);
+        let taken = shared.taken.lock().saturating_duration_since(start);
+        assert!(taken < start.elapsed() + Duration::from_millis(20), "{taken:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_another_rate() {
+        let slow = Arc::new(bucket("8kbit"));
+        let mut lanes: Vec<_> = (0..40).map(|_| Lane::new([Arc::clone(&slow)])).collect();
+        for lane in &mut lanes {
+            now_of(lane).await;
+        }
+        let last = lanes.last_mut().expect("a lane");
+        assert_eq!(now_of(last).await, None);
+        slow.set(None);
+        let now = std::future::poll_fn(|cx| last.poll(cx));
+        let now = tokio::time::timeout(Duration::from_secs(20), now).await;
+        assert_eq!(now.expect("within a look"), usize::MAX);
+    }
+
+    #[tokio::test]
     async fn the_narrowest_limit_of_a_lane_counts_and_others_share_it() {
         let [tunnel, owner] = [Arc::new(bucket("80mbit")), Arc::new(bucket("8mbit"))];
         let mut lanes = [0; 2].map(|_| Lane::new([Arc::clone(&tunnel), Arc::clone(&owner)]));
         let mut moved = [0_usize; 2];
         let start = Instant::now();
-        // Real time passes here: the buckets go by the clock.
-        tokio::time::resume();
         while start.elapsed() < Duration::from_millis(500) {
             for (lane, moved) in lanes.iter_mut().zip(&mut moved) {
-                let some = std::future::poll_fn(|cx| match lane.poll(cx) {
-                    Poll::Ready(bytes) => Poll::Ready(Some(bytes)),
-                    Poll::Pending => Poll::Ready(None),
-                });
-                if let Some(bytes) = some.await {
+                if let Some(bytes) = now_of(lane).await {
                     assert!((1..=10_000).contains(&bytes));
                     *moved += bytes;
                     lane.moved(bytes);

@@ -37,7 +37,12 @@ pub trait Observer {
     /// Relay: the local service has accepted the connection.
     fn connected(&mut self) {}
 
-    /// How many bytes may go from the socket to the stream now. While it is pending none may; that
+    /// Whether any of what follows has to be asked.
+    fn is_limiting(&self) -> bool {
+        false
+    }
+
+    /// Asked when the socket has something: how many bytes may go to the stream now. While it is pending none may; that
     /// counts as quiet, and not as a stall. Zero: none may ever again, and the visit ends with
     /// [`Ended::OverLimit`].
     fn poll_to_stream(&mut self, _cx: &mut Context<'_>) -> Poll<usize> {
@@ -48,6 +53,12 @@ pub trait Observer {
     fn poll_to_socket(&mut self, _cx: &mut Context<'_>) -> Poll<usize> {
         Poll::Ready(usize::MAX)
     }
+
+    /// Nothing goes from the socket to the stream for now, though it may.
+    fn pause_to_stream(&mut self) {}
+
+    /// Nothing goes from the stream to the socket for now, though it may.
+    fn pause_to_socket(&mut self) {}
 }
 
 /// How a visit ended.
@@ -189,30 +200,52 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         Waiting { up, down, owed, unwatched: !reading && !down }
     }
 
-    /// Copies from the socket to the stream until one of them makes it wait.
+    /// Copies from the socket to the stream until one of them, or the observer, makes it wait.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
+        match self.copy_up(cx)? {
+            Some(pause) => {
+                self.observer.pause_to_stream();
+                Ok(pause)
+            }
+            None => Ok(Pause::Idle),
+        }
+    }
+
+    /// `None`: the observer lets nothing through for now.
+    fn copy_up(&mut self, cx: &mut Context<'_>) -> Result<Option<Pause>, Ended> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
                     let unsent = self.stream.unsent();
                     let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
                         self.moved.up |= self.stream.unsent() < unsent;
-                        return Ok(Pause::Blocked);
+                        return Ok(Some(Pause::Blocked));
                     };
                     ready.map_err(Ended::Stream)?;
                     if !self.stream.has_room() {
                         // Who has nothing to send is not held up, and an end needs no room.
                         match self.socket.poll_has_data(cx) {
                             Poll::Ready(true) if self.stream.poll_room(cx).is_pending() => {
-                                return Ok(Pause::Blocked);
+                                return Ok(Some(Pause::Blocked));
                             }
                             Poll::Ready(_) => (),
-                            Poll::Pending => return Ok(Pause::Idle),
+                            Poll::Pending => return Ok(Some(Pause::Idle)),
                         }
                     }
-                    let Poll::Ready(most) = self.observer.poll_to_stream(cx) else {
-                        return Ok(Pause::Idle);
-                    };
+                    let mut most = usize::MAX;
+                    if self.observer.is_limiting() {
+                        match self.socket.poll_has_data(cx) {
+                            Poll::Ready(true) => {
+                                let Poll::Ready(now) = self.observer.poll_to_stream(cx) else {
+                                    return Ok(None);
+                                };
+                                most = now;
+                            }
+                            // An end costs nothing.
+                            Poll::Ready(false) => (),
+                            Poll::Pending => return Ok(Some(Pause::Idle)),
+                        }
+                    }
                     if most == 0 {
                         return Err(Ended::OverLimit);
                     }
@@ -222,21 +255,21 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                             self.observer.to_stream(n);
                             self.moved.up = true;
                         }
-                        Poll::Pending => return Ok(Pause::Idle),
+                        Poll::Pending => return Ok(Some(Pause::Idle)),
                     }
                 }
                 Direction::Ending => {
                     let Poll::Ready(ended) = self.stream.poll_end(cx) else {
-                        return Ok(Pause::Blocked);
+                        return Ok(Some(Pause::Blocked));
                     };
                     ended.map_err(Ended::Stream)?;
                     self.up = Direction::Ended;
                 }
-                Direction::Ended => return Ok(Pause::Idle),
+                Direction::Ended => return Ok(Some(Pause::Idle)),
             }
         }
         cx.waker().wake_by_ref();
-        Ok(Pause::Idle)
+        Ok(Some(Pause::Idle))
     }
 
     /// Reads one chunk of at most so many bytes and hands it to the stream.
@@ -257,21 +290,32 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
         })
     }
 
-    /// Copies from the stream to the socket until one of them makes it wait.
+    /// Copies from the stream to the socket until one of them, or the observer, makes it wait.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
+        match self.copy_down(cx)? {
+            Some(pause) => {
+                self.observer.pause_to_socket();
+                Ok(pause)
+            }
+            None => Ok(Pause::Idle),
+        }
+    }
+
+    /// `None`: the observer lets nothing through for now.
+    fn copy_down(&mut self, cx: &mut Context<'_>) -> Result<Option<Pause>, Ended> {
         for _ in 0..TURN {
             match self.down {
                 Direction::Copying => {
                     let filled = self.stream.poll_fill(cx);
                     self.note_connected();
                     let Poll::Ready(length) = filled else {
-                        return Ok(Pause::Idle);
+                        return Ok(Some(Pause::Idle));
                     };
                     if length.map_err(Ended::Stream)? == 0 {
                         self.down = Direction::Ending;
                     } else {
                         let Poll::Ready(most) = self.observer.poll_to_socket(cx) else {
-                            return Ok(Pause::Idle);
+                            return Ok(None);
                         };
                         if most == 0 {
                             return Err(Ended::OverLimit);
@@ -285,7 +329,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                                 self.moved.down = true;
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
-                            Poll::Pending => return Ok(Pause::Blocked),
+                            Poll::Pending => return Ok(Some(Pause::Blocked)),
                         }
                     }
                 }
@@ -293,19 +337,19 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     Poll::Ready(Ok(())) => self.down = Direction::Ended,
                     // The peer is gone already, having reset what it did not want to hear.
                     Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
-                    Poll::Pending => return Ok(Pause::Blocked),
+                    Poll::Pending => return Ok(Some(Pause::Blocked)),
                 },
-                Direction::Ended if self.up == Direction::Ended => return Ok(Pause::Idle),
+                Direction::Ended if self.up == Direction::Ended => return Ok(Some(Pause::Idle)),
                 Direction::Ended => {
                     return match self.stream.poll_broken(cx) {
                         Poll::Ready(broken) => Err(Ended::Stream(broken)),
-                        Poll::Pending => Ok(Pause::Idle),
+                        Poll::Pending => Ok(Some(Pause::Idle)),
                     };
                 }
             }
         }
         cx.waker().wake_by_ref();
-        Ok(Pause::Idle)
+        Ok(Some(Pause::Idle))
     }
 
     fn note_connected(&mut self) {
@@ -377,6 +421,18 @@ impl<O: Observer> Observer for &mut O {
 
     fn connected(&mut self) {
         (**self).connected();
+    }
+
+    fn is_limiting(&self) -> bool {
+        (**self).is_limiting()
+    }
+
+    fn pause_to_stream(&mut self) {
+        (**self).pause_to_stream();
+    }
+
+    fn pause_to_socket(&mut self) {
+        (**self).pause_to_socket();
     }
 
     fn poll_to_stream(&mut self, cx: &mut Context<'_>) -> Poll<usize> {

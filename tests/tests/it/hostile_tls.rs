@@ -81,6 +81,22 @@ async fn what_only_begins_like_tls_ends_at_once() {
 }
 
 #[tokio::test]
+async fn a_stranger_who_talks_for_too_long_in_the_handshake_is_cut_off() {
+    let secured = Secured::new();
+    let world = World::start_secured(&secured).await;
+    let mut stranger = RawPeer::connect(world.addrs.control).await;
+    // The beginning of a ClientHello of 16 MB, in records as long as may be.
+    let mut record = vec![0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff];
+    record.resize(5 + 0x4000, 7);
+    for _ in 0..4 {
+        drop(stranger.try_send(&record).await);
+    }
+    stranger.hang_up().await;
+    handshakes(&world, "failed", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn handshakes_that_never_end_keep_no_client_out() {
     let secured = Secured::new();
     let world = World::start_secured(&secured).await;

@@ -14,6 +14,10 @@ const SMALLEST: usize = 4 * 1024;
 /// It grows to this many bytes under traffic: a system call for several records.
 const LARGEST: usize = 128 * 1024;
 
+/// The most bytes of the other end's part of a handshake: a long chain of certificates fits several
+/// times. A stranger could have twice as much kept by TLS, and much more here.
+const HANDSHAKE: usize = 32 * 1024;
+
 /// A socket that is read in large pieces, since rustls asks for 4 KiB at a time. Writing goes
 /// straight to the socket.
 #[derive(Debug)]
@@ -23,11 +27,19 @@ pub(super) struct ReadAhead {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes that may still come before the handshake is over. `None`: it is.
+    handshake: Option<usize>,
 }
 
 impl ReadAhead {
     pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0 }
+        let handshake = Some(HANDSHAKE);
+        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0, handshake }
+    }
+
+    /// The handshake is over: the other end may send as much as it likes.
+    pub(super) fn has_shaken_hands(&mut self) {
+        self.handshake = None;
     }
 
     /// The socket alone; what was read ahead is lost.
@@ -41,13 +53,20 @@ impl ReadAhead {
 
     /// Reads into the empty buffer, which grows when it has become full.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.end == self.buffer.len() && self.end < LARGEST {
+        let is_full = self.end == self.buffer.len() && self.end < LARGEST;
+        if is_full && self.handshake.is_none() {
             self.buffer = vec![0; (self.end * 4).min(LARGEST)];
         }
         (self.start, self.end) = (0, 0);
         let mut space = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
         self.end = space.filled().len();
+        if let Some(left) = &mut self.handshake {
+            *left = left.checked_sub(self.end).ok_or_else(|| {
+                let message = format!("its TLS handshake is longer than {HANDSHAKE} bytes");
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            })?;
+        }
         Poll::Ready(Ok(()))
     }
 }

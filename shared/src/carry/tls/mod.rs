@@ -61,6 +61,7 @@ impl Tls {
         let connector = TlsConnector::from(config);
         let mut stream = connector.connect(name, ReadAhead::new(socket)).await?;
         let (channel, kind) = agreed(stream.get_mut().1)?;
+        stream.get_mut().0.has_shaken_hands();
         Ok(Self { stream: stream.into(), holds: false, channel, kind })
     }
 
@@ -77,7 +78,10 @@ impl Tls {
         let accept = TlsAcceptor::from(config).accept(ReadAhead::new(socket)).into_fallible();
         let mut stream = accept.await.map_err(|(err, ahead)| (err, ahead.into_socket()))?;
         match agreed(stream.get_mut().1) {
-            Ok((channel, kind)) => Ok(Self { stream: stream.into(), holds: false, channel, kind }),
+            Ok((channel, kind)) => {
+                stream.get_mut().0.has_shaken_hands();
+                Ok(Self { stream: stream.into(), holds: false, channel, kind })
+            }
             Err(err) => Err((err, stream.into_inner().0.into_socket())),
         }
     }

@@ -151,7 +151,8 @@ impl Relay {
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
-        let [ending, cut_sessions, closing] = [(); 3].map(|()| CancellationToken::new());
+        let [ending, cut_sessions, stop_writing, closing] =
+            [(); 4].map(|()| CancellationToken::new());
 
         metrics.show_bans({
             let limits = limits.clone();
@@ -190,8 +191,8 @@ impl Relay {
         parts.edge.spawn(edge.run());
         parts.sessions.spawn(sessions.run(self.control, cut_sessions.clone()));
         parts.access.spawn({
-            let access = access.clone();
-            async move { access.follow().await }
+            let (access, stop) = (access.clone(), stop_writing.clone());
+            async move { access.follow(stop).await }
         });
         parts.admin.spawn(admin.run(self.admin, closing.clone()));
 
@@ -216,8 +217,8 @@ impl Relay {
             cut_sessions.cancel();
             finish(&mut parts.sessions).await;
         }
-        parts.access.shutdown().await;
-        if timeout(GOODBYE_TIMEOUT, access.flush()).await.is_err() {
+        stop_writing.cancel();
+        if timeout(GOODBYE_TIMEOUT, finish(&mut parts.access)).await.is_err() {
             warn!("the store does not answer: the last traffic is not written down");
         }
         drop(lock);

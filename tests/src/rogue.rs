@@ -31,7 +31,8 @@ pub struct RogueClient {
     pub inbound: Inbound,
     /// The control stream.
     pub control: Control<Compat<yamux::Stream>, FromRelay, FromClient>,
-    _driver: Tasks,
+    close: CancellationToken,
+    driver: Tasks,
 }
 
 /// A relay that a test plays.
@@ -106,12 +107,21 @@ impl RogueClient {
 
     async fn over(carrier: impl Carry + Send + 'static, hello: Hello) -> Self {
         let (mux, inbound, driver) = mux::start(carrier, Role::Client, 1000);
-        let mut tasks = Tasks::new();
-        tasks.spawn(async { drop(driver.run(std::future::pending()).await) });
+        let (mut tasks, close) = (Tasks::new(), CancellationToken::new());
+        let closing = close.clone();
+        tasks.spawn(async {
+            drop(driver.run(closing.cancelled_owned().map(|()| mux::CLOSE)).await)
+        });
         let stream = within("a stream", mux.open()).await.expect("a session");
         let mut control = Control::new(stream.io.compat(), MAX_MESSAGE);
         control.send(&FromClient::Hello(hello)).await.expect("a session");
-        Self { mux, inbound, control, _driver: tasks }
+        Self { mux, inbound, control, close, driver: tasks }
+    }
+
+    /// Sends what is queued and closes the connection.
+    pub async fn close(mut self) {
+        self.close.cancel();
+        within("the session to close", self.driver.join()).await;
     }
 
     /// Connects and is welcomed for the tunnel `default`.

@@ -14,16 +14,19 @@ mod rights;
 mod standing;
 mod tokens;
 
-use std::future::pending;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
-use shared::token::{Challenge, Grant, Presented, Proof, Secret, TokenId, Verifier};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use tracing::debug;
+use shared::kit::logging::Rate;
+use shared::token::{Challenge, Grant, LinkId, Presented, Proof, Secret, TokenId};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 use crate::limits::{Account, Limits};
 use crate::store::{Change, Store, StoreError};
@@ -38,15 +41,25 @@ pub(crate) use self::owner::Owner;
 pub(crate) use self::principal::Principal;
 pub(crate) use self::rights::Rights;
 
-/// Whoever shows something that is not good learns that after so long, whatever is wrong with it:
-/// the time tells nothing, and guessing takes a while.
-const REFUSED_AFTER: Duration = Duration::from_millis(250);
-
 /// How often it is written down what has been used. A crash loses no more than this.
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// How long it may take to write it down.
 const LONGEST_FLUSH: Duration = Duration::from_secs(5);
+
+/// How long a client may have to wait for it: it has to be told in time.
+const LONGEST_RECALL: Duration = Duration::from_secs(2);
+
+/// How often periods that are long over are forgotten.
+const CLEAR: Duration = Duration::from_secs(24 * 3600);
+
+/// When what has changed is asked for again, after that has failed.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Changes that cannot be read, again and again.
+static UNHEARD: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "what has changed cannot be read: {more}");
+});
 
 /// So many changes are remembered one by one while the store cannot be asked about them.
 const MOST_OWED: usize = 1024;
@@ -64,6 +77,13 @@ pub(crate) enum Shown {
     /// A token, without a proof for the channel.
     Unproven,
     Jwt(String),
+}
+
+impl Shown {
+    /// Whether it is something to be let in with.
+    pub(crate) fn is_something(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
 }
 
 /// Whom a relay lets in.
@@ -87,6 +107,8 @@ struct Shared {
     tokens: Tokens,
     jwt: Jwt,
     limits: Limits,
+    /// Held by whoever writes down or reads what has moved under quotas.
+    writing: AsyncMutex<()>,
 }
 
 /// Somebody whom a token or somebody else vouches for.
@@ -95,8 +117,8 @@ struct Admitted {
     owner: Owner,
     token: Option<TokenId>,
     standing: Standing,
-    /// What each link of the chain allows, with the key that it goes by.
-    grants: Vec<(Option<Verifier>, Grant)>,
+    /// What each link of the chain allows, with what it is known by.
+    grants: Vec<(Option<LinkId>, Grant)>,
 }
 
 impl Access {
@@ -111,52 +133,85 @@ impl Access {
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let (tokens, jwt) = (Tokens::new(store).await?, Jwt::default());
-        let access = Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits }));
+        let writing = AsyncMutex::default();
+        let access =
+            Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits, writing }));
         access.set_rules(rules);
         Ok(access)
     }
 
-    /// Follows what others change in the store, and writes down what has been used. Never returns:
-    /// whoever polls it drops it in the end, and calls [`flush`](Self::flush).
-    pub(crate) async fn follow(&self) -> anyhow::Result<()> {
-        let Some(store) = self.0.tokens.store() else { return pending().await };
+    /// Follows what others change in the store, and writes down what has been used, until `stop`.
+    pub(crate) async fn follow(&self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Some(store) = self.0.tokens.store() else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        tokio::select! {
+            never = self.hear(store) => match never {},
+            () = self.write_down(store, stop) => Ok(()),
+        }
+    }
+
+    /// Follows what others change.
+    async fn hear(&self, store: &Store) -> Infallible {
         let mut changes = store.changes();
-        let mut flush = interval(FLUSH);
-        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Whatever was missed because the store went away in the middle.
         let mut owed = Vec::new();
         loop {
-            tokio::select! {
-                new = changes.next() => owed.extend(new),
-                _ = flush.tick() => self.flush().await,
+            if owed.is_empty() {
+                owed = changes.next().await;
+            } else if let Ok(new) = timeout(AGAIN, changes.next()).await {
+                owed.extend(new);
             }
             if owed.len() > MOST_OWED {
                 owed = vec![Change::Everything];
             }
-            if !owed.is_empty() && self.0.tokens.changed(&owed).await.is_ok() {
-                for change in owed.drain(..) {
-                    audit::changed(&change);
+            match self.0.tokens.changed(&owed).await {
+                Ok(()) => owed.drain(..).for_each(|change| audit::changed(&change)),
+                Err(err) => {
+                    if UNHEARD.allows() {
+                        warn!("what has changed cannot be read: {err}");
+                    }
                 }
             }
         }
     }
 
+    /// Writes down what has been used from time to time, and once more when it is to stop: a
+    /// transaction that is broken off may have come through.
+    async fn write_down(&self, store: &Store, stop: CancellationToken) {
+        let mut flush = interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut clear = interval(CLEAR);
+        while !stop.is_cancelled() {
+            tokio::select! {
+                _ = flush.tick() => (),
+                _ = clear.tick() => {
+                    if let Err(err) = soon(store.forget_traffic(SystemTime::now())).await {
+                        debug!("old traffic is not forgotten yet: {err}");
+                    }
+                }
+                () = stop.cancelled() => (),
+            }
+            self.flush(store).await;
+        }
+    }
+
     /// Writes down which tokens were used, and what has moved under quotas. What cannot be written
     /// now is kept for later.
-    pub(crate) async fn flush(&self) {
-        let Some(store) = self.0.tokens.store() else { return };
+    async fn flush(&self, store: &Store) {
         if let Err(err) = self.0.tokens.note_use().await {
             debug!("the use of tokens is not written down yet: {err}");
         }
-        let accounts = self.0.limits.accounts();
-        let moved = accounts.take_moved();
-        if moved.is_empty() {
-            return;
-        }
-        let rows: Vec<_> = moved.iter().map(|m| (m.key.to_string(), m.period, m.bytes)).collect();
-        if let Err(err) = soon(store.add_traffic(&rows)).await {
-            debug!("traffic is not written down yet: {err}");
-            accounts.give_back(moved);
+        let _nobody_recalls = self.0.writing.lock().await;
+        let mut unwritten = self.0.limits.accounts().take_moved(SystemTime::now());
+        while let Some(rows) = unwritten.batch() {
+            let count = rows.len();
+            if let Err(err) = soon(store.add_traffic(rows)).await {
+                debug!("traffic is not written down yet: {err}");
+                return;
+            }
+            unwritten.written(count);
         }
     }
 
@@ -169,17 +224,17 @@ impl Access {
 
     /// Whose session it is that begins at `peer`, who has shown this.
     ///
-    /// Called within the deadline of the handshake.
+    /// Called within the deadline of the handshake. Whoever is unauthorized is to learn that at the
+    /// same time, whatever is wrong with what it has shown.
     ///
     /// # Errors
     ///
-    /// The refusal that the client gets. All that concern something shown come at the same time.
+    /// The refusal that the client gets.
     pub(crate) async fn authorise(
         &self,
         shown: Shown,
         peer: SocketAddr,
     ) -> Result<Principal, Refusal> {
-        let refuse_at = Instant::now() + REFUSED_AFTER;
         let admitted = match shown {
             Shown::Nothing => return self.anonymous(peer),
             Shown::Token { token, proof, challenge } => {
@@ -191,13 +246,7 @@ impl Access {
             )),
             Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
-        match admitted {
-            Ok(admitted) => self.principal(admitted).await,
-            Err(refusal) => {
-                sleep_until(refuse_at).await;
-                Err(refusal)
-            }
-        }
+        self.principal(admitted?).await
     }
 
     /// Whose session it is of somebody who has been let in.
@@ -205,8 +254,8 @@ impl Access {
         let Admitted { owner, token, standing, grants } = admitted;
         let limits = &self.0.limits;
         let mut accounts = vec![limits.owner(&owner.to_string())];
-        for (key, grant) in &grants {
-            accounts.extend(key.and_then(|key| limits.holder(key, grant)));
+        for (link, grant) in &grants {
+            accounts.extend(link.and_then(|link| limits.holder(link, grant)));
         }
         for account in &accounts {
             self.recall_traffic(account).await?;
@@ -215,23 +264,24 @@ impl Access {
         Ok(Principal::new(owner, rights, token, standing, accounts))
     }
 
-    /// Learns what had moved under a quota before the relay was started.
+    /// Learns what had moved under a quota before anybody counted here.
     async fn recall_traffic(&self, account: &Account) -> Result<(), Refusal> {
-        let (Some(quota), Some(store)) = (account.quota(), self.0.tokens.store()) else {
+        let (Some(start), Some(store)) =
+            (account.to_recall(SystemTime::now()), self.0.tokens.store())
+        else {
             return Ok(());
         };
-        if !account.is_new() {
-            return Ok(());
-        }
-        // What has moved lately may not be written down yet.
-        self.flush().await;
-        let start = quota.period().start(SystemTime::now());
-        let used = store.traffic(&account.key().to_string(), start).await.map_err(|_| {
+        // Whatever has moved is either written down or not, and nothing in between.
+        let recall = async {
+            let _nobody_writes = self.0.writing.lock().await;
+            let written = store.traffic(&account.key().to_string(), start).await?;
+            account.recall(start, written);
+            Ok(())
+        };
+        timeout(LONGEST_RECALL, recall).await.unwrap_or_else(|_| Err(away())).map_err(|_| {
             let message = "the relay cannot look up the quota right now: try again later";
             Refusal::new(RefusalCode::Unavailable, message)
-        })?;
-        account.begin_period(start, used);
-        Ok(())
+        })
     }
 
     fn rules(&self) -> Arc<AccessRules> {
@@ -247,10 +297,13 @@ impl Access {
     }
 }
 
-/// A store that takes longer is as good as away: revocations have to be heard of meanwhile.
+/// A store that takes longer is as good as away: it is tried again later.
 async fn soon<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Unavailable("it does not answer".into());
-    timeout(LONGEST_FLUSH, answer).await.map_err(late)?
+    timeout(LONGEST_FLUSH, answer).await.unwrap_or_else(|_| Err(away()))
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("it does not answer".into())
 }
 
 fn unauthorized(message: impl Into<String>) -> Refusal {

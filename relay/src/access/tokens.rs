@@ -136,14 +136,15 @@ impl Tokens {
         if let Some(refusal) = refused {
             return Err(refusal);
         }
-        let grants: Vec<_> = std::iter::once((known.verifier, grant)).chain(grants).collect();
+        let grants: Vec<_> =
+            std::iter::once((known.verifier.into(), grant)).chain(grants).collect();
         if grants.iter().filter_map(|(_, grant)| grant.ends()).any(|end| end <= now) {
             return Err(expired());
         }
         if self.store.is_some() {
             self.used.lock().insert(known.id, now);
         }
-        let grants = grants.into_iter().map(|(key, grant)| (Some(key), grant)).collect();
+        let grants = grants.into_iter().map(|(link, grant)| (Some(link), grant)).collect();
         Ok(Admitted { owner, token: Some(presented.id()), standing, grants })
     }
 
@@ -229,20 +230,23 @@ impl Tokens {
         Ok(())
     }
 
-    /// Writes down which tokens were used. What cannot be written now is kept for later.
+    /// Writes down which tokens were used. What cannot be written now is kept for later, also when
+    /// this is dropped.
     pub(super) async fn note_use(&self) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let used = std::mem::take(&mut *self.used.lock());
-        if used.is_empty() {
+        let uses: Vec<_> = self.used.lock().iter().map(|(id, at)| (*id, *at)).collect();
+        if uses.is_empty() {
             return Ok(());
         }
-        let uses: Vec<_> = used.iter().map(|(id, at)| (*id, *at)).collect();
-        super::soon(store.note_use(&uses)).await.inspect_err(|_| {
-            let mut newer = self.used.lock();
-            for (id, at) in uses {
-                newer.entry(id).or_insert(at);
+        super::soon(store.note_use(&uses)).await?;
+        let mut used = self.used.lock();
+        for (id, at) in uses {
+            // It may have been used again meanwhile.
+            if used.get(&id) == Some(&at) {
+                used.remove(&id);
             }
-        })
+        }
+        Ok(())
     }
 
     pub(super) fn store(&self) -> Option<&Store> {

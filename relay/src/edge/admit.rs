@@ -17,15 +17,13 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// Room for one more visitor of `tunnel`, under every limit that does not ask where it comes
-    /// from.
+    /// Room for one more visitor of `tunnel`, wherever it comes from.
     pub(super) fn new(
         limits: &Limits,
         tunnel: &Arc<Tunnel>,
         max_visitors: usize,
     ) -> Result<Self, Limit> {
-        let often = limits.rules().new_visitors_per_tunnel;
-        let of_tunnel = tunnel.visitor(max_visitors, often)?;
+        let of_tunnel = tunnel.visitor(max_visitors)?;
         let in_all = limits.visitor()?;
         let accounts = tunnel.accounts();
         let now = SystemTime::now();
@@ -37,13 +35,16 @@ impl Permit {
         Ok(Self { in_all, _of_tunnel: of_tunnel, _of_accounts: of_accounts })
     }
 
-    /// The same for one that comes from `visitor`.
+    /// The same for one that comes from `visitor`. Only now does it count as one that has come to
+    /// `tunnel`: whoever is not let in must not keep others out.
     pub(super) fn for_visitor(
         mut self,
         limits: &Limits,
+        tunnel: &Tunnel,
         visitor: SocketAddr,
     ) -> Result<Self, Limit> {
         limits.comes_from(&mut self.in_all, visitor)?;
+        tunnel.arrives(limits.rules().new_visitors_per_tunnel)?;
         Ok(self)
     }
 }

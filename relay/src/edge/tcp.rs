@@ -81,44 +81,33 @@ impl Listening {
         }
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-        let mut admitted = Permit::new(&shared.limits, tunnel, config.max_visitors);
         // Who visits a balancer is not known yet.
-        let is_permitted = from_balancer || permits(&config, tunnel, visitor);
-        if is_permitted && !from_balancer {
-            visit.announce();
-            let from_there = |permit: Permit| permit.for_visitor(&shared.limits, visitor);
-            admitted = admitted.and_then(from_there);
-        }
-        if !is_permitted || admitted.is_err() && !from_balancer {
-            shared.limits.refused(visitor, &config.bans);
-        }
-        match &admitted {
-            Ok(_) => visit.limit(allowance(&shared.limits, tunnel)),
-            Err(limit) => shared.metrics.limit(*limit),
+        let admitted = match from_balancer {
+            true => room(shared, tunnel, &config),
+            false => permitted(shared, tunnel, &config, visitor).and_then(|()| {
+                visit.announce();
+                admit(room(shared, tunnel, &config)?, tunnel, visitor, shared, &config)
+            }),
+        };
+        if admitted.is_ok() {
+            visit.limit(allowance(&shared.limits, tunnel));
         }
         let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
         // nothing that is there while it runs has two places.
         Either::Right(async move {
-            if !is_permitted {
-                visit.denied();
-                return;
-            }
-            let permit = match admitted {
-                Ok(permit) => permit,
-                Err(limit) => {
-                    visit.over_limit(limit);
-                    return;
-                }
-            };
             let mut socket = socket;
             let err = 'nowhere: {
+                let permit = match admitted {
+                    Ok(permit) => permit,
+                    Err(err) => break 'nowhere err,
+                };
                 let placed = Box::pin(async {
                     let mut permit = permit;
                     let open = if from_balancer {
                         let visitor = introduce(&mut visit, &mut socket, &shared, &config);
                         let open = visitor.await?;
-                        permit = admit(permit, &visit, &shared, &config)?;
+                        permit = admit(permit, &tunnel, visit.visitor(), &shared, &config)?;
                         open
                     } else {
                         let mut open = visit.open();
@@ -166,18 +155,51 @@ enum Nowhere {
     NotPlaced(OpenError),
 }
 
-/// Lets in somebody of whom a balancer has told.
+/// Room for one more visitor, wherever it comes from.
+fn room(shared: &EdgeShared, tunnel: &Arc<Tunnel>, config: &Config) -> Result<Permit, Nowhere> {
+    Permit::new(&shared.limits, tunnel, config.max_visitors).map_err(|limit| {
+        shared.metrics.limit(limit);
+        Nowhere::OverLimit(limit)
+    })
+}
+
+/// Lets in somebody of whom it is known where it comes from.
 fn admit(
     permit: Permit,
-    visit: &Visit,
+    tunnel: &Tunnel,
+    visitor: SocketAddr,
     shared: &EdgeShared,
     config: &Config,
 ) -> Result<Permit, Nowhere> {
-    permit.for_visitor(&shared.limits, visit.visitor()).map_err(|limit| {
+    permit.for_visitor(&shared.limits, tunnel, visitor).map_err(|limit| {
         shared.metrics.limit(limit);
-        shared.limits.refused(visit.visitor(), &config.bans);
+        if limit.is_of_a_source() {
+            strike(shared, config, visitor);
+        }
         Nowhere::OverLimit(limit)
     })
+}
+
+/// Whether relay and tunnel let a visitor in.
+fn permitted(
+    shared: &EdgeShared,
+    tunnel: &Tunnel,
+    config: &Config,
+    visitor: SocketAddr,
+) -> Result<(), Nowhere> {
+    let by_relay = config.rules.permit(visitor.ip());
+    if !by_relay {
+        strike(shared, config, visitor);
+    }
+    if by_relay && tunnel.permits(visitor.ip()) { Ok(()) } else { Err(Nowhere::Denied) }
+}
+
+/// Somebody has done what the relay itself does not want. What a client does not want is no matter
+/// of the relay, or each could have whom it likes banned from all tunnels.
+fn strike(shared: &EdgeShared, config: &Config, visitor: SocketAddr) {
+    if !config.trust_proxy.contain(visitor.ip()) {
+        shared.limits.refused(visitor, &config.bans);
+    }
 }
 
 /// Learns from the balancer who visits, and what the client is to be told of it.
@@ -196,10 +218,7 @@ async fn introduce(
         shared.metrics.banned_connection();
         return Err(Nowhere::Denied);
     }
-    if !permits(config, tunnel, visitor) {
-        shared.limits.refused(visitor, &config.bans);
-        return Err(Nowhere::Denied);
-    }
+    permitted(shared, tunnel, config, visitor)?;
     let tells_destination = tunnel.tells_destination();
     visit.announce();
     let mut open = visit.open();
@@ -209,11 +228,6 @@ async fn introduce(
     }
     open.server_name = said.server_name;
     Ok(open)
-}
-
-/// Whether relay and tunnel let a visitor in.
-fn permits(config: &Config, tunnel: &Tunnel, visitor: SocketAddr) -> bool {
-    config.rules.permit(visitor.ip()) && tunnel.permits(visitor.ip())
 }
 
 /// The address that the visitor has connected to.

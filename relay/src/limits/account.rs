@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use shared::control::protocol::TunnelName;
 use shared::kit::amounts::{Bandwidth, Quota};
-use shared::token::Grant;
+use shared::token::{Grant, LinkId};
 
 use super::bandwidth::Bucket;
 use super::rules::LimitRules;
+use super::traffic::{Ledger, Meter, Unwritten};
 use crate::metrics::Limit;
 
 /// What is counted together.
@@ -20,8 +21,8 @@ use crate::metrics::Limit;
 pub(crate) enum AccountKey {
     /// All that an owner has.
     Owner(Arc<str>),
-    /// All that is done with a token, or with what is narrowed from it, by its public key.
-    Token([u8; 32]),
+    /// All that is done with a token, or with what is narrowed from it.
+    Token(LinkId),
 }
 
 /// How much of everything there may be. What is not there is not limited.
@@ -41,17 +42,9 @@ pub(crate) struct Accounts(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     accounts: HashMap<AccountKey, Weak<Account>>,
-    /// What moved in accounts that are gone, and has not been written down yet.
-    left: Vec<Moved>,
-}
-
-/// What has moved under a quota, for whoever writes it down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moved {
-    pub(crate) key: AccountKey,
-    /// The start of the period, in seconds since 1970.
-    pub(crate) period: u64,
-    pub(crate) bytes: u64,
+    /// What moved in accounts that are gone and in periods that are over, and has not been written
+    /// down yet.
+    owed: Ledger,
 }
 
 /// What there is of everything. It is there for as long as anybody has a part in it.
@@ -66,17 +59,7 @@ pub(crate) struct Account {
     tunnels: Mutex<HashMap<TunnelName, usize>>,
     inward: Arc<Bucket>,
     outward: Arc<Bucket>,
-    traffic: Traffic,
-}
-
-/// What has moved in the current period of a quota.
-#[derive(Debug, Default)]
-struct Traffic {
-    /// The start of the period, in seconds since 1970, and what has moved since.
-    period: AtomicU64,
-    used: AtomicU64,
-    /// What of that has not been written down yet.
-    unwritten: AtomicU64,
+    traffic: Meter,
 }
 
 /// A part in an account, until it is dropped.
@@ -116,8 +99,11 @@ impl Terms {
 
 impl Accounts {
     /// The account, on these terms from now on.
-    pub(crate) fn open(&self, key: AccountKey, terms: Terms) -> Arc<Account> {
+    pub(crate) fn open(&self, key: AccountKey, terms: impl FnOnce() -> Terms) -> Arc<Account> {
         let mut table = self.0.lock();
+        // Asked under the lock: whoever changes them changes those of all that are in the table
+        // next.
+        let terms = terms();
         if let Some(account) = table.accounts.get(&key).and_then(Weak::upgrade) {
             account.set_terms(terms);
             return account;
@@ -130,7 +116,7 @@ impl Accounts {
             tunnels: Mutex::default(),
             inward: Arc::new(Bucket::new(terms.rate)),
             outward: Arc::new(Bucket::new(terms.rate)),
-            traffic: Traffic::default(),
+            traffic: Meter::default(),
             terms: Mutex::new(terms),
         });
         table.accounts.insert(key, Arc::downgrade(&account));
@@ -145,18 +131,23 @@ impl Accounts {
         }
     }
 
-    /// What has moved since this was last asked, account by account, in the order of their keys.
-    pub(crate) fn take_moved(&self) -> Vec<Moved> {
-        let mut moved = std::mem::take(&mut self.0.lock().left);
-        moved.extend(self.all().iter().filter_map(|account| account.take_moved()));
-        // In the same order for every relay, so that no two wait for each other.
-        moved.sort_by_cached_key(|moved| moved.key.to_string());
-        moved
+    /// What has moved since this was last asked, for whoever writes it down.
+    pub(crate) fn take_moved(&self, now: SystemTime) -> Unwritten {
+        for account in self.all() {
+            account.turn(now);
+            if let Some((period, bytes)) = account.traffic.take() {
+                self.owe([((account.key.clone(), period), bytes)]);
+            }
+        }
+        Unwritten::new(self.clone(), std::mem::take(&mut self.0.lock().owed))
     }
 
-    /// What was taken could not be written down.
-    pub(crate) fn give_back(&self, moved: Vec<Moved>) {
-        self.0.lock().left.extend(moved);
+    /// Keeps what is to be written down.
+    pub(super) fn owe(&self, moved: impl IntoIterator<Item = ((AccountKey, u64), u64)>) {
+        let mut table = self.0.lock();
+        for (account, bytes) in moved.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            *table.owed.entry(account).or_default() += bytes;
+        }
     }
 
     /// All of them.
@@ -227,42 +218,36 @@ impl Account {
         self.terms.lock().quota
     }
 
-    /// Whether it is not known yet what has moved.
-    pub(crate) fn is_new(&self) -> bool {
-        self.traffic.period.load(Ordering::Relaxed) == 0
+    /// The start of the quota's period, in seconds since 1970, if it is not known yet what has moved
+    /// in it.
+    pub(crate) fn to_recall(&self, now: SystemTime) -> Option<u64> {
+        self.turn(now);
+        self.quota().and_then(|_| self.traffic.to_recall())
     }
 
-    /// So much had moved in the period that began then, before anybody counted here.
-    pub(crate) fn begin_period(&self, start: u64, used: u64) {
-        let nobody =
-            self.traffic.period.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
-        if nobody.is_ok() {
-            self.traffic.used.fetch_add(used, Ordering::Relaxed);
-        }
+    /// So much is written down of the period that began then, and nobody writes at this moment.
+    pub(crate) fn recall(&self, start: u64, written: u64) {
+        let owed = self.accounts.0.lock().owed.get(&(self.key.clone(), start)).copied();
+        self.traffic.recall(start, written.saturating_add(owed.unwrap_or(0)));
     }
 
     /// So many bytes have moved. Whether more may.
     pub(crate) fn moved(&self, bytes: u64) -> bool {
-        let Some(quota) = self.quota() else { return true };
-        self.traffic.unwritten.fetch_add(bytes, Ordering::Relaxed);
-        let used = self.traffic.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        used <= quota.bytes()
+        self.quota().is_none_or(|quota| self.traffic.moved(bytes, quota))
     }
 
     /// Whether some of the quota is left at `now`; a new period begins with all of it.
     pub(crate) fn has_quota(&self, now: SystemTime) -> bool {
-        let Some(quota) = self.quota() else { return true };
-        let start = quota.period().start(now);
-        if self.traffic.period.swap(start, Ordering::Relaxed) != start {
-            self.traffic.used.store(0, Ordering::Relaxed);
-        }
-        self.traffic.used.load(Ordering::Relaxed) < quota.bytes()
+        self.turn(now);
+        self.quota().is_none_or(|quota| self.traffic.has_some(quota))
     }
 
-    fn take_moved(&self) -> Option<Moved> {
-        let bytes = self.traffic.unwritten.swap(0, Ordering::Relaxed);
-        let period = self.traffic.period.load(Ordering::Relaxed);
-        (bytes > 0).then(|| Moved { key: self.key.clone(), period, bytes })
+    /// Begins a new period if it is time.
+    fn turn(&self, now: SystemTime) {
+        if let Some((period, bytes)) = self.quota().and_then(|quota| self.traffic.turn(quota, now))
+        {
+            self.accounts.owe([((self.key.clone(), period), bytes)]);
+        }
     }
 }
 
@@ -293,9 +278,10 @@ impl Drop for Part {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let moved = self.take_moved();
+        if let Some((period, bytes)) = self.traffic.take() {
+            self.accounts.owe([((self.key.clone(), period), bytes)]);
+        }
         let mut table = self.accounts.0.lock();
-        table.left.extend(moved);
         // Another one may have taken its place meanwhile.
         if table.accounts.get(&self.key).is_some_and(|account| account.strong_count() == 0) {
             table.accounts.remove(&self.key);
@@ -307,7 +293,7 @@ impl fmt::Display for AccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner(owner) => write!(f, "owner:{owner}"),
-            Self::Token(key) => write!(f, "token:{}", data_encoding::HEXLOWER.encode(key)),
+            Self::Token(key) => write!(f, "token:{}", data_encoding::HEXLOWER.encode(&key.0)),
         }
     }
 }
@@ -319,7 +305,7 @@ mod tests {
     use super::*;
 
     fn account(accounts: &Accounts, terms: Terms) -> Arc<Account> {
-        accounts.open(AccountKey::Owner("ann".into()), terms)
+        accounts.open(AccountKey::Owner("ann".into()), || terms)
     }
 
     #[test]
@@ -370,26 +356,37 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         assert!(ann.has_quota(now) && ann.moved(600) && ann.moved(400));
         assert!(!ann.has_quota(now) && !ann.moved(1));
-        let (key, period) = (ann.key().clone(), quota.period().start(now));
-        let moved = vec![Moved { key, period, bytes: 1001 }];
-        assert_eq!(accounts.take_moved(), moved);
-        accounts.give_back(moved.clone());
+        let period = quota.period().start(now);
+        let mut unwritten = accounts.take_moved(now);
+        let row = unwritten.batch().expect("a row")[0].clone();
+        assert_eq!((&*row.account, row.period, row.bytes), ("owner:ann", period, 1001));
+        assert!(accounts.take_moved(now).batch().is_none(), "somebody is at it");
+        // What could not be written is there the next time, together with what came to it.
+        drop(unwritten);
+        ann.moved(9);
         drop(ann);
-        assert_eq!(accounts.take_moved(), moved, "also of an account that is gone");
+        unwritten = accounts.take_moved(now);
+        assert_eq!(unwritten.batch().expect("a row")[0].bytes, 1010);
+        unwritten.written(1);
+        drop(unwritten);
+        assert!(accounts.take_moved(now).batch().is_none());
         let ann = account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
         assert!(ann.has_quota(now + Duration::from_secs(24 * 3600)));
     }
 
     #[test]
-    fn what_moved_before_counts_once() {
+    fn what_is_about_to_be_written_is_recalled_with_what_is() {
         let accounts = Accounts::default();
         let quota = "1kB/day".parse().unwrap();
-        let ann = account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
+        let open = || account(&accounts, Terms { quota: Some(quota), ..Terms::default() });
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        assert!(ann.is_new());
-        for _ in 0..2 {
-            ann.begin_period(quota.period().start(now), 998);
-        }
-        assert!(!ann.is_new() && ann.has_quota(now) && ann.moved(2) && !ann.moved(1));
+        let ann = open();
+        assert!(ann.has_quota(now) && ann.moved(90));
+        drop(ann);
+        let ann = open();
+        let start = ann.to_recall(now).expect("a period");
+        ann.recall(start, 900);
+        assert_eq!(ann.to_recall(now), None);
+        assert!(ann.has_quota(now) && ann.moved(10) && !ann.moved(1));
     }
 }

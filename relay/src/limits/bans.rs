@@ -67,7 +67,7 @@ impl Bans {
     pub(super) fn strike(&self, source: Source, rule: &BanRule, now: Instant) -> bool {
         let mut tables = self.0.tables.lock();
         self.settle(&mut tables, now);
-        if tables.banned.find(&source).is_some() {
+        if tables.banned.find(&source).is_some_and(|until| *until > now) {
             // Something that had begun before.
             return false;
         }
@@ -222,6 +222,19 @@ mod tests {
         assert!(bans.is_banned(one, banned + 599 * SECOND));
         assert!(!bans.is_banned(one, banned + 600 * SECOND) && !bans.are_any());
         assert!(!bans.strike(one, &rule(), banned + 600 * SECOND), "its count starts anew");
+    }
+
+    #[test]
+    fn whoever_was_banned_can_be_banned_again_though_an_older_ban_lasts() {
+        let (bans, start) = (Bans::default(), Instant::now());
+        let long: BanRule = "1/1m for 1h".parse().unwrap();
+        let short: BanRule = "1/1m for 2s".parse().unwrap();
+        assert!(bans.strike(source("1.1.1.1"), &long, start));
+        let other = source("2.2.2.2");
+        assert!(bans.strike(other, &short, start));
+        let later = start + 3 * SECOND;
+        assert!(!bans.is_banned(other, later) && bans.strike(other, &short, later));
+        assert!(bans.is_banned(other, later));
     }
 
     #[test]

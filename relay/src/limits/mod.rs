@@ -7,6 +7,7 @@
 //! - `source`, `sources`: where somebody comes from, and what comes from there
 //! - `account`: what an owner has, and what is done with a token
 //! - `bandwidth`: what may move in a time
+//! - `traffic`: what has moved under quotas
 //!
 //! Every visitor costs a descriptor, and so does every client. A part of the process's descriptors
 //! is kept from visitors, so that clients and the admin port get through while visitors flood the
@@ -22,6 +23,7 @@ mod policy;
 mod rules;
 mod source;
 mod sources;
+mod traffic;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use shared::kit::args;
 use shared::kit::logging::Rate;
-use shared::token::{Grant, Verifier};
+use shared::token::{Grant, LinkId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
@@ -45,6 +47,7 @@ pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
+pub(crate) use self::traffic::Row;
 
 use self::account::{AccountKey, Terms};
 use self::bans::Bans;
@@ -116,8 +119,9 @@ impl Limits {
 
     /// The rules from now on.
     pub(crate) fn set_rules(&self, rules: LimitRules) {
-        self.accounts.set_terms_of_owners(&Terms::of_owner(&rules));
+        let terms = Terms::of_owner(&rules);
         *self.rules.write() = Arc::new(rules);
+        self.accounts.set_terms_of_owners(&terms);
     }
 
     /// The rules at this moment.
@@ -132,16 +136,15 @@ impl Limits {
 
     /// The account of an owner.
     pub(crate) fn owner(&self, owner: &str) -> Arc<Account> {
-        let rules = self.rules();
-        self.accounts.open(AccountKey::Owner(owner.into()), Terms::of_owner(&rules))
+        self.accounts.open(AccountKey::Owner(owner.into()), || Terms::of_owner(&self.rules()))
     }
 
-    /// The account of whoever holds the key with this grant, if that limits anything that is
+    /// The account of whoever comes by this link with this grant, if that limits anything that is
     /// counted.
-    pub(crate) fn holder(&self, key: Verifier, grant: &Grant) -> Option<Arc<Account>> {
+    pub(crate) fn holder(&self, link: LinkId, grant: &Grant) -> Option<Arc<Account>> {
         let terms = Terms::of_grant(grant);
         let is_counted = terms != Terms::default();
-        is_counted.then(|| self.accounts.open(AccountKey::Token(key.0), terms))
+        is_counted.then(|| self.accounts.open(AccountKey::Token(link), || terms))
     }
 
     /// Room for one more visitor of any tunnel, wherever it comes from.
@@ -158,7 +161,8 @@ impl Limits {
     pub(crate) fn comes_from(&self, visitor: &mut Visitor, addr: SocketAddr) -> Result<(), Limit> {
         let rules = self.rules();
         let most = rules.max_visitors_per_source.map(|most| most as usize);
-        let most = most.unwrap_or(self.most_visitors / 2);
+        let in_all = rules.max_visitors_in_all.map_or(usize::MAX, |most| most as usize);
+        let most = most.unwrap_or((self.most_visitors.min(in_all) / 2).max(1));
         let often = rules.new_visitors_per_source;
         let from = self.sources.visitor(addr.into(), Some(most), often, Instant::now())?;
         visitor.from_source = Some(from);
@@ -250,6 +254,18 @@ mod tests {
         assert_eq!(visitors.len(), 160);
         drop(visitors);
         assert!(limits.room().is_some());
+    }
+
+    #[test]
+    fn one_source_has_half_of_what_there_may_be() {
+        let limits = Limits::new(256);
+        limits.set_rules(LimitRules { max_visitors_in_all: Some(20), ..LimitRules::default() });
+        let addr = SocketAddr::from(([192, 0, 2, 1], 1));
+        let visitors = std::iter::from_fn(|| {
+            let mut visitor = limits.visitor().ok()?;
+            limits.comes_from(&mut visitor, addr).ok().map(|()| visitor)
+        });
+        assert_eq!(visitors.collect::<Vec<_>>().len(), 10);
     }
 
     #[test]

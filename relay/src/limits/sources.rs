@@ -14,6 +14,10 @@ use crate::metrics::Limit;
 /// were left the last time.
 const CLEAR_AT: usize = 4096;
 
+/// So many sources are remembered for having come of late: then all those who are not there are
+/// forgotten. Whoever has more addresses than that is not held by a limit for each.
+const MOST_ABSENT: usize = 64 * 1024;
+
 /// All sources that have something now, or came a moment ago. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources(Arc<Mutex<Table>>);
@@ -47,11 +51,11 @@ impl Pace {
     /// at once, if none came for its time.
     pub(crate) fn allow(&mut self, frequency: Frequency, now: Instant) -> bool {
         let each = frequency.time / frequency.count.get();
-        let until = self.0.map_or(now, |until| until.max(now)) + each;
-        let allowed = until.duration_since(now) <= frequency.time;
-        if allowed {
-            self.0 = Some(until);
-        }
+        // It may have been another frequency before.
+        let latest = now + frequency.time;
+        let before = self.0.map_or(now, |until| until.clamp(now, latest));
+        let allowed = before + each <= latest;
+        self.0 = Some(if allowed { before + each } else { before });
         allowed
     }
 
@@ -86,13 +90,16 @@ impl Sources {
 }
 
 impl Table {
-    /// Clears away what is no different from a source that was never here. Each source that stays
-    /// has a visitor or has just come, so there are no more than the relay can take.
+    /// Clears away what is no different from a source that was never here. Those with visitors are
+    /// as many as the relay can take; of those who came of late there may be any number.
     fn clear(&mut self, now: Instant) {
         if self.sources.len() < self.clear_at.max(CLEAR_AT) {
             return;
         }
         self.sources.retain(|_, present| present.visitors > 0 || !present.arrivals.is_over(now));
+        if self.sources.len() > MOST_ABSENT {
+            self.sources.retain(|_, present| present.visitors > 0);
+        }
         self.clear_at = 2 * self.sources.len();
     }
 }
@@ -131,6 +138,31 @@ mod tests {
         drop(two);
         assert!(visit(1).is_ok());
         assert!(sources.0.lock().sources.is_empty());
+    }
+
+    #[test]
+    fn another_frequency_counts_from_then_on() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let [slow, fast] = ["1000/1d", "50/1s"].map(|text| text.parse().unwrap());
+        for _ in 0..1000 {
+            assert!(pace.allow(slow, now));
+        }
+        assert!(!pace.allow(slow, now) && !pace.allow(fast, now));
+        assert!(pace.allow(fast, now + Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn sources_that_came_of_late_are_remembered_up_to_a_bound() {
+        let (sources, now) = (Sources::default(), Instant::now());
+        let once = Some("1/1h".parse().unwrap());
+        let stays = sources.visitor(source(0), None, once, now);
+        for n in 1..300_000 {
+            drop(sources.visitor(source(n), None, once, now));
+            let there = sources.0.lock().sources.len();
+            assert!(there <= 2 * MOST_ABSENT + 1, "{there}");
+        }
+        assert!(sources.0.lock().sources.contains_key(&source(0)));
+        drop(stays);
     }
 
     #[test]

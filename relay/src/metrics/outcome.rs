@@ -153,6 +153,11 @@ label! {
 }
 
 impl Limit {
+    /// Whether it is one source that is too many, or too often there.
+    pub(crate) fn is_of_a_source(self) -> bool {
+        matches!(self, Self::VisitorsPerSource | Self::NewVisitorsPerSource)
+    }
+
     /// What is too many, to be read behind "too many".
     pub(crate) fn of_what(self) -> &'static str {
         match self {

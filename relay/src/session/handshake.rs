@@ -17,7 +17,7 @@ use shared::control::protocol::{
     MAX_STREAMS, Refusal, RefusalCode, VERSION, Welcome,
 };
 use shared::kit::logging::{Foreign, Rate};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
@@ -25,12 +25,16 @@ use super::changes::{Tunnels, answer, check_page};
 use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
-use crate::access::{Shown, audit};
+use crate::access::{Principal, audit};
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake};
 use crate::registry::{Membership, Peer};
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::{Claimant, ConnectionId};
+
+/// Whoever shows something that is not good learns that after so long, whatever is wrong with it:
+/// the time tells nothing, and guessing takes a while.
+const REFUSED_AFTER: Duration = Duration::from_millis(250);
 
 /// The control stream as the relay sees it.
 pub(super) type ControlStream = Control<Compat<yamux::Stream>, FromClient, FromRelay>;
@@ -50,6 +54,10 @@ pub(super) enum Admission {
 pub(super) enum Turned {
     /// The client is told why.
     Refused(Box<ControlStream>, Refusal),
+    /// It has shown something that is not good. It is told at this moment, and not before.
+    Unauthorized(Box<ControlStream>, Refusal, Instant),
+    /// Others from there have failed meanwhile.
+    Penalised,
     /// It would not understand.
     Invalid(String),
     Lost(String),
@@ -65,6 +73,8 @@ impl SessionsShared {
     ) -> Admission {
         let handshake = self.handshake(&mut running.inbound, &running.mux, peer);
         let result = tokio::select! {
+            // What a client has said counts, though it may have gone since.
+            biased;
             result = timeout(HANDSHAKE_TIMEOUT, handshake) => result,
             Some(end) = running.driver.join_next() => Ok(Err(broken_off(end))),
             // Nobody to say goodbye to.
@@ -91,29 +101,16 @@ impl SessionsShared {
             }
         };
         match turned {
-            Turned::Refused(mut control, refusal) => {
-                if REFUSED.allows() {
-                    info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
-                }
-                self.metrics.handshake(Handshake::Refused);
-                audit::refused(peer, &refusal);
-                if refusal.code == RefusalCode::Unauthorized {
-                    self.limits.failed(peer);
-                }
-                // One that may come back is welcome to.
-                if !refusal.retry {
-                    self.refused(peer);
-                }
-                let refused = FromRelay::Refused(refusal);
-                let farewell = async {
-                    if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
-                        running.close(CLOSE).await;
-                    }
-                };
-                tokio::select! {
-                    () = farewell => (),
-                    () = place.evicted() => (),
-                }
+            Turned::Refused(control, refusal) => {
+                self.refuse(running, control, refusal, Instant::now(), peer, place).await;
+            }
+            Turned::Unauthorized(control, refusal, at) => {
+                self.limits.failed(peer);
+                self.refuse(running, control, refusal, at, peer, place).await;
+            }
+            Turned::Penalised => {
+                debug!("handshake given up: others from there have failed");
+                self.metrics.handshake(Handshake::Penalised);
             }
             Turned::Invalid(reason) => {
                 debug!("not a client: {}", Foreign(&reason));
@@ -129,6 +126,39 @@ impl SessionsShared {
             }
         }
         Admission::Turned
+    }
+
+    /// Tells a client why it is not let in. Everybody else has heard of it before.
+    async fn refuse(
+        &self,
+        mut running: Running,
+        mut control: Box<ControlStream>,
+        refusal: Refusal,
+        at: Instant,
+        peer: SocketAddr,
+        place: Place,
+    ) {
+        if REFUSED.allows() {
+            info!(code = ?refusal.code, "client refused: {}", Foreign(&refusal.message));
+        }
+        self.metrics.handshake(Handshake::Refused);
+        audit::refused(peer, &refusal);
+        // One that may come back is welcome to.
+        if !refusal.retry {
+            self.refused(peer);
+        }
+        let refused = FromRelay::Refused(refusal);
+        let farewell = async {
+            sleep_until(at).await;
+            if let Ok(Ok(())) = timeout(HANDSHAKE_TIMEOUT, control.send(&refused)).await {
+                running.close(CLOSE).await;
+            }
+        };
+        tokio::select! {
+            () = farewell => (),
+            () = place.evicted() => (),
+            () = self.ending.cancelled() => (),
+        }
     }
 
     /// Reads the `Hello`, claims the tunnels and answers.
@@ -161,7 +191,19 @@ impl SessionsShared {
             return Err(Turned::Refused(Box::new(control), refusal));
         }
         let shown = shown(&mut control, mux, hello.credential.take()).await?;
-        match self.welcome(&hello, shown, peer, mux).await {
+        let refuse_at = Instant::now() + REFUSED_AFTER;
+        // However many of them are under way at a time.
+        if shown.is_something() && !self.limits.may_try(peer) {
+            return Err(Turned::Penalised);
+        }
+        let principal = match self.access.authorise(shown, peer).await {
+            Ok(principal) => principal,
+            Err(refusal) if refusal.code == RefusalCode::Unauthorized => {
+                return Err(Turned::Unauthorized(Box::new(control), refusal, refuse_at));
+            }
+            Err(refusal) => return Err(Turned::Refused(Box::new(control), refusal)),
+        };
+        match self.welcome(&hello, principal, peer, mux).await {
             Ok((welcome, accepted)) => {
                 control.set_limit(MAX_MESSAGE);
                 if let Err(err) = control.send(&FromRelay::Welcome(welcome)).await {
@@ -176,23 +218,21 @@ impl SessionsShared {
         }
     }
 
-    /// Lets a client in: whose session is it, and may it have its tunnels?
+    /// Lets somebody in, who may not have all the tunnels.
     async fn welcome(
         &self,
         hello: &Hello,
-        shown: Shown,
+        principal: Principal,
         peer: SocketAddr,
         mux: &Mux,
     ) -> Result<(Welcome, Accepted), Refusal> {
-        self.registry.check_tunnels(hello.tunnels.len())?;
-        let principal = self.access.authorise(shown, peer).await?;
         let connection = ConnectionId::from(hello);
+        self.registry.check_tunnels(hello.tunnels.len())?;
         // As it may stand in a log, and no longer.
         let agent = Foreign(&hello.agent).to_string();
         let membership =
             self.registry.join(connection, principal.clone(), Peer { agent, address: peer })?;
         Span::current().record("id", membership.session());
-        audit::admitted(membership.principal(), peer, membership.session());
 
         // Before the first claim: visitors may come, and the client may answer them, before it has
         // been welcomed.
@@ -202,6 +242,7 @@ impl SessionsShared {
         let claimant =
             Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
         let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
+        audit::admitted(membership.principal(), peer, membership.session());
 
         let config = self.config.now();
         let name = config.public_name.clone().unwrap_or_else(|| hello.server.clone());

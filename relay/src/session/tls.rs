@@ -60,7 +60,13 @@ impl ControlTls {
 
     /// What a client is shown that comes now; `None` if there is no TLS.
     pub(super) fn now(&self) -> Option<Arc<ServerConfig>> {
-        self.0.current.read().as_ref().map(|current| Arc::clone(&current.server))
+        let current = self.0.current.read();
+        let Current { from: (settings, _), server, .. } = current.as_ref()?;
+        // Whoever wants other certificates of clients from now on must not get in anybody without,
+        // although what else is new may be no good.
+        let client_ca = &self.0.config.now().tls.client_ca;
+        let is_asked_for = client_ca.is_none() || *client_ca == settings.client_ca;
+        is_asked_for.then(|| Arc::clone(server))
     }
 
     /// The settings may be others, or the files: they are read again.

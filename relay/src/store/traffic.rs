@@ -1,26 +1,37 @@
 //! What has moved under quotas.
 
-use sqlx::Row;
+use std::time::SystemTime;
+
+use sqlx::Row as _;
 
 use super::pool::{read, write_all};
 use super::{Store, StoreError};
+use crate::limits::Row;
 
 /// Periods are kept for so long, in seconds: two months, so that the current one is among them.
 const KEPT: u64 = 62 * 24 * 3600;
 
 impl Store {
-    /// Adds what has moved: the account, the start of the period, and the bytes.
-    pub(crate) async fn add_traffic(&self, moved: &[(String, u64, u64)]) -> Result<(), StoreError> {
+    /// Adds what has moved.
+    pub(crate) async fn add_traffic(&self, rows: &[Row]) -> Result<(), StoreError> {
         const ADD: &str = "INSERT INTO traffic (account, period, bytes) VALUES ($1, $2, $3) \
             ON CONFLICT (account, period) DO UPDATE SET bytes = traffic.bytes + $3";
         write_all!(self, |all, _lock| {
-            for (account, period, bytes) in moved {
-                let add = sqlx::query(ADD).bind(account).bind(signed(*period));
-                add.bind(signed(*bytes)).execute(&mut *all).await?;
-                let old = sqlx::query("DELETE FROM traffic WHERE account = $1 AND period < $2");
-                let before = signed(period.saturating_sub(KEPT));
-                old.bind(account).bind(before).execute(&mut *all).await?;
+            for row in rows {
+                let add = sqlx::query(ADD).bind(&row.account).bind(signed(row.period));
+                add.bind(signed(row.bytes)).execute(&mut *all).await?;
             }
+        });
+        Ok(())
+    }
+
+    /// Forgets periods that are long over: holders of tokens can make any number of accounts.
+    pub(crate) async fn forget_traffic(&self, now: SystemTime) -> Result<(), StoreError> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = signed(now.as_secs().saturating_sub(KEPT));
+        write_all!(self, |all, _lock| {
+            let old = sqlx::query("DELETE FROM traffic WHERE period < $1");
+            old.bind(before).execute(&mut *all).await?;
         });
         Ok(())
     }

@@ -152,23 +152,20 @@ impl Tunnel {
         &self.closed
     }
 
-    /// Room for one more visitor, if there are fewer than `most`, and they come no more often than
-    /// this.
-    pub(crate) fn visitor(
-        self: &Arc<Self>,
-        most: usize,
-        often: Option<Frequency>,
-    ) -> Result<Present, Limit> {
+    /// Room for one more visitor, if there are fewer than `most`.
+    pub(crate) fn visitor(self: &Arc<Self>, most: usize) -> Result<Present, Limit> {
         let before = self.visitors.fetch_add(1, Ordering::Relaxed);
         let present = Present(Arc::clone(self));
-        if before >= most {
-            return Err(Limit::VisitorsPerTunnel);
-        }
+        if before < most { Ok(present) } else { Err(Limit::VisitorsPerTunnel) }
+    }
+
+    /// Whether one more visitor may come, if they may come as often as this.
+    pub(crate) fn arrives(&self, often: Option<Frequency>) -> Result<(), Limit> {
         match often {
             Some(often) if !self.state.lock().arrivals.allow(often, Instant::now()) => {
                 Err(Limit::NewVisitorsPerTunnel)
             }
-            _ => Ok(present),
+            _ => Ok(()),
         }
     }
 
@@ -179,10 +176,14 @@ impl Tunnel {
 
     /// What limits its visits together to this rate, inward and outward.
     pub(crate) fn bandwidth(&self, rate: Option<Bandwidth>) -> Option<[Arc<Bucket>; 2]> {
-        rate?;
-        let buckets = self.bandwidth.get_or_init(|| [(); 2].map(|()| Arc::new(Bucket::new(rate))));
+        let made = || [(); 2].map(|()| Arc::new(Bucket::new(rate)));
+        let buckets = match rate {
+            Some(_) => self.bandwidth.get_or_init(made),
+            // Visits may go on that came when there was one.
+            None => self.bandwidth.get()?,
+        };
         buckets.iter().for_each(|bucket| bucket.set(rate));
-        Some(buckets.clone())
+        rate.map(|_| buckets.clone())
     }
 
     /// Whether the client and its token let a visitor from `ip` in.

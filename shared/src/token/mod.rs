@@ -29,6 +29,6 @@ pub use given::{Hidden, given};
 pub use grant::{Grant, MAX_GRANT};
 pub use key::{Challenge, Nonce, Proof, Verifier};
 pub use patterns::{BadPattern, BadPorts, HostPattern, NamePattern, Ports};
-pub use presented::{BadChain, MAX_BLOCKS, Narrowed, Presented};
+pub use presented::{BadChain, LinkId, MAX_BLOCKS, Narrowed, Presented};
 pub use secret::{BadSecret, MAX_JWT, Secret};
 pub use text::{BadToken, PREFIX, Token, TokenId};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use super::{BadToken, TokenId, Verifier};
 
 /// So often may a token be narrowed: for a team, a machine of it, a job on that, and one more.
 pub const MAX_BLOCKS: usize = 4;
+
+/// What a link is hashed with, so that the hash is of use for nothing else.
+const LINK: &[u8] = b"sallyport token: link\0";
 
 /// The public part of a token: its name, and the chain that narrows it. It is no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +39,33 @@ struct Block {
 pub struct Narrowed {
     /// The key that has to prove itself.
     pub holder: Verifier,
-    /// What each link allows, and the key that it hands on: the holder may do what all of them do.
-    pub grants: Vec<(Verifier, Grant)>,
+    /// What each link allows, and what it is known by: the holder may do what all of them do.
+    pub grants: Vec<(LinkId, Grant)>,
+}
+
+/// What a link of a chain is known by, to whoever counts what is done with the tokens behind it.
+///
+/// It stands for the whole chain up to there. A key alone would not do: whoever holds one can put it
+/// at the end of another chain, with another grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId(pub [u8; 32]);
+
+impl LinkId {
+    /// The link that follows, with its key and grant.
+    fn next(self, key: &Verifier, grant: &[u8]) -> Self {
+        // Both keys have lengths of their own, so nothing can move from one part to the other.
+        let hash = digest(&SHA256, &[LINK, &self.0, &key.0, grant].concat());
+        let mut id = [0; 32];
+        id.copy_from_slice(hash.as_ref());
+        Self(id)
+    }
+}
+
+impl From<Verifier> for LinkId {
+    /// A token that is not narrowed is known by its key.
+    fn from(root: Verifier) -> Self {
+        Self(root.0)
+    }
 }
 
 /// What is wrong with a chain.
@@ -77,11 +106,13 @@ impl Presented {
     /// not know: a limit that cannot be kept must not be passed over.
     pub fn follow(&self, root: Verifier) -> Result<Narrowed, BadChain> {
         let mut narrowed = Narrowed { holder: root, grants: Vec::new() };
+        let mut link = LinkId::from(root);
         for block in &self.blocks {
             if !narrowed.holder.has_narrowed(&block.grant, &block.next, &block.signature) {
                 return Err(BadChain::Forged);
             }
-            narrowed.grants.push((block.next, block.grant()?));
+            link = link.next(&block.next, &block.grant);
+            narrowed.grants.push((link, block.grant()?));
             narrowed.holder = block.next;
         }
         Ok(narrowed)
@@ -222,13 +253,47 @@ mod tests {
         assert_eq!((third.id(), third.presented().is_narrowed()), (first.id(), true));
         let narrowed = third.presented().follow(first.verifier()).unwrap();
         assert_eq!(narrowed.holder, third.verifier());
-        let grants = [(second.verifier(), only("web-*")), (third.verifier(), only("web-1"))];
-        assert_eq!(narrowed.grants, grants);
+        let grants: Vec<_> = narrowed.grants.iter().map(|(_, grant)| grant.clone()).collect();
+        assert_eq!(grants, [only("web-*"), only("web-1")]);
         assert_eq!(first.presented().follow(first.verifier()).unwrap().grants, []);
 
         let stranger = Token::random();
         let followed = third.presented().follow(stranger.verifier());
         assert_eq!(followed, Err(BadChain::Forged));
+    }
+
+    #[test]
+    fn a_link_is_known_by_all_that_leads_to_it() {
+        let root = Token::random();
+        let links = |token: &Token| -> Vec<_> {
+            let followed = token.presented().follow(root.verifier()).unwrap();
+            followed.grants.into_iter().map(|(link, _)| link).collect()
+        };
+        let narrow = root.narrow(&only("web")).unwrap();
+        assert_eq!(links(&narrow.narrow(&only("web")).unwrap())[0], links(&narrow)[0]);
+        // The same key again, with a grant that its holder has made up.
+        let wide = serde_json::to_vec(&Grant::default()).unwrap();
+        let mut again = root.presented().clone();
+        again.blocks.push(Block {
+            signature: root.seed.sign_narrowing(&wide, &root.verifier()),
+            grant: wide.into(),
+            next: root.verifier(),
+        });
+        let followed = again.follow(root.verifier()).unwrap();
+        assert_eq!(followed.holder, root.verifier());
+        assert_ne!(followed.grants[0].0, LinkId::from(root.verifier()));
+        // Two chains to one key.
+        let other = root.narrow(&only("db")).unwrap();
+        let to_narrow = |from: &Token| {
+            let (grant, next) = (serde_json::to_vec(&only("x")).unwrap(), narrow.verifier());
+            let signature = from.seed.sign_narrowing(&grant, &next);
+            let mut longer = from.presented().clone();
+            longer.blocks.push(Block { grant: grant.into(), next, signature });
+            longer.follow(root.verifier()).unwrap()
+        };
+        let (direct, around) = (to_narrow(&root), to_narrow(&other));
+        assert_eq!(direct.holder, around.holder);
+        assert_ne!(direct.grants.last().unwrap().0, around.grants.last().unwrap().0);
     }
 
     #[test]

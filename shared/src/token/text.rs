@@ -24,7 +24,7 @@ const CHECKSUM: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     presented: Presented,
-    seed: Seed,
+    pub(super) seed: Seed,
 }
 
 /// The public name of a token: it stands in lists and logs.

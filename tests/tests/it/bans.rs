@@ -90,6 +90,41 @@ async fn a_ban_is_over_after_its_time() {
 }
 
 #[tokio::test]
+async fn a_client_has_nobody_banned_whom_it_does_not_want() {
+    let service = local::echo().await;
+    let mut world = banned_world().await;
+    let addr = service.addr();
+    let tunnels = [format!("mine={addr}?deny=0.0.0.0/0"), format!("theirs={addr}")];
+    let [mine, theirs] = world.expose_all(&tunnels).await[..] else { panic!("two tunnels") };
+    for _ in 0..10 {
+        Peer::connect(mine).await.expect_reset().await;
+    }
+    Peer::connect(theirs).await.expect_echo(b"hello").await;
+    shows(&world, 0, 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_balancer_that_visits_by_itself_is_not_banned() {
+    let service = local::echo().await;
+    let mut world = World::start_with(|settings| {
+        settings.bans.rule = "1/1m for 10m".parse().ok();
+        settings.rules.deny = "127.0.0.1".parse().expect("a network");
+        settings.trust_proxy = "127.0.0.1".parse().expect("a network");
+    })
+    .await;
+    let public = world.expose(service.addr()).await;
+    for _ in 0..3 {
+        let mut balancer = Peer::connect(public).await;
+        // LOCAL: whether the port is there.
+        balancer.send(&[proxy::SIGNATURE, &[0x20, 0, 0, 0]].concat()).await;
+        balancer.expect_reset().await;
+    }
+    shows(&world, 0, 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_says_nonsense_to_the_control_port_is_banned() {
     let world = banned_world().await;
     for count in 1..=3 {

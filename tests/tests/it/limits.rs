@@ -78,6 +78,62 @@ async fn visitors_come_no_more_often_than_they_may() {
 }
 
 #[tokio::test]
+async fn whoever_is_not_let_in_does_not_count_as_one_that_has_come() {
+    let service = local::echo().await;
+    let unwanted = [127, 0, 0, 2];
+    let mut world = World::start_with(|settings| {
+        settings.limits.new_visitors_per_tunnel = "3/1h".parse().ok();
+        settings.limits.new_visitors_per_source = "1/1h".parse().ok();
+        settings.rules.deny = "127.0.0.2".parse().expect("a network");
+    })
+    .await;
+    let public = world.expose(service.addr()).await;
+    for _ in 0..5 {
+        Peer::connect_from(unwanted, public).await.expect_reset().await;
+    }
+    for source in 3..6 {
+        Peer::connect_from([127, 0, 0, source], public).await.expect_echo(b"wanted").await;
+        // It has come once, and that is all there is for it.
+        Peer::connect_from([127, 0, 0, source], public).await.expect_reset().await;
+    }
+    Peer::connect_from([127, 0, 0, 6], public).await.expect_reset().await;
+    counts(&world, "new_visitors_per_source", 3).await;
+    counts(&world, "new_visitors_per_tunnel", 1).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn many_quiet_visits_leave_the_bandwidth_to_those_who_move_something() {
+    let service = local::echo().await;
+    let mut world =
+        World::start_with(|settings| settings.limits.rate_per_tunnel = "8mbit".parse().ok()).await;
+    let public = world.expose(service.addr()).await;
+    // By shares of 10 ms they would have two seconds of the line before anybody else.
+    let mut quiet = Vec::new();
+    for _ in 0..200 {
+        let mut visitor = Peer::connect(public).await;
+        visitor.send(b"x").await;
+        quiet.push(visitor);
+    }
+    for visitor in &mut quiet {
+        visitor.expect(b"x").await;
+    }
+    let taken = Instant::now();
+    for _ in 0..20 {
+        for visitor in &mut quiet {
+            visitor.send(b"x").await;
+        }
+        for visitor in &mut quiet {
+            visitor.expect(b"x").await;
+        }
+    }
+    // 4,000 bytes each way, for which shares would have taken 40 s each way.
+    assert!(taken.elapsed() < Duration::from_secs(20), "{:?}", taken.elapsed());
+    drop(quiet);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_token_may_have_is_shared_by_all_who_hold_it() {
     let service = local::echo().await;
     let world = world().await;

@@ -293,6 +293,57 @@ async fn guessing_takes_a_while_whatever_is_wrong() {
 }
 
 #[tokio::test]
+async fn whoever_does_not_wait_for_the_answer_has_failed_all_the_same() {
+    let world = World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.limits.penalise_after = Some(2);
+    });
+    let world = world.await;
+    let guess = async || {
+        let mut client = RogueClient::connect(world.addrs.control, shown(None)).await;
+        if let Ok(FromRelay::Challenge { nonce }) = client.control.receive().await {
+            let wrong = Token::random().prove(&Challenge::Nonce(nonce));
+            client.say(&FromClient::Proof { proof: wrong }).await;
+        }
+        client
+    };
+    // Gone before they could have heard anything: a right one would have been answered at once.
+    for count in 1..=3 {
+        guess().await.close().await;
+        world.shows("a refusal", |metrics| metrics.handshakes("refused") == f64::from(count)).await;
+    }
+    guess().await.close().await;
+    world.shows("a penalty", |metrics| metrics.handshakes("penalised") == 1.0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_same_time_are_penalised_like_those_one_after_another() {
+    let world = World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.limits.penalise_after = Some(2);
+    });
+    let world = world.await;
+    // All of them are in the middle of it before the first has failed.
+    let mut guesses = Vec::new();
+    for _ in 0..10 {
+        let mut client = RogueClient::connect(world.addrs.control, shown(None)).await;
+        let FromRelay::Challenge { nonce } = client.receive().await else { panic!("no challenge") };
+        guesses.push((client, nonce));
+    }
+    for (client, nonce) in &mut guesses {
+        let wrong = Token::random().prove(&Challenge::Nonce(*nonce));
+        client.say(&FromClient::Proof { proof: wrong }).await;
+    }
+    world
+        .shows("two free, one more, and seven that are not heard", |metrics| {
+            metrics.handshakes("refused") == 3.0 && metrics.handshakes("penalised") == 7.0
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_source_that_fails_again_and_again_has_to_wait() {
     let world = World::start_with(|settings| {
         settings.access.token = Some(secret(SECRET));

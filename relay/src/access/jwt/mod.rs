@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::control::protocol::Refusal;
-use shared::token::{Grant, Verifier};
+use shared::token::{Grant, LinkId};
 
 use super::principal::expired;
 use super::standing::Standing;
@@ -143,11 +143,11 @@ fn refusal(kind: &ErrorKind) -> Refusal {
 
 /// What all tokens about the same owner are counted as: they come and go, and their limits must not
 /// begin anew with each.
-fn subject_key(owner: &Owner) -> Verifier {
+fn subject_key(owner: &Owner) -> LinkId {
     let sum = digest(&SHA256, owner.to_string().as_bytes());
     let mut key = [0; 32];
     key.copy_from_slice(sum.as_ref());
-    Verifier(key)
+    LinkId(key)
 }
 
 /// The owner whom a token is about.

@@ -92,6 +92,11 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
+    /// Where everything is.
+    pub(crate) fn place(&self) -> &FleetPlace {
+        &self.place
+    }
+
     /// Where the visitors of all tunnels come.
     pub(crate) fn publics(&self) -> impl Iterator<Item = SocketAddr> {
         self.place.tunnels().map(|tunnel| tunnel.public)

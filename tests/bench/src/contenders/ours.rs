@@ -106,16 +106,20 @@ pub(crate) async fn until_complete(contender: Contender, admin: SocketAddr) -> R
 }
 
 /// What `relay init` makes.
-struct Made {
+pub(crate) struct Made {
     data: PathBuf,
     pin: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Made {
     /// What is in that directory. It is made unless it is there already: a relay that is started
     /// again has to be known to its clients.
-    fn kept_in(directory: &Path, contender: Contender, programs: &Programs) -> Result<Self> {
+    pub(crate) fn kept_in(
+        directory: &Path,
+        contender: Contender,
+        programs: &Programs,
+    ) -> Result<Self> {
         let (file, data) = (directory.join("made.json"), directory.join("data"));
         if !file.exists() {
             let mut relay = programs.command(contender, "relay")?;
@@ -128,6 +132,11 @@ impl Made {
         let made: Value = serde_json::from_slice(&fs::read(&file)?).context("relay init")?;
         let text = |key: &str| made[key].as_str().map(str::to_owned).context("relay init");
         Ok(Self { data, pin: text("pin")?, token: text("token")? })
+    }
+
+    /// The relay's certificate.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data.join("control-cert.pem")
     }
 }
 

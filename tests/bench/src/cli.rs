@@ -46,7 +46,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=2_000))]
     pub(crate) clients: u16,
 
-    /// Check the harness only: one tiny round of ours, two hops and direct; the numbers mean nothing.
+    /// Check the harness only: one tiny round of ours, plain and with TLS, two hops and direct; the numbers mean nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
 

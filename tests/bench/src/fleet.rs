@@ -1,6 +1,5 @@
 //! A relay with many clients of several tunnels each.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -45,9 +44,8 @@ impl<'a> Fleet<'a> {
             local: workshop.local,
             ports: start + RELAYS_OWN..end,
             tunnels_each,
-            directory: workshop.scratch.join(format!("{}-fleet", contender.name())),
+            directory: workshop.empty_directory(&format!("{}-fleet", contender.file_name()))?,
         };
-        fs::create_dir_all(&place.directory).context("making a directory for many clients")?;
         let mut fleet = Self { contender, workshop, place, clients: Vec::new(), relay: None };
         fleet.start_relay()?;
         let relay = fleet.relay.as_mut().context("the relay was started")?;
@@ -59,7 +57,7 @@ impl<'a> Fleet<'a> {
     pub(crate) fn start_clients(&mut self) -> Result<()> {
         for number in 0..self.place.ports.len() / self.place.tunnels_each {
             let programs = self.workshop.programs;
-            let name = format!("{}-fleet-client-{number}", self.contender.name());
+            let name = format!("{}-fleet-client-{number}", self.contender.file_name());
             let command = self.contender.fleet_client(programs, &self.place, number)?;
             self.clients.push(Process::start(command, &name, self.workshop.logs)?);
         }
@@ -94,6 +92,11 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
+    /// Where everything is.
+    pub(crate) fn place(&self) -> &FleetPlace {
+        &self.place
+    }
+
     /// Where the visitors of all tunnels come.
     pub(crate) fn publics(&self) -> impl Iterator<Item = SocketAddr> {
         self.place.tunnels().map(|tunnel| tunnel.public)
@@ -121,7 +124,7 @@ impl<'a> Fleet<'a> {
 
     fn start_relay(&mut self) -> Result<()> {
         let command = self.contender.fleet_server(self.workshop.programs, &self.place)?;
-        let name = format!("{}-fleet-server", self.contender.name());
+        let name = format!("{}-fleet-server", self.contender.file_name());
         self.relay = Some(Process::start(command, &name, self.workshop.logs)?);
         Ok(())
     }

@@ -41,6 +41,18 @@ pub(crate) struct Workshop<'a> {
     pub(crate) scratch: &'a Path,
 }
 
+impl Workshop<'_> {
+    /// A directory for configuration files with nothing of an earlier start in it.
+    pub(crate) fn empty_directory(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.scratch.join(name);
+        if directory.exists() {
+            fs::remove_dir_all(&directory).context("emptying a contender's directory")?;
+        }
+        fs::create_dir_all(&directory).context("making a contender's directory")?;
+        Ok(directory)
+    }
+}
+
 /// A running contender; its processes are killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -86,7 +98,7 @@ impl Tunnel {
             }
             None => (None, line_end),
         };
-        let directory = empty_directory(workshop.scratch, contender)?;
+        let directory = workshop.empty_directory(&contender.file_name())?;
         let (public, spare) = (free_address()?, free_address()?);
         let place =
             Place { control, reach, public, local: workshop.local, spare, directory: &directory };
@@ -100,7 +112,7 @@ impl Tunnel {
             });
         };
 
-        let name = contender.name().replace(' ', "");
+        let name = contender.file_name();
         let mut server = Process::start(recipe.server, &format!("{name}-server"), workshop.logs)?;
         until_listening(control, &mut server).await?;
         let mut client = Process::start(recipe.client, &format!("{name}-client"), workshop.logs)?;
@@ -130,15 +142,6 @@ impl Tunnel {
     pub(crate) fn check_running(&mut self) -> Result<()> {
         self.server.iter_mut().chain(&mut self.client).try_for_each(Process::check_running)
     }
-}
-
-fn empty_directory(scratch: &Path, contender: Contender) -> Result<PathBuf> {
-    let directory = scratch.join(contender.name().replace(' ', ""));
-    if directory.exists() {
-        fs::remove_dir_all(&directory).context("emptying a contender's directory")?;
-    }
-    fs::create_dir_all(&directory).context("making a contender's directory")?;
-    Ok(directory)
 }
 
 fn start_line(

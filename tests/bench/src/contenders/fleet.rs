@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::{Contender, frp, ours, rathole};
+use super::{Contender, Kind, frp, ours, rathole};
 use crate::programs::Programs;
 
 /// Where a relay and its clients shall listen and connect.
@@ -67,24 +67,24 @@ impl Contender {
     /// costs ten descriptors and eight ports of the kernel's for each.
     pub(crate) fn most_clients(self) -> usize {
         match self {
-            Self::Ours | Self::Before => usize::MAX,
-            Self::Frp => 200,
-            Self::Rathole => 100,
+            Self::Ours | Self::Before | Self::OursTls => usize::MAX,
+            Self::Frp | Self::FrpTls => 200,
+            Self::Rathole | Self::RatholeTls => 100,
             _ => 0,
         }
     }
 
     /// Whether its relay tells metrics.
     pub(crate) fn tells_metrics(self) -> bool {
-        matches!(self, Self::Ours | Self::Before | Self::Frp)
+        matches!(self.kind(), Kind::Ours | Kind::Before | Kind::Frp)
     }
 
     /// How the relay is started.
     pub(crate) fn fleet_server(self, programs: &Programs, place: &FleetPlace) -> Result<Command> {
-        match self {
-            Self::Ours | Self::Before => ours::fleet_server(self, programs, place),
-            Self::Frp => frp::fleet_server(programs, place),
-            Self::Rathole => rathole::fleet_server(programs, place),
+        match self.kind() {
+            Kind::Ours | Kind::Before => ours::fleet_server(self, programs, place),
+            Kind::Frp => frp::fleet_server(self, programs, place),
+            Kind::Rathole => rathole::fleet_server(self, programs, place),
             _ => bail!("{} has no way to serve many clients", self.name()),
         }
     }
@@ -96,10 +96,10 @@ impl Contender {
         place: &FleetPlace,
         number: usize,
     ) -> Result<Command> {
-        match self {
-            Self::Ours | Self::Before => ours::fleet_client(self, programs, place, number),
-            Self::Frp => frp::fleet_client(programs, place, number),
-            Self::Rathole => rathole::fleet_client(programs, place, number),
+        match self.kind() {
+            Kind::Ours | Kind::Before => ours::fleet_client(self, programs, place, number),
+            Kind::Frp => frp::fleet_client(self, programs, place, number),
+            Kind::Rathole => rathole::fleet_client(self, programs, place, number),
             _ => bail!("{} has no way to be one of many clients", self.name()),
         }
     }

@@ -1,4 +1,4 @@
-//! How frp is started: its default multiplexing, without TLS.
+//! How frp is started: its default multiplexing, without TLS or with it.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,76 +8,112 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::certificate::{Certificate, NAME};
 use super::fleet::{FleetPlace, FleetTunnel};
 use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 
-pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
+pub(super) fn recipe(
+    contender: Contender,
+    programs: &Programs,
+    place: &Place<'_>,
+) -> Result<Recipe> {
     let tunnel = FleetTunnel { name: "bench".to_owned(), public: place.public };
-    let server_file = place.directory.join("frps.toml");
-    let client_file = place.directory.join("frpc.toml");
+    let frp = Frp { contender, programs, directory: place.directory };
     Ok(Recipe {
-        server: server(programs, &server_file, &server_text(place.control))?,
-        client: client(programs, &client_file, place.reach, place.local, [tunnel].into_iter())?,
+        server: frp.server(place.control, "")?,
+        client: frp.client("frpc.toml", place.reach, place.local, [tunnel].into_iter())?,
     })
 }
 
 /// As alone, but with metrics, which come with the dashboard.
-pub(super) fn fleet_server(programs: &Programs, place: &FleetPlace) -> Result<Command> {
-    let text = format!(
-        "{}enablePrometheus = true\nwebServer.addr = \"{}\"\nwebServer.port = {}\n",
-        server_text(place.control),
+pub(super) fn fleet_server(
+    contender: Contender,
+    programs: &Programs,
+    place: &FleetPlace,
+) -> Result<Command> {
+    let metrics = format!(
+        "enablePrometheus = true\nwebServer.addr = \"{}\"\nwebServer.port = {}\n",
         place.admin.ip(),
         place.admin.port(),
     );
-    server(programs, &place.directory.join("frps.toml"), &text)
+    Frp { contender, programs, directory: &place.directory }.server(place.control, &metrics)
 }
 
 pub(super) fn fleet_client(
+    contender: Contender,
     programs: &Programs,
     place: &FleetPlace,
     number: usize,
 ) -> Result<Command> {
-    let file = place.directory.join(format!("frpc-{number}.toml"));
-    client(programs, &file, place.control, place.local, place.tunnels_of(number))
+    let frp = Frp { contender, programs, directory: &place.directory };
+    let file = format!("frpc-{number}.toml");
+    frp.client(&file, place.control, place.local, place.tunnels_of(number))
 }
 
-fn server_text(control: SocketAddr) -> String {
-    let (host, port) = (control.ip(), control.port());
-    format!("bindAddr = \"{host}\"\nbindPort = {port}\nproxyBindAddr = \"{host}\"\n")
+/// Which frp, and where its files are.
+struct Frp<'a> {
+    contender: Contender,
+    programs: &'a Programs,
+    directory: &'a Path,
 }
 
-fn server(programs: &Programs, file: &Path, text: &str) -> Result<Command> {
-    fs::write(file, text).context("writing frps.toml")?;
-    let mut command = programs.command(Contender::Frp, "frps")?;
-    command.arg("-c").arg(file);
-    Ok(command)
-}
-
-fn client(
-    programs: &Programs,
-    file: &Path,
-    reach: SocketAddr,
-    local: SocketAddr,
-    tunnels: impl Iterator<Item = FleetTunnel>,
-) -> Result<Command> {
-    let mut text = format!(
-        "serverAddr = \"{}\"\nserverPort = {}\ntransport.tls.enable = false\nloginFailExit = false\n",
-        reach.ip(),
-        reach.port(),
-    );
-    for FleetTunnel { name, public } in tunnels {
-        write!(
-            text,
-            "[[proxies]]\nname = \"{name}\"\ntype = \"tcp\"\n\
-             localIP = \"{}\"\nlocalPort = {}\nremotePort = {}\n",
-            local.ip(),
-            local.port(),
-            public.port(),
-        )?;
+impl Frp<'_> {
+    fn server(&self, control: SocketAddr, more: &str) -> Result<Command> {
+        let (host, port) = (control.ip(), control.port());
+        let mut text =
+            format!("bindAddr = \"{host}\"\nbindPort = {port}\nproxyBindAddr = \"{host}\"\n{more}");
+        if self.contender.has_tls() {
+            let Certificate { certificate, key, .. } = Certificate::kept_in(self.directory)?;
+            write!(
+                text,
+                "transport.tls.force = true\ntransport.tls.certFile = {certificate:?}\n\
+                 transport.tls.keyFile = {key:?}\n",
+            )?;
+        }
+        self.command("frps", "frps.toml", &text)
     }
-    fs::write(file, text).context("writing a client file of frp's")?;
-    let mut command = programs.command(Contender::Frp, "frpc")?;
-    command.arg("-c").arg(file);
-    Ok(command)
+
+    fn client(
+        &self,
+        file: &str,
+        reach: SocketAddr,
+        local: SocketAddr,
+        tunnels: impl Iterator<Item = FleetTunnel>,
+    ) -> Result<Command> {
+        let mut text = format!(
+            "serverAddr = \"{}\"\nserverPort = {}\nloginFailExit = false\n\
+             transport.tls.enable = {}\n",
+            reach.ip(),
+            reach.port(),
+            self.contender.has_tls(),
+        );
+        if self.contender.has_tls() {
+            let Certificate { authority, .. } = Certificate::kept_in(self.directory)?;
+            write!(
+                text,
+                "transport.tls.trustedCaFile = {authority:?}\n\
+                 transport.tls.serverName = \"{NAME}\"\n",
+            )?;
+        }
+        for FleetTunnel { name, public } in tunnels {
+            write!(
+                text,
+                "[[proxies]]\nname = \"{name}\"\ntype = \"tcp\"\n\
+                 localIP = \"{}\"\nlocalPort = {}\nremotePort = {}\n",
+                local.ip(),
+                local.port(),
+                public.port(),
+            )?;
+        }
+        self.command("frpc", file, &text)
+    }
+
+    fn command(&self, program: &'static str, file: &str, text: &str) -> Result<Command> {
+        let file = self.directory.join(file);
+        fs::write(&file, text).context("writing a file of frp's")?;
+        let mut command = self.programs.command(self.contender, program)?;
+        command.arg("-c").arg(file);
+        Ok(command)
+    }
 }

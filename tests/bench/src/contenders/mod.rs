@@ -1,7 +1,8 @@
 //! Who is measured: our tunnel, other tunnels, two plain hops, and no tunnel at all.
 //!
-//! Each contender has a file that says how it is started, and nothing else. Starting, waiting and
-//! stopping are the same for all and live in [`tunnel`](crate::tunnel).
+//! Each kind of contender has a file that says how it is started, and nothing else; a form of it
+//! with TLS is the same start with a few words more. Starting, waiting and stopping are the same for
+//! all and live in [`tunnel`](crate::tunnel).
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,13 +15,17 @@ use serde::Serialize;
 use crate::programs::Programs;
 
 mod bore;
+mod certificate;
 mod chisel;
 pub(crate) mod fleet;
 mod frp;
 mod hops;
+mod kind;
 pub(crate) mod ours;
 mod rathole;
 mod ssh;
+
+use self::kind::Kind;
 
 /// Someone who is measured.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ValueEnum)]
@@ -38,12 +43,18 @@ pub(crate) enum Contender {
     OursEight,
     /// rathole, with a connection for each visitor.
     Rathole,
+    /// The same over TLS.
+    RatholeTls,
     /// bore, with a connection for each visitor.
     Bore,
     /// frp, with yamux over one connection.
     Frp,
+    /// The same over TLS.
+    FrpTls,
     /// chisel, SSH channels in a websocket.
     Chisel,
+    /// The same in a websocket over TLS: encrypted twice.
+    ChiselTls,
     /// OpenSSH's `ssh -R`.
     Ssh,
     /// Two programs in a row that only copy bytes: the floor of what a relay and a client cost.
@@ -85,18 +96,22 @@ impl Contender {
         Self::OursTwo,
         Self::OursEight,
         Self::Rathole,
+        Self::RatholeTls,
         Self::Bore,
         Self::Frp,
+        Self::FrpTls,
         Self::Chisel,
+        Self::ChiselTls,
         Self::Ssh,
         Self::TwoHops,
         Self::Direct,
     ];
 
     /// What the check of the harness uses: what needs no installation.
-    pub(crate) const SMOKE: &'static [Self] = &[Self::Ours, Self::TwoHops, Self::Direct];
+    pub(crate) const SMOKE: &'static [Self] =
+        &[Self::Ours, Self::OursTls, Self::TwoHops, Self::Direct];
 
-    /// The name in tables and log files.
+    /// The name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -105,94 +120,34 @@ impl Contender {
             Self::OursTwo => "ours x2",
             Self::OursEight => "ours x8",
             Self::Rathole => "rathole",
+            Self::RatholeTls => "rathole TLS",
             Self::Bore => "bore",
             Self::Frp => "frp",
+            Self::FrpTls => "frp TLS",
             Self::Chisel => "chisel",
+            Self::ChiselTls => "chisel TLS",
             Self::Ssh => "ssh -R",
             Self::TwoHops => "two hops",
             Self::Direct => "direct",
         }
     }
 
-    /// Whether this is our tunnel, of the build that the run is about.
-    pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Ours | Self::OursTls | Self::OursTwo | Self::OursEight)
-    }
-
-    /// Whether this is another tunnel, one that ours is compared with.
-    pub(crate) fn is_peer(self) -> bool {
-        !self.is_ours() && !matches!(self, Self::Before | Self::TwoHops | Self::Direct)
-    }
-
-    /// The programs it needs; the first one knows the version.
-    pub(crate) fn programs(self) -> &'static [&'static str] {
-        match self {
-            Self::Ours | Self::Before | Self::OursTls | Self::OursTwo | Self::OursEight => {
-                &["relay", "client"]
-            }
-            Self::Rathole => &["rathole"],
-            Self::Bore => &["bore"],
-            Self::Frp => &["frps", "frpc"],
-            Self::Chisel => &["chisel"],
-            Self::Ssh => &["ssh", "sshd", "ssh-keygen"],
-            Self::TwoHops | Self::Direct => &[],
-        }
-    }
-
-    /// How to ask the first program for its version.
-    pub(crate) fn version_flag(self) -> Option<&'static str> {
-        match self {
-            Self::Ours
-            | Self::Before
-            | Self::OursTls
-            | Self::OursTwo
-            | Self::OursEight
-            | Self::Rathole
-            | Self::Bore
-            | Self::Frp
-            | Self::Chisel => Some("--version"),
-            Self::Ssh => Some("-V"),
-            Self::TwoHops | Self::Direct => None,
-        }
-    }
-
-    /// How a person installs it.
-    pub(crate) fn install(self) -> &'static str {
-        match self {
-            Self::Ours | Self::OursTls | Self::OursTwo | Self::OursEight => {
-                "cargo build --release -p relay -p client"
-            }
-            Self::Before => "copy relay and client of another build to the directory of --before",
-            // Its lock file names crates that a new compiler no longer takes.
-            Self::Rathole => "cargo install rathole",
-            Self::Bore => "cargo install bore-cli --locked",
-            Self::Frp => {
-                "go install github.com/fatedier/frp/cmd/frps@latest github.com/fatedier/frp/cmd/frpc@latest"
-            }
-            Self::Chisel => "go install github.com/jpillora/chisel@latest",
-            Self::Ssh => "apt-get install openssh-server openssh-client",
-            Self::TwoHops | Self::Direct => "nothing",
-        }
-    }
-
-    /// The port its server side insists on, if it does.
-    pub(crate) fn fixed_control_port(self) -> Option<u16> {
-        (self == Self::Bore).then_some(bore::CONTROL_PORT)
+    /// The name in names of files.
+    pub(crate) fn file_name(self) -> String {
+        self.name().replace(' ', "")
     }
 
     /// How its two sides are started at that place; `None` if there is nothing to start.
     pub(crate) fn recipe(self, programs: &Programs, place: &Place<'_>) -> Result<Option<Recipe>> {
-        match self {
-            Self::Ours | Self::Before | Self::OursTls | Self::OursTwo | Self::OursEight => {
-                ours::recipe(self, programs, place)
-            }
-            Self::Rathole => rathole::recipe(programs, place),
-            Self::Bore => bore::recipe(programs, place),
-            Self::Frp => frp::recipe(programs, place),
-            Self::Chisel => chisel::recipe(programs, place),
-            Self::Ssh => ssh::recipe(programs, place),
-            Self::TwoHops => hops::recipe(place),
-            Self::Direct => return Ok(None),
+        match self.kind() {
+            Kind::Ours | Kind::Before => ours::recipe(self, programs, place),
+            Kind::Rathole => rathole::recipe(self, programs, place),
+            Kind::Bore => bore::recipe(programs, place),
+            Kind::Frp => frp::recipe(self, programs, place),
+            Kind::Chisel => chisel::recipe(self, programs, place),
+            Kind::Ssh => ssh::recipe(programs, place),
+            Kind::TwoHops => hops::recipe(place),
+            Kind::Direct => return Ok(None),
         }
         .map(Some)
     }

@@ -1,11 +1,12 @@
 //! How our own relay and client are started, of whichever build.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::time::{interval, timeout};
 
@@ -20,7 +21,7 @@ pub(super) fn recipe(
     place: &Place<'_>,
 ) -> Result<Recipe> {
     let Setup { connections, threads } = Setup::of(contender);
-    let mut server = programs.command(contender, "relay")?;
+    let mut server = relay(contender, programs, place.directory)?;
     server
         .args(["--control", &place.control.to_string()])
         .args(["--public", &place.public.to_string()])
@@ -28,13 +29,8 @@ pub(super) fn recipe(
     if threads > 1 {
         server.args(["--threads", &threads.to_string()]);
     }
-    let mut client = programs.command(contender, "client")?;
+    let mut client = client(contender, programs, place.directory)?;
     client.args(["--server", &place.reach.to_string()]).args(["--local", &place.local.to_string()]);
-    if contender == Contender::OursTls {
-        let made = Made::by(programs.command(contender, "relay")?, place.directory)?;
-        server.args(["--tls", "self-signed", "--require-tls", "--data"]).arg(&made.data);
-        client.args(["--tls", "--tls-pin", &made.pin]).env("CLIENT_TOKEN", &made.token);
-    }
     if connections > 1 {
         client.args(["--connections", &connections.to_string()]);
     }
@@ -46,7 +42,7 @@ pub(super) fn fleet_server(
     programs: &Programs,
     place: &FleetPlace,
 ) -> Result<Command> {
-    let mut server = programs.command(contender, "relay")?;
+    let mut server = relay(contender, programs, &place.directory)?;
     server
         .args(["--control", &place.control.to_string()])
         .args(["--public", &place.spare.to_string()])
@@ -61,11 +57,31 @@ pub(super) fn fleet_client(
     place: &FleetPlace,
     number: usize,
 ) -> Result<Command> {
-    let mut client = programs.command(contender, "client")?;
+    let mut client = client(contender, programs, &place.directory)?;
     client.args(["--server", &place.control.to_string()]).args(["--reconnect", "always"]);
     for tunnel in place.tunnels_of(number) {
         let port = tunnel.public.port();
         client.args(["--tunnel", &format!("{}=tcp://{}?port={port}", tunnel.name, place.local)]);
+    }
+    Ok(client)
+}
+
+/// A relay as far as it is the same for one client and for many.
+fn relay(contender: Contender, programs: &Programs, directory: &Path) -> Result<Command> {
+    let mut relay = programs.command(contender, "relay")?;
+    if contender.has_tls() {
+        let made = Made::kept_in(directory, contender, programs)?;
+        relay.args(["--tls", "self-signed", "--require-tls", "--data"]).arg(made.data);
+    }
+    Ok(relay)
+}
+
+/// A client of that relay.
+fn client(contender: Contender, programs: &Programs, directory: &Path) -> Result<Command> {
+    let mut client = programs.command(contender, "client")?;
+    if contender.has_tls() {
+        let made = Made::kept_in(directory, contender, programs)?;
+        client.args(["--tls", "--tls-pin", &made.pin]).env("CLIENT_TOKEN", &made.token);
     }
     Ok(client)
 }
@@ -90,20 +106,37 @@ pub(crate) async fn until_complete(contender: Contender, admin: SocketAddr) -> R
 }
 
 /// What `relay init` makes.
-struct Made {
+pub(crate) struct Made {
     data: PathBuf,
     pin: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Made {
-    fn by(mut relay: Command, directory: &Path) -> Result<Self> {
-        let data = directory.join("data");
-        relay.args(["init", "--json", "--data"]).arg(&data);
-        let done = relay.arg("--config").arg(directory.join("relay.toml")).output()?;
-        let made: Value = serde_json::from_slice(&done.stdout).context("relay init")?;
+    /// What is in that directory. It is made unless it is there already: a relay that is started
+    /// again has to be known to its clients.
+    pub(crate) fn kept_in(
+        directory: &Path,
+        contender: Contender,
+        programs: &Programs,
+    ) -> Result<Self> {
+        let (file, data) = (directory.join("made.json"), directory.join("data"));
+        if !file.exists() {
+            let mut relay = programs.command(contender, "relay")?;
+            relay.args(["init", "--json", "--data"]).arg(&data);
+            let done = relay.arg("--config").arg(directory.join("relay.toml")).output()?;
+            let said = String::from_utf8_lossy(&done.stderr);
+            ensure!(done.status.success(), "relay init: {}", said.trim());
+            fs::write(&file, done.stdout).context("keeping what relay init has made")?;
+        }
+        let made: Value = serde_json::from_slice(&fs::read(&file)?).context("relay init")?;
         let text = |key: &str| made[key].as_str().map(str::to_owned).context("relay init");
         Ok(Self { data, pin: text("pin")?, token: text("token")? })
+    }
+
+    /// The relay's certificate.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data.join("control-cert.pem")
     }
 }
 

@@ -13,6 +13,7 @@ use crate::tunnel::{Line, Tunnel, Workshop};
 
 mod bulk;
 mod first_byte;
+mod handshakes;
 mod idle_memory;
 mod keep_alive;
 mod latency;
@@ -57,6 +58,8 @@ pub(crate) enum Figure {
     LineLoss,
     /// A thousand clients with ten tunnels each on one relay.
     ManyClients,
+    /// Clients that come to a relay and leave at once.
+    Handshakes,
 }
 
 /// A number that a figure yields.
@@ -128,6 +131,9 @@ impl Figure {
         match (self, contender) {
             (Self::IdleMemory | Self::StalledVisitor, Contender::Direct) => false,
             (Self::ManyClients, _) => contender.most_clients() > 0,
+            // The load plays the clients, and speaks no other protocol than ours.
+            (Self::Handshakes, Contender::Ours | Contender::Before | Contender::OursTls) => true,
+            (Self::Handshakes, _) => false,
             // Two threads are for streams that one alone cannot carry.
             (_, Contender::OursTwo) => self == Self::BulkFour,
             _ => true,
@@ -158,6 +164,7 @@ impl Figure {
             Self::LineSmall => stage.through_tunnel(line_small::measure).await,
             Self::LineLoss => stage.through_tunnel(line_loss::measure).await,
             Self::ManyClients => many_clients::measure(contender, workshop, plan).await,
+            Self::Handshakes => handshakes::measure(contender, workshop, plan).await,
         }
     }
 }

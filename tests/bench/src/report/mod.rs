@@ -111,12 +111,12 @@ impl Row {
         complete.then(|| Summary::of(&ratios)).flatten()
     }
 
-    /// The best of the other tunnels' medians, if they can be compared.
-    pub(crate) fn best_peer(&self) -> Option<f64> {
+    /// The best of the other tunnels' medians, of those for whom `counts` holds, if they can be compared.
+    pub(crate) fn best_peer(&self, counts: impl Fn(Contender) -> bool) -> Option<f64> {
         if !self.metric.comparable {
             return None;
         }
-        let peers = self.values.keys().filter(|contender| contender.is_peer());
+        let peers = self.values.keys().filter(|peer| peer.is_peer() && counts(**peer));
         let medians = peers.filter_map(|peer| Some(self.summary(*peer)?.median));
         if self.metric.more_is_better {
             medians.max_by(f64::total_cmp)
@@ -164,7 +164,14 @@ mod tests {
     fn peers_with_loads_of_their_own_size_are_not_compared() {
         let values: &[(Contender, &[f64])] =
             &[(Contender::Frp, &[3.0]), (Contender::Rathole, &[5.0])];
-        assert_eq!(row(true, values).best_peer(), Some(5.0));
-        assert_eq!(row(false, values).best_peer(), None);
+        assert_eq!(row(true, values).best_peer(|_| true), Some(5.0));
+        assert_eq!(row(false, values).best_peer(|_| true), None);
+    }
+
+    #[test]
+    fn ours_with_tls_is_compared_with_peers_that_encrypt() {
+        let values: &[(Contender, &[f64])] =
+            &[(Contender::Frp, &[9.0]), (Contender::FrpTls, &[3.0]), (Contender::Ssh, &[4.0])];
+        assert_eq!(row(true, values).best_peer(Contender::is_encrypted), Some(4.0));
     }
 }

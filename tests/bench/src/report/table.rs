@@ -22,6 +22,11 @@ pub(super) fn markdown(report: &Report) -> String {
     if !versions.is_empty() {
         text += &format!("{}.\n", versions.join("; "));
     }
+    let encrypted = report.versions.keys().filter(|contender| contender.is_encrypted());
+    let encrypted: Vec<&str> = encrypted.map(|contender| contender.name()).collect();
+    if !encrypted.is_empty() {
+        text += &format!("Encrypted: {}; the others are not.\n", encrypted.join(", "));
+    }
     text += "Medians, with the lowest and highest of all rounds; everything on loopback.\n\n";
     text += &aligned(&cells(report));
     for failure in &report.failures {
@@ -45,13 +50,18 @@ fn cells(report: &Report) -> Vec<Vec<String>> {
     header.extend(["ours / best peer".to_owned(), "ours / two hops".to_owned()]);
     let has_before = contenders.contains(&Contender::Before);
     header.extend(has_before.then(|| "ours / before".to_owned()));
+    let has_tls = contenders.contains(&Contender::OursTls);
+    header.extend(has_tls.then(|| "ours TLS / best encrypted peer".to_owned()));
     let mut rows = vec![header];
     for row in &report.rows {
         let mut line = vec![row.metric.title.to_owned(), row.metric.unit.to_owned()];
         line.extend(contenders.iter().map(|contender| value(row, *contender)));
         let hops = row.summary(Contender::TwoHops).map(|summary| summary.median);
-        line.extend([ratio(row, row.best_peer()), ratio(row, hops)]);
+        let best = row.best_peer(|_| true);
+        line.extend([ratio(row, Contender::Ours, best), ratio(row, Contender::Ours, hops)]);
         line.extend(has_before.then(|| over_before(row)));
+        let best = row.best_peer(Contender::is_encrypted);
+        line.extend(has_tls.then(|| ratio(row, Contender::OursTls, best)));
         rows.push(line);
     }
     rows
@@ -64,8 +74,8 @@ fn value(row: &Row, contender: Contender) -> String {
     if min == max { median } else { format!("{median} ({min}..{max})") }
 }
 
-fn ratio(row: &Row, other: Option<f64>) -> String {
-    match (row.summary(Contender::Ours), other) {
+fn ratio(row: &Row, ours: Contender, other: Option<f64>) -> String {
+    match (row.summary(ours), other) {
         (Some(ours), Some(other)) if other > 0.0 => format!("{:.2}x", ours.median / other),
         _ => "-".to_owned(),
     }

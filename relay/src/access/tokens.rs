@@ -133,7 +133,7 @@ impl Tokens {
             return Err(stranger());
         };
         let Known { owner, grant, standing, refused, .. } = known;
-        if let Some(refusal) = refused {
+        if let Some(refusal) = refused.or_else(|| standing.why_over(now)) {
             return Err(refusal);
         }
         let grants: Vec<_> = std::iter::once((known.verifier, grant)).chain(grants).collect();
@@ -186,13 +186,17 @@ impl Tokens {
             all.retain(|_, known| known.standing.is_watched());
         }
         // Others may have learned it meanwhile, and their sessions go by that.
-        let known = all.entry(record.id).or_insert_with(|| Known {
-            id: record.id,
-            refused: refused(&record),
-            owner: Owner::User(record.owner.into()),
-            verifier: record.verifier,
-            grant: record.grant,
-            standing: Standing::default(),
+        let known = all.entry(record.id).or_insert_with(|| {
+            let standing = Standing::default();
+            standing.end_at(record.replaced, replaced);
+            Known {
+                id: record.id,
+                refused: refused(&record),
+                owner: Owner::User(record.owner.into()),
+                verifier: record.verifier,
+                grant: record.grant,
+                standing,
+            }
         });
         Some(known.clone())
     }
@@ -217,7 +221,11 @@ impl Tokens {
                 Some(_) => Some(unauthorized("the rights of the token have changed")),
                 None => Some(revoked()),
             };
-            if why == known.refused && record.is_some() {
+            if let Some(record) = &record
+                && why == known.refused
+            {
+                // It may have been replaced, and have a while yet.
+                known.standing.end_at(record.replaced, replaced);
                 continue;
             }
             // Whoever comes next looks it up again.
@@ -263,6 +271,10 @@ fn stranger() -> Refusal {
     unauthorized(
         "the relay does not know this token: it may have been revoked, or be another relay's",
     )
+}
+
+fn replaced() -> Refusal {
+    unauthorized("the token has been replaced: ask for the new one")
 }
 
 fn revoked() -> Refusal {

@@ -17,6 +17,7 @@ mod read_along;
 mod reconnect;
 mod refused;
 mod reloads;
+mod rotated;
 mod shared_secret;
 mod standby;
 mod starting;

@@ -1,5 +1,6 @@
 //! What only real processes can show: signals, kills, limits, the command line.
 
+mod audit;
 mod bans;
 mod closing;
 mod command_line;

@@ -283,7 +283,11 @@ fn revoked() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::data::DataFolder;
+    use crate::store::{Name, NewToken, Place};
 
     /// A known one, and the grant that limits it.
     #[tokio::test]
@@ -303,5 +307,30 @@ mod tests {
         let wrong = admit(token.presented(), &other.prove(&challenge)).await.unwrap_err();
         let unknown = admit(other.presented(), &other.prove(&challenge)).await.unwrap_err();
         assert_eq!(wrong, unknown);
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_time_after_another_one_is_over_is_refused_by_whoever_looks_it_up_then() {
+        let path = std::env::temp_dir().join(format!("sallyport-replaced-{}", std::process::id()));
+        let folder = DataFolder::open(&path).unwrap();
+        let store = Store::open(&Place::Folder(folder)).await.unwrap();
+        let ann: Name = "ann".parse().unwrap();
+        store.create_user(&ann).await.unwrap();
+        let challenge = Challenge::Channel([1; 32]);
+        for (overlap, expected) in [(3_600_000, Ok(())), (1, Err(replaced().message))] {
+            let [old, new] = [Token::random(), Token::random()];
+            let (id, verifier, grant) = (old.id(), old.verifier(), Grant::default());
+            let name: Name = format!("t{overlap}").parse().unwrap();
+            let first = NewToken { id, owner: ann.clone(), name, verifier, grant: grant.clone() };
+            store.create_token(&first).await.unwrap();
+            let overlap = Some(Duration::from_millis(overlap));
+            store.rotate_token(id, new.id(), new.verifier(), &grant, overlap).await.unwrap();
+            let tokens = Tokens::new(Some(store.clone())).await.unwrap();
+            let now = SystemTime::now() + Duration::from_secs(1);
+            let admitted =
+                tokens.admit(old.presented(), &old.prove(&challenge), &challenge, now).await;
+            assert_eq!(admitted.map(drop).map_err(|refusal| refusal.message), expected);
+        }
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

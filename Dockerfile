@@ -21,6 +21,9 @@ RUN cargo build --release --locked --package relay --package client \
 
 FROM ${RUNTIME_IMAGE} AS relay
 COPY --from=build /out/relay /usr/local/bin/relay
+# For volumes, which are given to whoever has the folder that they are put on: one for --data, one
+# for what compose.yaml hands to a client.
+RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/sallyport /var/lib/sallyport-client
 # A number, so that an orchestrator can see that it is not root; no entry in /etc/passwd is needed.
 USER 65532:65532
 EXPOSE 4444 8080

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         return answer::print(format!("{loaded}\n").as_bytes());
     }
     let Loaded { config, output, .. } = loaded;
-    logging::around(&output.filter.clone(), output.format, |log| {
+    logging::around(&output.filter.clone(), output.format, None, |log| {
         let banner = Banner::start(output.json).context("cannot start a thread for stdout")?;
         run(config, &banner, |config| Reloader::new(loader, config, output), log)
     })

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use relay::cli::{self, Command, Loaded, Reloaded, Reloader};
+use relay::cli::{self, Command, Loaded, Logging, Reloaded, Reloader};
 use relay::{Config, Reconfigure, Relay};
 use shared::kit::answer;
 use shared::kit::logging::{self, Log};
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
         };
     }
     let Loaded { config, logging, .. } = loaded;
-    logging::around(&logging.filter.clone(), logging.format, |log| {
+    let Logging { filter, format, audit } = logging.clone();
+    logging::around(&filter, format, audit.as_deref(), |log| {
         run(config, |config| Reloader::new(loader, config, logging), log)
     })
 }
@@ -111,15 +112,19 @@ async fn serve(
     tokio::select! {
         outcome = relay.run(stop.clone()) => outcome,
         never = reload(reloader, &reconfigure, log) => match never {},
-        never = look_at_files(hangup, &reconfigure) => match never {},
+        never = look_at_files(hangup, &reconfigure, log) => match never {},
     }
 }
 
-/// Has the certificate read again at SIGHUP, whether there is a configuration file or not.
-async fn look_at_files(mut hangup: Hangup, reconfigure: &Reconfigure) -> Infallible {
+/// Has the certificate read again at SIGHUP, and the audit log opened again, whether there is a
+/// configuration file or not.
+async fn look_at_files(mut hangup: Hangup, reconfigure: &Reconfigure, log: &Log) -> Infallible {
     loop {
         hangup.next().await;
         reconfigure.look_at_files();
+        let log = log.clone();
+        // Not on the thread that moves data. A panic has been logged.
+        drop(tokio::task::spawn_blocking(move || log.reopen_audit()).await);
     }
 }
 

@@ -32,9 +32,12 @@ pub(crate) fn candidates(
 ) -> Result<Box<dyn Iterator<Item = u16> + Send>, Refusal> {
     if let Some(port) = wish.exactly {
         if !range.allows(port) {
-            let message = format!(
-                "the relay does not give out port {port}: ask for one of {range} or for none"
-            );
+            let given = match range {
+                PortRange::ANY => "from 1024 on".to_owned(),
+                range => format!("of {range}"),
+            };
+            let message =
+                format!("the relay does not give out port {port}: ask for one {given} or for none");
             return Err(Refusal::new(RefusalCode::PortNotAllowed, message));
         }
         rights.check_port(port)?;

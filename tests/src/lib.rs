@@ -9,6 +9,7 @@
 //! - [`files`]: files in a folder that goes with the test
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
+//! - [`jwt`]: JSON Web Tokens, put together and signed by hand
 //! - [`secured`]: a certificate of a relay in files, and who trusts it
 //! - [`raw`]: yamux frames by hand
 //! - [`rogue`]: clients and relays that do not play by the rules
@@ -22,6 +23,7 @@
 
 pub mod authority;
 pub mod files;
+pub mod jwt;
 pub mod local;
 pub mod pattern;
 pub mod peer;

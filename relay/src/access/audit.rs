@@ -1,10 +1,10 @@
 //! The audit log: who was let in, who was not, and whose time was over. Its lines have the target
-//! `audit`, so that they can be kept apart from all others.
+//! [`AUDIT`], so that they can be kept apart from all others, in a file of their own (`--audit-log`).
 
 use std::net::SocketAddr;
 
 use shared::control::protocol::Refusal;
-use shared::kit::logging::{Foreign, Rate};
+use shared::kit::logging::{AUDIT, Foreign, Rate};
 use tracing::info;
 
 use super::Principal;
@@ -12,21 +12,21 @@ use crate::store::Change;
 
 /// Strangers can have themselves refused as often as they like.
 static REFUSED: Rate = Rate::new(|more| {
-    info!(target: "audit", event = "refused", left_out = more.count, "more were refused: {more}");
+    info!(target: AUDIT, event = "refused", left_out = more.count, "more were refused: {more}");
 });
 
 /// Somebody has been let in.
 pub(crate) fn admitted(principal: &Principal, client: SocketAddr, session: u64) {
     let token = principal.token().map(tracing::field::display);
     let owner = principal.owner();
-    info!(target: "audit", event = "admitted", %owner, token, %client, session, "admitted");
+    info!(target: AUDIT, event = "admitted", %owner, token, %client, session, "admitted");
 }
 
 /// Somebody has not been let in.
 pub(crate) fn refused(client: SocketAddr, refusal: &Refusal) {
     if REFUSED.allows() {
         let (code, reason) = (refusal.code, Foreign(&refusal.message));
-        info!(target: "audit", event = "refused", %client, ?code, "refused: {reason}");
+        info!(target: AUDIT, event = "refused", %client, ?code, "refused: {reason}");
     }
 }
 
@@ -34,14 +34,14 @@ pub(crate) fn refused(client: SocketAddr, refusal: &Refusal) {
 pub(crate) fn revoked(principal: &Principal, session: u64, refusal: &Refusal) {
     let token = principal.token().map(tracing::field::display);
     let (owner, reason) = (principal.owner(), Foreign(&refusal.message));
-    info!(target: "audit", event = "revoked", %owner, token, session, "sent away: {reason}");
+    info!(target: AUDIT, event = "revoked", %owner, token, session, "sent away: {reason}");
 }
 
 /// Somebody has changed what is kept of tokens.
 pub(super) fn changed(change: &Change) {
     match change {
-        Change::Token(id) => info!(target: "audit", event = "changed", token = %id, "changed"),
-        Change::Owner(owner) => info!(target: "audit", event = "changed", %owner, "changed"),
+        Change::Token(id) => info!(target: AUDIT, event = "changed", token = %id, "changed"),
+        Change::Owner(owner) => info!(target: AUDIT, event = "changed", %owner, "changed"),
         Change::Everything => (),
     }
 }

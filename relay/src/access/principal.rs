@@ -1,20 +1,14 @@
 //! Whose a session is.
 
-use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::{Refusal, TunnelName};
 use shared::token::TokenId;
-use tokio::time::sleep;
 
-use super::standing::Standing;
+use super::standing::{Standing, reached};
 use super::{Owner, Rights, unauthorized};
 use crate::limits::{Account, Part};
 use crate::metrics::Limit;
-
-/// The clock may be set while a session runs, so its end is looked for so often at least.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// Whose session it is. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -100,14 +94,4 @@ impl Principal {
 /// What is said of a token that was good once.
 pub(super) fn expired() -> Refusal {
     unauthorized("the token has expired: ask for a new one")
-}
-
-/// Waits for a moment of the clock on the wall.
-async fn reached(moment: Option<SystemTime>) {
-    let Some(moment) = moment else { return pending().await };
-    while let Ok(left) = moment.duration_since(SystemTime::now())
-        && !left.is_zero()
-    {
-        sleep(left.min(LOOK)).await;
-    }
 }

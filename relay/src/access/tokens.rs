@@ -133,7 +133,7 @@ impl Tokens {
             return Err(stranger());
         };
         let Known { owner, grant, standing, refused, .. } = known;
-        if let Some(refusal) = refused {
+        if let Some(refusal) = refused.or_else(|| standing.why_over(now)) {
             return Err(refusal);
         }
         let grants: Vec<_> =
@@ -187,13 +187,17 @@ impl Tokens {
             all.retain(|_, known| known.standing.is_watched());
         }
         // Others may have learned it meanwhile, and their sessions go by that.
-        let known = all.entry(record.id).or_insert_with(|| Known {
-            id: record.id,
-            refused: refused(&record),
-            owner: Owner::User(record.owner.into()),
-            verifier: record.verifier,
-            grant: record.grant,
-            standing: Standing::default(),
+        let known = all.entry(record.id).or_insert_with(|| {
+            let standing = Standing::default();
+            standing.end_at(record.replaced, replaced);
+            Known {
+                id: record.id,
+                refused: refused(&record),
+                owner: Owner::User(record.owner.into()),
+                verifier: record.verifier,
+                grant: record.grant,
+                standing,
+            }
         });
         Some(known.clone())
     }
@@ -218,7 +222,11 @@ impl Tokens {
                 Some(_) => Some(unauthorized("the rights of the token have changed")),
                 None => Some(revoked()),
             };
-            if why == known.refused && record.is_some() {
+            if let Some(record) = &record
+                && why == known.refused
+            {
+                // It may have been replaced, and have a while yet.
+                known.standing.end_at(record.replaced, replaced);
                 continue;
             }
             // Whoever comes next looks it up again.
@@ -269,13 +277,21 @@ fn stranger() -> Refusal {
     )
 }
 
+fn replaced() -> Refusal {
+    unauthorized("the token has been replaced: ask for the new one")
+}
+
 fn revoked() -> Refusal {
     unauthorized("the token has been revoked: ask for a new one")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::data::DataFolder;
+    use crate::store::{Name, NewToken, Place};
 
     /// A known one, and the grant that limits it.
     #[tokio::test]
@@ -295,5 +311,30 @@ mod tests {
         let wrong = admit(token.presented(), &other.prove(&challenge)).await.unwrap_err();
         let unknown = admit(other.presented(), &other.prove(&challenge)).await.unwrap_err();
         assert_eq!(wrong, unknown);
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_time_after_another_one_is_over_is_refused_by_whoever_looks_it_up_then() {
+        let path = std::env::temp_dir().join(format!("sallyport-replaced-{}", std::process::id()));
+        let folder = DataFolder::open(&path).unwrap();
+        let store = Store::open(&Place::Folder(folder)).await.unwrap();
+        let ann: Name = "ann".parse().unwrap();
+        store.create_user(&ann).await.unwrap();
+        let challenge = Challenge::Channel([1; 32]);
+        for (overlap, expected) in [(3_600_000, Ok(())), (1, Err(replaced().message))] {
+            let [old, new] = [Token::random(), Token::random()];
+            let (id, verifier, grant) = (old.id(), old.verifier(), Grant::default());
+            let name: Name = format!("t{overlap}").parse().unwrap();
+            let first = NewToken { id, owner: ann.clone(), name, verifier, grant: grant.clone() };
+            store.create_token(&first).await.unwrap();
+            let overlap = Some(Duration::from_millis(overlap));
+            store.rotate_token(id, new.id(), new.verifier(), &grant, overlap).await.unwrap();
+            let tokens = Tokens::new(Some(store.clone())).await.unwrap();
+            let now = SystemTime::now() + Duration::from_secs(1);
+            let admitted =
+                tokens.admit(old.presented(), &old.prove(&challenge), &challenge, now).await;
+            assert_eq!(admitted.map(drop).map_err(|refusal| refusal.message), expected);
+        }
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -96,8 +96,7 @@ const LONGEST_KEYS: u64 = 256 * 1024;
 /// Every setting with its key, in the order of the flags.
 pub(super) fn rows(config: &Config, logging: &Logging) -> Vec<Row> {
     let mut rows = config.rows();
-    rows.push(Row::new("log", &logging.filter));
-    rows.push(Row::new("log-format", logging.format));
+    rows.extend(logging.rows());
     rows
 }
 

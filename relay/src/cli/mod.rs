@@ -21,6 +21,7 @@ use shared::control::protocol::HostName;
 use shared::kit::args;
 use shared::kit::logging::LogFormat;
 use shared::kit::net::{HostPort, Networks, Rules};
+use shared::kit::settings::Row;
 use shared::token::{Hidden, Secret};
 
 use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
@@ -186,6 +187,11 @@ pub struct Cli {
     /// What a log line looks like
     #[arg(long, env = "RELAY_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
+
+    /// A file for the audit log besides: who was let in, who was not, and what has changed, as JSON
+    /// and whatever --log says. SIGHUP opens it again
+    #[arg(long, env = "RELAY_AUDIT_LOG", value_name = "FILE")]
+    audit_log: Option<PathBuf>,
 }
 
 /// What the program can do instead of running.
@@ -213,6 +219,20 @@ pub struct Logging {
     pub filter: String,
     /// Text or JSON.
     pub format: LogFormat,
+    /// The file of the audit log, if it has one of its own.
+    pub audit: Option<PathBuf>,
+}
+
+impl Logging {
+    /// Every setting with its key, in the order of the flags.
+    fn rows(&self) -> Vec<Row> {
+        let audit = self.audit.as_ref().map(|audit| audit.display().to_string());
+        vec![
+            Row::new("log", &self.filter),
+            Row::new("log-format", self.format),
+            Row::optional("audit-log", audit.as_deref()),
+        ]
+    }
 }
 
 impl Cli {
@@ -263,7 +283,7 @@ impl Cli {
             descriptors: descriptors(),
         })?;
         let filter = shared::kit::logging::filter_or_default(self.log);
-        Ok((config, Logging { filter, format: self.log_format }))
+        Ok((config, Logging { filter, format: self.log_format, audit: self.audit_log }))
     }
 }
 

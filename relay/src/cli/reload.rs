@@ -3,7 +3,7 @@
 use std::io;
 
 use shared::kit::reload::Reloads;
-use shared::kit::settings::{Change, Loader, NotMerged};
+use shared::kit::settings::{Loader, NotMerged, changes};
 use tracing::{error, info, warn};
 
 use super::{Loaded, Logging, load};
@@ -66,10 +66,11 @@ impl Reloader {
         }
         let Loaded { config, logging, .. } = loaded;
         let mut diff = self.config.diff(&config);
-        let filter = Change::between("log", &self.logging.filter, &logging.filter);
-        let format = Change::between("log-format", self.logging.format, logging.format);
-        diff.needs_restart.extend(format);
-        let changed_filter = filter.as_ref().map(|_| logging.filter.clone());
+        let (filter, others): (Vec<_>, Vec<_>) = changes(self.logging.rows(), logging.rows())
+            .into_iter()
+            .partition(|change| change.key == "log");
+        diff.needs_restart.extend(others);
+        let changed_filter = (!filter.is_empty()).then(|| logging.filter.clone());
         diff.changed.extend(filter);
         for change in &diff.changed {
             info!("the configuration changes: {change}");

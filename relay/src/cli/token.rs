@@ -55,6 +55,10 @@ pub(super) enum TokenTool {
         /// How long the new one is good, such as 30d [default: until this one would have ended]
         #[arg(long, value_name = "TIME", value_parser = args::positive_duration)]
         expires: Option<Duration>,
+        /// How long this one goes on being good, so that its holders can be given the new one, such
+        /// as 1h [default: not at all]
+        #[arg(long, value_name = "TIME", value_parser = args::positive_duration)]
+        overlap: Option<Duration>,
     },
 }
 
@@ -91,8 +95,12 @@ impl TokenTool {
                     false => format!("{id}: revoked\n"),
                 })
             }
-            Self::Rotate { which, expires } => {
-                let TokenRecord { id, grant, .. } = which.find(store).await?;
+            Self::Rotate { which, expires, overlap } => {
+                let old = which.find(store).await?;
+                if !old.is_in_use() {
+                    bail!("the token {} has been revoked or replaced already", old.id);
+                }
+                let TokenRecord { id, grant, .. } = old;
                 let now = SystemTime::now();
                 let grant = match expires {
                     Some(time) => grant.ending(now, time),
@@ -102,8 +110,12 @@ impl TokenTool {
                     bail!("the token {id} has expired: --expires says how long a new one is good");
                 }
                 let token = Token::random();
-                let made = store.rotate_token(id, token.id(), token.verifier(), &grant).await;
+                let (new, verifier) = (token.id(), token.verifier());
+                let made = store.rotate_token(id, new, verifier, &grant, overlap).await;
                 let made = made.with_context(|| format!("the token {id}"))?;
+                if let Some(time) = overlap.filter(|_| !json) {
+                    say(&format!("The token {id} is good for {} more.", args::time(time)));
+                }
                 Ok(shown(&token, &made.owner, &made.name, json))
             }
         }
@@ -115,9 +127,11 @@ impl Which {
     async fn find(&self, store: &Store) -> anyhow::Result<TokenRecord> {
         let found = match self {
             Self::Id(id) => store.token(*id).await?,
-            Self::Named(user, name) => store.tokens().await?.into_iter().find(|token| {
-                token.revoked.is_none() && token.owner == *user && token.name == *name
-            }),
+            Self::Named(user, name) => store
+                .tokens()
+                .await?
+                .into_iter()
+                .find(|token| token.is_in_use() && token.owner == *user && token.name == *name),
         };
         found.with_context(|| match self {
             Self::Id(id) => format!("there is no token {id}: `relay token list` shows all"),
@@ -160,18 +174,20 @@ fn list(tokens: &[TokenRecord]) -> anyhow::Result<String> {
     let now = SystemTime::now();
     let mut rows = Vec::new();
     for token in tokens {
-        let state = match (token.revoked, token.owner_disabled) {
-            (Some(_), _) => "revoked",
-            (None, true) => "disabled",
-            (None, false) if token.grant.ends().is_some_and(|end| end <= now) => "expired",
-            (None, false) => "good",
+        let ends = token.ends();
+        let state = match token {
+            TokenRecord { revoked: Some(_), .. } => "revoked",
+            TokenRecord { owner_disabled: true, .. } => "disabled",
+            _ if ends.is_some_and(|end| end <= now) => "expired",
+            TokenRecord { replaced: Some(_), .. } => "replaced",
+            _ => "good",
         };
         rows.push([
             token.id.to_string(),
             token.owner.to_string(),
             token.name.to_string(),
             state.into(),
-            left(token.grant.ends(), now),
+            left(ends, now),
             ago(token.last_used, now),
             serde_json::to_string(&token.grant)?,
         ]);

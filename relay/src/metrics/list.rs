@@ -118,7 +118,7 @@ impl OfRelay {
             &registry,
             Pulled::new(
                 "relay_log_lines_dropped_total",
-                "Lines left out of the log because nobody read it fast enough.",
+                "Lines left out of the log because nobody read it fast enough, or of the audit log.",
                 MetricType::COUNTER,
                 Arc::new(log_lines_dropped),
             )?,

@@ -46,12 +46,16 @@ const READERS: u32 = 2;
 
 /// The steps from nothing to the tables of this version, each with its number. What has been in a
 /// release is never changed.
-pub(super) const SQLITE: &[(i64, &str)] =
-    &[(1, include_str!("migrations/sqlite/0001_users_and_tokens.sql"))];
+pub(super) const SQLITE: &[(i64, &str)] = &[
+    (1, include_str!("migrations/sqlite/0001_users_and_tokens.sql")),
+    (2, include_str!("migrations/sqlite/0002_replaced_tokens.sql")),
+];
 
 /// See [`SQLITE`].
-const POSTGRES: &[(i64, &str)] =
-    &[(1, include_str!("migrations/postgres/0001_users_and_tokens.sql"))];
+const POSTGRES: &[(i64, &str)] = &[
+    (1, include_str!("migrations/postgres/0001_users_and_tokens.sql")),
+    (2, include_str!("migrations/postgres/0002_replaced_tokens.sql")),
+];
 
 pub(super) fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {
     let step = |(version, sql): &(i64, &'static str)| {

@@ -53,8 +53,23 @@ pub(crate) struct TokenRecord {
     pub(crate) last_used: Option<SystemTime>,
     #[serde(serialize_with = "maybe_seconds")]
     pub(crate) revoked: Option<SystemTime>,
+    /// When it ends because another one has taken its place.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(crate) replaced: Option<SystemTime>,
     /// Whether its user is disabled.
     pub(crate) owner_disabled: bool,
+}
+
+impl TokenRecord {
+    /// Whether it is the one that is meant by its name.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.revoked.is_none() && self.replaced.is_none()
+    }
+
+    /// When it ends by itself, if it does.
+    pub(crate) fn ends(&self) -> Option<SystemTime> {
+        [self.grant.ends(), self.replaced].into_iter().flatten().min()
+    }
 }
 
 impl Name {

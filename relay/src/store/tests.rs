@@ -1,5 +1,7 @@
 //! What a store of SQLite goes through: others at the same file, kills, copies, other versions.
 
+mod versions;
+
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,10 +23,7 @@ struct Kept {
 
 impl Kept {
     async fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sallyport-store-{}-{next}", std::process::id());
-        let path = env::temp_dir().join(name);
+        let path = own_folder();
         let store = open(&path).await.unwrap();
         Self { path, store }
     }
@@ -44,6 +43,13 @@ impl Kept {
         self.store.create_user(&gone).await.unwrap();
         self.store.delete_user(&gone).await.unwrap();
     }
+}
+
+/// Where nobody else has anything.
+fn own_folder() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    env::temp_dir().join(format!("sallyport-store-{}-{next}", std::process::id()))
 }
 
 impl Drop for Kept {

@@ -1,6 +1,6 @@
 //! Tokens.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
 use shared::token::{Grant, TokenId, Verifier};
@@ -11,7 +11,7 @@ use super::{Name, NewToken, Store, StoreError, TokenRecord, from_millis, to_mill
 
 /// What a record is made from.
 const COLUMNS: &str = "SELECT t.id, t.owner, t.name, t.verifier, t.rights, t.created, t.last_used, \
-    t.revoked, u.disabled FROM tokens t JOIN users u ON u.name = t.owner";
+    t.revoked, t.replaced, u.disabled FROM tokens t JOIN users u ON u.name = t.owner";
 
 impl Store {
     /// Keeps a new token. Of those of an owner no two that are in use have the same name.
@@ -81,26 +81,31 @@ impl Store {
     }
 
     /// Another token takes the place of this one, with its owner and name and these rights: from now
-    /// on `new` is good and the old one is not.
+    /// on `new` is good. The old one is not, or with `overlap` for so long.
     ///
     /// # Errors
     ///
-    /// There is no such token, or it was revoked before.
+    /// There is no such token, or it was revoked or replaced before.
     pub(crate) async fn rotate_token(
         &self,
         old: TokenId,
         new: TokenId,
         verifier: Verifier,
         grant: &Grant,
+        overlap: Option<Duration>,
     ) -> Result<TokenRecord, StoreError> {
-        const REVOKE: &str = "UPDATE tokens SET revoked = $2 WHERE id = $1 AND revoked IS NULL";
+        const RETIRE: &str = "UPDATE tokens SET revoked = $2, replaced = $3 \
+            WHERE id = $1 AND revoked IS NULL AND replaced IS NULL";
         const INSERT: &str = "INSERT INTO tokens (id, owner, name, verifier, rights, created) \
             SELECT $1, owner, name, $2, $3, $4 FROM tokens WHERE id = $5";
         let rights = serde_json::to_string(grant).map_err(corrupt)?;
-        let (old, now) = (old.to_string(), to_millis(SystemTime::now()));
+        let now = SystemTime::now();
+        let replaced = overlap.map(|time| now.checked_add(time).map_or(i64::MAX, to_millis));
+        let (old, now) = (old.to_string(), to_millis(now));
+        let revoked = overlap.is_none().then_some(now);
         write_all!(self, |all, lock| {
-            let done = sqlx::query(REVOKE).bind(&old).bind(now).execute(&mut *all).await?;
-            if done.rows_affected() == 0 {
+            let retire = sqlx::query(RETIRE).bind(&old).bind(revoked).bind(replaced);
+            if retire.execute(&mut *all).await?.rows_affected() == 0 {
                 return Err(StoreError::NotFound);
             }
             let insert = sqlx::query(INSERT).bind(new.to_string());
@@ -147,6 +152,7 @@ macro_rules! record {
             created: from_millis(row.try_get("created")?),
             last_used: time("last_used")?,
             revoked: time("revoked")?,
+            replaced: time("replaced")?,
             owner_disabled: time("disabled")?.is_some(),
         })
     }};

@@ -53,7 +53,7 @@ async fn a_port_that_cannot_be_had_is_refused_to_its_client_and_nobody_else() {
     let by_tunnel = public.port();
 
     for (port, why) in
-        [(by_other, "in use"), (by_tunnel, "in use"), (80, "does not give out port 80")]
+        [(by_other, "in use"), (by_tunnel, "in use"), (80, "port 80: ask for one from 1024 on")]
     {
         let refused = refusal(&world, &[format!("mail=1?port={port}")]).await;
         assert!(refused.contains("refused") && refused.contains(why), "{port}: {refused}");

@@ -2,8 +2,10 @@
 //!
 //! Whoever logs formats the line and queues it; [`Output`] writes it on a thread of its own, so
 //! that a stderr that nobody reads stops nothing but the log. What strangers do is logged at a
-//! [`Rate`], what others say as [`Foreign`].
+//! [`Rate`], what others say as [`Foreign`]. Lines with the target [`AUDIT`] may have a file of their
+//! own besides.
 
+mod audit;
 mod foreign;
 mod plain;
 mod rate;
@@ -12,22 +14,26 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Debug, Display};
 use std::io::{self, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use clap::ValueEnum;
-use tracing::{Dispatch, Level, error, warn};
-use tracing_subscriber::Registry;
+use tracing::{Dispatch, Level, Subscriber, error, warn};
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
+use self::audit::Audit;
 use self::plain::Plain;
 use self::rate::settle;
 use super::output::{Output, Progress, Queue};
 
+pub use self::audit::AUDIT;
 pub use self::foreign::Foreign;
 pub use self::rate::{LeftOut, Rate};
 
@@ -64,19 +70,23 @@ pub fn check_filter(filter: &str) -> Result<(), ParseError> {
 pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     output: Arc<Output>,
+    // Dropped behind the log, whose end may have lines for it.
+    audit: Option<Arc<Audit>>,
 }
 
 /// The queue of the log, once it has been started.
 static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Runs a program with its log: starts it, logs the error that the program ends with, and waits
-/// until what was logged has been written. Called once, by `main`.
+/// Runs a program with its log, and with an audit log in the file `audit` if there is to be one:
+/// starts it, logs the error that the program ends with, and waits until what was logged has been
+/// written. Called once, by `main`.
 pub fn around<E: Display>(
     filter: &str,
     format: LogFormat,
+    audit: Option<&Path>,
     program: impl FnOnce(&Log) -> Result<(), E>,
 ) -> ExitCode {
-    let log = match start(filter, format) {
+    let log = match start(filter, format, audit) {
         Ok(log) => log,
         Err(err) => {
             // Whom to tell, if this fails as well?
@@ -99,10 +109,15 @@ pub fn around<E: Display>(
 }
 
 /// Starts logging for the whole process, panics included.
-fn start(filter: &str, format: LogFormat) -> io::Result<Log> {
+fn start(filter: &str, format: LogFormat, audit: Option<&Path>) -> io::Result<Log> {
     let filter = filter.parse::<Targets>().map_err(io::Error::other)?;
+    let started = |path: &Path| {
+        let about = |err| io::Error::other(format!("--audit-log: {}: {err}", path.display()));
+        Audit::start(path).map_err(about)
+    };
+    let audit = audit.map(started).transpose()?;
     let output = Output::start("log", io::stderr(), attend)?;
-    let (dispatch, log) = log_to(output, filter, format, io::stderr().is_terminal());
+    let (dispatch, log) = log_to(output, filter, format, io::stderr().is_terminal(), audit);
     LOG.get_or_init(|| Arc::clone(log.output.queue()));
     dispatch.init();
     panic::set_hook(Box::new(log_panic));
@@ -110,27 +125,51 @@ fn start(filter: &str, format: LogFormat) -> io::Result<Log> {
 }
 
 /// A log that writes to `output`, and what takes the lines for it.
-fn log_to(output: Output, filter: Targets, format: LogFormat, colour: bool) -> (Dispatch, Log) {
+fn log_to(
+    output: Output,
+    filter: Targets,
+    format: LogFormat,
+    colour: bool,
+    audit: Option<Audit>,
+) -> (Dispatch, Log) {
     let (filter, handle) = reload::Layer::new(filter);
+    let (registry, queue) = (tracing_subscriber::registry(), output.queue());
+    let dispatch = match &audit {
+        None => Dispatch::new(registry.with(filter).with(lines(queue, format, colour))),
+        Some(audit) => {
+            let lines = lines(queue, format, colour).with_filter(filter);
+            Dispatch::new(registry.with(lines).with(audit.layer()))
+        }
+    };
+    let audit = audit.map(Arc::new);
+    (dispatch, Log { filter: handle, output: Arc::new(output), audit })
+}
+
+/// What makes lines and queues them.
+fn lines<S>(
+    queue: &Arc<Queue>,
+    format: LogFormat,
+    colour: bool,
+) -> Box<dyn Layer<S> + Send + Sync + 'static>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let lines = tracing_subscriber::fmt::layer()
         // It would complain on stderr, and panic where that is what cannot be written.
         .log_internal_errors(false)
-        .with_writer(Arc::clone(output.queue()))
+        .with_writer(Arc::clone(queue))
         .with_ansi(colour);
-    let registry = tracing_subscriber::registry().with(filter);
-    let dispatch = match format {
-        LogFormat::Text if colour => Dispatch::new(registry.with(lines)),
-        LogFormat::Text => {
-            Dispatch::new(registry.with(lines.fmt_fields(Plain).event_format(Plain)))
-        }
-        LogFormat::Json => Dispatch::new(registry.with(lines.json().flatten_event(true))),
-    };
-    (dispatch, Log { filter: handle, output: Arc::new(output) })
+    match format {
+        LogFormat::Text if colour => Box::new(lines),
+        LogFormat::Text => Box::new(lines.fmt_fields(Plain).event_format(Plain)),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true)),
+    }
 }
 
-/// How many lines of the log were dropped since the process started, because nobody read them.
+/// How many lines of the log, and of the audit log, were dropped since the process started, because
+/// nobody read them or they could not be written.
 pub fn dropped() -> u64 {
-    LOG.get().map_or(0, |queue| queue.dropped())
+    LOG.get().map_or(0, |queue| queue.dropped()) + audit::dropped()
 }
 
 impl Log {
@@ -144,6 +183,14 @@ impl Log {
         // It fails only without the subscriber, which lives as long as the process.
         drop(self.filter.reload(filter));
         Ok(())
+    }
+
+    /// Goes on with the audit log in the file that has its name now: whoever had it may have moved
+    /// it away. May wait for the disk.
+    pub fn reopen_audit(&self) {
+        if let Some(audit) = &self.audit {
+            audit.reopen();
+        }
     }
 }
 
@@ -201,23 +248,40 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn another_filter_counts_from_the_next_line_on() {
+    /// What is in a log whose filter changes again and again.
+    fn logged(audit: Option<Audit>) -> Vec<String> {
         let (mut reader, pipe) = io::pipe().unwrap();
         let output = Output::start("test", pipe, |_| None).unwrap();
         let filter = "info".parse().unwrap();
-        let (dispatch, log) = log_to(output, filter, LogFormat::Text, false);
+        let (dispatch, log) = log_to(output, filter, LogFormat::Text, false, audit);
         dispatcher::with_default(&dispatch, || {
             for (filter, number) in [("info", 1), ("debug", 2), ("=no=", 3), ("off", 4)] {
                 assert_eq!(log.set_filter(filter).is_err(), number == 3);
                 info!("info {number}");
                 debug!("debug {number}");
+                info!(target: AUDIT, "audit {number}");
             }
         });
         drop((dispatch, log));
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
-        let said: Vec<_> = text.lines().map(|line| line.rsplit_once(": ").unwrap().1).collect();
-        assert_eq!(said, ["info 1", "info 2", "debug 2", "info 3", "debug 3"]);
+        text.lines().map(|line| line.rsplit_once(": ").unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn another_filter_counts_from_the_next_line_on_and_not_for_the_audit_log() {
+        let expected =
+            ["info 1", "audit 1", "info 2", "debug 2", "audit 2", "info 3", "debug 3", "audit 3"];
+        assert_eq!(logged(None), expected);
+
+        let path = std::env::temp_dir().join(format!("sallyport-filter-{}", std::process::id()));
+        assert_eq!(logged(Some(Audit::start(&path).unwrap())), expected);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let messages = text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["message"].as_str().unwrap().to_owned()
+        });
+        assert!(messages.eq((1..=4).map(|number| format!("audit {number}"))), "{text}");
     }
 }

@@ -50,6 +50,7 @@ const RELAY_FLAGS: &[&str] = &[
     "trust-proxy",
     "log",
     "log-format",
+    "audit-log",
 ];
 
 const CLIENT_FLAGS: &[&str] = &[

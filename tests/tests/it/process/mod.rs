@@ -1,24 +1,32 @@
 //! What only real processes can show: signals, kills, limits, the command line.
 
+mod audit;
 mod bans;
 mod closing;
 mod command_line;
 mod config_file;
 mod descriptors;
+mod jwt;
 mod kept;
 mod killed;
+mod login;
 mod logs;
+mod narrowed;
 mod nginx;
 mod quiet;
+mod read_along;
 mod reconnect;
 mod refused;
 mod reloads;
+mod rotated;
+mod shared_secret;
 mod standby;
 mod starting;
 mod store;
 mod store_trouble;
 mod targets;
 mod tls;
+mod token_places;
 mod told;
 mod traffic;
 mod unread;

@@ -119,7 +119,7 @@ impl RogueClient {
     }
 
     /// Sends what is queued and closes the connection.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         self.close.cancel();
         within("the session to close", self.driver.join()).await;
     }

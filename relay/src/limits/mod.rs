@@ -162,7 +162,7 @@ impl Limits {
         let rules = self.rules();
         let most = rules.max_visitors_per_source.map(|most| most as usize);
         let in_all = rules.max_visitors_in_all.map_or(usize::MAX, |most| most as usize);
-        let most = most.unwrap_or((self.most_visitors.min(in_all) / 2).max(1));
+        let most = most.unwrap_or_else(|| (self.most_visitors.min(in_all) / 2).max(1));
         let often = rules.new_visitors_per_source;
         let from = self.sources.visitor(addr.into(), Some(most), often, Instant::now())?;
         visitor.from_source = Some(from);

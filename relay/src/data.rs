@@ -41,7 +41,7 @@ impl DataFolder {
     /// Another relay uses it.
     pub(crate) fn lock(&self) -> anyhow::Result<DataLock> {
         let path = self.file("relay.lock");
-        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let open = self.lock_file("relay.lock");
         let file = open.with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(DataLock(file)),
@@ -53,6 +53,16 @@ impl DataFolder {
                 Err(err).with_context(|| format!("cannot lock {}", path.display()))
             }
         }
+    }
+
+    /// A file to lock, which is made if it is not there. Nobody else can open it, and so keep it
+    /// locked.
+    pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(self.file(name))
     }
 
     /// Where a file in it is, or would be.

@@ -25,7 +25,7 @@ impl Issuer {
     /// What a relay needs to know of it: the shared key, or a JSON Web Key Set.
     pub fn key_file(&self) -> String {
         match self {
-            Self::Shared(key) => (*key).to_owned(),
+            Self::Shared(key) => format!("hs256:{key}"),
             Self::Pair(pair) => {
                 let x = BASE64.encode(pair.der_bytes());
                 json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": x}]})

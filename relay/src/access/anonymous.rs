@@ -9,7 +9,7 @@ use shared::control::protocol::Refusal;
 use super::unauthorized;
 
 /// Who may come without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Anonymous {
     /// Nobody.
     Never,

@@ -30,8 +30,8 @@ impl Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Anybody => f.write_str("anybody"),
-            // No user can have this name.
+            // No user can have such names.
+            Self::Anybody => f.write_str("(anybody)"),
             Self::Shared => f.write_str("(shared)"),
             Self::User(name) | Self::Subject(name) => f.write_str(name),
         }

@@ -36,8 +36,8 @@ impl Default for Principal {
 
 impl Principal {
     /// Nobody in particular, who may do anything, as far as the account goes.
-    pub(super) fn anybody(account: Arc<Account>) -> Self {
-        Self { accounts: Arc::new([account]), ..Self::default() }
+    pub(super) fn anybody(account: Arc<Account>, standing: Standing) -> Self {
+        Self { standing, accounts: Arc::new([account]), ..Self::default() }
     }
 
     /// Whoever has shown a token, or whom somebody else vouches for.
@@ -49,6 +49,12 @@ impl Principal {
         accounts: Vec<Arc<Account>>,
     ) -> Self {
         Self { owner, rights, token, standing, accounts: accounts.into() }
+    }
+
+    /// A user who may do anything.
+    #[cfg(test)]
+    pub(crate) fn of_user(name: &str, account: Arc<Account>) -> Self {
+        Self { owner: Owner::User(name.into()), ..Self::anybody(account, Standing::default()) }
     }
 
     /// What all that it has is counted in.

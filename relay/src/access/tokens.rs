@@ -216,7 +216,14 @@ impl Tokens {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let before: Vec<_> = self.known.lock().values().filter(|k| concerned(k)).cloned().collect();
         for known in before {
-            let record = store.token(known.id).await?;
+            let record = match store.token(known.id).await {
+                // One that cannot be read must not keep others good.
+                Err(StoreError::Failed(reason)) => {
+                    warn!(token = %known.id, "a token is good no longer: {reason}");
+                    None
+                }
+                record => record?,
+            };
             let why = match &record {
                 Some(record) if record.grant == known.grant => refused(record),
                 Some(_) => Some(unauthorized("the rights of the token have changed")),
@@ -242,7 +249,9 @@ impl Tokens {
     /// this is dropped.
     pub(super) async fn note_use(&self) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        let uses: Vec<_> = self.used.lock().iter().map(|(id, at)| (*id, *at)).collect();
+        let mut uses: Vec<_> = self.used.lock().iter().map(|(id, at)| (*id, *at)).collect();
+        // In the same order for every relay, so that no two wait for each other.
+        uses.sort_by_cached_key(|(id, _)| id.to_string());
         if uses.is_empty() {
             return Ok(());
         }

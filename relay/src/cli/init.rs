@@ -1,6 +1,6 @@
 //! `relay init`: everything that a relay on the open internet needs, without a question.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use shared::token::{Grant, Token};
 
 use crate::certs::Identity;
 use crate::data::DataFolder;
-use crate::store::{NewToken, Place, Store};
+use crate::store::{NewToken, Place, Store, StoreError};
 
 /// The name of the first user and of its token.
 const FIRST: &str = "admin";
@@ -61,7 +61,6 @@ impl Init {
         if store.has_had_tokens().await? {
             bail!("{} has had tokens already: it is set up", data.display());
         }
-        let token = first_token(&store).await?;
         let data = std::path::absolute(&data).context("cannot tell where the folder is")?;
         let data = data.to_str().context("the folder's name is no text")?;
         let text = format!(
@@ -76,6 +75,14 @@ impl Init {
             quoted(data),
         );
         write_new(&config, &text).with_context(|| format!("cannot write {shown}"))?;
+        // Last of all: a token that is made is shown.
+        let token = match first_token(&store).await {
+            Ok(token) => token,
+            Err(err) => {
+                drop(fs::remove_file(&config));
+                return Err(err);
+            }
+        };
 
         let server = format!("tls://{public_name}:{control}");
         let pin = identity.pin.to_string();
@@ -95,8 +102,9 @@ impl Init {
 
 async fn first_token(store: &Store) -> anyhow::Result<Token> {
     let name = FIRST.parse().context("a name")?;
-    if store.users().await?.is_empty() {
-        store.create_user(&name).await?;
+    match store.create_user(&name).await {
+        Ok(()) | Err(StoreError::Exists) => (),
+        Err(err) => return Err(err.into()),
     }
     let token = Token::random();
     let new = NewToken {

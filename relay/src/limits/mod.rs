@@ -47,7 +47,6 @@ pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
-pub(crate) use self::traffic::Row;
 
 use self::account::{AccountKey, Terms};
 use self::bans::Bans;

@@ -86,7 +86,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// The relay, or the owner, has as many clients as there may be.
+    /// The relay, or the owner, has as many clients as there may be, or another owner has that
+    /// connection.
     pub(crate) fn join(
         &self,
         connection: ConnectionId,
@@ -101,6 +102,10 @@ impl Registry {
         });
         let mut table = self.0.table.lock();
         let before = table.connections.get(&connection);
+        if before.is_some_and(|before| before.about.owner != *principal.owner()) {
+            let message = "somebody else is here with the client's number: restart it";
+            return Err(Refusal::new(RefusalCode::Forbidden, message));
+        }
         let permit = match before {
             Some(before) => Arc::clone(&before.permit),
             None => Arc::new(self.room_for(&principal)?),

@@ -39,6 +39,11 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     let peer = || Peer { agent: "test".into(), address: ([127, 0, 0, 1], 1).into() };
     let join = || registry.join(connection, Principal::default(), peer()).unwrap();
     let (stale, fresh) = (join(), join());
+    // Nobody else has it.
+    let account = registry.0.limits.owner("ann");
+    let ann = Principal::of_user("ann", account);
+    let refused = registry.join(connection, ann, peer()).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::Forbidden);
     let claims = registry.claim(&fresh, &requests, &claimant(connection)).await.unwrap();
     let refused = registry.claim(&stale, &requests, &claimant(connection)).await.unwrap_err();
     assert_eq!(refused.code, RefusalCode::Replaced);

@@ -68,6 +68,9 @@ impl Store {
         let copied = File::open(file).and_then(|mut file| io::copy(&mut file, &mut new));
         copied.map_err(|err| failed(&err))?;
         check(&copy.0).await?;
+        // The old one is to be whole without what is beside it, should this be broken off. A damaged
+        // one is not, and goes.
+        drop(settle_file(&folder.file(FILE)).await);
         // What belongs to the old one would be taken for a part of the new one.
         for beside in BESIDE {
             match fs::remove_file(folder.file(&format!("{FILE}{beside}"))) {
@@ -79,6 +82,14 @@ impl Store {
         new.sync_all().and_then(|()| fs::rename(&copy.0, &path)).map_err(|err| failed(&err))?;
         settled(&path).map_err(|err| failed(&err))
     }
+}
+
+/// Moves what SQLite keeps beside a file into it.
+async fn settle_file(file: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
+    let mut old = options.disable_statement_logging().connect().await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut old).await?;
+    old.close().await
 }
 
 /// Whether the file is a store of this version, or of one before, and undamaged.

@@ -6,7 +6,7 @@ use shared::token::TokenId;
 use sqlx::Row;
 use sqlx::postgres::PgListener;
 use sqlx::sqlite::SqliteConnection;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::pool::{Pool, read, within_answer, write_all};
@@ -43,6 +43,10 @@ pub(crate) struct Changes {
     signal: Signal,
     /// There may be a change that has not been looked at.
     is_due: bool,
+    /// When a server is asked that has said nothing until then.
+    ask_at: Instant,
+    /// It has been.
+    is_asked: bool,
     /// The store could not be reached the last time.
     is_away: bool,
 }
@@ -63,7 +67,15 @@ impl Store {
             Pool::Sqlite(_) => Signal::File(None),
             Pool::Postgres(_) => Signal::Server(None),
         };
-        Changes { store: self.clone(), last: None, signal, is_due: false, is_away: false }
+        Changes {
+            store: self.clone(),
+            last: None,
+            signal,
+            is_due: false,
+            ask_at: Instant::now(),
+            is_asked: false,
+            is_away: false,
+        }
     }
 
     pub(super) async fn last_change(&self) -> Result<i64, StoreError> {
@@ -150,6 +162,10 @@ impl Changes {
         let late = |_| StoreError::Unavailable("it does not answer".into());
         let (last, changes) = after.map_err(late)??;
         (self.last, self.is_due) = (Some(last), false);
+        if std::mem::take(&mut self.is_asked) && !changes.is_empty() {
+            warn!("changes are not told of any more: listening for them anew");
+            self.signal = Signal::Server(None);
+        }
         Ok(changes)
     }
 
@@ -178,10 +194,18 @@ impl Changes {
                     let listening = listener.listen("sallyport_changes");
                     within_answer(async { Ok(listening.await?) }).await?;
                     *signal = Some(listener);
+                    self.ask_at = Instant::now() + ASK;
                     return Ok(());
                 };
-                match timeout(ASK, listener.try_recv()).await {
-                    Ok(Ok(Some(_))) | Err(_) => Ok(()),
+                // However often this is given up: a line that is dead without a word says nothing.
+                let told = timeout_at(self.ask_at, listener.try_recv()).await;
+                self.ask_at = Instant::now() + ASK;
+                match told {
+                    Ok(Ok(Some(_))) => Ok(()),
+                    Err(_) => {
+                        self.is_asked = true;
+                        Ok(())
+                    }
                     Ok(Ok(None)) => Err(StoreError::Unavailable("the connection was lost".into())),
                     Ok(Err(err)) => Err(err.into()),
                 }

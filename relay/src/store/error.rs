@@ -34,6 +34,9 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(db) if is_passing(db.code().as_deref()) => {
                 Self::Unavailable(err.to_string())
             }
+            sqlx::Error::Database(db) if is_of_the_disk(db.code().as_deref()) => {
+                Self::Failed(format!("{}: is there room on the disk?", db.message()))
+            }
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
@@ -54,6 +57,13 @@ fn is_passing(code: Option<&str>) -> bool {
                 .iter()
                 .any(|class| code.starts_with(class) && code.len() == 5)
     })
+}
+
+/// Whether SQLite could not write, SQLITE_IOERR or SQLITE_FULL: the lowest byte of the result code
+/// says so.
+fn is_of_the_disk(code: Option<&str>) -> bool {
+    let code = code.filter(|code| code.len() < 5).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| [10, 13].contains(&(code & 0xff)))
 }
 
 impl From<MigrateError> for StoreError {

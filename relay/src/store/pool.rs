@@ -213,7 +213,7 @@ impl SqliteFile {
 
 /// One at a time makes or replaces a file, until the lock is dropped.
 pub(super) fn alone(folder: &DataFolder) -> Result<File, StoreError> {
-    let lock = File::create(folder.file(LOCK)).map_err(|err| failed(&err))?;
+    let lock = folder.lock_file(LOCK).map_err(|err| failed(&err))?;
     lock.lock().map_err(|err| failed(&err))?;
     Ok(lock)
 }
@@ -232,6 +232,9 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
 async fn server(url: &Hidden) -> Result<PgPool, StoreError> {
     // The error would show the URL, and the password with it.
     let bad = |_| StoreError::Failed("--database is no URL of PostgreSQL".into());
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme)) {
+        return Err(StoreError::Failed("--database is no URL of PostgreSQL: postgres://…".into()));
+    }
     let options = PgConnectOptions::from_str(&url.0).map_err(bad)?.disable_statement_logging();
     let tables = timeout(TABLES, make_tables(&options)).await;
     tables.map_err(|_| late())??;

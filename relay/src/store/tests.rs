@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shared::token::{Grant, Token};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::pool::FILE;
@@ -43,6 +44,14 @@ impl Kept {
         self.store.create_user(&gone).await.unwrap();
         self.store.delete_user(&gone).await.unwrap();
     }
+}
+
+async fn give_token(store: &Store, owner: &Name) {
+    let token = Token::random();
+    let (owner, name) = (owner.clone(), owner.clone());
+    let (id, verifier) = (token.id(), token.verifier());
+    let new = NewToken { id, owner, name, verifier, grant: Grant::default() };
+    store.create_token(&new).await.unwrap();
 }
 
 /// Where nobody else has anything.
@@ -126,6 +135,18 @@ async fn a_change_by_somebody_else_is_told_and_so_is_that_some_are_missing() {
     other.disable_user(&ann, false).await.unwrap();
     let next = changes.next().await;
     assert!(next == [Change::Owner(ann)] || next == [Change::Everything], "{next:?}");
+}
+
+#[tokio::test]
+async fn users_without_tokens_are_no_reason_to_want_one_of_everybody() {
+    let kept = Kept::new().await;
+    let ann = name("ann");
+    kept.store.create_user(&ann).await.unwrap();
+    kept.store.disable_user(&ann, true).await.unwrap();
+    assert!(!kept.store.has_had_tokens().await.unwrap());
+    give_token(&kept.store, &ann).await;
+    kept.store.delete_user(&ann).await.unwrap();
+    assert!(kept.store.has_had_tokens().await.unwrap());
 }
 
 #[tokio::test]

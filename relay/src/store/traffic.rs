@@ -2,24 +2,23 @@
 
 use std::time::SystemTime;
 
-use sqlx::Row as _;
+use sqlx::Row;
 
 use super::pool::{read, write_all};
 use super::{Store, StoreError};
-use crate::limits::Row;
 
 /// Periods are kept for so long, in seconds: two months, so that the current one is among them.
 const KEPT: u64 = 62 * 24 * 3600;
 
 impl Store {
-    /// Adds what has moved.
-    pub(crate) async fn add_traffic(&self, rows: &[Row]) -> Result<(), StoreError> {
+    /// Adds what has moved: the account, the start of the period, and the bytes.
+    pub(crate) async fn add_traffic(&self, rows: &[(&str, u64, u64)]) -> Result<(), StoreError> {
         const ADD: &str = "INSERT INTO traffic (account, period, bytes) VALUES ($1, $2, $3) \
             ON CONFLICT (account, period) DO UPDATE SET bytes = traffic.bytes + $3";
         write_all!(self, |all, _lock| {
-            for row in rows {
-                let add = sqlx::query(ADD).bind(&row.account).bind(signed(row.period));
-                add.bind(signed(row.bytes)).execute(&mut *all).await?;
+            for (account, period, bytes) in rows {
+                let add = sqlx::query(ADD).bind(*account).bind(signed(*period));
+                add.bind(signed(*bytes)).execute(&mut *all).await?;
             }
         });
         Ok(())

@@ -222,6 +222,12 @@ impl Tunnel {
         parts: Box<[Part]>,
     ) -> Claim {
         let mut state = self.state.lock();
+        // Whoever comes first has it, also while its local service is not well and it serves nobody.
+        if state.claims.is_empty() {
+            state.holder = claimant.principal.clone();
+            state.source = Some(claimant.source);
+            state.rules = service.rules.clone();
+        }
         let (generation, place) =
             state.claims.add(claimant, service.health, service.rules, Instant::now());
         state.follow_server();

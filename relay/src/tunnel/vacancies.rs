@@ -90,7 +90,10 @@ impl Vacancies {
                 continue;
             }
             let mut table = self.0.table.lock();
-            if let Some((vacancy, _)) = table.tunnels.first_key_value() {
+            // Another one may be the first by now, which is not due.
+            if let Some((vacancy, _)) = table.tunnels.first_key_value()
+                && vacancy.0 == since
+            {
                 let vacancy = vacancy.clone();
                 table.remove(&vacancy);
                 return Over::Time(vacancy.1);

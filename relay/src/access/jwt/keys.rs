@@ -13,6 +13,10 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
+/// What a shared key stands behind: a public key that is not recognised must not be taken for one,
+/// since everybody has it.
+const SHARED: &str = "hs256:";
+
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
 
@@ -49,8 +53,8 @@ pub enum BadJwtKeys {
 }
 
 impl JwtKeys {
-    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or a text that
-    /// is the shared key of HS256.
+    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or the shared
+    /// key of HS256 behind `hs256:`.
     ///
     /// # Errors
     ///
@@ -61,11 +65,14 @@ impl JwtKeys {
             set(text)?
         } else if text.starts_with("-----BEGIN") {
             vec![pem(text)?]
-        } else if text.len() < SHORTEST_SECRET {
-            return Err(BadJwtKeys::TooShort);
+        } else if let Some(secret) = text.strip_prefix(SHARED) {
+            if secret.len() < SHORTEST_SECRET {
+                return Err(BadJwtKeys::TooShort);
+            }
+            let key = DecodingKey::from_secret(secret.as_bytes());
+            vec![JwtKey::new(None, Algorithm::HS256, key, secret.as_bytes())]
         } else {
-            let key = DecodingKey::from_secret(text.as_bytes());
-            vec![JwtKey::new(None, Algorithm::HS256, key, text.as_bytes())]
+            return Err(BadJwtKeys::Unknown);
         };
         Ok(Self { keys })
     }
@@ -158,17 +165,18 @@ impl fmt::Display for BadJwtKeys {
                 "it has a private key: the relay checks signatures, for which the public key is \
                  enough",
             ),
-            Self::Unknown => {
-                f.write_str("it has no public key of Ed25519, P-256 or RSA as PEM (SPKI)")
-            }
+            Self::Unknown => f.write_str(
+                "it has no public key of Ed25519, P-256 or RSA as PEM (SPKI), no JSON Web Key \
+                     Set, and no shared key behind `hs256:`",
+            ),
             Self::Set(reason) => write!(f, "it is no JSON Web Key Set: {reason}"),
             Self::NoneUsable => f.write_str(
                 "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",
             ),
             Self::TooShort => write!(
                 f,
-                "it is neither PEM nor a JSON Web Key Set, and too short for the shared key of \
-                 HS256: {SHORTEST_SECRET} characters are the least"
+                "it is too short for the shared key of HS256: {SHORTEST_SECRET} characters are the \
+                 least"
             ),
         }
     }

@@ -45,22 +45,37 @@ struct Claims {
     sallyport: Grant,
 }
 
-/// Those who came with a JSON Web Token, by the key that it was signed with.
+/// Those who came with a JSON Web Token, by what it was checked with.
 #[derive(Debug, Default)]
-pub(super) struct Jwt(Mutex<HashMap<[u8; 32], Standing>>);
+pub(super) struct Jwt(Mutex<HashMap<CheckedWith, Standing>>);
+
+/// What a token is checked with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct CheckedWith {
+    /// What tells the key from others.
+    key: [u8; 32],
+    audience: String,
+    issuer: Option<String>,
+}
+
+impl CheckedWith {
+    fn new(key: &JwtKey, rules: &JwtRules) -> Self {
+        Self { key: key.digest, audience: rules.audience.clone(), issuer: rules.issuer.clone() }
+    }
+}
 
 impl Jwt {
-    /// These are the rules from now on. Those who came with a key that is not among them have to
-    /// go.
+    /// These are the rules from now on. Those whose token was checked with a key that is not among
+    /// them, or for another audience or issuer, have to go.
     pub(super) fn set_rules(&self, rules: Option<&JwtRules>) {
-        let digests: Vec<_> = rules.iter().flat_map(|rules| rules.keys.iter()).collect();
+        let of = |rules| move |key| CheckedWith::new(key, rules);
+        let now: Vec<_> = rules.iter().flat_map(|rules| rules.keys.iter().map(of(rules))).collect();
         let mut standings = self.0.lock();
-        let is_there = |digest: &[u8; 32]| digests.iter().any(|key| key.digest == *digest);
-        for (_, standing) in standings.extract_if(|digest, _| !is_there(digest)) {
+        for (_, standing) in standings.extract_if(|with, _| !now.contains(with)) {
             standing.end(unauthorized("the relay does not take this key any more"));
         }
-        for key in digests {
-            standings.entry(key.digest).or_default();
+        for with in now {
+            standings.entry(with).or_default();
         }
     }
 
@@ -77,7 +92,7 @@ impl Jwt {
         let owner = subject(&claims.sub)?;
         let Claims { exp, sallyport: grant, .. } = claims;
         let lifetime = Grant { expires: Some(exp), ..Grant::default() };
-        let standing = self.0.lock().get(&key.digest).cloned();
+        let standing = self.0.lock().get(&CheckedWith::new(key, rules)).cloned();
         let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
         let key = subject_key(&owner);
         let grants = vec![(Some(key), grant), (None, lifetime)];

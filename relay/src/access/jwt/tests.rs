@@ -22,7 +22,7 @@ fn hmac() -> Signer {
     Signer {
         algorithm: Algorithm::HS256,
         signs: EncodingKey::from_secret(SHARED.as_bytes()),
-        checks: SHARED.into(),
+        checks: format!("hs256:{SHARED}"),
     }
 }
 
@@ -167,18 +167,26 @@ fn a_set_of_keys_is_searched_by_name_and_algorithm() {
 
 #[test]
 fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
-    let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let (private, public) = (pair.serialize_pem(), pair.public_key_pem());
     for (text, err) in [
         (private.as_str(), BadJwtKeys::Private),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", BadJwtKeys::Unknown),
-        ("short", BadJwtKeys::TooShort),
-        ("", BadJwtKeys::TooShort),
+        ("hs256:short", BadJwtKeys::TooShort),
+        ("", BadJwtKeys::Unknown),
+        // Public keys that are not recognised are no shared ones.
+        (SHARED, BadJwtKeys::Unknown),
+        (&format!("\u{feff}{public}"), BadJwtKeys::Unknown),
+        (&format!("# of ann\n{public}"), BadJwtKeys::Unknown),
+        (&public.lines().skip(1).collect::<String>(), BadJwtKeys::Unknown),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ ann@example.com", BadJwtKeys::Unknown),
+        ("https://example.com/.well-known/jwks.json", BadJwtKeys::Unknown),
         (r#"{"keys":[]}"#, BadJwtKeys::NoneUsable),
     ] {
         assert_eq!(JwtKeys::parse(text).unwrap_err(), err, "{text}");
     }
     assert!(matches!(JwtKeys::parse("{").unwrap_err(), BadJwtKeys::Set(_)));
-    let shown = format!("{:?}", rules(SHARED));
+    let shown = format!("{:?}", rules(&format!("hs256:{SHARED}")));
     assert!(!shown.contains(SHARED), "{shown}");
 }
 

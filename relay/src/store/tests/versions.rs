@@ -37,7 +37,7 @@ async fn what_every_earlier_version_has_left_is_all_there_and_goes_on() {
         assert_eq!(store.last_change().await.unwrap(), 5);
 
         // And it takes what this version does.
-        let token = shared::token::Token::random();
+        let token = Token::random();
         let (old, grant) = (&tokens[0], &tokens[0].grant);
         let overlap = Some(Duration::from_secs(3600));
         store.rotate_token(old.id, token.id(), token.verifier(), grant, overlap).await.unwrap();

@@ -13,6 +13,10 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
+/// What a file begins with whose text is the shared key of HS256. Whatever is not said to be one
+/// could be a public key, which everybody may know and sign with.
+const SHARED: &str = "hs256:";
+
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
 
@@ -36,9 +40,11 @@ pub(super) struct JwtKey {
 /// Why a file has no keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadJwtKeys {
+    /// It is nothing that the relay takes for a key.
+    NoKey,
     /// It has a private key, which a relay has no use for.
     Private,
-    /// It is none of the kinds of key that the relay knows.
+    /// As PEM it is none of the kinds of key that the relay knows.
     Unknown,
     /// It is no set of keys.
     Set(String),
@@ -49,8 +55,8 @@ pub enum BadJwtKeys {
 }
 
 impl JwtKeys {
-    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or a text that
-    /// is the shared key of HS256.
+    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or `hs256:` and
+    /// the shared key of HS256.
     ///
     /// # Errors
     ///
@@ -61,11 +67,10 @@ impl JwtKeys {
             set(text)?
         } else if text.starts_with("-----BEGIN") {
             vec![pem(text)?]
-        } else if text.len() < SHORTEST_SECRET {
-            return Err(BadJwtKeys::TooShort);
+        } else if let Some(secret) = text.strip_prefix(SHARED) {
+            vec![shared(secret.trim_start())?]
         } else {
-            let key = DecodingKey::from_secret(text.as_bytes());
-            vec![JwtKey::new(None, Algorithm::HS256, key, text.as_bytes())]
+            return Err(BadJwtKeys::NoKey);
         };
         Ok(Self { keys })
     }
@@ -88,6 +93,14 @@ impl JwtKey {
         digest.copy_from_slice(sum.as_ref());
         Self { id, algorithm, key, digest }
     }
+}
+
+fn shared(secret: &str) -> Result<JwtKey, BadJwtKeys> {
+    if secret.len() < SHORTEST_SECRET {
+        return Err(BadJwtKeys::TooShort);
+    }
+    let bytes = secret.as_bytes();
+    Ok(JwtKey::new(None, Algorithm::HS256, DecodingKey::from_secret(bytes), bytes))
 }
 
 fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
@@ -154,6 +167,12 @@ impl fmt::Debug for JwtKeys {
 impl fmt::Display for BadJwtKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoKey => write!(
+                f,
+                "it begins neither like a public key as PEM (`-----BEGIN PUBLIC KEY-----`) nor like \
+                 a JSON Web Key Set (`{{\"keys\": …}}`); if it is the shared key of HS256, put \
+                 `{SHARED}` in front"
+            ),
             Self::Private => f.write_str(
                 "it has a private key: the relay checks signatures, for which the public key is \
                  enough",
@@ -167,8 +186,8 @@ impl fmt::Display for BadJwtKeys {
             ),
             Self::TooShort => write!(
                 f,
-                "it is neither PEM nor a JSON Web Key Set, and too short for the shared key of \
-                 HS256: {SHORTEST_SECRET} characters are the least"
+                "it is too short for the shared key of HS256: {SHORTEST_SECRET} characters are the \
+                 least"
             ),
         }
     }

@@ -220,7 +220,7 @@ async fn the_examples_run_and_hold_every_key() {
         let (keys, sections) = uncommented(&text);
         let folder = Folder::new();
         folder.write("token", "correct horse battery staple");
-        folder.write("jwt-key", "0123456789abcdef0123456789abcdef");
+        folder.write("jwt-key", "hs256:0123456789abcdef0123456789abcdef");
         let here = keys.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
         let here = here.map(|line| line.replace("tls = false", "tls = true"));
         let here = here.collect::<Vec<_>>().join("\n");

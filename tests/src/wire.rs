@@ -1,9 +1,12 @@
 //! The link between clients and relay. A test can cut, stall, slow down and mend it.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,8 +20,15 @@ use crate::tasks::Tasks;
 pub struct Wire {
     addr: SocketAddr,
     condition: watch::Sender<Conditions>,
+    said: Said,
     _tasks: Tasks,
 }
+
+/// What was said first on each connection, by whoever made it.
+type Said = Arc<Mutex<HashMap<usize, Vec<u8>>>>;
+
+/// So much of it is remembered.
+const REMEMBERED: usize = 16 * 1024;
 
 /// How the link is: all of it, and one connection that is different, counted from 0 in the order
 /// they were made.
@@ -54,15 +64,18 @@ impl Wire {
         let addr = listener.local_addr().expect("a listener with an address");
         let condition = watch::Sender::new(Conditions { all: Condition::Whole, one: None });
         let watching = condition.subscribe();
+        let said = Said::default();
         let mut tasks = Tasks::new();
+        let remembering = Arc::clone(&said);
         tasks.spawn(async move {
             let mut links = Tasks::new();
             for number in 0.. {
                 let (near, _) = listener.accept().await.expect("a connection to the wire");
-                links.spawn(link(near, relay, number, watching.clone()));
+                let said = Arc::clone(&remembering);
+                links.spawn(link(near, relay, number, watching.clone(), said));
             }
         });
-        Self { addr, condition, _tasks: tasks }
+        Self { addr, condition, said, _tasks: tasks }
     }
 
     /// Where clients connect.
@@ -90,6 +103,13 @@ impl Wire {
         self.condition.send_modify(|now| now.one = Some((number, Condition::Stalled)));
     }
 
+    /// The newest connection on which this was said, early on, by whoever made it.
+    pub fn on_which_was_said(&self, text: &str) -> Option<usize> {
+        let said = self.said.lock();
+        let has_said = |said: &[u8]| said.windows(text.len()).any(|w| w == text.as_bytes());
+        said.iter().filter(|(_, said)| has_said(said)).map(|(number, _)| *number).max()
+    }
+
     /// Lets so many bytes a second pass each way, in small pieces.
     pub fn slow_down(&self, bytes_per_second: u32) {
         self.all_are(Condition::Slow(bytes_per_second));
@@ -110,6 +130,7 @@ async fn link(
     relay: SocketAddr,
     number: usize,
     mut condition: watch::Receiver<Conditions>,
+    said: Said,
 ) {
     let Ok(far) = TcpStream::connect(relay).await else {
         return drop(near.set_zero_linger());
@@ -126,7 +147,15 @@ async fn link(
     let (mut up, mut down) = ((near_reader, far_writer), (far_reader, near_writer));
     let (watching_up, watching_down) = (condition.clone(), condition.clone());
     let passed = async {
-        tokio::try_join!(pass(&mut up, number, watching_up), pass(&mut down, number, watching_down))
+        tokio::try_join!(
+            pass(&mut up, number, watching_up, |bytes| {
+                let mut all = said.lock();
+                let said = all.entry(number).or_default();
+                let room = REMEMBERED.saturating_sub(said.len()).min(bytes.len());
+                said.extend_from_slice(&bytes[..room]);
+            }),
+            pass(&mut down, number, watching_down, |_| ()),
+        )
     };
     let ended_well = tokio::select! {
         // First: what was held back by a stall must not pass now.
@@ -146,6 +175,7 @@ async fn pass(
     (reader, writer): &mut (OwnedReadHalf, OwnedWriteHalf),
     number: usize,
     mut condition: watch::Receiver<Conditions>,
+    heard: impl Fn(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
@@ -158,6 +188,7 @@ async fn pass(
         if n == 0 {
             return writer.shutdown().await;
         }
+        heard(&buffer[..n]);
         if let Condition::Slow(rate) = now {
             let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
             tokio::time::sleep(time).await;

@@ -133,7 +133,7 @@ pub struct Cli {
     token: Option<Hidden>,
 
     /// A file with what JSON Web Tokens are signed with: a public key as PEM (EdDSA, ES256, RS256), a
-    /// JSON Web Key Set, or the shared key of HS256
+    /// JSON Web Key Set, or `hs256:` and the shared key of HS256
     #[arg(long, env = "RELAY_JWT_KEY", value_name = "FILE")]
     jwt_key: Option<PathBuf>,
 

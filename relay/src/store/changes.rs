@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use shared::token::TokenId;
 use sqlx::Row;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgPool};
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use super::pool::{Pool, read, within_answer, write_all};
+use super::pool::{Pool, for_listening, read, within_answer, write_all};
 use super::{Name, Store, StoreError};
 
 /// How often a file is looked at: one number, which SQLite has at hand.
@@ -43,10 +43,11 @@ pub(crate) struct Changes {
     signal: Signal,
     /// There may be a change that has not been looked at.
     is_due: bool,
-    /// When a server is asked that has said nothing until then.
+    /// When a server is asked that has said nothing. Whoever waits gives up and begins again more
+    /// often than that.
     ask_at: Instant,
-    /// It has been.
-    is_asked: bool,
+    /// It is asked because of that.
+    is_unprompted: bool,
     /// The store could not be reached the last time.
     is_away: bool,
 }
@@ -72,8 +73,8 @@ impl Store {
             last: None,
             signal,
             is_due: false,
-            ask_at: Instant::now(),
-            is_asked: false,
+            ask_at: Instant::now() + ASK,
+            is_unprompted: false,
             is_away: false,
         }
     }
@@ -161,10 +162,13 @@ impl Changes {
         let after = timeout(ASK, self.store.changes_after(self.last)).await;
         let late = |_| StoreError::Unavailable("it does not answer".into());
         let (last, changes) = after.map_err(late)??;
-        (self.last, self.is_due) = (Some(last), false);
-        if std::mem::take(&mut self.is_asked) && !changes.is_empty() {
-            warn!("changes are not told of any more: listening for them anew");
-            self.signal = Signal::Server(None);
+        (self.last, self.is_due, self.ask_at) = (Some(last), false, Instant::now() + ASK);
+        if std::mem::take(&mut self.is_unprompted)
+            && !changes.is_empty()
+            && let Signal::Server(signal) = &mut self.signal
+        {
+            // It should have told: the connection may be gone without a word.
+            *signal = None;
         }
         Ok(changes)
     }
@@ -190,20 +194,13 @@ impl Changes {
             },
             (Signal::Server(signal), Pool::Postgres(pool)) => {
                 let Some(listener) = signal else {
-                    let mut listener = PgListener::connect_with(pool).await?;
-                    let listening = listener.listen("sallyport_changes");
-                    within_answer(async { Ok(listening.await?) }).await?;
-                    *signal = Some(listener);
-                    self.ask_at = Instant::now() + ASK;
+                    *signal = Some(within_answer(listen(pool)).await?);
                     return Ok(());
                 };
-                // However often this is given up: a line that is dead without a word says nothing.
-                let told = timeout_at(self.ask_at, listener.try_recv()).await;
-                self.ask_at = Instant::now() + ASK;
-                match told {
+                match timeout_at(self.ask_at, listener.try_recv()).await {
                     Ok(Ok(Some(_))) => Ok(()),
                     Err(_) => {
-                        self.is_asked = true;
+                        self.is_unprompted = true;
                         Ok(())
                     }
                     Ok(Ok(None)) => Err(StoreError::Unavailable("the connection was lost".into())),
@@ -214,6 +211,14 @@ impl Changes {
             (_, _) => Err(StoreError::Failed("another store".into())),
         }
     }
+}
+
+/// Listens at the server that `pool` leads to, by a connection of its own: one that is gone without
+/// a word takes none away from those who ask.
+async fn listen(pool: &PgPool) -> Result<PgListener, StoreError> {
+    let mut listener = PgListener::connect_with(&for_listening(pool)).await?;
+    listener.listen("sallyport_changes").await?;
+    Ok(listener)
 }
 
 async fn data_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {

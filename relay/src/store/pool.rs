@@ -243,6 +243,13 @@ async fn server(url: &Hidden) -> Result<PgPool, StoreError> {
     Ok(pool.connect_with(limited).await?)
 }
 
+/// One connection more to the same server, which stays as long as it is wanted.
+pub(super) fn for_listening(pool: &PgPool) -> PgPool {
+    let one = PgPoolOptions::new().max_connections(1).acquire_timeout(ANSWER);
+    let one = one.idle_timeout(None).max_lifetime(None);
+    one.connect_lazy_with((*pool.connect_options()).clone())
+}
+
 /// Several relays that start at once do it one after the other.
 async fn make_tables(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut connection = timeout(ANSWER, options.connect()).await.map_err(|_| late())??;

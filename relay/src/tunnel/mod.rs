@@ -69,7 +69,7 @@ pub(crate) struct Tunnel {
 #[derive(Debug)]
 struct State {
     claims: Claims,
-    /// Whose the session is that serves, or served last.
+    /// Whose the session is that serves, or served last. Before any does, the first that came.
     holder: Principal,
     source: Option<Source>,
     arrivals: Pace,
@@ -88,10 +88,15 @@ impl State {
     /// had still counts: who waits for it to come back has to be permitted too.
     fn follow_server(&mut self) {
         if let Some((rules, claimant)) = self.claims.server() {
-            self.rules = rules.clone();
-            self.holder = claimant.principal.clone();
-            self.source = Some(claimant.source);
+            let (rules, claimant) = (rules.clone(), claimant.clone());
+            self.is_held_by(rules, &claimant);
         }
+    }
+
+    fn is_held_by(&mut self, rules: Option<Arc<Rules>>, claimant: &Claimant) {
+        self.rules = rules;
+        self.holder = claimant.principal.clone();
+        self.source = Some(claimant.source);
     }
 }
 
@@ -222,11 +227,9 @@ impl Tunnel {
         parts: Box<[Part]>,
     ) -> Claim {
         let mut state = self.state.lock();
-        // Whoever comes first has it, also while its local service is not well and it serves nobody.
         if state.claims.is_empty() {
-            state.holder = claimant.principal.clone();
-            state.source = Some(claimant.source);
-            state.rules = service.rules.clone();
+            // It is this client's, also while it does without visitors.
+            state.is_held_by(service.rules.clone(), &claimant);
         }
         let (generation, place) =
             state.claims.add(claimant, service.health, service.rules, Instant::now());

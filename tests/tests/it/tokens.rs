@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use relay::Anonymous;
-use shared::control::protocol::{Credential, FromClient, FromRelay, RefusalCode};
+use shared::control::protocol::{Credential, FromClient, FromRelay, Hello, RefusalCode};
 use shared::token::{Challenge, Grant, Nonce, Secret, Token};
 use tests::rogue::{RogueClient, hello};
 use tests::{Peer, RunningClient, Secured, World, local, within};
@@ -180,6 +180,30 @@ async fn nobody_can_take_the_tunnel_default_from_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_tunnel_is_its_clients_also_while_the_local_service_is_not_healthy() {
+    let world = World::start_with(|settings| {
+        settings.access.anonymous = Some(Anonymous::Any);
+        settings.access.token = Some(secret(SECRET));
+    });
+    let world = world.await;
+    let withdrawn = || {
+        let mut hello = shown(None);
+        (hello.tunnels[0].healthy, hello.tunnels[0].withdraw) = (false, true);
+        hello
+    };
+    let (_first, said) = proven(&world, withdrawn()).await;
+    assert!(matches!(said, FromRelay::Welcome(_)), "{said:?}");
+    let mut settings = with(&world, None, &["default=1".to_owned()]);
+    settings.reconnect = client::Reconnect::Never;
+    let refused = refusal(settings).await;
+    assert!(refused.contains("somebody else has the tunnel `default`"), "{refused}");
+    // Those who have the same secret are no strangers to it.
+    let (_second, said) = proven(&world, withdrawn()).await;
+    assert!(matches!(said, FromRelay::Welcome(_)), "{said:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn two_owners_may_have_a_tunnel_of_the_same_name() {
     let [mine, theirs] = [local::speaks_first(b"mine").await, local::speaks_first(b"theirs").await];
     let world = World::start_with(|settings| {
@@ -210,10 +234,20 @@ async fn two_owners_may_have_a_tunnel_of_the_same_name() {
 }
 
 /// A `Hello` that shows the shared secret.
-fn shown(proof: Option<shared::token::Proof>) -> shared::control::protocol::Hello {
+fn shown(proof: Option<shared::token::Proof>) -> Hello {
     let token = token(SECRET).presented().clone();
     let credential = Some(Credential::Token { token, proof });
-    shared::control::protocol::Hello { credential, ..hello(&["default"]) }
+    Hello { credential, ..hello(&["default"]) }
+}
+
+/// A client that says this and proves that it knows the secret, and what the relay says to that.
+async fn proven(world: &World, hello: Hello) -> (RogueClient, FromRelay) {
+    let mut client = RogueClient::connect(world.addrs.control, hello).await;
+    let FromRelay::Challenge { nonce } = client.receive().await else { panic!("no challenge") };
+    let proof = token(SECRET).prove(&Challenge::Nonce(nonce));
+    client.say(&FromClient::Proof { proof }).await;
+    let said = client.receive().await;
+    (client, said)
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
-/// What a shared key stands behind: a public key that is not recognised must not be taken for one,
-/// since everybody has it.
+/// What a file begins with whose text is the shared key of HS256. Whatever is not said to be one
+/// could be a public key, which everybody may know and sign with.
 const SHARED: &str = "hs256:";
 
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
@@ -40,9 +40,11 @@ pub(super) struct JwtKey {
 /// Why a file has no keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadJwtKeys {
+    /// It is nothing that the relay takes for a key.
+    NoKey,
     /// It has a private key, which a relay has no use for.
     Private,
-    /// It is none of the kinds of key that the relay knows.
+    /// As PEM it is none of the kinds of key that the relay knows.
     Unknown,
     /// It is no set of keys.
     Set(String),
@@ -53,8 +55,8 @@ pub enum BadJwtKeys {
 }
 
 impl JwtKeys {
-    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or the shared
-    /// key of HS256 behind `hs256:`.
+    /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or `hs256:` and
+    /// the shared key of HS256.
     ///
     /// # Errors
     ///
@@ -66,13 +68,9 @@ impl JwtKeys {
         } else if text.starts_with("-----BEGIN") {
             vec![pem(text)?]
         } else if let Some(secret) = text.strip_prefix(SHARED) {
-            if secret.len() < SHORTEST_SECRET {
-                return Err(BadJwtKeys::TooShort);
-            }
-            let key = DecodingKey::from_secret(secret.as_bytes());
-            vec![JwtKey::new(None, Algorithm::HS256, key, secret.as_bytes())]
+            vec![shared(secret.trim_start())?]
         } else {
-            return Err(BadJwtKeys::Unknown);
+            return Err(BadJwtKeys::NoKey);
         };
         Ok(Self { keys })
     }
@@ -95,6 +93,14 @@ impl JwtKey {
         digest.copy_from_slice(sum.as_ref());
         Self { id, algorithm, key, digest }
     }
+}
+
+fn shared(secret: &str) -> Result<JwtKey, BadJwtKeys> {
+    if secret.len() < SHORTEST_SECRET {
+        return Err(BadJwtKeys::TooShort);
+    }
+    let bytes = secret.as_bytes();
+    Ok(JwtKey::new(None, Algorithm::HS256, DecodingKey::from_secret(bytes), bytes))
 }
 
 fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
@@ -161,6 +167,12 @@ impl fmt::Debug for JwtKeys {
 impl fmt::Display for BadJwtKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoKey => write!(
+                f,
+                "it begins neither like a public key as PEM (`-----BEGIN PUBLIC KEY-----`) nor like \
+                 a JSON Web Key Set (`{{\"keys\": …}}`); if it is the shared key of HS256, put \
+                 `{SHARED}` in front"
+            ),
             Self::Private => f.write_str(
                 "it has a private key: the relay checks signatures, for which the public key is \
                  enough",

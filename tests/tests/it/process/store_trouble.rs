@@ -178,3 +178,31 @@ async fn what_a_database_of_yesterday_does_not_tell_is_found_out() {
         .await;
     visitor.expect_reset().await;
 }
+
+#[tokio::test]
+async fn what_is_revoked_is_heard_of_although_nothing_tells_of_it() {
+    let kept = Kept::in_postgres().await;
+    let server = kept.server.as_ref().expect("a server");
+    let wire = Wire::to(server.addr()).await;
+    let service = local::echo().await;
+    let local = service.addr().to_string();
+    kept.ask(&["user", "create", "ann"]).await;
+    let by_wire = ["--database".to_owned(), server.url_by(wire.addr())];
+    let relay = Relay::of(Program::relay().args(by_wire)).await;
+    let listens = async |before: Option<usize>| {
+        let listens = || wire.on_which_was_said("LISTEN \"sallyport_changes\"");
+        eventually("the relay to listen", async || listens() > before).await;
+        listens()
+    };
+    // As behind a balancer or a firewall that has forgotten the connection.
+    let mut silent = None;
+    for name in ["a", "b"] {
+        let (token, id) = kept.token("ann", name, &[]).await;
+        let mut client = client(&relay, &token, &["--tunnel", &format!("{name}={local}")]);
+        let mut visitor = visit(client.live(name).await).await;
+        silent = listens(silent).await;
+        wire.stall_one(silent.expect("a connection"));
+        kept.ask(&["token", "revoke", &id]).await;
+        visitor.expect_reset().await;
+    }
+}

@@ -5,7 +5,6 @@ mod closing;
 mod command_line;
 mod config_file;
 mod descriptors;
-mod kept;
 mod killed;
 mod logs;
 mod nginx;
@@ -22,3 +21,5 @@ mod tls;
 mod told;
 mod traffic;
 mod unread;
+
+use tests::kept;

@@ -51,6 +51,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Waits until so many new clients have been let in since `from`.
+    pub(crate) async fn until_let_in(&self, clients: usize, from: std::time::Instant) {
+        while self.entries.since(from) < clients {
+            sleep(PAUSE).await;
+        }
+    }
+
     /// How many visits broke off.
     pub(crate) fn broken(&self) -> usize {
         self.broken.load(Ordering::Relaxed)

@@ -1,12 +1,21 @@
 //! What attackers do, one after the other.
 
+mod bandwidth;
+mod certificates;
+mod claims;
+mod crowd;
+mod frames;
 mod guessing;
+mod revocation;
+mod slow;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::stage::Stage;
+
+use self::slow::Speech::{Plain, Tls};
 
 /// One attack.
 #[derive(Debug)]
@@ -67,7 +76,8 @@ impl Outcome {
     }
 }
 
-const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+/// For what takes longer to show.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// An attack on a relay as `relay init` sets it up.
 const PLAIN: Attack = Attack {
@@ -98,6 +108,98 @@ pub(crate) static ATTACKS: &[Attack] = &[
         name: "guess-time",
         what: "a token that nobody has beside a known one with a wrong proof",
         run: |stage, _| Box::pin(guessing::compare(stage)),
+        ..PLAIN
+    },
+    Attack {
+        name: "slow-plain-100",
+        what: "5,000 connections that send a byte a second, plain, from 100 addresses",
+        run: |stage, time| Box::pin(slow::bytes(stage, time, 100, Plain)),
+        time: MINUTE,
+        ..PLAIN
+    },
+    Attack {
+        name: "slow-plain-1",
+        what: "the same from one address",
+        run: |stage, time| Box::pin(slow::bytes(stage, time, 1, Plain)),
+        time: MINUTE,
+        ..PLAIN
+    },
+    Attack {
+        name: "slow-tls-100",
+        what: "5,000 connections that send a byte a second, inside the TLS handshake, from 100 addresses",
+        run: |stage, time| Box::pin(slow::bytes(stage, time, 100, Tls)),
+        time: MINUTE,
+        ..PLAIN
+    },
+    Attack {
+        name: "slow-tls-1",
+        what: "the same from one address",
+        run: |stage, time| Box::pin(slow::bytes(stage, time, 1, Tls)),
+        time: MINUTE,
+        ..PLAIN
+    },
+    Attack {
+        name: "crowd",
+        what: "ten times as many visitors as a tunnel may have",
+        relay: &["--max-visitors", crowd::MOST],
+        run: |stage, time| Box::pin(crowd::rush(stage, time)),
+        time: MINUTE,
+        ..PLAIN
+    },
+    Attack {
+        name: "frames-streams",
+        what: "a client that was let in opens 100,000 streams",
+        run: |stage, time| Box::pin(frames::flood(stage, time, "new streams")),
+        ..PLAIN
+    },
+    Attack {
+        name: "frames-pings",
+        what: "a client that was let in sends 1,000,000 pings",
+        run: |stage, time| Box::pin(frames::flood(stage, time, "pings")),
+        ..PLAIN
+    },
+    Attack {
+        name: "frames-tiny",
+        what: "a client that was let in sends 1,000,000 empty frames",
+        run: |stage, time| Box::pin(frames::flood(stage, time, "empty frames")),
+        ..PLAIN
+    },
+    Attack {
+        name: "frames-window",
+        what: "a client that was let in sends a visitor more than its window",
+        run: |stage, time| Box::pin(frames::over_the_window(stage, time)),
+        ..PLAIN
+    },
+    Attack {
+        name: "rate-token",
+        what: "bulk through a token with a bandwidth",
+        run: |stage, time| Box::pin(bandwidth::of_a_token(stage, time)),
+        ..PLAIN
+    },
+    Attack {
+        name: "rate-tunnel",
+        what: "bulk through tunnels with a bandwidth",
+        relay: &["--rate-per-tunnel", bandwidth::RATE],
+        run: |stage, time| Box::pin(bandwidth::of_a_tunnel(stage, time)),
+        ..PLAIN
+    },
+    Attack {
+        name: "claims",
+        what: "another owner claims the good tenant's tunnel 100 times",
+        run: |stage, _| Box::pin(claims::claim(stage)),
+        ..PLAIN
+    },
+    Attack {
+        name: "revoke",
+        what: "a token is revoked in mid-visit, 20 times",
+        run: |stage, _| Box::pin(revocation::revoke(stage)),
+        ..PLAIN
+    },
+    Attack {
+        name: "certificates",
+        what: "the certificate's files change 50 times",
+        certificate: Certificate::InFiles,
+        run: |stage, _| Box::pin(certificates::swap(stage)),
         ..PLAIN
     },
 ];

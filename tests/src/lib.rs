@@ -7,6 +7,8 @@
 //! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
 //! - [`authority`]: certificates, good ones and bad ones
 //! - [`files`]: files in a folder that goes with the test
+//! - [`floods`]: frames in a number that no honest client sends
+//! - [`kept`]: where users and tokens are kept
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
 //! - [`jwt`]: JSON Web Tokens, put together and signed by hand
@@ -23,7 +25,9 @@
 
 pub mod authority;
 pub mod files;
+pub mod floods;
 pub mod jwt;
+pub mod kept;
 pub mod local;
 pub mod pattern;
 pub mod peer;

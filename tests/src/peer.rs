@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::pattern::Pattern;
 use crate::wait::{PATIENCE, within, within_time};
@@ -54,7 +54,7 @@ impl Peer {
 
     /// A visitor whose kernel takes in little, so that it stops the sender soon.
     pub async fn connect_narrow(addr: SocketAddr) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let socket = within("a connection", socket.connect(addr)).await;
         Self::from(socket.expect("a connection"))
@@ -62,9 +62,7 @@ impl Peer {
 
     /// A visitor at `addr` that comes from another address of this machine.
     pub async fn connect_from(ip: [u8; 4], addr: SocketAddr) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind((ip, 0).into()).expect("an address on loopback");
-        match within("a connection", socket.connect(addr)).await {
+        match within("a connection", dial_from(ip, addr)).await {
             Ok(socket) => Self::from(socket),
             Err(err) if err.kind() == ErrorKind::ConnectionReset => Self::reset_at_once().await,
             Err(err) => panic!("no connection but {err}"),
@@ -289,6 +287,17 @@ impl From<TcpStream> for Peer {
         socket.set_nodelay(true).expect("a socket");
         Self { socket, was_reset: false }
     }
+}
+
+/// A connection to `addr` that comes from another address of this machine.
+///
+/// # Errors
+///
+/// There is none, or no port is left there.
+pub async fn dial_from(ip: [u8; 4], addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((ip, 0).into())?;
+    socket.connect(addr).await
 }
 
 async fn send_pattern(socket: &mut (impl AsyncWriteExt + Unpin), seed: usize, length: usize) {

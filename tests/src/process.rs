@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use crate::peer::Peer;
 use crate::wait::{eventually, within};
 
+pub use self::binaries::use_programs_in;
 pub use self::client::Client;
 pub use self::lines::Lines;
 pub use self::program::{Process, Program, Signal};

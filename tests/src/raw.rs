@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures::FutureExt;
+use serde_json::Value;
 use shared::control::protocol::{FromClient, Hello};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -80,11 +81,7 @@ impl RawPeer<TcpStream> {
     /// A client that has been admitted: its control stream is stream 1.
     pub async fn admitted(control: SocketAddr, hello: Hello) -> Self {
         let mut peer = Self::connect(control).await;
-        let hello = serde_json::to_vec(&FromClient::Hello(hello)).expect("a message");
-        peer.send(&data(SYN, 1, &message(&hello))).await;
-        let answer = peer.expect("an answer", |frame| frame.kind == DATA && frame.length > 4).await;
-        let json = String::from_utf8_lossy(&answer.body);
-        assert!(json.contains("welcome"), "not admitted: {json}");
+        peer.say_hello(hello).await;
         peer
     }
 }
@@ -93,6 +90,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     /// A peer at the other end of `io`.
     pub fn new(io: S) -> Self {
         Self { io }
+    }
+
+    /// Says `hello` and is welcomed: its control stream is stream 1. Returns the welcome.
+    pub async fn say_hello(&mut self, hello: Hello) -> Value {
+        let hello = serde_json::to_vec(&FromClient::Hello(hello)).expect("a message");
+        self.send(&data(SYN, 1, &message(&hello))).await;
+        let answer = self.expect("an answer", |frame| frame.kind == DATA && frame.length > 4).await;
+        // Behind the message's length.
+        let json = answer.body.get(4..).unwrap_or_default();
+        let said: Value = serde_json::from_slice(json).expect("an answer in JSON");
+        assert_eq!(said["type"], "welcome", "not admitted: {said}");
+        said
     }
 
     /// Sends bytes as they are.
@@ -106,7 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     ///
     /// It is not.
     pub async fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        within("bytes to be taken", self.io.write_all(bytes)).await
+        within("bytes to be taken", async {
+            self.io.write_all(bytes).await?;
+            self.io.flush().await
+        })
+        .await
     }
 
     /// The next frame; `None` when the connection has ended in whatever way.

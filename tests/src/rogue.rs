@@ -106,16 +106,21 @@ impl RogueClient {
     }
 
     async fn over(carrier: impl Carry + Send + 'static, hello: Hello) -> Self {
+        within("a stream", Self::try_over(carrier, hello)).await.expect("a session")
+    }
+
+    /// Says `hello` over `carrier`, unless the relay ends the connection before that.
+    pub async fn try_over(carrier: impl Carry + Send + 'static, hello: Hello) -> Option<Self> {
         let (mux, inbound, driver) = mux::start(carrier, Role::Client, 1000);
         let (mut tasks, close) = (Tasks::new(), CancellationToken::new());
         let closing = close.clone();
         tasks.spawn(async {
             drop(driver.run(closing.cancelled_owned().map(|()| mux::CLOSE)).await)
         });
-        let stream = within("a stream", mux.open()).await.expect("a session");
+        let stream = mux.open().await.ok()?;
         let mut control = Control::new(stream.io.compat(), MAX_MESSAGE);
-        control.send(&FromClient::Hello(hello)).await.expect("a session");
-        Self { mux, inbound, control, close, driver: tasks }
+        control.send(&FromClient::Hello(hello)).await.ok()?;
+        Some(Self { mux, inbound, control, close, driver: tasks })
     }
 
     /// Sends what is queued and closes the connection.

@@ -1,15 +1,22 @@
-//! Where the two programs are, built when they are first needed.
+//! Where the two programs are, built when they are first needed unless somebody has done so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on the two programs are those in `directory`, and are not built. The first to say so is
+/// right.
+pub fn use_programs_in(directory: PathBuf) {
+    DIRECTORY.get_or_init(|| directory);
+}
 
 /// Where cargo has put `program`.
 ///
 /// Builds both programs once for each test process, into the target directory and with the profile
 /// of the running test. So `cargo test` alone never tests yesterday's programs.
 pub(super) fn binary(program: &str) -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(build).join(program)
 }
 

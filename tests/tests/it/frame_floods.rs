@@ -4,89 +4,16 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 
+use tests::floods::floods;
 use tests::process::{Client, Relay};
-use tests::raw::{ACK, DATA, FIN, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
+use tests::raw::{ACK, RawPeer, data};
 use tests::rogue::{RogueClient, hello};
 use tests::scrape::{Scrape, scrape, shows};
 use tests::usage::raise_file_limit;
 use tests::{Peer, Tasks, World, local, within};
 
-/// How much of a flood is sent at a time, in bytes.
-const PIECE: usize = 64 * 1024;
-
 /// What the relay may hold more than before once all floods are over, in bytes.
 const GROWTH: f64 = 32e6;
-
-/// A flood, and what becomes of it.
-struct Flood {
-    what: &'static str,
-    /// Repeated as often as `times` says.
-    frames: Vec<u8>,
-    times: usize,
-    /// What the log says of the end of the session, and what is counted.
-    reason: &'static str,
-    kind: &'static str,
-}
-
-fn flood(
-    what: &'static str,
-    frames: Vec<u8>,
-    times: usize,
-    (reason, kind): (&'static str, &'static str),
-) -> Flood {
-    Flood { what, frames, times, reason, kind }
-}
-
-/// What ends a session, as it is logged and counted.
-const PINGS: (&str, &str) = ("a flood of pings", "ping_flood");
-const TINY: (&str, &str) = ("too many frames of next to nothing", "tiny_frames");
-const UPDATES: (&str, &str) = ("more window updates than anything sent", "window_updates");
-const STRAY: (&str, &str) = ("too many frames of streams that are not there", "stray_frames");
-const OPENED: (&str, &str) = ("opened a stream that it may not open", "stream_not_allowed");
-const REFUSED: (&str, &str) = ("go-away code 1 (protocol error) sent in answer", "bad_frame");
-
-fn floods() -> Vec<Flood> {
-    let streams = |flags, kind| (0..50_000).flat_map(move |i| header(kind, flags, 2 * i + 3, 0));
-    vec![
-        flood("pings", header(PING, SYN, 0, 1), 1_000_000, PINGS),
-        flood("pings that ask for nothing", header(PING, 0, 0, 1), 1_000_000, PINGS),
-        flood("answers that nobody asked for", header(PING, ACK, 0, 77), 1000, REFUSED),
-        flood("new streams", streams(SYN, WINDOW).collect(), 2, OPENED),
-        flood("empty frames", header(DATA, 0, 1, 0), 1_000_000, TINY),
-        flood("empty acknowledgements", header(DATA, ACK, 1, 0), 1_000_000, TINY),
-        flood("window updates of nothing", header(WINDOW, 0, 1, 0), 1_000_000, UPDATES),
-        flood("window updates of next to nothing", header(WINDOW, 0, 1, 1), 1_000_000, UPDATES),
-        flood("more credit than there can be", header(WINDOW, 0, 1, u32::MAX), 1, REFUSED),
-        flood("data for streams of the relay", data(0, 2000, &[7; 4000]), 10_000, STRAY),
-        flood("data for streams of its own", data(0, 5, &[7; 4000]), 10_000, STRAY),
-        flood("data for no stream", data(0, 0, &[7; 4000]), 10_000, STRAY),
-        flood("resets", (0..50_000).flat_map(|i| header(DATA, RST, 2 * i, 0)).collect(), 20, STRAY),
-        flood("ends", header(DATA, FIN, 4000, 0), 1_000_000, STRAY),
-        flood(
-            "go-aways",
-            header(GO_AWAY, 0, 0, 2),
-            100_000,
-            ("code 2 (internal error)", "go_away"),
-        ),
-    ]
-}
-
-impl Flood {
-    /// Sends all of it, or as much as is taken.
-    async fn send(&self, rogue: &mut RawPeer<tokio::net::TcpStream>) {
-        let many = self.frames.repeat((PIECE / self.frames.len()).clamp(1, self.times));
-        let mut left = self.times * self.frames.len();
-        while left > 0 {
-            let piece = &many[..many.len().min(left)];
-            for piece in piece.chunks(PIECE) {
-                if rogue.try_send(piece).await.is_err() {
-                    return;
-                }
-            }
-            left -= piece.len();
-        }
-    }
-}
 
 /// Visits come one after the other for as long as `meanwhile` takes, each completed.
 async fn visits_during(public: SocketAddr, meanwhile: impl Future<Output = ()>) {

@@ -7,7 +7,6 @@ mod command_line;
 mod config_file;
 mod descriptors;
 mod jwt;
-mod kept;
 mod killed;
 mod login;
 mod logs;
@@ -30,3 +29,5 @@ mod token_places;
 mod told;
 mod traffic;
 mod unread;
+
+use tests::kept;

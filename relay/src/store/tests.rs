@@ -123,6 +123,33 @@ async fn a_change_by_somebody_else_is_told_and_so_is_that_some_are_missing() {
 }
 
 #[tokio::test]
+async fn users_without_tokens_are_no_reason_to_want_one_and_those_that_are_gone_are() {
+    let kept = Kept::new().await;
+    kept.change().await;
+    let ann = name("ann");
+    kept.store.create_user(&ann).await.unwrap();
+    for disabled in [true, false] {
+        kept.store.disable_user(&ann, disabled).await.unwrap();
+    }
+    assert!(!kept.store.has_had_tokens().await.unwrap());
+
+    let token = shared::token::Token::random();
+    let (id, verifier) = (token.id(), token.verifier());
+    let grant = shared::token::Grant::default();
+    let new = NewToken { id, owner: ann.clone(), name: ann.clone(), verifier, grant };
+    kept.store.create_token(&new).await.unwrap();
+    assert!(kept.store.has_had_tokens().await.unwrap());
+    kept.store.delete_user(&ann).await.unwrap();
+    assert!(kept.store.has_had_tokens().await.unwrap());
+
+    // Its change may be forgotten one day, among many others.
+    let mut raw = kept.other().await;
+    execute(&mut raw, "DELETE FROM changes WHERE token IS NOT NULL").await;
+    execute(&mut raw, "INSERT INTO changes (number, owner) VALUES (20001, 'bob')").await;
+    assert!(kept.store.has_had_tokens().await.unwrap());
+}
+
+#[tokio::test]
 async fn what_a_newer_relay_has_written_is_left_alone() {
     let kept = Kept::new().await;
     kept.store.create_user(&name("ann")).await.unwrap();

@@ -13,7 +13,7 @@ use shared::token::{Grant, Token};
 
 use crate::certs::Identity;
 use crate::data::DataFolder;
-use crate::store::{NewToken, Place, Store, StoreError};
+use crate::store::{NewToken, Place, Store};
 
 /// The name of the first user and of its token.
 const FIRST: &str = "admin";
@@ -74,15 +74,11 @@ impl Init {
             quoted(public_name.as_str()),
             quoted(data),
         );
-        write_new(&config, &text).with_context(|| format!("cannot write {shown}"))?;
-        // Last of all: a token that is made is shown.
-        let token = match first_token(&store).await {
-            Ok(token) => token,
-            Err(err) => {
-                drop(fs::remove_file(&config));
-                return Err(err);
-            }
-        };
+        // Before the token, which is shown once: whatever fails can be done again.
+        let written = Written::new(&config, &text);
+        let written = written.with_context(|| format!("cannot write {shown}"))?;
+        let token = first_token(&store).await.context("cannot make the first token")?;
+        written.stays();
 
         let server = format!("tls://{public_name}:{control}");
         let pin = identity.pin.to_string();
@@ -102,9 +98,12 @@ impl Init {
 
 async fn first_token(store: &Store) -> anyhow::Result<Token> {
     let name = FIRST.parse().context("a name")?;
-    match store.create_user(&name).await {
-        Ok(()) | Err(StoreError::Exists) => (),
-        Err(err) => return Err(err.into()),
+    match store.users().await?.iter().find(|user| user.name == name) {
+        Some(user) if user.disabled.is_some() => {
+            bail!("its user is disabled: relay user enable {FIRST}")
+        }
+        Some(_) => (),
+        None => store.create_user(&name).await?,
     }
     let token = Token::random();
     let new = NewToken {
@@ -118,9 +117,28 @@ async fn first_token(store: &Store) -> anyhow::Result<Token> {
     Ok(token)
 }
 
-/// A file that is not there yet.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+/// A file that was not there before, and goes again unless it is to stay.
+struct Written<'a>(Option<&'a Path>);
+
+impl<'a> Written<'a> {
+    fn new(path: &'a Path, text: &str) -> io::Result<Self> {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let written = Self(Some(path));
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        Ok(written)
+    }
+
+    fn stays(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            // Whoever tries again is told if it is still there.
+            drop(fs::remove_file(path));
+        }
+    }
 }

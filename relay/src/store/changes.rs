@@ -24,6 +24,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// So many changes are kept; whoever has missed more has to look at everything.
 const KEPT: i64 = 10_000;
 
+/// When there are more than so many, the oldest are forgotten.
+pub(super) const MOST_CHANGES: i64 = 2 * KEPT;
+
 /// What somebody has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -113,7 +116,7 @@ impl Store {
         // Some are forgotten, or the store is an older one that was put in its place.
         let has_missed = first > last + 1 || newest < last;
         let changes = if has_missed { vec![Change::Everything] } else { changes };
-        if newest - first > 2 * KEPT {
+        if newest - first > MOST_CHANGES {
             write_all!(self, |all, _lock| {
                 sqlx::query(PRUNE).bind(newest - KEPT).execute(&mut *all).await?;
             });

@@ -46,14 +46,6 @@ impl Kept {
     }
 }
 
-async fn give_token(store: &Store, owner: &Name) {
-    let token = Token::random();
-    let (owner, name) = (owner.clone(), owner.clone());
-    let (id, verifier) = (token.id(), token.verifier());
-    let new = NewToken { id, owner, name, verifier, grant: Grant::default() };
-    store.create_token(&new).await.unwrap();
-}
-
 /// Where nobody else has anything.
 fn own_folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -138,14 +130,29 @@ async fn a_change_by_somebody_else_is_told_and_so_is_that_some_are_missing() {
 }
 
 #[tokio::test]
-async fn users_without_tokens_are_no_reason_to_want_one_of_everybody() {
+async fn users_without_tokens_are_no_reason_to_want_one_and_those_that_are_gone_are() {
     let kept = Kept::new().await;
+    kept.change().await;
     let ann = name("ann");
     kept.store.create_user(&ann).await.unwrap();
-    kept.store.disable_user(&ann, true).await.unwrap();
+    for disabled in [true, false] {
+        kept.store.disable_user(&ann, disabled).await.unwrap();
+    }
     assert!(!kept.store.has_had_tokens().await.unwrap());
-    give_token(&kept.store, &ann).await;
+
+    let token = Token::random();
+    let (id, verifier) = (token.id(), token.verifier());
+    let grant = Grant::default();
+    let new = NewToken { id, owner: ann.clone(), name: ann.clone(), verifier, grant };
+    kept.store.create_token(&new).await.unwrap();
+    assert!(kept.store.has_had_tokens().await.unwrap());
     kept.store.delete_user(&ann).await.unwrap();
+    assert!(kept.store.has_had_tokens().await.unwrap());
+
+    // Its change may be forgotten one day, among many others.
+    let mut raw = kept.other().await;
+    execute(&mut raw, "DELETE FROM changes WHERE token IS NOT NULL").await;
+    execute(&mut raw, "INSERT INTO changes (number, owner) VALUES (20001, 'bob')").await;
     assert!(kept.store.has_had_tokens().await.unwrap());
 }
 

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 use shared::token::{Grant, TokenId, Verifier};
 use sqlx::Row;
 
+use super::changes::MOST_CHANGES;
 use super::pool::{read, write_all};
 use super::{Name, NewToken, Store, StoreError, TokenRecord, from_millis, to_millis};
 
@@ -57,13 +58,14 @@ impl Store {
     /// Whether there has ever been a token: once there was one, nobody comes in without, even if all
     /// of them are gone.
     pub(crate) async fn has_had_tokens(&self) -> Result<bool, StoreError> {
-        // Where changes are forgotten there were so many that some of them were about tokens.
-        const ANY: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM tokens) \
-            OR EXISTS (SELECT 1 FROM changes WHERE token IS NOT NULL) \
-            OR (SELECT MIN(number) FROM changes) > 1 THEN 1 ELSE 0 END AS BIGINT) AS had";
-        let had: i64 =
-            read!(self, |pool| Ok(sqlx::query(ANY).fetch_one(pool).await?.try_get("had")?))?;
-        Ok(had > 0)
+        // Those that are gone with their user have left a change, unless there were so many that old
+        // ones are forgotten.
+        const HAD: &str = "SELECT 1 FROM tokens UNION ALL \
+            SELECT 1 FROM changes WHERE token IS NOT NULL OR number > $1 LIMIT 1";
+        read!(self, |pool| {
+            let had = sqlx::query(HAD).bind(MOST_CHANGES).fetch_optional(pool).await?;
+            Ok(had.is_some())
+        })
     }
 
     /// The token is good no longer, nor what was narrowed from it.

@@ -271,3 +271,35 @@ async fn init_prints_the_two_lines_that_start_everything() {
     let all = relay.stderr.so_far().concat() + &client.stderr.so_far().concat();
     assert!(!all.contains(&text("token")[6..40]), "the token is in a log");
 }
+
+#[tokio::test]
+async fn init_that_fails_can_be_done_again() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "bob"]).await;
+    kept.ask(&["user", "create", "admin"]).await;
+    let folder = kept.folder.file("etc");
+    let config = folder.join("relay.toml");
+    let shown = config.display().to_string();
+    let init = || kept.tool(&["init", "--config", &shown, "--json"]);
+    let (status, _, log) = init().output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("cannot write"), "{log}");
+
+    std::fs::create_dir(&folder).expect("a folder");
+    kept.ask(&["user", "disable", "admin"]).await;
+    let (status, _, log) = init().output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("relay user enable admin"), "{log}");
+    assert!(!config.exists(), "half of it is left");
+
+    kept.ask(&["user", "delete", "admin"]).await;
+    let (status, printed, log) = init().output().await;
+    assert_eq!(status, Some(0), "{log}");
+    let made: Value = serde_json::from_str(&printed).expect("JSON");
+    let relay = Relay::of(Program::relay().args(["--config", &shown])).await;
+    let server = format!("tls://{}", relay.control);
+    let text = |key: &str| made[key].as_str().expect("a text");
+    let program = Program::client().env("CLIENT_TOKEN", text("token"));
+    let args = ["--server", &server, "--tls-pin", text("pin"), "--local", "1"];
+    Client::of(program.args(args)).event("live").await;
+}

@@ -12,6 +12,7 @@ mod quiet;
 mod reconnect;
 mod refused;
 mod reloads;
+mod secrets;
 mod standby;
 mod starting;
 mod store;

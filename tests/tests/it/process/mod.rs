@@ -18,6 +18,7 @@ mod reconnect;
 mod refused;
 mod reloads;
 mod rotated;
+mod secrets;
 mod shared_secret;
 mod standby;
 mod starting;

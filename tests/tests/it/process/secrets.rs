@@ -103,11 +103,11 @@ async fn no_token_is_in_any_log_answer_or_list_of_arguments() {
     let unknown = Token::random().to_string();
     let mut mistyped = shown.clone();
     mistyped.replace_range(shown.len() - 3.., "aaa");
-    let mut search = Search::default();
-    search.secrets = [SHARED, SHARED_LATER, JWT_KEY, JWT].map(str::to_owned).into();
+    let secrets = [SHARED, SHARED_LATER, JWT_KEY, JWT].map(str::to_owned).into();
+    let mut search = Search { secrets, ..Search::default() };
 
     let secret = folder.write("secret", SHARED).display().to_string();
-    let key = folder.write("jwt-key", JWT_KEY).display().to_string();
+    let key = folder.write("jwt-key", &format!("hs256:{JWT_KEY}")).display().to_string();
     let data = kept.folder.file("data").display().to_string();
     let text = format!(
         "data = {data:?}\ntoken-file = {secret:?}\njwt-key = {key:?}\ntls = \"self-signed\"\n"

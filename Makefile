@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
 TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres
 
-.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak up down clean
+.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse up down clean
 
 all: check test
 
@@ -75,6 +75,11 @@ fuzz:
 # Both directions saturated over a slow wire for a minute.
 soak:
 	SALLYPORT_SOAK=60 $(CARGO) test -p tests --test it saturate
+
+# How a good tenant fares while somebody attacks: the table in docs/security.md. ARGS="--list" shows
+# the attacks, ARGS="--only guess" chooses.
+abuse: build
+	$(CARGO) run --quiet -p tests --bin abuse -- --programs target/release $(ARGS)
 
 # Coverage of the tests. Needs cargo-llvm-cov.
 cover:

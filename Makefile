@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
 TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres
 
-.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse up down clean
+.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse testssl up down clean
 
 all: check test
 
@@ -80,6 +80,11 @@ soak:
 # the attacks, ARGS="--only guess" chooses.
 abuse: build
 	$(CARGO) run --quiet -p tests --bin abuse -- --programs target/release $(ARGS)
+
+# What testssl.sh finds at the control port.
+testssl: build
+	@tests/programs testssl
+	tests/testssl target/release/relay
 
 # Coverage of the tests. Needs cargo-llvm-cov.
 cover:

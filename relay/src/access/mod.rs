@@ -163,6 +163,7 @@ impl Access {
     /// The rules are others from now on: whom they do not let in any more has to go.
     pub(crate) fn set_rules(&self, rules: &AccessRules) {
         *self.0.rules.write() = Arc::new(rules.clone());
+        self.0.tokens.strangers().set_rules(rules);
         self.0.tokens.set_shared(rules.token.as_ref());
         self.0.jwt.set_rules(rules.jwt.as_ref());
     }
@@ -239,11 +240,9 @@ impl Access {
     }
 
     fn anonymous(&self, peer: SocketAddr) -> Result<Principal, Refusal> {
-        let rules = self.rules();
-        let is_closed = self.0.tokens.any() || rules.jwt.is_some();
-        let otherwise = if is_closed { Anonymous::Never } else { Anonymous::Private };
-        rules.anonymous.unwrap_or(otherwise).check(peer.ip())?;
-        Ok(Principal::anybody(self.0.limits.owner(&Owner::Anybody.to_string())))
+        let standing = self.0.tokens.strangers().admit(peer.ip())?;
+        let account = self.0.limits.owner(&Owner::Anybody.to_string());
+        Ok(Principal::anybody(account, standing))
     }
 }
 

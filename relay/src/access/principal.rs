@@ -42,8 +42,8 @@ impl Default for Principal {
 
 impl Principal {
     /// Nobody in particular, who may do anything, as far as the account goes.
-    pub(super) fn anybody(account: Arc<Account>) -> Self {
-        Self { accounts: Arc::new([account]), ..Self::default() }
+    pub(super) fn anybody(account: Arc<Account>, standing: Standing) -> Self {
+        Self { standing, accounts: Arc::new([account]), ..Self::default() }
     }
 
     /// Whoever has shown a token, or whom somebody else vouches for.

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
 use shared::kit::logging::Rate;
 use shared::token::{Challenge, Grant, LinkId, Presented, Proof, Secret, TokenId};
@@ -107,8 +107,6 @@ struct Shared {
     tokens: Tokens,
     jwt: Jwt,
     limits: Limits,
-    /// Of those who came without a token, and who might.
-    anybody: Mutex<(Standing, Anonymous)>,
     /// Held by whoever writes down or reads what has moved under quotas.
     writing: AsyncMutex<()>,
 }
@@ -135,16 +133,9 @@ impl Access {
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let (tokens, jwt) = (Tokens::new(store).await?, Jwt::default());
-        let anybody = Mutex::new((Standing::default(), Anonymous::Never));
         let writing = AsyncMutex::default();
-        let access = Self(Arc::new(Shared {
-            rules: RwLock::default(),
-            tokens,
-            jwt,
-            limits,
-            anybody,
-            writing,
-        }));
+        let access =
+            Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits, writing }));
         access.set_rules(rules);
         Ok(access)
     }
@@ -177,7 +168,6 @@ impl Access {
             }
             match self.0.tokens.changed(&owed).await {
                 Ok(()) => {
-                    self.look_at_anybody();
                     owed.drain(..).for_each(|change| audit::changed(&change));
                 }
                 Err(err) => {
@@ -232,21 +222,9 @@ impl Access {
     /// The rules are others from now on: whom they do not let in any more has to go.
     pub(crate) fn set_rules(&self, rules: &AccessRules) {
         *self.0.rules.write() = Arc::new(rules.clone());
+        self.0.tokens.strangers().set_rules(rules);
         self.0.tokens.set_shared(rules.token.as_ref());
         self.0.jwt.set_rules(rules.jwt.as_ref());
-        self.look_at_anybody();
-    }
-
-    /// Who may come without a token may have changed: those who are here have to go if it is fewer.
-    /// Those of them who still may come back.
-    fn look_at_anybody(&self) {
-        let now = self.who_may_come();
-        let mut anybody = self.0.anybody.lock();
-        if now < anybody.1 {
-            let standing = std::mem::take(&mut anybody.0);
-            standing.end(unauthorized("the relay does not let in everybody any more"));
-        }
-        anybody.1 = now;
     }
 
     /// Whose session it is that begins at `peer`, who has shown this.
@@ -315,19 +293,10 @@ impl Access {
         Arc::clone(&self.0.rules.read())
     }
 
-    /// Who may come without a token.
-    fn who_may_come(&self) -> Anonymous {
-        let rules = self.rules();
-        let is_closed = self.0.tokens.any() || rules.jwt.is_some();
-        let otherwise = if is_closed { Anonymous::Never } else { Anonymous::Private };
-        rules.anonymous.unwrap_or(otherwise)
-    }
-
     fn anonymous(&self, peer: SocketAddr) -> Result<Principal, Refusal> {
-        // Before it is looked at who may: whoever may no longer is told by it.
-        let standing = self.0.anybody.lock().0.clone();
-        self.who_may_come().check(peer.ip())?;
-        Ok(Principal::anybody(self.0.limits.owner(&Owner::Anybody.to_string()), standing))
+        let standing = self.0.tokens.strangers().admit(peer.ip())?;
+        let account = self.0.limits.owner(&Owner::Anybody.to_string());
+        Ok(Principal::anybody(account, standing))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tokens that let somebody in: the secret that the relay was started with, and those of a store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use shared::token::{
 };
 use tracing::warn;
 
+use super::anonymous::Strangers;
 use super::principal::expired;
 use super::standing::Standing;
 use super::{Admitted, Owner, unauthorized};
@@ -36,8 +37,8 @@ pub(super) struct Tokens {
     changes: AtomicU64,
     /// Those that were used, and when. Not written down yet.
     used: Mutex<HashMap<TokenId, SystemTime>>,
-    /// Whether the store has ever had a token.
-    any: AtomicBool,
+    /// Those who come without one. As soon as there has been one they may have to go.
+    strangers: Strangers,
     /// The key of a token that nobody has: it stands for all that are not known, so that they take
     /// as long as others.
     nobody: Verifier,
@@ -58,17 +59,17 @@ struct Known {
 impl Tokens {
     /// Tokens of this store, if there is one.
     pub(super) async fn new(store: Option<Store>) -> Result<Self, StoreError> {
-        let any = match &store {
-            Some(store) => store.has_had_tokens().await?,
-            None => false,
-        };
+        let strangers = Strangers::default();
+        if let Some(store) = &store {
+            strangers.set_store_has_had_tokens(store.has_had_tokens().await?);
+        }
         Ok(Self {
             shared: Mutex::default(),
             store,
             known: Mutex::default(),
             changes: AtomicU64::new(0),
             used: Mutex::default(),
-            any: AtomicBool::new(any),
+            strangers,
             nobody: Token::random().verifier(),
         })
     }
@@ -100,9 +101,9 @@ impl Tokens {
         }
     }
 
-    /// Whether there is any token with which somebody could come.
-    pub(super) fn any(&self) -> bool {
-        self.any.load(Ordering::Relaxed) || self.shared.lock().is_some()
+    /// Those who come without any.
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     /// Who has shown this, and has proven to hold it.
@@ -205,7 +206,7 @@ impl Tokens {
     /// Somebody has changed the store: those whose token is not what it was have to go.
     pub(super) async fn changed(&self, changes: &[Change]) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
-        self.any.store(store.has_had_tokens().await?, Ordering::Relaxed);
+        self.strangers.set_store_has_had_tokens(store.has_had_tokens().await?);
         let concerned = |known: &Known| {
             changes.iter().any(|change| match change {
                 Change::Token(id) => known.id == *id,

@@ -159,6 +159,23 @@ async fn another_secret_ends_the_sessions_that_came_with_the_one_before() {
 }
 
 #[tokio::test]
+async fn whoever_came_without_a_token_has_to_go_when_the_relay_wants_one() {
+    let service = local::echo().await;
+    let world = World::start().await;
+    let client = live(world.config(&[format!("default={}", service.addr())])).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    visitor.expect_echo(b"before").await;
+
+    let mut settings = relay::Settings::loopback();
+    settings.access.anonymous = Some(Anonymous::Never);
+    world.relay_reconfigure.apply(relay::Config::new(settings).unwrap());
+    visitor.expect_reset().await;
+    let ended = format!("{:#}", client.ended().await.expect_err("a refusal"));
+    assert!(ended.contains("the relay wants a token"), "{ended}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_can_take_the_tunnel_default_from_somebody_else() {
     let [mine, theirs] = [local::echo().await, local::speaks_first(b"not yours").await];
     let world = World::start_with(|settings| {

@@ -45,37 +45,45 @@ struct Claims {
     sallyport: Grant,
 }
 
-/// Those who came with a JSON Web Token, by what it was checked with.
+/// Those who came with a JSON Web Token, by what it was good by.
 #[derive(Debug, Default)]
-pub(super) struct Jwt(Mutex<HashMap<CheckedWith, Standing>>);
+pub(super) struct Jwt(Mutex<HashMap<GoodBy, Standing>>);
 
-/// What a token is checked with.
+/// What a token was good by: whoever came with it may be here for as long as that is so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct CheckedWith {
-    /// What tells the key from others.
+struct GoodBy {
+    /// What tells the key from others that it was signed with.
     key: [u8; 32],
     audience: String,
     issuer: Option<String>,
 }
 
-impl CheckedWith {
-    fn new(key: &JwtKey, rules: &JwtRules) -> Self {
-        Self { key: key.digest, audience: rules.audience.clone(), issuer: rules.issuer.clone() }
+impl GoodBy {
+    fn new(rules: &JwtRules, key: &JwtKey) -> Self {
+        let JwtRules { audience, issuer, .. } = rules;
+        Self { key: key.digest, audience: audience.clone(), issuer: issuer.clone() }
     }
 }
 
 impl Jwt {
-    /// These are the rules from now on. Those whose token was checked with a key that is not among
-    /// them, or for another audience or issuer, have to go.
+    /// These are the rules from now on. Those who came by others, with a key that is not among
+    /// these or for another audience, have to go.
     pub(super) fn set_rules(&self, rules: Option<&JwtRules>) {
-        let of = |rules| move |key| CheckedWith::new(key, rules);
-        let now: Vec<_> = rules.iter().flat_map(|rules| rules.keys.iter().map(of(rules))).collect();
+        let good = |rules: &JwtRules| -> Vec<GoodBy> {
+            rules.keys.iter().map(|key| GoodBy::new(rules, key)).collect()
+        };
+        let good = rules.map(good).unwrap_or_default();
         let mut standings = self.0.lock();
-        for (_, standing) in standings.extract_if(|with, _| !now.contains(with)) {
-            standing.end(unauthorized("the relay does not take this key any more"));
+        for (by, standing) in standings.extract_if(|by, _| !good.contains(by)) {
+            let has_key = good.iter().any(|good| good.key == by.key);
+            standing.end(unauthorized(if has_key {
+                "the relay takes tokens for another audience or of another issuer now"
+            } else {
+                "the relay does not take this key any more"
+            }));
         }
-        for with in now {
-            standings.entry(with).or_default();
+        for by in good {
+            standings.entry(by).or_default();
         }
     }
 
@@ -92,7 +100,8 @@ impl Jwt {
         let owner = subject(&claims.sub)?;
         let Claims { exp, sallyport: grant, .. } = claims;
         let lifetime = Grant { expires: Some(exp), ..Grant::default() };
-        let standing = self.0.lock().get(&CheckedWith::new(key, rules)).cloned();
+        // The rules may have become others meanwhile.
+        let standing = self.0.lock().get(&GoodBy::new(rules, key)).cloned();
         let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
         let key = subject_key(&owner);
         let grants = vec![(Some(key), grant), (None, lifetime)];

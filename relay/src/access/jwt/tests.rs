@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::*;
 use crate::access::Rights;
@@ -15,6 +16,9 @@ struct Signer {
     signs: EncodingKey,
     checks: String,
 }
+
+/// How long a test waits for what should be so at once.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const SHARED: &str = "0123456789abcdef0123456789abcdef";
 
@@ -216,6 +220,27 @@ async fn whoever_came_with_a_key_that_is_taken_away_has_to_go() {
     jwt.set_rules(Some(&first));
     let admitted = jwt.admit(&signed(&signer, &json!({})), Some(&first)).unwrap();
     jwt.set_rules(Some(&second));
-    assert!(admitted.standing.ended().await.message.contains("does not take this key any more"));
+    let why = timeout(PATIENCE, admitted.standing.ended()).await.unwrap();
+    assert!(why.message.contains("does not take this key any more"), "{why}");
     assert!(jwt.admit(&signed(&other, &json!({})), Some(&second)).is_ok());
+}
+
+#[tokio::test]
+async fn whoever_came_for_another_audience_or_from_another_issuer_has_to_go() {
+    let signer = hmac();
+    let before = rules(&signer.checks);
+    let other = |text: &str| text.to_owned();
+    for after in [
+        JwtRules { audience: other("other"), ..before.clone() },
+        JwtRules { issuer: Some(other("other")), ..before.clone() },
+    ] {
+        let jwt = Jwt::default();
+        jwt.set_rules(Some(&before));
+        let admitted = jwt.admit(&signed(&signer, &json!({})), Some(&before)).unwrap();
+        jwt.set_rules(Some(&after));
+        let why = timeout(PATIENCE, admitted.standing.ended()).await.unwrap();
+        assert!(why.message.contains("another audience or"), "{why}");
+        // Whoever was being looked at by the rules of before comes too late.
+        assert!(jwt.admit(&signed(&signer, &json!({})), Some(&before)).is_err());
+    }
 }

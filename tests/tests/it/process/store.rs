@@ -74,12 +74,17 @@ async fn what_is_revoked_disabled_or_deleted_ends_in_mid_visit() {
         let service = local::echo().await;
         let local = service.addr().to_string();
         let relay = kept.relay().await;
-        // Before there is any token, whoever is near is let in.
+        // Before there is any token, whoever is near is let in, until then.
         let mut early = Client::expose(relay.control, service.addr()).await;
-        early.signal(Signal::TERM);
-        early.exit().await;
-
         kept.ask(&["user", "create", "ann"]).await;
+        kept.ask(&["user", "create", "bob"]).await;
+        kept.ask(&["user", "disable", "bob"]).await;
+        let mut visitor = visit(relay.public).await;
+        kept.token("ann", "first", &[]).await;
+        visitor.expect_reset().await;
+        assert_eq!(early.exit().await.code(), Some(1));
+        early.logged("wants a token").await;
+
         for (n, ends) in ["revoke", "rotate", "disable", "delete"].into_iter().enumerate() {
             let (token, id) = kept.token("ann", &format!("t{n}"), &[]).await;
             let mut client = client(&relay, &token, &["--tunnel", &format!("t{n}={local}")]);

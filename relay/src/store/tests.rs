@@ -248,6 +248,15 @@ async fn a_backup_that_fails_leaves_nothing_behind() {
     assert!(!kept.path.join(".copy.new").exists());
 }
 
+impl Store {
+    /// As by a hand at the file, or a disk that forgets.
+    pub(crate) async fn break_token(&self, id: shared::token::TokenId) {
+        let pool::Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        let broken = sqlx::query("UPDATE tokens SET verifier = 'broken' WHERE id = $1");
+        broken.bind(id.to_string()).execute(&file.writer).await.unwrap();
+    }
+}
+
 /// Where the process that is killed finds its store.
 const KILLED: &str = "SALLYPORT_TEST_KILLED";
 

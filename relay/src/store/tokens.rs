@@ -171,5 +171,5 @@ fn verifier(text: &str) -> Result<Verifier, StoreError> {
 }
 
 fn corrupt(err: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(format!("what is kept cannot be read: {err}"))
+    StoreError::Unreadable(err.to_string())
 }

@@ -56,7 +56,11 @@ pub(crate) fn candidates(
 /// A number that depends on nothing but the name and its owner, the same on every relay and in
 /// every version: 64 bits of FNV-1a.
 fn place(owner: &Owner, name: &TunnelName) -> u64 {
-    let text = format!("{owner}/{name}");
+    let text = match owner {
+        // As it has always been. It says where to begin, so a user may be called the same.
+        Owner::Anybody => format!("anybody/{name}"),
+        owner => format!("{owner}/{name}"),
+    };
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -131,7 +131,7 @@ async fn a_snapshot_tells_who_serves_which_tunnel() {
     let web = &seen["tunnels"][1];
     assert_eq!(web["entrances"][0], format!("port {}", public[0].port()));
     assert_eq!(web["local"], service.addr().to_string());
-    assert_eq!((&web["owner"], &sessions[0]["owner"]), (&"anybody".into(), &"anybody".into()));
+    assert_eq!((&web["owner"], &sessions[0]["owner"]), (&"(anybody)".into(), &"(anybody)".into()));
     assert_eq!(web["clients"][0]["healthy"], true);
     assert_eq!(web["clients"][0]["standing"], "live");
     assert_eq!(web["clients"][0]["sessions"][0], ids[1], "the one that came last");

@@ -272,7 +272,7 @@ async fn a_backup_that_fails_leaves_nothing_behind() {
 impl Store {
     /// As by a hand at the file, or a disk that forgets.
     pub(crate) async fn break_token(&self, id: shared::token::TokenId) {
-        let pool::Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        let Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
         let broken = sqlx::query("UPDATE tokens SET verifier = 'broken' WHERE id = $1");
         broken.bind(id.to_string()).execute(&file.writer).await.unwrap();
     }

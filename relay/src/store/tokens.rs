@@ -116,7 +116,6 @@ impl Store {
             insert.bind(&old).execute(&mut *all).await?;
             sqlx::query(lock).execute(&mut *all).await?;
             for id in [old, new.to_string()] {
-                sqlx::query(lock).execute(&mut *all).await?;
                 let note = sqlx::query("INSERT INTO changes (token) VALUES ($1)");
                 note.bind(id).execute(&mut *all).await?;
             }
@@ -126,8 +125,11 @@ impl Store {
 
     /// Tokens that were used, and when they were used last.
     pub(crate) async fn note_use(&self, uses: &[(TokenId, SystemTime)]) -> Result<(), StoreError> {
+        // In the same order for every relay, so that no two wait for each other.
+        let mut uses = uses.to_vec();
+        uses.sort_unstable();
         write_all!(self, |all, _lock| {
-            for (id, at) in uses {
+            for (id, at) in &uses {
                 let update = sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1");
                 update.bind(id.to_string()).bind(to_millis(*at)).execute(&mut *all).await?;
             }

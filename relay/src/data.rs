@@ -31,6 +31,9 @@ impl DataFolder {
         if others_can_write(&found) {
             bail!("others can write to {shown}: chmod go-w {shown}, or choose another with --data");
         }
+        if is_anothers(&found) {
+            bail!("{shown} belongs to another user: chown it, or choose another with --data");
+        }
         Ok(Self(path.to_owned()))
     }
 
@@ -109,6 +112,22 @@ fn others_can_write(found: &fs::Metadata) -> bool {
     found.permissions().mode() & 0o022 != 0
 }
 
+/// Whether the folder belongs to a user who is neither this one nor root: its owner can change
+/// whatever is in it.
+#[cfg(unix)]
+fn is_anothers(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // Where there is no such file, it cannot be told.
+    fs::metadata("/proc/self").is_ok_and(|own| cannot_trust(own.uid(), found.uid()))
+}
+
+/// Root keeps users and tokens of a relay that runs as somebody else, and has to trust that one.
+#[cfg(unix)]
+fn cannot_trust(own: u32, owner: u32) -> bool {
+    const ROOT: u32 = 0;
+    own != ROOT && ![own, ROOT].contains(&owner)
+}
+
 /// Elsewhere a folder has the rights of the one above it.
 #[cfg(not(unix))]
 fn private_folder() -> DirBuilder {
@@ -122,6 +141,11 @@ fn private_file(path: &Path) -> io::Result<File> {
 
 #[cfg(not(unix))]
 fn others_can_write(_: &fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn is_anothers(_: &fs::Metadata) -> bool {
     false
 }
 
@@ -146,6 +170,11 @@ mod tests {
         let err = DataFolder::open(&path).unwrap_err().to_string();
         assert!(err.starts_with("others can write to "), "{err}");
         assert!(DataFolder::open(&data.file("key")).is_err(), "it is a file");
+
+        assert!(cannot_trust(1000, 1001), "a folder of somebody else");
+        assert!(
+            ![(1000, 1000), (1000, 0), (0, 1000)].iter().any(|(own, of)| cannot_trust(*own, *of))
+        );
 
         let lock = data.lock().unwrap();
         assert!(data.lock().unwrap_err().to_string().starts_with("another relay uses "));

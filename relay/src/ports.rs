@@ -60,6 +60,7 @@ pub(crate) fn candidates(
 /// every version: 64 bits of FNV-1a.
 fn place(owner: &Owner, name: &TunnelName) -> u64 {
     let text = match owner {
+        // As it has always been. It says where to begin, so a user may be called the same.
         Owner::Anybody => format!("anybody/{name}"),
         owner => format!("{owner}/{name}"),
     };

@@ -117,16 +117,22 @@ impl Tool {
                             .into(),
                     );
                 }
-                let narrowed = which.token()?.narrow(&grant).map_err(|err| err.to_string())?;
+                let narrowed = which
+                    .token("cannot be narrowed")?
+                    .narrow(&grant)
+                    .map_err(|err| err.to_string())?;
                 Ok(format!("{narrowed}\n"))
             }
-            Self::Token(TokenTool::Show { which }) => describe(&which.token()?),
+            Self::Token(TokenTool::Show { which }) => {
+                describe(&which.token("is not shown: what it allows stands in its own claims")?)
+            }
         }
     }
 }
 
 impl Which {
-    fn token(&self) -> Result<Token, String> {
+    /// The token that is meant. `jwt` says what is not done with a JSON Web Token.
+    fn token(&self, jwt: &str) -> Result<Token, String> {
         let text = std::env::var("CLIENT_TOKEN").ok().filter(|text| !text.is_empty()).map(Hidden);
         // A file that is named is meant.
         let text = text.filter(|_| self.token_file.is_none());
@@ -135,7 +141,7 @@ impl Which {
         let secret = given(text.as_ref(), &origin, self.token_file.as_deref(), &otherwise)?;
         match secret {
             Some(Secret::Token(token)) => Ok(token),
-            Some(Secret::Jwt(_)) => Err("a JSON Web Token cannot be narrowed".into()),
+            Some(Secret::Jwt(_)) => Err(format!("a JSON Web Token {jwt}")),
             None => Err("there is no token: set CLIENT_TOKEN, or give --token-file".into()),
         }
     }

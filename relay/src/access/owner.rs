@@ -30,10 +30,23 @@ impl Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // No user can have such names.
+            // No user can have these names.
             Self::Anybody => f.write_str("(anybody)"),
             Self::Shared => f.write_str("(shared)"),
             Self::User(name) | Self::Subject(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Name;
+
+    #[test]
+    fn no_user_can_have_the_name_of_what_is_no_user() {
+        for owner in [Owner::Anybody, Owner::Shared, Owner::Subject("jwt:ann".into())] {
+            assert!(owner.to_string().parse::<Name>().is_err(), "{owner}");
         }
     }
 }

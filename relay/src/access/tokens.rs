@@ -204,6 +204,10 @@ impl Tokens {
     }
 
     /// Somebody has changed the store: those whose token is not what it was have to go.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be asked: nobody of whom it is not known has to go.
     pub(super) async fn changed(&self, changes: &[Change]) -> Result<(), StoreError> {
         let Some(store) = &self.store else { return Ok(()) };
         self.strangers.set_store_has_had_tokens(store.has_had_tokens().await?);
@@ -217,20 +221,19 @@ impl Tokens {
         self.changes.fetch_add(1, Ordering::SeqCst);
         let before: Vec<_> = self.known.lock().values().filter(|k| concerned(k)).cloned().collect();
         for known in before {
-            let record = match store.token(known.id).await {
-                // One that cannot be read must not keep others good.
-                Err(StoreError::Failed(reason)) => {
-                    warn!(token = %known.id, "a token is good no longer: {reason}");
-                    None
-                }
-                record => record?,
-            };
+            let record = store.token(known.id).await;
             let why = match &record {
-                Some(record) if record.grant == known.grant => refused(record),
-                Some(_) => Some(unauthorized("the rights of the token have changed")),
-                None => Some(revoked()),
+                Ok(Some(record)) if record.grant == known.grant => refused(record),
+                Ok(Some(_)) => Some(unauthorized("the rights of the token have changed")),
+                Ok(None) => Some(revoked()),
+                // It says nothing of the others, who have to be looked at.
+                Err(err @ StoreError::Unreadable(_)) => {
+                    warn!(token = %known.id, "the token is good no longer: {err}");
+                    Some(unreadable())
+                }
+                Err(err) => return Err(err.clone()),
             };
-            if let Some(record) = &record
+            if let Ok(Some(record)) = &record
                 && why == known.refused
             {
                 // It may have been replaced, and have a while yet.
@@ -291,6 +294,10 @@ fn replaced() -> Refusal {
     unauthorized("the token has been replaced: ask for the new one")
 }
 
+fn unreadable() -> Refusal {
+    unauthorized("the relay cannot read what it keeps of the token: ask for a new one")
+}
+
 fn revoked() -> Refusal {
     unauthorized("the token has been revoked: ask for a new one")
 }
@@ -299,9 +306,54 @@ fn revoked() -> Refusal {
 mod tests {
     use std::time::Duration;
 
+    use tokio::time::timeout;
+
     use super::*;
     use crate::data::DataFolder;
     use crate::store::{Name, NewToken, Place};
+
+    /// Admits whoever holds this token, which is kept in a store.
+    async fn admitted(tokens: &Tokens, token: &Token) -> Admitted {
+        let challenge = Challenge::Channel([1; 32]);
+        let proof = token.prove(&challenge);
+        tokens.admit(token.presented(), &proof, &challenge, SystemTime::now()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_read_any_more_keeps_no_other_one_alive() {
+        let path = std::env::temp_dir().join(format!("sallyport-tokens-{}", std::process::id()));
+        let folder = DataFolder::open(&path).unwrap();
+        let store = Store::open(&Place::Folder(folder)).await.unwrap();
+        let ann: Name = "ann".parse().unwrap();
+        store.create_user(&ann).await.unwrap();
+        let tokens = Tokens::new(Some(store.clone())).await.unwrap();
+        let mut all = Vec::new();
+        for n in 0..4 {
+            let token = Token::random();
+            let (id, verifier, grant) = (token.id(), token.verifier(), Grant::default());
+            let name = format!("t{n}").parse().unwrap();
+            store
+                .create_token(&NewToken { id, owner: ann.clone(), name, verifier, grant })
+                .await
+                .unwrap();
+            all.push((id, admitted(&tokens, &token).await));
+        }
+        let (broken, revoked) = all.split_at(2);
+        for (id, _) in broken {
+            store.break_token(*id).await;
+        }
+        for (id, _) in revoked {
+            store.revoke_token(*id).await.unwrap();
+        }
+        let changes: Vec<_> = all.iter().map(|(id, _)| Change::Token(*id)).collect();
+        tokens.changed(&changes).await.unwrap();
+        for (n, (_, Admitted { standing, .. })) in all.iter().enumerate() {
+            let ended = timeout(Duration::from_secs(5), standing.ended()).await;
+            let says = if n < 2 { "cannot read" } else { "revoked" };
+            assert!(ended.unwrap().message.contains(says), "{n}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
 
     /// A known one, and the grant that limits it.
     #[tokio::test]

@@ -68,9 +68,7 @@ impl Store {
         let copied = File::open(file).and_then(|mut file| io::copy(&mut file, &mut new));
         copied.map_err(|err| failed(&err))?;
         check(&copy.0).await?;
-        // The old one is to be whole without what is beside it, should this be broken off. A damaged
-        // one is not, and goes.
-        drop(settle_file(&folder.file(FILE)).await);
+        merge(&folder.file(FILE)).await?;
         // What belongs to the old one would be taken for a part of the new one.
         for beside in BESIDE {
             match fs::remove_file(folder.file(&format!("{FILE}{beside}"))) {
@@ -82,14 +80,6 @@ impl Store {
         new.sync_all().and_then(|()| fs::rename(&copy.0, &path)).map_err(|err| failed(&err))?;
         settled(&path).map_err(|err| failed(&err))
     }
-}
-
-/// Moves what SQLite keeps beside a file into it.
-async fn settle_file(file: &Path) -> Result<(), sqlx::Error> {
-    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
-    let mut old = options.disable_statement_logging().connect().await?;
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut old).await?;
-    old.close().await
 }
 
 /// Whether the file is a store of this version, or of one before, and undamaged.
@@ -116,6 +106,24 @@ async fn check(file: &Path) -> Result<(), StoreError> {
     let tables = sqlx::query("SELECT 1 FROM users, tokens, changes LIMIT 1");
     tables.execute(&mut copy).await.map_err(none)?;
     Ok(copy.close().await?)
+}
+
+/// Puts what SQLite keeps beside a file into it: it is whole without that from then on, and nothing
+/// that was revoked is good again if it stays.
+pub(super) async fn merge(file: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
+    let merged = async {
+        let mut old = options.disable_statement_logging().connect().await?;
+        let merge = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)");
+        let is_busy: i64 = merge.fetch_one(&mut old).await?;
+        old.close().await?;
+        Ok::<_, sqlx::Error>(is_busy != 0)
+    };
+    match merged.await {
+        Ok(true) => Err(StoreError::Unavailable("others use what is to be replaced".into())),
+        // None is there, or it is damaged, which may be why another one is to take its place.
+        Ok(false) | Err(_) => Ok(()),
+    }
 }
 
 /// A file that is removed unless it becomes another one.

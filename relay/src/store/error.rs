@@ -16,6 +16,8 @@ pub(crate) enum StoreError {
     NotFound,
     /// A newer version has written it.
     Newer,
+    /// This one thing is kept in a way that cannot be read.
+    Unreadable(String),
     /// Something else, which trying again does not mend.
     Failed(String),
 }
@@ -34,6 +36,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(db) if is_passing(db.code().as_deref()) => {
                 Self::Unavailable(err.to_string())
             }
+            sqlx::Error::ColumnDecode { .. } => Self::Unreadable(err.to_string()),
             sqlx::Error::Database(db) if is_of_the_disk(db.code().as_deref()) => {
                 Self::Failed(format!("{}: is there room on the disk?", db.message()))
             }
@@ -83,6 +86,7 @@ impl fmt::Display for StoreError {
             Self::Exists => f.write_str("there is one of this name already"),
             Self::NotFound => f.write_str("there is none of this name"),
             Self::Newer => f.write_str("the store was written by a newer relay: update this one"),
+            Self::Unreadable(reason) => write!(f, "what is kept cannot be read: {reason}"),
             Self::Failed(reason) => write!(f, "the store: {reason}"),
         }
     }

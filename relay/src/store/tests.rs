@@ -241,6 +241,27 @@ async fn a_damaged_backup_is_not_put_in_place() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_replaced_is_whole_without_what_is_beside_it() {
+    let kept = Kept::new().await;
+    // What is written is in the file beside it at first.
+    kept.store.create_user(&name("ann")).await.unwrap();
+    let there = Kept::new().await;
+    let before = fs::metadata(kept.path.join(FILE)).unwrap().len();
+    backup::merge(&kept.path.join(FILE)).await.unwrap();
+    assert!(fs::metadata(kept.path.join(FILE)).unwrap().len() > before);
+    let alone = there.path.join("alone");
+    fs::copy(kept.path.join(FILE), &alone).unwrap();
+    Store::restore(&alone, &there.folder(), true).await.unwrap();
+    assert_eq!(names(&open(&there.path).await.unwrap()).await, ["ann"]);
+
+    // What is damaged may be replaced all the same, and so may nothing.
+    fs::write(there.path.join("bad"), b"no store").unwrap();
+    backup::merge(&there.path.join("bad")).await.unwrap();
+    backup::merge(&there.path.join("none")).await.unwrap();
+    assert!(!there.path.join("none").exists());
+}
+
+#[tokio::test]
 async fn a_backup_that_fails_leaves_nothing_behind() {
     let kept = Kept::new().await;
     let copy = kept.path.join("copy");
@@ -253,6 +274,15 @@ async fn a_backup_that_fails_leaves_nothing_behind() {
     kept.store.backup(&copy).await.unwrap();
     assert_eq!(kept.store.backup(&copy).await, Err(StoreError::Exists));
     assert!(!kept.path.join(".copy.new").exists());
+}
+
+impl Store {
+    /// As by a hand at the file, or a disk that forgets.
+    pub(crate) async fn break_token(&self, id: shared::token::TokenId) {
+        let Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        let broken = sqlx::query("UPDATE tokens SET verifier = 'broken' WHERE id = $1");
+        broken.bind(id.to_string()).execute(&file.writer).await.unwrap();
+    }
 }
 
 /// Where the process that is killed finds its store.

@@ -130,8 +130,11 @@ impl Store {
 
     /// Tokens that were used, and when they were used last.
     pub(crate) async fn note_use(&self, uses: &[(TokenId, SystemTime)]) -> Result<(), StoreError> {
+        // In the same order for every relay, so that no two wait for each other.
+        let mut uses = uses.to_vec();
+        uses.sort_unstable();
         write_all!(self, |all, _lock| {
-            for (id, at) in uses {
+            for (id, at) in &uses {
                 let update = sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1");
                 update.bind(id.to_string()).bind(to_millis(*at)).execute(&mut *all).await?;
             }
@@ -176,5 +179,5 @@ fn verifier(text: &str) -> Result<Verifier, StoreError> {
 }
 
 fn corrupt(err: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(format!("what is kept cannot be read: {err}"))
+    StoreError::Unreadable(err.to_string())
 }

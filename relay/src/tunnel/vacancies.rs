@@ -69,34 +69,29 @@ impl Vacancies {
     /// Cancel safe.
     pub(crate) async fn next(&self, hold: impl Fn() -> Duration) -> Over {
         loop {
-            let first = {
+            let hold = hold();
+            let due = {
                 let mut table = self.0.table.lock();
                 if let Some(tunnel) = table.surplus.pop_front() {
                     return Over::Surplus(tunnel);
                 }
-                table.tunnels.first_key_value().map(|((since, _), _)| *since)
+                // Looked at and taken at once: somebody may claim it in between, and the next one is
+                // not due.
+                match table.tunnels.first_key_value().map(|(vacancy, _)| vacancy.clone()) {
+                    Some(first) if first.0 + hold <= Instant::now() => {
+                        table.remove(&first);
+                        return Over::Time(first.1);
+                    }
+                    first => first.map(|(since, _)| since + hold),
+                }
             };
             let inserted = self.0.inserted.notified();
-            let Some(since) = first else {
-                inserted.await;
-                continue;
-            };
-            let due = since + hold();
-            if due > Instant::now() {
-                tokio::select! {
+            match due {
+                Some(due) => tokio::select! {
                     _ = timeout(LOOK, sleep_until(due.into())) => (),
                     () = inserted => (),
-                }
-                continue;
-            }
-            let mut table = self.0.table.lock();
-            // Another one may be the first by now, which is not due.
-            if let Some((vacancy, _)) = table.tunnels.first_key_value()
-                && vacancy.0 == since
-            {
-                let vacancy = vacancy.clone();
-                table.remove(&vacancy);
-                return Over::Time(vacancy.1);
+                },
+                None => inserted.await,
             }
         }
     }
@@ -171,6 +166,24 @@ mod tests {
         vacancies.remove(&tunnel("late"), after(2));
         let table = vacancies.0.table.lock();
         assert!(table.tunnels.is_empty() && table.held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_claimed_while_it_is_looked_at_takes_no_other_one_with_it() {
+        let vacancies = Vacancies::new(Limits::new(256));
+        let now = Instant::now();
+        let long_ago = now.checked_sub(Duration::from_secs(20)).unwrap();
+        vacancies.insert(&tunnel("due"), None, long_ago);
+        vacancies.insert(&tunnel("just-left"), None, now);
+        let hold = || {
+            vacancies.remove(&tunnel("due"), long_ago);
+            Duration::from_secs(10)
+        };
+        tokio::select! {
+            biased;
+            over = vacancies.next(hold) => panic!("its time is not over: {over:?}"),
+            () = tokio::task::yield_now() => (),
+        }
     }
 
     #[tokio::test]

@@ -19,8 +19,9 @@ const PACE: Duration = Duration::from_millis(5);
 /// What a visit moves each way at a time, in bytes.
 const PIECE: usize = 4096;
 
-/// How long the relay of these tests lets visitors wait for a client.
-const HOLD: &str = "10s";
+/// How long the relay of these tests lets visitors wait for a client: longer than a test waits for
+/// anything, however busy the machine is.
+const HOLD: &str = "30s";
 
 /// Visits come at their pace for as long as `meanwhile` takes. Returns how many came, once all have
 /// been served.

@@ -22,8 +22,8 @@ pub(crate) fn shown(secret: &Secret, mux: &Mux) -> Credential {
 
 /// The answer to a relay that wants to know whether the token is here. `None`: there is none, so
 /// it has no reason to ask.
-pub(crate) fn answer(token: Option<&Secret>, nonce: Nonce) -> Option<FromClient> {
-    match token? {
+pub(crate) fn answer(secret: Option<&Secret>, nonce: Nonce) -> Option<FromClient> {
+    match secret? {
         Secret::Token(token) => {
             Some(FromClient::Proof { proof: token.prove(&Challenge::Nonce(nonce)) })
         }
@@ -31,8 +31,8 @@ pub(crate) fn answer(token: Option<&Secret>, nonce: Nonce) -> Option<FromClient>
     }
 }
 
-/// Whether an answer would say more than this channel calls for: over one that ties a proof to it,
-/// the question can be somebody else's, who would get in with the answer.
-pub(crate) fn is_passed_on(mux: &Mux) -> bool {
+/// Whether the question can be that of another relay, which would let in whoever passes the answer on
+/// to it: a relay that has the channel of this session has no reason to ask.
+pub(crate) fn may_be_passed_on(mux: &Mux) -> bool {
     mux.link().channel().binding().is_some()
 }

@@ -83,12 +83,6 @@ impl Visit {
     pub(crate) fn visitor(&self) -> SocketAddr {
         self.visitor
     }
-
-    /// What is visited.
-    pub(crate) fn tunnel(&self) -> &Tunnel {
-        &self.tunnel
-    }
-
     /// Somebody else said where the visitor really comes from.
     pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
         self.visitor = visitor;

@@ -208,14 +208,11 @@ impl Access {
         let _nobody_recalls = self.0.writing.lock().await;
         let mut unwritten = self.0.limits.accounts().take_moved(SystemTime::now());
         while let Some(rows) = unwritten.batch() {
-            let count = rows.len();
-            let rows: Vec<_> =
-                rows.iter().map(|row| (row.account.as_str(), row.period, row.bytes)).collect();
             if let Err(err) = soon(store.add_traffic(&rows)).await {
                 debug!("traffic is not written down yet: {err}");
                 return;
             }
-            unwritten.written(count);
+            unwritten.written(rows.len());
         }
     }
 

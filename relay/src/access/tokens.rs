@@ -304,6 +304,7 @@ fn revoked() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use tokio::time::timeout;
@@ -311,6 +312,16 @@ mod tests {
     use super::*;
     use crate::data::DataFolder;
     use crate::store::{Name, NewToken, Place};
+
+    /// A store with one user, and the folder that it is in.
+    async fn store_of_ann(test: &str) -> (PathBuf, Store, Name) {
+        let path = std::env::temp_dir().join(format!("sallyport-{test}-{}", std::process::id()));
+        let folder = DataFolder::open(&path).unwrap();
+        let store = Store::open(&Place::Folder(folder)).await.unwrap();
+        let ann: Name = "ann".parse().unwrap();
+        store.create_user(&ann).await.unwrap();
+        (path, store, ann)
+    }
 
     /// Admits whoever holds this token, which is kept in a store.
     async fn admitted(tokens: &Tokens, token: &Token) -> Admitted {
@@ -321,11 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_that_cannot_be_read_any_more_keeps_no_other_one_alive() {
-        let path = std::env::temp_dir().join(format!("sallyport-tokens-{}", std::process::id()));
-        let folder = DataFolder::open(&path).unwrap();
-        let store = Store::open(&Place::Folder(folder)).await.unwrap();
-        let ann: Name = "ann".parse().unwrap();
-        store.create_user(&ann).await.unwrap();
+        let (path, store, ann) = store_of_ann("tokens").await;
         let tokens = Tokens::new(Some(store.clone())).await.unwrap();
         let mut all = Vec::new();
         for n in 0..4 {
@@ -355,7 +362,6 @@ mod tests {
         std::fs::remove_dir_all(path).unwrap();
     }
 
-    /// A known one, and the grant that limits it.
     #[tokio::test]
     async fn a_token_of_nobody_is_refused_like_a_wrong_proof() {
         let tokens = Tokens::new(None).await.unwrap();
@@ -377,11 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_whose_time_after_another_one_is_over_is_refused_by_whoever_looks_it_up_then() {
-        let path = std::env::temp_dir().join(format!("sallyport-replaced-{}", std::process::id()));
-        let folder = DataFolder::open(&path).unwrap();
-        let store = Store::open(&Place::Folder(folder)).await.unwrap();
-        let ann: Name = "ann".parse().unwrap();
-        store.create_user(&ann).await.unwrap();
+        let (path, store, ann) = store_of_ann("replaced").await;
         let challenge = Challenge::Channel([1; 32]);
         for (overlap, expected) in [(3_600_000, Ok(())), (1, Err(replaced().message))] {
             let [old, new] = [Token::random(), Token::random()];

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::EdgeShared;
+use crate::config::Config;
 use crate::limits::{Allowance, Limits, Part, Visitor};
 use crate::metrics::Limit;
 use crate::tunnel::{Present, Tunnel};
@@ -18,11 +20,7 @@ pub(super) struct Permit {
 
 impl Permit {
     /// Room for one more visitor of `tunnel`, wherever it comes from.
-    pub(super) fn new(
-        limits: &Limits,
-        tunnel: &Arc<Tunnel>,
-        max_visitors: usize,
-    ) -> Result<Self, Limit> {
+    fn new(limits: &Limits, tunnel: &Arc<Tunnel>, max_visitors: usize) -> Result<Self, Limit> {
         let of_tunnel = tunnel.visitor(max_visitors)?;
         let in_all = limits.visitor()?;
         let accounts = tunnel.accounts();
@@ -37,7 +35,7 @@ impl Permit {
 
     /// The same for one that comes from `visitor`. Only now does it count as one that has come to
     /// `tunnel`: whoever is not let in must not keep others out.
-    pub(super) fn for_visitor(
+    fn for_visitor(
         mut self,
         limits: &Limits,
         tunnel: &Tunnel,
@@ -46,6 +44,60 @@ impl Permit {
         limits.comes_from(&mut self.in_all, visitor)?;
         tunnel.arrives(limits.rules().new_visitors_per_tunnel)?;
         Ok(self)
+    }
+}
+
+/// What decides whether a visitor of a tunnel is let in.
+pub(super) struct Gate<'a> {
+    pub(super) shared: &'a EdgeShared,
+    pub(super) config: &'a Config,
+    pub(super) tunnel: &'a Arc<Tunnel>,
+}
+
+/// Why a visitor is not let in.
+pub(super) enum NotAdmitted {
+    /// By the rules.
+    Denied,
+    OverLimit(Limit),
+}
+
+impl Gate<'_> {
+    /// Room for one more visitor, wherever it comes from.
+    pub(super) fn room(&self) -> Result<Permit, NotAdmitted> {
+        let room = Permit::new(&self.shared.limits, self.tunnel, self.config.max_visitors);
+        room.map_err(|limit| self.over(limit))
+    }
+
+    /// The same for one that comes from `visitor`.
+    pub(super) fn admit(&self, permit: Permit, visitor: SocketAddr) -> Result<Permit, NotAdmitted> {
+        permit.for_visitor(&self.shared.limits, self.tunnel, visitor).map_err(|limit| {
+            if limit.is_of_a_source() {
+                self.strike(visitor);
+            }
+            self.over(limit)
+        })
+    }
+
+    /// Whether the rules of relay and tunnel let a visitor in.
+    pub(super) fn permits(&self, visitor: SocketAddr) -> Result<(), NotAdmitted> {
+        if !self.config.rules.permit(visitor.ip()) {
+            self.strike(visitor);
+            return Err(NotAdmitted::Denied);
+        }
+        self.tunnel.permits(visitor.ip()).then_some(()).ok_or(NotAdmitted::Denied)
+    }
+
+    fn over(&self, limit: Limit) -> NotAdmitted {
+        self.shared.metrics.limit(limit);
+        NotAdmitted::OverLimit(limit)
+    }
+
+    /// Somebody has done what the relay itself does not want. What a client does not want is no
+    /// matter of the relay, or each could have whom it likes banned from all tunnels.
+    fn strike(&self, visitor: SocketAddr) {
+        if !self.config.trust_proxy.contain(visitor.ip()) {
+            self.shared.limits.refused(visitor, &self.config.bans);
+        }
     }
 }
 

@@ -16,11 +16,9 @@ use tokio_util::either::Either;
 use tracing::info;
 
 use super::EdgeShared;
-use super::admit::{Permit, allowance};
+use super::admit::{Gate, NotAdmitted, allowance};
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
-use crate::config::Config;
-use crate::metrics::Limit;
 use crate::placement::place;
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
@@ -82,11 +80,12 @@ impl Listening {
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
         // Who visits a balancer is not known yet.
+        let gate = Gate { shared, config: &config, tunnel };
         let admitted = match from_balancer {
-            true => room(shared, tunnel, &config),
-            false => permitted(shared, tunnel, &config, visitor).and_then(|()| {
+            true => gate.room(),
+            false => gate.permits(visitor).and_then(|()| {
                 visit.announce();
-                admit(room(shared, tunnel, &config)?, tunnel, visitor, shared, &config)
+                gate.admit(gate.room()?, visitor)
             }),
         };
         if admitted.is_ok() {
@@ -100,14 +99,14 @@ impl Listening {
             let err = 'nowhere: {
                 let permit = match admitted {
                     Ok(permit) => permit,
-                    Err(err) => break 'nowhere err,
+                    Err(err) => break 'nowhere err.into(),
                 };
                 let placed = Box::pin(async {
                     let mut permit = permit;
                     let open = if from_balancer {
-                        let visitor = introduce(&mut visit, &mut socket, &shared, &config);
-                        let open = visitor.await?;
-                        permit = admit(permit, &tunnel, visit.visitor(), &shared, &config)?;
+                        let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
+                        let open = introduce(&mut visit, &mut socket, &gate).await?;
+                        permit = gate.admit(permit, visit.visitor())?;
                         open
                     } else {
                         let mut open = visit.open();
@@ -150,55 +149,13 @@ impl Drop for Listening {
 enum Nowhere {
     /// It is not known who visits.
     BadHeader(BadHeader),
-    Denied,
-    OverLimit(Limit),
+    NotAdmitted(NotAdmitted),
     NotPlaced(OpenError),
 }
 
-/// Room for one more visitor, wherever it comes from.
-fn room(shared: &EdgeShared, tunnel: &Arc<Tunnel>, config: &Config) -> Result<Permit, Nowhere> {
-    Permit::new(&shared.limits, tunnel, config.max_visitors).map_err(|limit| {
-        shared.metrics.limit(limit);
-        Nowhere::OverLimit(limit)
-    })
-}
-
-/// Lets in somebody of whom it is known where it comes from.
-fn admit(
-    permit: Permit,
-    tunnel: &Tunnel,
-    visitor: SocketAddr,
-    shared: &EdgeShared,
-    config: &Config,
-) -> Result<Permit, Nowhere> {
-    permit.for_visitor(&shared.limits, tunnel, visitor).map_err(|limit| {
-        shared.metrics.limit(limit);
-        if limit.is_of_a_source() {
-            strike(shared, config, visitor);
-        }
-        Nowhere::OverLimit(limit)
-    })
-}
-
-/// Whether relay and tunnel let a visitor in.
-fn permitted(
-    shared: &EdgeShared,
-    tunnel: &Tunnel,
-    config: &Config,
-    visitor: SocketAddr,
-) -> Result<(), Nowhere> {
-    let by_relay = config.rules.permit(visitor.ip());
-    if !by_relay {
-        strike(shared, config, visitor);
-    }
-    if by_relay && tunnel.permits(visitor.ip()) { Ok(()) } else { Err(Nowhere::Denied) }
-}
-
-/// Somebody has done what the relay itself does not want. What a client does not want is no matter
-/// of the relay, or each could have whom it likes banned from all tunnels.
-fn strike(shared: &EdgeShared, config: &Config, visitor: SocketAddr) {
-    if !config.trust_proxy.contain(visitor.ip()) {
-        shared.limits.refused(visitor, &config.bans);
+impl From<NotAdmitted> for Nowhere {
+    fn from(why: NotAdmitted) -> Self {
+        Self::NotAdmitted(why)
     }
 }
 
@@ -206,23 +163,21 @@ fn strike(shared: &EdgeShared, config: &Config, visitor: SocketAddr) {
 async fn introduce(
     visit: &mut Visit,
     socket: &mut TcpStream,
-    shared: &EdgeShared,
-    config: &Config,
+    gate: &Gate<'_>,
 ) -> Result<Open, Nowhere> {
     let said = introduction(socket).await.map_err(Nowhere::BadHeader)?;
     if let Some((visitor, _)) = said.ends {
         visit.comes_from(visitor);
     }
-    let (visitor, tunnel) = (visit.visitor(), visit.tunnel());
-    if shared.limits.is_banned(visitor) {
-        shared.metrics.banned_connection();
-        return Err(Nowhere::Denied);
+    let visitor = visit.visitor();
+    if gate.shared.limits.is_banned(visitor) {
+        gate.shared.metrics.banned_connection();
+        return Err(NotAdmitted::Denied.into());
     }
-    permitted(shared, tunnel, config, visitor)?;
-    let tells_destination = tunnel.tells_destination();
+    gate.permits(visitor)?;
     visit.announce();
     let mut open = visit.open();
-    if tells_destination {
+    if gate.tunnel.tells_destination() {
         let there = said.ends.map(|(_, destination)| destination);
         open.destination = there.or_else(|| own_address(socket));
     }
@@ -239,8 +194,8 @@ fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
 /// Ends a visit that has nowhere to go.
 async fn nowhere(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: Nowhere) {
     match err {
-        Nowhere::Denied => visit.denied(),
-        Nowhere::OverLimit(limit) => visit.over_limit(limit),
+        Nowhere::NotAdmitted(NotAdmitted::Denied) => visit.denied(),
+        Nowhere::NotAdmitted(NotAdmitted::OverLimit(limit)) => visit.over_limit(limit),
         Nowhere::BadHeader(err) => visit.bad_header(err.to_string()),
         Nowhere::NotPlaced(err) => {
             visit.not_placed(err);

@@ -1,6 +1,6 @@
 //! What has moved under quotas, and what of it has not been written down yet.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -23,27 +23,16 @@ struct Current {
     is_recalled: bool,
 }
 
-/// What has moved, for whoever writes it down: by account and the start of the period in seconds
-/// since 1970, in bytes.
-pub(super) type Ledger = HashMap<(AccountKey, u64), u64>;
+/// What has moved, in bytes: by account, and the start of the period in seconds since 1970. In the
+/// same order for every relay, so that no two who write wait for each other.
+pub(super) type Ledger = BTreeMap<(AccountKey, u64), u64>;
 
 /// What has moved and is not written down. Whatever has not been by the end is kept for later, also
 /// when whoever writes is interrupted.
 #[derive(Debug)]
 pub(crate) struct Unwritten {
     accounts: Accounts,
-    rows: Vec<Row>,
-}
-
-/// What has moved in an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(super) key: AccountKey,
-    /// As it stands in a store.
-    pub(crate) account: String,
-    /// The start of the period, in seconds since 1970.
-    pub(crate) period: u64,
-    pub(crate) bytes: u64,
+    ledger: Ledger,
 }
 
 impl Meter {
@@ -106,33 +95,31 @@ impl Meter {
 
 impl Unwritten {
     pub(super) fn new(accounts: Accounts, ledger: Ledger) -> Self {
-        let row = |((key, period), bytes): ((AccountKey, u64), u64)| {
-            let account = key.to_string();
-            Row { key, account, period, bytes }
-        };
-        let mut rows: Vec<_> = ledger.into_iter().map(row).collect();
-        // In the same order for every relay, so that no two wait for each other.
-        rows.sort_by(|a, b| (&a.account, a.period).cmp(&(&b.account, b.period)));
-        Self { accounts, rows }
+        Self { accounts, ledger }
     }
 
-    /// Some of them, if there are any left: those that can be written at once.
-    pub(crate) fn batch(&self) -> Option<&[Row]> {
+    /// Those that can be written at once, as they stand in a store: the account, the start of the
+    /// period, and the bytes. `None`: all of them are written.
+    pub(crate) fn batch(&self) -> Option<Vec<(String, u64, u64)>> {
         /// A transaction of so many takes milliseconds, or a second if the store is far away.
         const BATCH: usize = 256;
-        let rows = &self.rows[..self.rows.len().min(BATCH)];
+        let row =
+            |((key, period), bytes): (&(AccountKey, u64), &u64)| (key.to_string(), *period, *bytes);
+        let rows: Vec<_> = self.ledger.iter().take(BATCH).map(row).collect();
         (!rows.is_empty()).then_some(rows)
     }
 
     /// So many of them are written down.
     pub(crate) fn written(&mut self, count: usize) {
-        self.rows.drain(..count);
+        for _ in 0..count {
+            self.ledger.pop_first();
+        }
     }
 }
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
-        self.accounts.owe(self.rows.drain(..).map(|row| ((row.key, row.period), row.bytes)));
+        self.accounts.owe(std::mem::take(&mut self.ledger));
     }
 }
 

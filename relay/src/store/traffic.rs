@@ -12,12 +12,12 @@ const KEPT: u64 = 62 * 24 * 3600;
 
 impl Store {
     /// Adds what has moved: the account, the start of the period, and the bytes.
-    pub(crate) async fn add_traffic(&self, rows: &[(&str, u64, u64)]) -> Result<(), StoreError> {
+    pub(crate) async fn add_traffic(&self, rows: &[(String, u64, u64)]) -> Result<(), StoreError> {
         const ADD: &str = "INSERT INTO traffic (account, period, bytes) VALUES ($1, $2, $3) \
             ON CONFLICT (account, period) DO UPDATE SET bytes = traffic.bytes + $3";
         write_all!(self, |all, _lock| {
             for (account, period, bytes) in rows {
-                let add = sqlx::query(ADD).bind(*account).bind(signed(*period));
+                let add = sqlx::query(ADD).bind(account).bind(signed(*period));
                 add.bind(signed(*bytes)).execute(&mut *all).await?;
             }
         });

@@ -47,7 +47,7 @@ pub struct Narrowed {
 ///
 /// It stands for the whole chain up to there. A key alone would not do: whoever holds one can put it
 /// at the end of another chain, with another grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub [u8; 32]);
 
 impl LinkId {

@@ -177,10 +177,9 @@ impl fmt::Display for BadJwtKeys {
                 "it has a private key: the relay checks signatures, for which the public key is \
                  enough",
             ),
-            Self::Unknown => f.write_str(
-                "it has no public key of Ed25519, P-256 or RSA as PEM (SPKI), no JSON Web Key \
-                     Set, and no shared key behind `hs256:`",
-            ),
+            Self::Unknown => {
+                f.write_str("it has no public key of Ed25519, P-256 or RSA as PEM (SPKI)")
+            }
             Self::Set(reason) => write!(f, "it is no JSON Web Key Set: {reason}"),
             Self::NoneUsable => f.write_str(
                 "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",

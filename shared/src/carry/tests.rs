@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, advance, interval, timeout};
 
 use super::mux::{MuxStream, Running};
 use super::{Carrier, Role};
@@ -101,8 +101,7 @@ async fn closing_takes_as_long_as_the_grace_allows_and_loses_nothing() {
     let mut session = over(near, Role::Relay);
     fill(&session).await;
     let read = async {
-        // Nobody has anything to do meanwhile, so the clock goes on by itself.
-        sleep(GRACE / 2).await;
+        advance(GRACE / 2).await;
         let mut got = Vec::new();
         far.read_to_end(&mut got).await.unwrap();
         drop(far);
@@ -140,10 +139,11 @@ async fn a_peer_that_never_stops_sending_gets_everything_and_is_cut_off() {
     let mut session = over(near, Role::Relay);
     fill(&session).await;
     let (mut from, mut to) = tokio::io::split(far);
+    let mut beats = interval(Duration::from_millis(10));
     let chatter = async {
         // Until it is cut off.
         while to.write_all(&[0; 12]).await.is_ok() {
-            sleep(Duration::from_millis(10)).await;
+            beats.tick().await;
         }
     };
     let mut got = Vec::new();

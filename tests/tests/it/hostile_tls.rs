@@ -1,9 +1,12 @@
 //! Strangers at the control port who speak TLS, or look like it. Clients get in all the same.
 
+use std::time::Duration;
+
 use tests::raw::RawPeer;
 use tests::{Peer, Secured, Tasks, World, local, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::interval;
 
 /// Whether a client gets in, and its visitors through.
 async fn a_client_gets_in(world: &World) {
@@ -109,8 +112,9 @@ async fn handshakes_that_never_end_keep_no_client_out() {
     let mut trickle = Tasks::new();
     for mut stranger in slow {
         trickle.spawn(async move {
+            let mut beats = interval(Duration::from_secs(1));
             for byte in hello_of_tls_1_1().into_iter().skip(6) {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                beats.tick().await;
                 if stranger.write_all(&[byte]).await.is_err() {
                     break;
                 }

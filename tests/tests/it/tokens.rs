@@ -27,6 +27,15 @@ async fn closed_world() -> World {
     World::start_with(|settings| settings.access.token = Some(secret(SECRET))).await
 }
 
+/// The same, where a source may fail twice, and then has to wait.
+async fn penalising_world() -> World {
+    World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.limits.penalise_after = Some(2);
+    })
+    .await
+}
+
 /// A client's settings with this secret.
 fn with(world: &World, secret: Option<Secret>, tunnels: &[String]) -> client::Settings {
     client::Settings { token: secret, ..world.config(tunnels) }
@@ -345,11 +354,8 @@ async fn guessing_takes_a_while_whatever_is_wrong() {
 
 #[tokio::test]
 async fn whoever_does_not_wait_for_the_answer_has_failed_all_the_same() {
-    let world = World::start_with(|settings| {
-        settings.access.token = Some(secret(SECRET));
-        settings.limits.penalise_after = Some(2);
-    });
-    let world = world.await;
+    let world = penalising_world().await;
+    // One that is not heard any more may get no challenge.
     let guess = async || {
         let mut client = RogueClient::connect(world.addrs.control, shown(None)).await;
         if let Ok(FromRelay::Challenge { nonce }) = client.control.receive().await {
@@ -370,11 +376,7 @@ async fn whoever_does_not_wait_for_the_answer_has_failed_all_the_same() {
 
 #[tokio::test]
 async fn guesses_at_the_same_time_are_penalised_like_those_one_after_another() {
-    let world = World::start_with(|settings| {
-        settings.access.token = Some(secret(SECRET));
-        settings.limits.penalise_after = Some(2);
-    });
-    let world = world.await;
+    let world = penalising_world().await;
     // All of them are in the middle of it before the first has failed.
     let mut guesses = Vec::new();
     for _ in 0..10 {
@@ -396,11 +398,7 @@ async fn guesses_at_the_same_time_are_penalised_like_those_one_after_another() {
 
 #[tokio::test]
 async fn a_source_that_fails_again_and_again_has_to_wait() {
-    let world = World::start_with(|settings| {
-        settings.access.token = Some(secret(SECRET));
-        settings.limits.penalise_after = Some(2);
-    });
-    let world = world.await;
+    let world = penalising_world().await;
     let tunnels = ["default=1".to_owned()];
     let mut stranger = with(&world, Some(Secret::Token(Token::random())), &tunnels);
     stranger.reconnect = client::Reconnect::Never;

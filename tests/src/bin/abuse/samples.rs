@@ -4,10 +4,15 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-/// What was measured, each with the moment at which it was over.
+/// What was measured.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(Mutex<Vec<(Instant, Duration)>>);
+pub(crate) struct Samples {
+    /// Each with the moment at which it was over.
+    all: Mutex<Vec<(Instant, Duration)>>,
+    added: Notify,
+}
 
 /// What samples come to.
 #[derive(Clone, Debug, Default)]
@@ -16,17 +21,25 @@ pub(crate) struct Figures(Vec<Duration>);
 impl Samples {
     /// It took so long.
     pub(crate) fn add(&self, took: Duration) {
-        self.0.lock().push((Instant::now(), took));
+        self.all.lock().push((Instant::now(), took));
+        self.added.notify_waiters();
     }
 
-    /// How many are over since `from`.
-    pub(crate) fn since(&self, from: Instant) -> usize {
-        self.0.lock().iter().filter(|(at, _)| *at >= from).count()
+    /// Waits until `count` are over since `from`.
+    pub(crate) async fn until(&self, count: usize, from: Instant) {
+        loop {
+            // From here on none is missed.
+            let added = self.added.notified();
+            if self.all.lock().iter().filter(|(at, _)| *at >= from).count() >= count {
+                return;
+            }
+            added.await;
+        }
     }
 
     /// Those that were over from `from` on and before `to`.
     pub(crate) fn between(&self, from: Instant, to: Instant) -> Figures {
-        let samples = self.0.lock();
+        let samples = self.all.lock();
         let within = samples.iter().filter(|(at, _)| (from..to).contains(at));
         within.map(|(_, took)| *took).collect()
     }

@@ -10,7 +10,7 @@ use client::{Settings, Status};
 use tests::{RunningClient, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 use crate::samples::Samples;
 
@@ -27,7 +27,7 @@ const ECHOES: Duration = Duration::from_millis(20);
 /// How often somebody comes for a short visit.
 const VISITS: Duration = Duration::from_millis(50);
 
-/// How long nothing is done after a failure, or between two new clients.
+/// How often a visit begins anew that has failed, or a new client comes, at the most.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A new client that is not in by then is as good as kept out.
@@ -51,13 +51,6 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Waits until so many new clients have been let in since `from`.
-    pub(crate) async fn until_let_in(&self, clients: usize, from: std::time::Instant) {
-        while self.entries.since(from) < clients {
-            sleep(PAUSE).await;
-        }
-    }
-
     /// How many visits broke off.
     pub(crate) fn broken(&self) -> usize {
         self.broken.load(Ordering::Relaxed)
@@ -80,10 +73,11 @@ pub(crate) fn live(seen: &Arc<Seen>, public: SocketAddr, newcomer: Settings) -> 
     for _ in 0..OPEN {
         let seen = Arc::clone(seen);
         tasks.spawn(async move {
+            let mut beats = pauses();
             loop {
+                beats.tick().await;
                 if let Err(err) = stay(public, &seen).await {
                     seen.note(&err);
-                    sleep(PAUSE).await;
                 }
             }
         });
@@ -92,12 +86,20 @@ pub(crate) fn live(seen: &Arc<Seen>, public: SocketAddr, newcomer: Settings) -> 
     tasks.spawn(async move { come_and_go(public, &of_visits).await });
     let of_clients = Arc::clone(seen);
     tasks.spawn(async move {
+        let mut beats = pauses();
         loop {
+            beats.tick().await;
             come_anew(newcomer.clone(), &of_clients).await;
-            sleep(PAUSE).await;
         }
     });
     tasks
+}
+
+/// A beat for what is done again and again, each time after the time before is over.
+fn pauses() -> Interval {
+    let mut beats = interval(PAUSE);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
 }
 
 impl Seen {

@@ -76,7 +76,7 @@ pub(super) async fn bytes(
     let all = async || tally.made.load(Ordering::Relaxed) >= CONNECTIONS;
     eventually("all connections to have been made", all).await;
     let from = Instant::now();
-    let enough = async { stage.seen.until_let_in(NEWCOMERS, from.into_std()).await };
+    let enough = stage.seen.entries.until(NEWCOMERS, from.into_std());
     let came = timeout(time, enough).await;
     drop(slow);
 

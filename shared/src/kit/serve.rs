@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -16,6 +16,10 @@ use super::logging::Rate;
 /// A pause after the system could not accept: long enough for a descriptor to be freed, short
 /// enough to go unnoticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// So many are accepted one after the other before everything else that is ready has its turn: a
+/// rush at one port is not to be felt at another.
+const IN_A_ROW: usize = 16;
 
 /// Failures of the system to accept, at any listener.
 static TROUBLE: Rate =
@@ -42,6 +46,7 @@ where
     // Nothing is allocated for it before the first connection.
     let mut connections = None::<JoinSet<()>>;
     async move {
+        let mut accepted = 0_usize;
         loop {
             tokio::select! {
                 biased;
@@ -49,6 +54,10 @@ where
                 Some(ended) = join_next(&mut connections) => report(ended),
                 (stream, peer) = accept(&listener) => {
                     connections.get_or_insert_default().spawn(handle(stream, peer));
+                    accepted = accepted.wrapping_add(1);
+                    if accepted.is_multiple_of(IN_A_ROW) {
+                        yield_now().await;
+                    }
                 }
             }
         }
@@ -109,5 +118,49 @@ fn report(ended: Result<(), JoinError>) {
         && !err.is_cancelled()
     {
         error!("a connection's task panicked: {err}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rush_leaves_turns_to_everything_else() {
+        const RUSH: usize = 100;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect(addr).unwrap();
+        let rush: Vec<_> = (0..RUSH).map(connect).collect();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
+        let handle = move |_, _| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            ready(())
+        };
+        let never = CancellationToken::new();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, never.clone(), never, handle));
+        // Always ready, in the queue with the rest.
+        let (mut before, mut most) = (0, 0);
+        let mut others = JoinSet::new();
+        others.spawn(poll_fn(move |cx| {
+            let now = accepted.load(Ordering::Relaxed);
+            most = most.max(now - before);
+            before = now;
+            if now == RUSH {
+                return Poll::Ready(most);
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let most = others.join_next().await.unwrap().unwrap();
+        assert!(most <= IN_A_ROW, "{most} in a row");
+        drop(rush);
     }
 }

@@ -36,12 +36,23 @@ const REMEMBERED: usize = 16 * 1024;
 struct Conditions {
     all: Condition,
     one: Option<(usize, Condition)>,
+    /// Whichever connection says this is stalled.
+    silenced: Option<&'static str>,
 }
 
 impl Conditions {
-    fn of(&self, number: usize) -> Condition {
-        self.one.filter(|(one, _)| *one == number).map_or(self.all, |(_, condition)| condition)
+    fn of(&self, number: usize, said: &Said) -> Condition {
+        let is_silenced = |text| said.lock().get(&number).is_some_and(|said| contains(said, text));
+        match self.one {
+            _ if self.silenced.is_some_and(is_silenced) => Condition::Stalled,
+            Some((one, condition)) if one == number => condition,
+            _ => self.all,
+        }
     }
+}
+
+fn contains(said: &[u8], text: &str) -> bool {
+    said.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// How a connection is.
@@ -62,7 +73,8 @@ impl Wire {
     pub async fn to(relay: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let addr = listener.local_addr().expect("a listener with an address");
-        let condition = watch::Sender::new(Conditions { all: Condition::Whole, one: None });
+        let condition =
+            watch::Sender::new(Conditions { all: Condition::Whole, one: None, silenced: None });
         let watching = condition.subscribe();
         let said = Said::default();
         let mut tasks = Tasks::new();
@@ -103,11 +115,16 @@ impl Wire {
         self.condition.send_modify(|now| now.one = Some((number, Condition::Stalled)));
     }
 
+    /// Lets nothing pass on each connection from the moment on in which this is said, early on, by
+    /// whoever made it.
+    pub fn stall_whoever_says(&self, text: &'static str) {
+        self.condition.send_modify(|now| now.silenced = Some(text));
+    }
+
     /// The newest connection on which this was said, early on, by whoever made it.
     pub fn on_which_was_said(&self, text: &str) -> Option<usize> {
         let said = self.said.lock();
-        let has_said = |said: &[u8]| said.windows(text.len()).any(|w| w == text.as_bytes());
-        said.iter().filter(|(_, said)| has_said(said)).map(|(number, _)| *number).max()
+        said.iter().filter(|(_, said)| contains(said, text)).map(|(number, _)| *number).max()
     }
 
     /// Lets so many bytes a second pass each way, in small pieces.
@@ -121,7 +138,7 @@ impl Wire {
     }
 
     fn all_are(&self, condition: Condition) {
-        self.condition.send_replace(Conditions { all: condition, one: None });
+        self.condition.send_replace(Conditions { all: condition, one: None, silenced: None });
     }
 }
 
@@ -146,21 +163,22 @@ async fn link(
     let (far_reader, far_writer) = far.into_split();
     let (mut up, mut down) = ((near_reader, far_writer), (far_reader, near_writer));
     let (watching_up, watching_down) = (condition.clone(), condition.clone());
+    let of = |now: &Conditions| now.of(number, &said);
     let passed = async {
         tokio::try_join!(
-            pass(&mut up, number, watching_up, |bytes| {
+            pass(&mut up, of, watching_up, |bytes| {
                 let mut all = said.lock();
                 let said = all.entry(number).or_default();
                 let room = REMEMBERED.saturating_sub(said.len()).min(bytes.len());
                 said.extend_from_slice(&bytes[..room]);
             }),
-            pass(&mut down, number, watching_down, |_| ()),
+            pass(&mut down, of, watching_down, |_| ()),
         )
     };
     let ended_well = tokio::select! {
         // First: what was held back by a stall must not pass now.
         biased;
-        _ = condition.wait_for(|now| now.of(number) == Condition::Cut) => false,
+        _ = condition.wait_for(|now| of(now) == Condition::Cut) => false,
         passed = passed => passed.is_ok(),
     };
     if !ended_well {
@@ -173,14 +191,14 @@ async fn link(
 /// Passes bytes one way until they end.
 async fn pass(
     (reader, writer): &mut (OwnedReadHalf, OwnedWriteHalf),
-    number: usize,
+    of: impl Fn(&Conditions) -> Condition,
     mut condition: watch::Receiver<Conditions>,
     heard: impl Fn(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
-        let open = condition.wait_for(|now| now.of(number) != Condition::Stalled).await;
-        let now = open.map_err(io::Error::other)?.of(number);
+        let open = condition.wait_for(|now| of(now) != Condition::Stalled).await;
+        let now = of(&*open.map_err(io::Error::other)?);
         let n = tokio::select! {
             n = reader.read(&mut buffer) => n?,
             _ = condition.changed() => continue,
@@ -194,7 +212,7 @@ async fn pass(
             tokio::time::sleep(time).await;
         }
         // What was read before a stall must not pass during it.
-        let open = condition.wait_for(|now| now.of(number) != Condition::Stalled).await;
+        let open = condition.wait_for(|now| of(now) != Condition::Stalled).await;
         drop(open.map_err(io::Error::other)?);
         writer.write_all(&buffer[..n]).await?;
     }

@@ -135,7 +135,8 @@ impl Changes {
         loop {
             match self.look().await {
                 Ok(changes) => {
-                    if std::mem::take(&mut self.is_away) {
+                    let is_told = !matches!(self.signal, Signal::Server(None));
+                    if is_told && std::mem::take(&mut self.is_away) {
                         info!("the store is back");
                     }
                     if !changes.is_empty() {
@@ -197,6 +198,10 @@ impl Changes {
             },
             (Signal::Server(signal), Pool::Postgres(pool)) => {
                 let Some(listener) = signal else {
+                    if Instant::now() >= self.ask_at {
+                        // Whoever cannot be listened to may still answer.
+                        return Ok(());
+                    }
                     *signal = Some(within_answer(listen(pool)).await?);
                     return Ok(());
                 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Place, Registry};
 use crate::snapshot::{SessionNow, Snapshot};
-use crate::tunnel::{ConnectionId, Tunnel};
+use crate::tunnel::{OwnConnection, Tunnel};
 
 impl Registry {
     /// What there is, tunnels in the order of their names and sessions in that of their arrival.
@@ -19,8 +19,8 @@ impl Registry {
             }
         }
         let latest = table.connections.iter();
-        let numbers: HashMap<ConnectionId, u64> =
-            latest.map(|(connection, latest)| (*connection, latest.session)).collect();
+        let numbers: HashMap<OwnConnection, u64> =
+            latest.map(|(connection, latest)| (connection.clone(), latest.session)).collect();
         let mut sessions: Vec<SessionNow> =
             table.connections.values().map(|latest| latest.look()).collect();
         drop(table);

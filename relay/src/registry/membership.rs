@@ -14,7 +14,7 @@ use crate::access::{Owner, Principal};
 use crate::limits::Part;
 use crate::metrics::Limit;
 use crate::snapshot::SessionNow;
-use crate::tunnel::{ConnectionId, TunnelId};
+use crate::tunnel::{ConnectionId, OwnConnection, TunnelId};
 
 /// The latest session of a connection.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Latest {
 #[derive(Debug)]
 pub(crate) struct Membership {
     registry: Registry,
-    connection: ConnectionId,
+    connection: OwnConnection,
     principal: Principal,
     session: u64,
     about: Arc<About>,
@@ -82,12 +82,11 @@ pub(crate) struct Membership {
 
 impl Registry {
     /// Makes a session of `principal` and `peer` known as the one of `connection`. An earlier
-    /// session of it is told to end and loses its tunnels to this one.
+    /// session of it, of the same owner, is told to end and loses its tunnels to this one.
     ///
     /// # Errors
     ///
-    /// The relay, or the owner, has as many clients as there may be, or another owner has that
-    /// connection.
+    /// The relay, or the owner, has as many clients as there may be.
     pub(crate) fn join(
         &self,
         connection: ConnectionId,
@@ -100,12 +99,9 @@ impl Registry {
             since: Instant::now(),
             round_trip: AtomicU64::new(0),
         });
+        let connection = (principal.owner().clone(), connection);
         let mut table = self.0.table.lock();
         let before = table.connections.get(&connection);
-        if before.is_some_and(|before| before.about.owner != *principal.owner()) {
-            let message = "somebody else is here with the client's number: restart it";
-            return Err(Refusal::new(RefusalCode::Forbidden, message));
-        }
         let permit = match before {
             Some(before) => Arc::clone(&before.permit),
             None => Arc::new(self.room_for(&principal)?),
@@ -122,7 +118,7 @@ impl Registry {
             replaced: replaced.clone(),
             permit: Arc::clone(&permit),
         };
-        table.connections.insert(connection, latest);
+        table.connections.insert(connection.clone(), latest);
         drop(table);
         let registry = self.clone();
         Ok(Membership {
@@ -161,8 +157,8 @@ impl Membership {
         &self.principal
     }
 
-    pub(crate) fn connection(&self) -> ConnectionId {
-        self.connection
+    pub(super) fn connection(&self) -> &OwnConnection {
+        &self.connection
     }
 
     /// A heartbeat came back.

@@ -11,7 +11,8 @@
 //!
 //! - An entrance leads to one tunnel, until what was bound for it is closed again.
 //! - A tunnel has the same entrances for as long as it exists.
-//! - A connection that comes back replaces its own stale session before it claims anything.
+//! - A connection that comes back replaces its own stale session before it claims anything, and never
+//!   that of another owner.
 //! - The lock is never held across an `.await`, nor over more than a few look-ups.
 
 mod look;
@@ -36,7 +37,8 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::{Limit, Metrics};
 use crate::tunnel::{
-    Claim, Claimant, ConnectionId, Health, MOST_CLIENTS, Over, Service, Tunnel, TunnelId, Vacancies,
+    Claim, Claimant, Health, MOST_CLIENTS, Over, OwnConnection, Service, Tunnel, TunnelId,
+    Vacancies,
 };
 
 use self::membership::Latest;
@@ -74,7 +76,7 @@ struct Shared {
 struct Table {
     tunnels: HashMap<TunnelId, Place>,
     entrances: HashMap<Entrance, Slot>,
-    connections: HashMap<ConnectionId, Latest>,
+    connections: HashMap<OwnConnection, Latest>,
     sessions: u64,
 }
 
@@ -333,7 +335,7 @@ fn check_holder(
 impl Table {
     /// Whether the member's session is the latest of its connection.
     fn is_current(&self, member: &Membership) -> bool {
-        let latest = self.connections.get(&member.connection());
+        let latest = self.connections.get(member.connection());
         latest.is_some_and(|latest| latest.session == member.session())
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::access::Principal;
 use crate::config::Config;
 use crate::target::{SessionTarget, Target};
+use crate::tunnel::ConnectionId;
 
 fn claimant(connection: ConnectionId) -> Claimant {
     let (io, _) = tokio::io::duplex(64);
@@ -14,8 +15,8 @@ fn claimant(connection: ConnectionId) -> Claimant {
     Claimant::new(connection, Principal::default(), target, ([127, 0, 0, 1], 1).into())
 }
 
-#[tokio::test]
-async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
+/// A registry with the tunnel `default` alone.
+fn registry() -> (Registry, Opened) {
     let config = Config::loopback();
     let limits = Limits::new(config.descriptors);
     let (registry, _openings) = Registry::new(
@@ -24,9 +25,12 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
         Metrics::new(|| 0).unwrap(),
         CancellationToken::new(),
     );
-    let _default = registry.open_default(Entrance::Port(1));
-    let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
-    let requests = [TunnelRequest {
+    let default = registry.open_default(Entrance::Port(1));
+    (registry, default)
+}
+
+fn default_tunnel() -> [TunnelRequest; 1] {
+    [TunnelRequest {
         destination: false,
         rules: Rules::default(),
         name: TunnelName::default_tunnel(),
@@ -34,20 +38,45 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
         local: String::new(),
         withdraw: false,
         healthy: true,
-    }];
+    }]
+}
 
-    let peer = || Peer { agent: "test".into(), address: ([127, 0, 0, 1], 1).into() };
+fn peer() -> Peer {
+    Peer { agent: "test".into(), address: ([127, 0, 0, 1], 1).into() }
+}
+
+#[tokio::test]
+async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
+    let (registry, _default) = registry();
+    let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
+    let requests = default_tunnel();
     let join = || registry.join(connection, Principal::default(), peer()).unwrap();
     let (stale, fresh) = (join(), join());
-    // Nobody else has it.
-    let account = registry.0.limits.owner("ann");
-    let ann = Principal::of_user("ann", account);
-    let refused = registry.join(connection, ann, peer()).unwrap_err();
-    assert_eq!(refused.code, RefusalCode::Forbidden);
     let claims = registry.claim(&fresh, &requests, &claimant(connection)).await.unwrap();
     let refused = registry.claim(&stale, &requests, &claimant(connection)).await.unwrap_err();
     assert_eq!(refused.code, RefusalCode::Replaced);
     drop(stale);
     assert!(claims[0].is_live());
     assert!(registry.claim(&fresh, &requests, &claimant(connection)).await.is_ok(), "the latest");
+}
+
+#[tokio::test]
+async fn a_session_is_replaced_by_its_own_owner_alone() {
+    let (registry, _default) = registry();
+    let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
+    let join = |name: &str| {
+        let principal = Principal::of_user(name, registry.0.limits.owner(name));
+        registry.join(connection, principal, peer()).unwrap()
+    };
+    let (ann, eve) = (join("ann"), join("eve"));
+    let claims = registry.claim(&ann, &default_tunnel(), &claimant(connection)).await.unwrap();
+    drop(eve);
+    assert!(claims[0].is_live());
+    let seen = registry.snapshot();
+    assert_eq!(seen.sessions.iter().map(|now| &*now.owner).collect::<Vec<_>>(), ["ann"]);
+    drop(claims);
+
+    let again = join("ann");
+    ann.replaced().await;
+    assert!(registry.claim(&again, &default_tunnel(), &claimant(connection)).await.is_ok());
 }

@@ -11,7 +11,7 @@ use shared::control::protocol::{Hello, InstanceId};
 use shared::kit::net::Rules;
 use tokio::sync::Notify;
 
-use crate::access::Principal;
+use crate::access::{Owner, Principal};
 use crate::limits::Source;
 use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
@@ -22,6 +22,10 @@ pub(crate) struct ConnectionId {
     pub(crate) instance: InstanceId,
     pub(crate) number: u16,
 }
+
+/// The same among those of all owners: two may say the same of their clients, by chance or not, and
+/// neither is to take the other's place.
+pub(crate) type OwnConnection = (Owner, ConnectionId);
 
 impl From<&Hello> for ConnectionId {
     fn from(hello: &Hello) -> Self {
@@ -41,6 +45,11 @@ pub(crate) struct Claimant {
 }
 
 impl Claimant {
+    /// Its connection among those of all owners.
+    fn own_connection(&self) -> OwnConnection {
+        (self.principal.owner().clone(), self.connection)
+    }
+
     pub(crate) fn new(
         connection: ConnectionId,
         principal: Principal,
@@ -235,7 +244,7 @@ impl Claims {
 
     /// All clients for whoever looks from outside, the one that serves first and those that have
     /// withdrawn last. `numbers` are those of the sessions.
-    pub(crate) fn look(&self, numbers: &HashMap<ConnectionId, u64>) -> Vec<ClientNow> {
+    pub(crate) fn look(&self, numbers: &HashMap<OwnConnection, u64>) -> Vec<ClientNow> {
         let may_serve = in_order(&self.clients).enumerate().map(|(at, client)| {
             let standing = if at == 0 { Standing::Live } else { Standing::Standby };
             (standing, client)
@@ -244,7 +253,7 @@ impl Claims {
         let all = may_serve.chain(withdrawn.map(|client| (Standing::Withdrawn, client)));
         all.map(|(standing, client)| {
             let number =
-                |(_, claimant): &(u64, Claimant)| numbers.get(&claimant.connection).copied();
+                |(_, claimant): &(u64, Claimant)| numbers.get(&claimant.own_connection()).copied();
             // A session that is going may have lost its number already.
             let sessions = client.sessions.iter().filter_map(number).collect();
             ClientNow { standing, healthy: client.health.healthy, sessions }
@@ -369,7 +378,7 @@ mod tests {
         let mut numbers = HashMap::new();
         for (number, health) in [(1, WELL), (2, ILL), (3, AWAY), (4, WELL)] {
             let claimant = client();
-            numbers.insert(claimant.connection, number);
+            numbers.insert(claimant.own_connection(), number);
             add(&mut claims, claimant, health);
         }
         let seen = claims.look(&numbers).into_iter();

@@ -27,7 +27,7 @@ use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 use self::claims::{Added, Candidates, Claims};
-pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS};
+pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection};
 pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.
@@ -205,7 +205,7 @@ impl Tunnel {
     }
 
     /// The tunnel for whoever looks from outside. `numbers` are those of the sessions.
-    pub(crate) fn look(&self, numbers: &HashMap<ConnectionId, u64>) -> TunnelNow {
+    pub(crate) fn look(&self, numbers: &HashMap<OwnConnection, u64>) -> TunnelNow {
         let state = self.state.lock();
         let (local, clients) = (state.local.clone(), state.claims.look(numbers));
         drop(state);

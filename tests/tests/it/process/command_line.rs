@@ -260,3 +260,17 @@ async fn a_person_reads_one_line_for_each_tunnel_on_stdout() {
     client.stdout.find(&expected, 0, pick).await;
     assert_eq!(client.stdout.so_far().len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_json_web_token_is_not_good_for_is_said_of_each_command() {
+    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl";
+    for (args, says) in [
+        (&["token", "show"][..], "is not shown"),
+        (&["token", "narrow", "--tunnel", "web"], "cannot be narrowed"),
+    ] {
+        let tool = Program::bare("client").args(args).env("CLIENT_TOKEN", jwt);
+        let (status, _, log) = tool.output().await;
+        assert_eq!(status, Some(1), "{log}");
+        assert!(log.contains(&format!("a JSON Web Token {says}")), "{args:?}: {log}");
+    }
+}

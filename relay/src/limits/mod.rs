@@ -190,6 +190,12 @@ impl Limits {
         free.is_none_or(|free| self.penalties.may_try(peer.into(), free, Instant::now()))
     }
 
+    /// The same for somebody who is about to try: of those who had to wait one at a time may.
+    pub(crate) fn tries(&self, peer: SocketAddr) -> bool {
+        let free = self.rules().penalise_after;
+        free.is_none_or(|free| self.penalties.tries(peer.into(), free, Instant::now()))
+    }
+
     /// Somebody at `peer` has failed to come in.
     pub(crate) fn failed(&self, peer: SocketAddr) {
         if self.rules().penalise_after.is_some() {

@@ -46,17 +46,27 @@ impl Penalties {
         }
     }
 
+    /// The same for whoever is about to try. Of those who have waited one may: until it has come in
+    /// or failed, others have to wait as long again, or they would all come at once.
+    pub(super) fn tries(&self, source: Source, free: u32, now: Instant) -> bool {
+        let mut table = self.0.lock();
+        let Some(failures) = table.sources.get(&source).copied() else { return true };
+        if now < failures.last + wait(failures.count, free) {
+            return false;
+        }
+        if failures.count > free {
+            table.note(source, Failures { last: now, ..failures });
+        }
+        true
+    }
+
     /// Somebody from `source` has failed to come in.
     pub(super) fn failed(&self, source: Source, now: Instant) {
         let mut table = self.0.lock();
-        let before = table.sources.remove(&source);
-        if let Some(before) = before {
-            table.order.remove(&(before.last, source));
-        }
+        let before = table.sources.get(&source);
         let recent = before.filter(|before| now.duration_since(before.last) < FORGOTTEN);
         let count = recent.map_or(0, |before| before.count).saturating_add(1);
-        table.sources.insert(source, Failures { count, last: now });
-        table.order.insert((now, source));
+        table.note(source, Failures { count, last: now });
         while let Some((last, oldest)) = table.order.first().copied()
             && (table.order.len() > MOST || now.duration_since(last) >= FORGOTTEN)
         {
@@ -71,6 +81,15 @@ impl Penalties {
         if let Some(failures) = table.sources.remove(&source) {
             table.order.remove(&(failures.last, source));
         }
+    }
+}
+
+impl Table {
+    fn note(&mut self, source: Source, failures: Failures) {
+        if let Some(before) = self.sources.insert(source, failures) {
+            self.order.remove(&(before.last, source));
+        }
+        self.order.insert((failures.last, source));
     }
 }
 
@@ -109,6 +128,24 @@ mod tests {
         assert!(penalties.may_try(source(2), 3, now), "others are not concerned");
         penalties.forgive(source(1));
         assert!(penalties.may_try(source(1), 3, now));
+        assert!(penalties.0.lock().order.is_empty());
+    }
+
+    #[test]
+    fn of_many_who_have_waited_together_one_may_try() {
+        let (penalties, now) = (Penalties::default(), Instant::now());
+        for _ in 0..5 {
+            penalties.failed(source(1), now);
+        }
+        let try_at = |now| (0..100).filter(|_| penalties.tries(source(1), 3, now)).count();
+        let later = now + Duration::from_secs(2);
+        assert_eq!(try_at(later - Duration::from_millis(1)), 0);
+        assert_eq!(try_at(later), 1);
+        assert_eq!(try_at(later + Duration::from_secs(1)), 0);
+        // The one has gone without a word.
+        assert_eq!(try_at(later + Duration::from_secs(2)), 1);
+        penalties.forgive(source(1));
+        assert_eq!(try_at(later), 100);
         assert!(penalties.0.lock().order.is_empty());
     }
 

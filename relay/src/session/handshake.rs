@@ -193,7 +193,7 @@ impl SessionsShared {
         let shown = shown(&mut control, mux, hello.credential.take()).await?;
         let refuse_at = Instant::now() + REFUSED_AFTER;
         // However many of them are under way at a time.
-        if shown.is_something() && !self.limits.may_try(peer) {
+        if shown.is_something() && !self.limits.tries(peer) {
             return Err(Turned::Penalised);
         }
         let principal = match self.access.authorise(shown, peer).await {

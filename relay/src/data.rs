@@ -14,6 +14,9 @@ pub(crate) struct DataFolder(PathBuf);
 #[derive(Debug)]
 pub(crate) struct DataLock(#[expect(dead_code, reason = "it is there to be held")] File);
 
+/// What a relay locks.
+const LOCK: &str = "relay.lock";
+
 impl DataFolder {
     /// The folder at `path`, which is made if it is not there.
     ///
@@ -43,9 +46,9 @@ impl DataFolder {
     ///
     /// Another relay uses it.
     pub(crate) fn lock(&self) -> anyhow::Result<DataLock> {
-        let path = self.file("relay.lock");
-        let open = self.lock_file("relay.lock");
-        let file = open.with_context(|| format!("cannot open {}", path.display()))?;
+        let path = self.file(LOCK);
+        let file = self.lock_file(LOCK);
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(DataLock(file)),
             Err(TryLockError::WouldBlock) => {
@@ -58,14 +61,19 @@ impl DataFolder {
         }
     }
 
-    /// A file to lock, which is made if it is not there. Nobody else can open it, and so keep it
-    /// locked.
+    /// A file that is there to be locked, by nobody but the relay's user: whoever can open it can
+    /// lock it.
     pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true);
+        let file =
+            private(options.create(true).truncate(false).write(true)).open(self.file(name))?;
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(self.file(name))
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // One that was there before may be anybody's to read, or somebody else's to change.
+            drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
+        }
+        Ok(file)
     }
 
     /// Where a file in it is, or would be.
@@ -83,7 +91,7 @@ impl DataFolder {
         let write = || -> io::Result<()> {
             // Left behind by a relay that was killed.
             drop(fs::remove_file(&new));
-            let mut file = private_file(&new)?;
+            let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&new, &path)
@@ -101,9 +109,8 @@ fn private_folder() -> DirBuilder {
 }
 
 #[cfg(unix)]
-fn private_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
 }
 
 #[cfg(unix)]
@@ -135,8 +142,8 @@ fn private_folder() -> DirBuilder {
 }
 
 #[cfg(not(unix))]
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }
 
 #[cfg(not(unix))]
@@ -176,7 +183,11 @@ mod tests {
             ![(1000, 1000), (1000, 0), (0, 1000)].iter().any(|(own, of)| cannot_trust(*own, *of))
         );
 
+        // As it was left by a relay of before.
+        fs::write(data.file(LOCK), "").unwrap();
+        fs::set_permissions(data.file(LOCK), fs::Permissions::from_mode(0o644)).unwrap();
         let lock = data.lock().unwrap();
+        assert_eq!(mode(&data.file(LOCK)), 0o600);
         assert!(data.lock().unwrap_err().to_string().starts_with("another relay uses "));
         drop(lock);
         data.lock().unwrap();

@@ -154,7 +154,7 @@ impl Config {
             ports: _,
             admin: _,
             data: _,
-            database: _,
+            database,
             tls,
             grace,
             max_visitors,
@@ -198,6 +198,11 @@ impl Config {
         ] {
             check(key, list.len() <= MAX_NETWORKS, "must be 64 networks at most")?;
         }
+        let is_postgres = |url: &Hidden| {
+            ["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme))
+        };
+        let must = "must be a URL of PostgreSQL: postgres://USER:PASSWORD@HOST/NAME";
+        check("database", database.as_ref().is_none_or(is_postgres), must)?;
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
     }

@@ -38,7 +38,11 @@ impl From<sqlx::Error> for StoreError {
             }
             sqlx::Error::ColumnDecode { .. } => Self::Unreadable(err.to_string()),
             sqlx::Error::Database(db) if is_of_the_disk(db.code().as_deref()) => {
-                Self::Failed(format!("{}: is there room on the disk?", db.message()))
+                Self::Failed(format!(
+                    "the disk cannot be read or written: is it full, or are files limited in size? \
+                     Make room and try again ({})",
+                    db.message()
+                ))
             }
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)

@@ -232,9 +232,6 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
 async fn server(url: &Hidden) -> Result<PgPool, StoreError> {
     // The error would show the URL, and the password with it.
     let bad = |_| StoreError::Failed("--database is no URL of PostgreSQL".into());
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.0.starts_with(scheme)) {
-        return Err(StoreError::Failed("--database is no URL of PostgreSQL: postgres://…".into()));
-    }
     let options = PgConnectOptions::from_str(&url.0).map_err(bad)?.disable_statement_logging();
     let tables = timeout(TABLES, make_tables(&options)).await;
     tables.map_err(|_| late())??;

@@ -30,6 +30,9 @@ static NOT_SERVED: Rate = Rate::new(|more| {
     info!(left_out = more.count, "visits over that were not served: {more}");
 });
 
+/// Visits that wait for a bandwidth.
+static SLOWED: Rate = Rate::new(|more| info!(left_out = more.count, "visits slowed: {more}"));
+
 /// A visit that is going on. It is counted and logged when dropped, so none is forgotten, not even
 /// one that was cut off.
 #[derive(Debug)]
@@ -129,6 +132,18 @@ impl Visit {
         self.allowance = allowance.map(Box::new);
     }
 
+    /// Each bandwidth that the visit has to wait for is counted and logged, once.
+    fn note_whether_slowed(&mut self, now: Poll<usize>) -> Poll<usize> {
+        if now.is_pending()
+            && let Some(limit) = self.allowance.as_mut().and_then(|all| all.newly_slowed_by())
+            && SLOWED.allows()
+        {
+            let (id, tunnel) = (self.id, self.tunnel.name());
+            info!(visit = %id, %tunnel, "visit slowed: too many {}", limit.of_what());
+        }
+        now
+    }
+
     /// It comes up against a limit.
     pub(crate) fn over_limit(&mut self, limit: Limit) {
         self.end(Outcome::Limit, format!("too many {}", limit.of_what()));
@@ -162,14 +177,20 @@ impl Observer for Visit {
     fn poll_to_stream(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         match &mut self.allowance {
             None => Poll::Ready(usize::MAX),
-            Some(allowance) => allowance.poll_inward(cx),
+            Some(allowance) => {
+                let now = allowance.poll_inward(cx);
+                self.note_whether_slowed(now)
+            }
         }
     }
 
     fn poll_to_socket(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         match &mut self.allowance {
             None => Poll::Ready(usize::MAX),
-            Some(allowance) => allowance.poll_outward(cx),
+            Some(allowance) => {
+                let now = allowance.poll_outward(cx);
+                self.note_whether_slowed(now)
+            }
         }
     }
 

@@ -58,6 +58,12 @@ pub(super) struct LimitArgs {
     #[arg(long, env = "RELAY_MAX_HELD_PORTS_PER_SOURCE", value_name = "N", default_value = "100")]
     max_held_ports_per_source: u32,
 
+    /// The most clients at a time that have not been let in yet; a newer one takes the place of one
+    /// that has been at it for longest. No more than an eighth of the descriptors
+    #[arg(long, env = "RELAY_MAX_HANDSHAKES", value_name = "N", default_value = "1024",
+          value_parser = one_or_more())]
+    max_handshakes: u32,
+
     /// After so many failed handshakes in a row a source has to wait, longer with each further one;
     /// 0: never, as behind a balancer
     #[arg(long, env = "RELAY_PENALISE_AFTER", value_name = "N", default_value = "10")]
@@ -83,6 +89,7 @@ impl From<LimitArgs> for LimitRules {
             max_tunnels_per_session: args.max_tunnels_per_session,
             max_held_ports_per_owner: Some(args.max_held_ports_per_owner),
             max_held_ports_per_source: Some(args.max_held_ports_per_source),
+            max_handshakes: Some(args.max_handshakes),
             penalise_after: Some(args.penalise_after).filter(|after| *after > 0),
         }
     }

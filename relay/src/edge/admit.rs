@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::EdgeShared;
 use crate::config::Config;
 use crate::limits::{Allowance, Limits, Part, Visitor};
-use crate::metrics::Limit;
+use crate::metrics::{Limit, Metrics};
 use crate::tunnel::{Present, Tunnel};
 
 /// What a visitor takes up of everything that is limited, until it is dropped.
@@ -102,6 +102,7 @@ impl Gate<'_> {
 }
 
 /// What a visit to `tunnel` may move, if that is limited.
-pub(super) fn allowance(limits: &Limits, tunnel: &Tunnel) -> Option<Allowance> {
-    Allowance::new(tunnel.bandwidth(limits.rules().rate_per_tunnel), &tunnel.accounts())
+pub(super) fn allowance(limits: &Limits, tunnel: &Tunnel, metrics: &Metrics) -> Option<Allowance> {
+    let buckets = tunnel.bandwidth(limits.rules().rate_per_tunnel);
+    Allowance::new(buckets, &tunnel.accounts(), metrics)
 }

@@ -89,7 +89,7 @@ impl Listening {
             }),
         };
         if admitted.is_ok() {
-            visit.limit(allowance(&shared.limits, tunnel));
+            visit.limit(allowance(&shared.limits, tunnel, &shared.metrics));
         }
         let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and

@@ -108,14 +108,18 @@ impl Accounts {
             account.set_terms(terms);
             return account;
         }
+        let limit = match key {
+            AccountKey::Owner(_) => Limit::RatePerOwner,
+            AccountKey::Token(_) => Limit::RatePerToken,
+        };
         let account = Arc::new(Account {
             key: key.clone(),
             accounts: self.clone(),
             sessions: AtomicUsize::new(0),
             visitors: AtomicUsize::new(0),
             tunnels: Mutex::default(),
-            inward: Arc::new(Bucket::new(terms.rate)),
-            outward: Arc::new(Bucket::new(terms.rate)),
+            inward: Arc::new(Bucket::new(limit, terms.rate)),
+            outward: Arc::new(Bucket::new(limit, terms.rate)),
             traffic: Meter::default(),
             terms: Mutex::new(terms),
         });

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::account::Account;
 use super::bandwidth::{Bucket, Lane};
+use crate::metrics::{Limit, Metrics};
 
 /// What one visit may move: under the bandwidth of its tunnel, owner and token, and within their
 /// quotas.
@@ -15,13 +16,20 @@ pub(crate) struct Allowance {
     outward: Lane,
     /// Those with a quota.
     metered: Box<[Arc<Account>]>,
+    metrics: Metrics,
     used_up: bool,
+    /// The limits that it has had to wait for, a bit for each.
+    slowed_by: u32,
 }
 
 impl Allowance {
     /// For a visit to a tunnel with these two buckets, if it has any, whose client has these
     /// accounts. `None`: nothing is limited.
-    pub(crate) fn new(tunnel: Option<[Arc<Bucket>; 2]>, accounts: &[Arc<Account>]) -> Option<Self> {
+    pub(crate) fn new(
+        tunnel: Option<[Arc<Bucket>; 2]>,
+        accounts: &[Arc<Account>],
+        metrics: &Metrics,
+    ) -> Option<Self> {
         let metered: Box<[_]> =
             accounts.iter().filter(|account| account.quota().is_some()).cloned().collect();
         let [inward, outward] = tunnel.map_or([None, None], |buckets| buckets.map(Some));
@@ -33,7 +41,8 @@ impl Allowance {
             return None;
         }
         let (inward, outward) = (Lane::new(inward), Lane::new(outward));
-        Some(Self { inward, outward, metered, used_up: false })
+        let metrics = metrics.clone();
+        Some(Self { inward, outward, metered, metrics, used_up: false, slowed_by: 0 })
     }
 
     /// How many bytes may come from the visitor now; none ever again if it is zero.
@@ -44,6 +53,18 @@ impl Allowance {
     /// How many bytes may go to the visitor now, in the same way.
     pub(crate) fn poll_outward(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         if self.used_up { Poll::Ready(0) } else { self.outward.poll(cx) }
+    }
+
+    /// A bandwidth that it has to wait for, if it is the first time. It is counted.
+    pub(crate) fn newly_slowed_by(&mut self) -> Option<Limit> {
+        let limit = self.inward.slowed_by().or_else(|| self.outward.slowed_by())?;
+        let before = self.slowed_by;
+        self.slowed_by |= 1 << limit as u32;
+        if self.slowed_by == before {
+            return None;
+        }
+        self.metrics.limit(limit);
+        Some(limit)
     }
 
     /// Nothing more comes from the visitor for now.

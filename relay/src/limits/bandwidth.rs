@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use shared::kit::amounts::Bandwidth;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::metrics::Limit;
+
 /// A share takes so long at the full rate: several visits then seem to move at once.
 const SHARE: Duration = Duration::from_millis(10);
 
@@ -34,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// One direction of whatever has a bandwidth.
 #[derive(Debug)]
 pub(crate) struct Bucket {
+    /// What it is called.
+    limit: Limit,
     /// Bytes a second; zero for no limit.
     rate: AtomicU64,
     /// How often that has changed.
@@ -45,10 +49,10 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(rate: Option<Bandwidth>) -> Self {
+    pub(crate) fn new(limit: Limit, rate: Option<Bandwidth>) -> Self {
         let [none, changes] = [0; 2].map(AtomicU64::new);
         let (taken, waiting) = (Mutex::new(Instant::now()), AtomicUsize::new(0));
-        let bucket = Self { rate: none, changes, taken, waiting };
+        let bucket = Self { limit, rate: none, changes, taken, waiting };
         bucket.set(rate);
         bucket
     }
@@ -106,6 +110,8 @@ pub(crate) struct Lane {
     /// Bytes that may move now, or when the turn has come.
     left: usize,
     waiting: Option<Box<Turn>>,
+    /// What it last had to wait for.
+    slowed_by: Option<Limit>,
 }
 
 /// A share that is not there yet.
@@ -119,7 +125,8 @@ struct Turn {
 
 impl Lane {
     pub(crate) fn new(buckets: impl IntoIterator<Item = Arc<Bucket>>) -> Self {
-        Self { buckets: buckets.into_iter().collect(), left: 0, waiting: None }
+        let buckets = buckets.into_iter().collect();
+        Self { buckets, left: 0, waiting: None, slowed_by: None }
     }
 
     /// How many bytes may move now, one at least. For whoever has some to move; what it does not move
@@ -131,8 +138,11 @@ impl Lane {
                 if self.left > 0 {
                     return Poll::Ready(self.left);
                 }
-                let Some(from) = self.take(now) else { return Poll::Ready(usize::MAX) };
+                let Some((from, limit)) = self.take(now) else {
+                    return Poll::Ready(usize::MAX);
+                };
                 if from > now {
+                    self.slowed_by = Some(limit);
                     let sleep = Box::pin(sleep_until(next_look(from, now)));
                     let changes = changes(&self.buckets);
                     self.waiting = Some(Box::new(Turn { from, changes, sleep }));
@@ -153,11 +163,18 @@ impl Lane {
         }
     }
 
-    /// Takes the next share: the moment from which it may move. `None`: nothing is limited.
-    fn take(&mut self, now: Instant) -> Option<Instant> {
+    /// Takes the next share: the moment from which it may move, and whose that is. `None`: nothing is
+    /// limited.
+    fn take(&mut self, now: Instant) -> Option<(Instant, Limit)> {
         let share = self.buckets.iter().filter_map(|bucket| bucket.share()).min()?;
         self.left = share;
-        self.buckets.iter().map(|bucket| bucket.take(share, now)).max()
+        let turns = self.buckets.iter().map(|bucket| (bucket.take(share, now), bucket.limit));
+        turns.max_by_key(|(from, _)| *from)
+    }
+
+    /// What it last had to wait for, if it has since this was last asked.
+    pub(crate) fn slowed_by(&mut self) -> Option<Limit> {
+        self.slowed_by.take()
     }
 
     fn wait_no_more(&mut self) {
@@ -206,7 +223,7 @@ mod tests {
     use super::*;
 
     fn bucket(rate: &str) -> Bucket {
-        Bucket::new(Some(rate.parse().unwrap()))
+        Bucket::new(Limit::RatePerTunnel, Some(rate.parse().unwrap()))
     }
 
     #[test]

@@ -61,7 +61,8 @@ static BANNED: Rate = Rate::generous(|more| {
 /// At least so many descriptors are kept from visitors.
 const SMALLEST_RESERVE: usize = 32;
 
-/// So many handshakes at a time are plenty: an honest one takes milliseconds.
+/// So many handshakes at a time are plenty, unless somebody says otherwise: an honest one takes
+/// milliseconds.
 const MOST_HANDSHAKES: usize = 1024;
 
 /// Descriptors for the listeners, the admin port, the log and the runtime.
@@ -74,6 +75,8 @@ pub(crate) struct Limits {
     listeners: Arc<Semaphore>,
     sessions: Arc<Semaphore>,
     handshakes: Places,
+    /// How many there is room for.
+    most_handshakes: usize,
     sources: Sources,
     penalties: Penalties,
     bans: Bans,
@@ -98,7 +101,8 @@ impl Limits {
         let descriptors =
             usize::try_from(descriptors).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let reserve = (descriptors / 4).max(SMALLEST_RESERVE);
-        let handshakes = (reserve / 2).min(MOST_HANDSHAKES);
+        let most_handshakes = reserve / 2;
+        let handshakes = most_handshakes.min(MOST_HANDSHAKES);
         let sessions = reserve.saturating_sub(handshakes + OWN).max(1);
         let listeners = descriptors / 8;
         let most_visitors = descriptors.saturating_sub(reserve + listeners);
@@ -107,6 +111,7 @@ impl Limits {
             listeners: Arc::new(Semaphore::new(listeners)),
             sessions: Arc::new(Semaphore::new(sessions)),
             handshakes: Places::new(handshakes),
+            most_handshakes,
             sources: Sources::default(),
             penalties: Penalties::default(),
             bans: Bans::default(),
@@ -119,6 +124,8 @@ impl Limits {
     /// The rules from now on.
     pub(crate) fn set_rules(&self, rules: LimitRules) {
         let terms = Terms::of_owner(&rules);
+        let handshakes = rules.max_handshakes.map_or(MOST_HANDSHAKES, |most| most as usize);
+        self.handshakes.set_most(handshakes.min(self.most_handshakes));
         *self.rules.write() = Arc::new(rules);
         self.accounts.set_terms_of_owners(&terms);
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use super::source::Source;
 /// crowds out itself, and not the slow handshake of somebody else.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    most: usize,
+    most: Arc<AtomicUsize>,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -28,7 +29,13 @@ struct Taken {
 
 impl Places {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
+        Self { most: Arc::new(most.into()), taken: Arc::default() }
+    }
+
+    /// So many places from now on. If there are fewer than were taken, some make room with the next
+    /// one that is.
+    pub(crate) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Takes a place, and tells another to make room if there is none.
@@ -36,7 +43,7 @@ impl Places {
         let source = Source::from(peer);
         let evicted = CancellationToken::new();
         let mut taken = self.taken.lock();
-        while taken.places.len() >= self.most {
+        while taken.places.len() >= self.most.load(Ordering::Relaxed) {
             let Some(oldest) = taken.of_the_greediest() else { break };
             oldest.cancel();
         }
@@ -117,6 +124,15 @@ mod tests {
         assert!(!first.evicted.is_cancelled(), "one has ended, so there was room");
         let _no_room = places.take(from([1, 1, 1, 1]));
         assert!(first.evicted.is_cancelled());
+    }
+
+    #[test]
+    fn with_fewer_places_as_many_make_room_as_have_to() {
+        let places = Places::new(10);
+        let taken: Vec<_> = (0..10).map(|_| places.take(from([1, 1, 1, 1]))).collect();
+        places.set_most(4);
+        let _one_more = places.take(from([1, 1, 1, 1]));
+        assert_eq!(taken.iter().filter(|place| !place.evicted.is_cancelled()).count(), 3);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct LimitRules {
     pub max_held_ports_per_owner: Option<u32>,
     /// Ports that are kept for clients that have shown nothing and come from one source.
     pub max_held_ports_per_source: Option<u32>,
+    /// Clients that have not been let in yet, at a time. Without it 1,024.
+    pub max_handshakes: Option<u32>,
     /// After so many failed handshakes a source has to wait, longer with each further one.
     pub penalise_after: Option<u32>,
 }
@@ -48,6 +50,7 @@ impl LimitRules {
             max_tunnels_per_session,
             max_held_ports_per_owner,
             max_held_ports_per_source,
+            max_handshakes,
             penalise_after,
         } = self;
         vec![
@@ -62,6 +65,7 @@ impl LimitRules {
             row("max-tunnels-per-session", max_tunnels_per_session.as_ref()),
             row("max-held-ports-per-owner", max_held_ports_per_owner.as_ref()),
             row("max-held-ports-per-source", max_held_ports_per_source.as_ref()),
+            row("max-handshakes", max_handshakes.as_ref()),
             Row::new("penalise-after", penalise_after.unwrap_or(0)),
         ]
     }

@@ -149,6 +149,13 @@ label! {
         SessionsPerOwner = "sessions_per_owner",
         TunnelsPerSession = "tunnels_per_session",
         TunnelsPerToken = "tunnels_per_token",
+        /// At the control port, of those who have not been let in yet.
+        Handshakes = "handshakes",
+        /// Of clients that have gone, for each owner or source.
+        HeldPorts = "held_ports",
+        RatePerTunnel = "rate_per_tunnel",
+        RatePerOwner = "rate_per_owner",
+        RatePerToken = "rate_per_token",
     }
 }
 
@@ -173,6 +180,11 @@ impl Limit {
             Self::SessionsPerOwner => "sessions of one owner",
             Self::TunnelsPerSession => "tunnels in one session",
             Self::TunnelsPerToken => "tunnels for the token",
+            Self::Handshakes => "handshakes",
+            Self::HeldPorts => "held ports",
+            Self::RatePerTunnel => "bytes a second for the tunnel",
+            Self::RatePerOwner => "bytes a second for the tunnel's owner",
+            Self::RatePerToken => "bytes a second for the client's token",
         }
     }
 }

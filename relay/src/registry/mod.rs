@@ -198,7 +198,10 @@ impl Registry {
         loop {
             let (id, hold, why) = match self.0.vacancies.next(hold).await {
                 Over::Time(id) => (id, hold(), "no client for too long"),
-                Over::Surplus(id) => (id, Duration::ZERO, "too many are held for whoever had it"),
+                Over::Surplus(id) => {
+                    self.0.metrics.limit(Limit::HeldPorts);
+                    (id, Duration::ZERO, "too many are held for whoever had it")
+                }
             };
             let mut table = self.0.table.lock();
             if let Some(Place::Open(tunnel)) = table.tunnels.get(&id) {

@@ -27,7 +27,7 @@ use super::live::Live;
 use super::{SESSIONS, SessionsShared};
 use crate::access::{Principal, audit};
 use crate::limits::Place;
-use crate::metrics::{Counted, Handshake};
+use crate::metrics::{Counted, Handshake, Limit};
 use crate::registry::{Membership, Peer};
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::{Claimant, ConnectionId};
@@ -41,6 +41,10 @@ pub(super) type ControlStream = Control<Compat<yamux::Stream>, FromClient, FromR
 
 /// Clients that were refused. Those that are impatient come back at once.
 static REFUSED: Rate = Rate::new(|more| info!(left_out = more.count, "clients refused: {more}"));
+
+/// Handshakes that were given up because newer ones needed their places.
+static CROWDED_OUT: Rate =
+    Rate::new(|more| info!(left_out = more.count, "handshakes given up: {more}"));
 
 /// What became of a handshake.
 pub(super) enum Admission {
@@ -80,8 +84,12 @@ impl SessionsShared {
             // Nobody to say goodbye to.
             () = self.ending.cancelled() => Ok(Err(Turned::Lost("the relay is stopping".into()))),
             () = place.evicted() => {
-                debug!("handshake given up: too many newer ones");
+                let limit = Limit::Handshakes;
+                if CROWDED_OUT.allows() {
+                    info!("handshake given up for a newer one: too many {}", limit.of_what());
+                }
                 self.metrics.handshake(Handshake::Evicted);
+                self.metrics.limit(limit);
                 return Admission::Turned;
             }
         };

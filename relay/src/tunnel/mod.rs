@@ -181,7 +181,7 @@ impl Tunnel {
 
     /// What limits its visits together to this rate, inward and outward.
     pub(crate) fn bandwidth(&self, rate: Option<Bandwidth>) -> Option<[Arc<Bucket>; 2]> {
-        let made = || [(); 2].map(|()| Arc::new(Bucket::new(rate)));
+        let made = || [(); 2].map(|()| Arc::new(Bucket::new(Limit::RatePerTunnel, rate)));
         let buckets = match rate {
             Some(_) => self.bandwidth.get_or_init(made),
             // Visits may go on that came when there was one.

@@ -66,13 +66,15 @@ async fn five_hundred_strangers_with_noise_and_as_many_silent_ones_keep_no_clien
 
 #[tokio::test]
 async fn more_strangers_than_there_is_room_for_push_each_other_out_and_no_client() {
-    let world = World::start_with(|config| config.descriptors = 128).await;
+    let world = World::start_with(|config| config.limits.max_handshakes = Some(16)).await;
     let mut strangers = Vec::new();
     for _ in 0..50 {
         strangers.push(RawPeer::connect(world.addrs.control).await);
     }
     // Room for sixteen: the oldest make way, and are not kept waiting to learn it.
     handshakes(&world, "evicted", 34).await;
+    let limited = world.metrics().await.value("relay_limits_total{limit=\"handshakes\"}");
+    assert_eq!(limited, Some(34.0));
     for stranger in &mut strangers[..34] {
         stranger.expect_closed().await;
     }

@@ -190,6 +190,27 @@ async fn an_owner_has_so_many_sessions_and_one_that_comes_back_has_its_own() {
     world.relay_ended().await;
 }
 
+#[tokio::test]
+async fn so_many_ports_are_held_for_a_source_and_the_one_that_was_left_first_goes() {
+    let service = local::echo().await;
+    let world = World::start_with(|settings| {
+        settings.limits.max_held_ports_per_source = Some(2);
+        settings.hold_visitors = Duration::ZERO;
+    })
+    .await;
+    let mut left = Vec::new();
+    for name in ["a", "b", "c"] {
+        let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
+        left.push(client.public(0));
+        client.finish().await;
+    }
+    counts(&world, "held_ports", 1).await;
+    let is_open = async |addr| Peer::try_connect(addr).await.is_ok();
+    eventually("the first to be closed", async || !is_open(left[0]).await).await;
+    assert!(is_open(left[1]).await && is_open(left[2]).await);
+    world.stop().await;
+}
+
 /// How many bytes a second come from `public` in `time`, once they flow.
 async fn rate_of(public: std::net::SocketAddr, time: Duration) -> f64 {
     let mut visitor = Peer::connect(public).await;
@@ -222,6 +243,7 @@ async fn a_bandwidth_is_kept_and_fair_and_others_are_not_slowed_down() {
     assert!(one + two <= 1_050_000.0, "{one} + {two} bytes a second");
     assert!(one <= 2.0 * two && two <= 2.0 * one, "{one} and {two} bytes a second");
     assert!(free > 2.0 * (one + two), "{free} beside {one} + {two} bytes a second");
+    counts(&world, "rate_per_token", 2).await;
     slow.finish().await;
     fast.finish().await;
     world.stop().await;

@@ -139,6 +139,11 @@ async fn every_documented_metric_is_there() {
         "sessions_per_owner",
         "tunnels_per_session",
         "tunnels_per_token",
+        "handshakes",
+        "held_ports",
+        "rate_per_tunnel",
+        "rate_per_owner",
+        "rate_per_token",
     ] {
         series.push(format!("relay_limits_total{{limit=\"{limit}\"}}"));
     }

@@ -40,6 +40,7 @@ const RELAY_FLAGS: &[&str] = &[
     "max-tunnels-per-session",
     "max-held-ports-per-owner",
     "max-held-ports-per-source",
+    "max-handshakes",
     "penalise-after",
     "heartbeat",
     "threads",

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::raw::{ACK, DATA, FIN, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header};
+use crate::raw::{ACK, DATA, FIN, GO_AWAY, PING, RST, RawPeer, SYN, WINDOW, data, header, message};
 
 /// How much of a flood is sent at a time, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -30,12 +30,16 @@ fn flood(
     Flood { what, frames, times, reason, kind }
 }
 
+/// A message that is as good as any.
+const HEARTBEAT: &[u8] = br#"{"type":"heartbeat","id":0}"#;
+
 /// What ends a session, as it is logged and counted.
 const PINGS: (&str, &str) = ("a flood of pings", "ping_flood");
 const TINY: (&str, &str) = ("too many frames of next to nothing", "tiny_frames");
 const UPDATES: (&str, &str) = ("more window updates than anything sent", "window_updates");
 const STRAY: (&str, &str) = ("too many frames of streams that are not there", "stray_frames");
 const OPENED: (&str, &str) = ("opened a stream that it may not open", "stream_not_allowed");
+const MESSAGES: (&str, &str) = ("a flood of messages", "message_flood");
 const REFUSED: (&str, &str) = ("go-away code 1 (protocol error) sent in answer", "bad_frame");
 
 /// One of each kind.
@@ -54,6 +58,8 @@ pub fn floods() -> Vec<Flood> {
         flood("data for streams of the relay", data(0, 2000, &[7; 4000]), 10_000, STRAY),
         flood("data for streams of its own", data(0, 5, &[7; 4000]), 10_000, STRAY),
         flood("data for no stream", data(0, 0, &[7; 4000]), 10_000, STRAY),
+        // Fewer bytes than the stream's window: it is not that which is looked at.
+        flood("messages", data(0, 1, &message(HEARTBEAT)), 5000, MESSAGES),
         flood("resets", (0..50_000).flat_map(|i| header(DATA, RST, 2 * i, 0)).collect(), 20, STRAY),
         flood("ends", header(DATA, FIN, 4000, 0), 1_000_000, STRAY),
         flood(

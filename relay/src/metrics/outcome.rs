@@ -100,6 +100,7 @@ label! {
         StreamFlood = "stream_flood",
         WindowUpdates = "window_updates",
         StrayFrames = "stray_frames",
+        MessageFlood = "message_flood",
     }
 }
 
@@ -117,6 +118,7 @@ impl From<&Breach> for BreachKind {
             Breach::StreamFlood => Self::StreamFlood,
             Breach::WindowUpdates => Self::WindowUpdates,
             Breach::StrayFrames => Self::StrayFrames,
+            Breach::MessageFlood => Self::MessageFlood,
         }
     }
 }

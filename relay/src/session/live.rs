@@ -4,11 +4,13 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use shared::carry::mux::Running;
+use shared::carry::wire::Breach;
 use shared::control::conversation::{Conversation, Happening, Left, Over};
 use shared::control::protocol::{
     FromClient, FromRelay, PAGE, Refusal, RefusalCode, TunnelAnswer, TunnelName, TunnelOutcome,
     TunnelRequest,
 };
+use shared::kit::budget::Budget;
 use shared::kit::logging::Foreign;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -21,6 +23,13 @@ use crate::metrics::Counted;
 use crate::registry::Membership;
 use crate::target::SessionTarget;
 use crate::tunnel::Claimant;
+
+/// So many messages may come at once: a client with all the tunnels that it may have opens, changes
+/// and closes each of them, and says how each of them is, in far fewer.
+const MESSAGES: u32 = 4096;
+
+/// One more message may come after so long. Heartbeats at their fastest are 40 a second.
+const MESSAGE_EACH: Duration = Duration::from_millis(2);
 
 /// How long a client may take to close the connection behind its goodbye.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
@@ -40,6 +49,7 @@ pub(super) struct Live {
     membership: Membership,
     /// The client takes no new visitors.
     draining: bool,
+    messages: Budget,
     log: EndLog,
     _counted: Counted,
 }
@@ -66,6 +76,7 @@ impl Live {
             claimant,
             membership,
             draining: false,
+            messages: Budget::new(MESSAGES, MESSAGE_EACH, Instant::now()),
             log: EndLog { since: Instant::now(), ended: None },
             _counted: counted,
         }
@@ -139,6 +150,9 @@ impl Live {
         happening: Happening<FromClient>,
         shared: &SessionsShared,
     ) -> Result<(), Over> {
+        if matches!(happening, Happening::Said(_)) && !self.messages.takes(Instant::now()) {
+            return Err(self.conversation.break_off(Breach::MessageFlood));
+        }
         match self.conversation.settle(happening).await? {
             Left::Nothing => Ok(()),
             Left::Said(message) => self.on_message(message, shared).await,

@@ -13,6 +13,7 @@ use tokio_util::compat::Compat;
 use super::channel::{Control, ReceiveError};
 use super::protocol::{Common, DEAD_AFTER_HEARTBEATS, Message};
 use crate::carry::mux::{CLOSE, End, MuxStream, Running};
+use crate::carry::wire::Breach;
 use crate::kit::logging::Foreign;
 
 /// How long a message may wait for room. Whoever does not read its control stream is as good as
@@ -204,6 +205,13 @@ where
     /// left to send.
     pub async fn close(&mut self) {
         self.running.close(CLOSE).await;
+    }
+
+    /// Gives the session up, because the peer does not play by the rules.
+    pub fn break_off(&self, breach: Breach) -> Over {
+        let over = Over::Broken(breach.to_string());
+        self.running.mux.link().break_off(breach);
+        over
     }
 
     /// Waits until the peer has closed the connection.

@@ -6,6 +6,7 @@
 //! - [`backoff`]: the delays between attempts
 //! - [`args`]: values of settings
 //! - [`amounts`]: amounts of data, and rates
+//! - [`budget`]: how much is forgiven of what nobody needs much of
 //! - [`nearest`]: the word that somebody probably meant
 //! - [`settings`]: settings from a file, the environment and the command line
 //! - [`watch`], [`reload`]: a file that may change, and settings that follow it
@@ -18,6 +19,7 @@ pub mod amounts;
 pub mod answer;
 pub mod args;
 pub mod backoff;
+pub mod budget;
 pub mod logging;
 pub mod memory;
 pub mod nearest;

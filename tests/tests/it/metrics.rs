@@ -120,6 +120,7 @@ async fn every_documented_metric_is_there() {
         "stream_flood",
         "window_updates",
         "stray_frames",
+        "message_flood",
     ] {
         series.push(format!("relay_breaches_total{{kind=\"{kind}\"}}"));
     }

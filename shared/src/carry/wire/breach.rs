@@ -29,6 +29,8 @@ pub enum Breach {
     WindowUpdates,
     /// More for streams that are not there than can have been on its way when they went.
     StrayFrames,
+    /// More messages on the control stream than anybody has to say.
+    MessageFlood,
 }
 
 impl Breach {
@@ -59,6 +61,7 @@ impl fmt::Display for Breach {
             Self::WindowUpdates => {
                 f.write_str("more window updates than anything sent could have earned")
             }
+            Self::MessageFlood => f.write_str("a flood of messages"),
             Self::StrayFrames => f.write_str("too many frames of streams that are not there"),
         }
     }

@@ -143,8 +143,8 @@ impl Link {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Notes a breach. The first one stays.
-    pub(super) fn break_off(&self, breach: Breach) {
+    /// Gives the session up for a breach. The first one stays.
+    pub(crate) fn break_off(&self, breach: Breach) {
         self.breach.lock().get_or_insert(breach);
         self.given_up.store(true, Ordering::Relaxed);
     }

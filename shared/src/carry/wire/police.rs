@@ -14,6 +14,7 @@ use super::breach::Breach;
 use super::frame::{FIN, HEADER, Header, Kind, RST, SYN};
 use super::link::Link;
 use crate::carry::Role;
+use crate::kit::budget::Budget;
 
 /// So many pings may come at once: far more than any implementation has on the way.
 const PINGS: u32 = 256;
@@ -65,8 +66,8 @@ pub(super) struct Police {
     role: Role,
     /// The stream that carries the session's own words.
     control: u32,
-    pings: Bucket,
-    openings: Bucket,
+    pings: Budget,
+    openings: Budget,
     /// Streams that the peer has opened.
     opened: u32,
     /// Bytes of bodies.
@@ -88,23 +89,14 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
 }
 
-/// So many at once, and one more each time a while has passed.
-#[derive(Debug)]
-struct Bucket {
-    most: u32,
-    each: Duration,
-    /// When all that was taken is forgiven.
-    due: Instant,
-}
-
 impl Police {
     /// A peer of an end in this role, of which nothing has come `now`.
     pub(super) fn new(role: Role, now: Instant) -> Self {
         Self {
             role,
             control: FIRST,
-            pings: Bucket::new(PINGS, PING_EACH, now),
-            openings: Bucket::new(STREAMS, STREAM_EACH, now),
+            pings: Budget::new(PINGS, PING_EACH, now),
+            openings: Budget::new(STREAMS, STREAM_EACH, now),
             opened: 0,
             received: 0,
             tiny: 0,
@@ -205,18 +197,6 @@ impl Sent {
         if header.kind != Kind::Ping && header.flags & SYN != 0 {
             self.opened += 1;
         }
-    }
-}
-
-impl Bucket {
-    fn new(most: u32, each: Duration, now: Instant) -> Self {
-        Self { most, each, due: now }
-    }
-
-    /// Takes one, if there is one.
-    fn takes(&mut self, now: Instant) -> bool {
-        self.due = self.due.max(now) + self.each;
-        self.due - now <= self.each * self.most
     }
 }
 

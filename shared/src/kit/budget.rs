@@ -1,0 +1,25 @@
+//! How much is forgiven of what nobody needs much of.
+
+use std::time::{Duration, Instant};
+
+/// So many at once, and one more each time a while has passed. It looks at no clock.
+#[derive(Debug)]
+pub struct Budget {
+    most: u32,
+    each: Duration,
+    /// When all that was taken is forgiven.
+    due: Instant,
+}
+
+impl Budget {
+    /// A budget of which nothing has been taken `now`.
+    pub fn new(most: u32, each: Duration, now: Instant) -> Self {
+        Self { most, each, due: now }
+    }
+
+    /// Takes one. Returns whether there was one.
+    pub fn takes(&mut self, now: Instant) -> bool {
+        self.due = self.due.max(now) + self.each;
+        self.due - now <= self.each * self.most
+    }
+}

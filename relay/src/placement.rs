@@ -20,7 +20,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const NEXT_SESSION: Duration = Duration::from_secs(1);
 
 /// Opens a stream for a visit to `tunnel`. When no client is there, waits up to `hold` after the
-/// last one has gone, in the order of arrival.
+/// last one has gone, in the order of arrival. Whoever has waited has to be let in once more: the
+/// client that comes may not be the one that was there.
 ///
 /// # Cancel safety
 ///
@@ -28,36 +29,40 @@ const NEXT_SESSION: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Why no target takes the visit.
-pub(crate) async fn place(
+/// Why no target takes the visit, or why `admit_again` does not.
+pub(crate) async fn place<E: From<OpenError>>(
     tunnel: &Tunnel,
     open: Open,
     hold: Duration,
-) -> Result<OpenStream, OpenError> {
+    mut admit_again: impl FnMut() -> Result<(), E>,
+) -> Result<OpenStream, E> {
     if !tunnel.is_anybody_held() {
         match open_on_one(tunnel, &open).await {
             Err(OpenError::Gone) => (),
-            opened => return opened,
+            opened => return Ok(opened?),
         }
     }
     // Nobody serves, or others have been waiting for longer.
-    let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone) };
-    let Some(held) = tunnel.hold() else { return Err(OpenError::Gone) };
+    let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
+    let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
     let served = async {
         let _turn = held.turn().await;
         loop {
             // Before the attempt, so that a claim that comes in between is not missed.
             let claimed = tunnel.claimed();
+            admit_again()?;
             match open_on_one(tunnel, &open).await {
                 Err(OpenError::Gone) => claimed.await,
-                opened => return opened,
+                opened => return Ok(opened?),
             }
         }
     };
     tokio::select! {
-        served = timeout_at(deadline.into(), served) => served.unwrap_or(Err(OpenError::Gone)),
+        served = timeout_at(deadline.into(), served) => {
+            served.unwrap_or_else(|_| Err(OpenError::Gone.into()))
+        }
         // A relay that stops lets no client in any more.
-        () = tunnel.closed().cancelled() => Err(OpenError::Gone),
+        () = tunnel.closed().cancelled() => Err(OpenError::Gone.into()),
     }
 }
 

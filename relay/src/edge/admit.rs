@@ -15,7 +15,7 @@ use crate::tunnel::{Present, Tunnel};
 pub(super) struct Permit {
     in_all: Visitor,
     _of_tunnel: Present,
-    _of_accounts: Box<[Part]>,
+    of_accounts: Box<[Part]>,
 }
 
 impl Permit {
@@ -23,14 +23,15 @@ impl Permit {
     fn new(limits: &Limits, tunnel: &Arc<Tunnel>, max_visitors: usize) -> Result<Self, Limit> {
         let of_tunnel = tunnel.visitor(max_visitors)?;
         let in_all = limits.visitor()?;
-        let accounts = tunnel.accounts();
-        let now = SystemTime::now();
-        if !accounts.iter().all(|account| account.has_quota(now)) {
-            return Err(Limit::Quota);
-        }
-        let parts = accounts.iter().filter_map(|account| account.visitor().transpose());
-        let of_accounts = parts.collect::<Result<_, _>>()?;
-        Ok(Self { in_all, _of_tunnel: of_tunnel, _of_accounts: of_accounts })
+        Ok(Self { in_all, _of_tunnel: of_tunnel, of_accounts: parts(tunnel)? })
+    }
+
+    /// It is another client that serves by now, perhaps: the visitor is counted there.
+    fn renew(&mut self, tunnel: &Tunnel) -> Result<(), Limit> {
+        // Before others are taken, which may be the same.
+        self.of_accounts = Box::default();
+        self.of_accounts = parts(tunnel)?;
+        Ok(())
     }
 
     /// The same for one that comes from `visitor`. Only now does it count as one that has come to
@@ -45,6 +46,16 @@ impl Permit {
         tunnel.arrives(limits.rules().new_visitors_per_tunnel)?;
         Ok(self)
     }
+}
+
+/// What one more visitor takes up in the accounts of whoever has `tunnel`.
+fn parts(tunnel: &Tunnel) -> Result<Box<[Part]>, Limit> {
+    let accounts = tunnel.accounts();
+    let now = SystemTime::now();
+    if !accounts.iter().all(|account| account.has_quota(now)) {
+        return Err(Limit::Quota);
+    }
+    accounts.iter().filter_map(|account| account.visitor().transpose()).collect()
 }
 
 /// What decides whether a visitor of a tunnel is let in.
@@ -76,6 +87,16 @@ impl Gate<'_> {
             }
             self.over(limit)
         })
+    }
+
+    /// Whether a visitor that has waited for a client is let in by the one that is there now.
+    pub(super) fn admit_again(
+        &self,
+        permit: &mut Permit,
+        visitor: SocketAddr,
+    ) -> Result<(), NotAdmitted> {
+        self.permits(visitor)?;
+        permit.renew(self.tunnel).map_err(|limit| self.over(limit))
     }
 
     /// Whether the rules of relay and tunnel let a visitor in.

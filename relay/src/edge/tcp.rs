@@ -88,9 +88,6 @@ impl Listening {
                 gate.admit(gate.room()?, visitor)
             }),
         };
-        if admitted.is_ok() {
-            visit.limit(allowance(&shared.limits, tunnel, &shared.metrics));
-        }
         let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
         // nothing that is there while it runs has two places.
@@ -103,8 +100,8 @@ impl Listening {
                 };
                 let placed = Box::pin(async {
                     let mut permit = permit;
+                    let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
                     let open = if from_balancer {
-                        let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
                         let open = introduce(&mut visit, &mut socket, &gate).await?;
                         permit = gate.admit(permit, visit.visitor())?;
                         open
@@ -115,8 +112,11 @@ impl Listening {
                         }
                         open
                     };
-                    let placed = place(&tunnel, open, config.hold_visitors).await;
-                    Ok((placed.map_err(Nowhere::NotPlaced)?, permit))
+                    let visitor = visit.visitor();
+                    let admit_again = || gate.admit_again(&mut permit, visitor).map_err(Nowhere::from);
+                    let placed = place(&tunnel, open, config.hold_visitors, admit_again).await?;
+                    visit.limit(allowance(&shared.limits, &tunnel, &shared.metrics));
+                    Ok((placed, permit))
                 });
                 let (mut bridge, permits) = match placed.await {
                     Ok((OpenStream { stream, permit }, present)) => {
@@ -156,6 +156,12 @@ enum Nowhere {
 impl From<NotAdmitted> for Nowhere {
     fn from(why: NotAdmitted) -> Self {
         Self::NotAdmitted(why)
+    }
+}
+
+impl From<OpenError> for Nowhere {
+    fn from(why: OpenError) -> Self {
+        Self::NotPlaced(why)
     }
 }
 

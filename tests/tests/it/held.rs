@@ -59,6 +59,22 @@ async fn visitors_of_a_client_that_does_not_come_back_get_what_they_always_got()
 }
 
 #[tokio::test]
+async fn the_client_that_comes_back_says_who_of_those_that_wait_is_let_in() {
+    let service = local::echo().await;
+    let world = World::start_with(|config| config.hold_visitors = HOLD).await;
+    let public = left(&world, service.addr()).await;
+    let mut visitor = Peer::connect(public).await;
+    world.shows("a visitor that waits", |m| m.visitors("default") == 1.0).await;
+
+    let denying = format!("default={}?deny=127.0.0.0/8&port={}", service.addr(), public.port());
+    let client = world.client_for(&[denying]).await;
+    visitor.expect_reset().await;
+    world.counts("denied", 1).await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn visitors_that_wait_do_not_keep_a_relay_from_stopping() {
     let world = World::start_with(|config| {
         config.hold_visitors = HOLD;

@@ -11,12 +11,14 @@ use shared::visit::bridge::Bridge;
 use shared::visit::open::Open;
 use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
+use shared::visit::stream::DataStream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::either::Either;
 use tracing::info;
 
 use super::EdgeShared;
-use super::admit::{Gate, NotAdmitted, allowance};
+use super::admit::{Gate, NotAdmitted, Permit, allowance};
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
 use crate::placement::place;
@@ -89,50 +91,48 @@ impl Listening {
             }),
         };
         let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
-        // Thousands of visits wait in a bridge: what comes before and after it is boxed, and
-        // nothing that is there while it runs has two places.
-        Either::Right(async move {
-            let mut socket = socket;
-            let err = 'nowhere: {
-                let permit = match admitted {
-                    Ok(permit) => permit,
-                    Err(err) => break 'nowhere err.into(),
-                };
-                let placed = Box::pin(async {
-                    let mut permit = permit;
-                    let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
-                    let open = if from_balancer {
-                        let open = introduce(&mut visit, &mut socket, &gate).await?;
-                        permit = gate.admit(permit, visit.visitor())?;
-                        open
-                    } else {
-                        let mut open = visit.open();
-                        if tunnel.tells_destination() {
-                            open.destination = own_address(&socket);
-                        }
-                        open
-                    };
-                    let visitor = visit.visitor();
-                    let admit_again = || gate.admit_again(&mut permit, visitor).map_err(Nowhere::from);
-                    let placed = place(&tunnel, open, config.hold_visitors, admit_again).await?;
-                    visit.limit(allowance(&shared.limits, &tunnel, &shared.metrics));
-                    Ok((placed, permit))
-                });
-                let (mut bridge, permits) = match placed.await {
-                    Ok((OpenStream { stream, permit }, present)) => {
-                        let (stall, half_closed) =
-                            (config.stall_timeout, config.half_closed_timeout);
-                        let patience = Patience { stall, half_closed };
-                        (Bridge::new(socket, stream, patience, &mut visit), (permit, present))
+        // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
+        let placed = Box::pin(async move {
+            let (mut visit, mut socket) = (visit, socket);
+            let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
+            let placed = async {
+                let mut permit = admitted?;
+                let open = if from_balancer {
+                    let open = introduce(&mut visit, &mut socket, &gate).await?;
+                    permit = gate.admit(permit, visit.visitor())?;
+                    open
+                } else {
+                    let mut open = visit.open();
+                    if tunnel.tells_destination() {
+                        open.destination = own_address(&socket);
                     }
-                    Err(err) => break 'nowhere err,
+                    open
                 };
-                let ended = (&mut bridge).await;
-                drop((bridge, permits));
-                visit.carried(&ended);
+                let visitor = visit.visitor();
+                let admit_again = || gate.admit_again(&mut permit, visitor).map_err(Nowhere::from);
+                let placed = place(&tunnel, open, config.hold_visitors, admit_again).await?;
+                visit.limit(allowance(&shared.limits, &tunnel, &shared.metrics));
+                Ok((placed, permit))
+            };
+            match placed.await {
+                Ok((OpenStream { stream, permit: of_session }, permit)) => {
+                    let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
+                    let patience = Patience { stall, half_closed };
+                    Some(Placed { visit, socket, stream, patience, permits: (permit, of_session) })
+                }
+                Err(err) => {
+                    nowhere(visit, socket, err).await;
+                    None
+                }
+            }
+        });
+        Either::Right(async move {
+            let Some(Placed { mut visit, socket, stream, patience, permits }) = placed.await else {
                 return;
             };
-            Box::pin(nowhere(visit, socket, err)).await;
+            let ended = Bridge::new(socket, stream, patience, &mut visit).await;
+            drop(permits);
+            visit.carried(&ended);
         })
     }
 }
@@ -143,6 +143,16 @@ impl Drop for Listening {
             info!(tunnel = %self.tunnel.name(), "{} is closed", self.opened.entrance());
         }
     }
+}
+
+/// A visit that has reached a client.
+struct Placed {
+    visit: Visit,
+    socket: ResetUnlessEnded<TcpStream>,
+    stream: DataStream,
+    patience: Patience,
+    /// Its own, and that of its stream.
+    permits: (Permit, OwnedSemaphorePermit),
 }
 
 /// Why a visit has nowhere to go.

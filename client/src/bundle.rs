@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::announcer::Announcer;
-use crate::connect::{self, ConnectError, ConnectionId, LASTED, connect};
+use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
 use crate::session::{Follow, Session, SessionEnd};
 use crate::status::Event;
 
@@ -85,7 +85,7 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                         sessions.push(self.session(connection, session));
                         continue;
                     }
-                    Err(err) if err.may_pass() => {
+                    Err(err) if err.may_pass_beside_others() => {
                         let number = connection.number;
                         warn!(number, "one of the connections cannot be made: {err:#}");
                         connection
@@ -125,8 +125,9 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
                 () = sleep(delay) => (),
             }
             let id = ConnectionId { instance: self.instance, number: connection.number };
-            let connected = connect(self.follow, id, &self.announcer.public()).await;
-            let connected = connected.and_then(|session| self.same_public(session));
+            let before = self.announcer.public();
+            let connected = connect(self.follow, id, &before).await;
+            let connected = connected.and_then(|session| self.same_public(session, &before));
             if connected.is_ok() {
                 info!("one more connection is up");
             }
@@ -136,10 +137,13 @@ impl<A: FnMut(Event) + Send> Bundle<'_, A> {
     }
 
     /// As long as a connection is up, the tunnels stay where they are. A relay that has them
-    /// elsewhere is another one.
-    fn same_public(&self, session: Session) -> Result<Session, ConnectError> {
-        let public = self.announcer.public();
-        let same = |(name, here)| public.get(&name).is_none_or(|there| *there == here);
+    /// elsewhere is another one, unless they were there `before`: they have been moved meanwhile,
+    /// and the session is about to follow.
+    fn same_public(&self, session: Session, before: &Public) -> Result<Session, ConnectError> {
+        let now = self.announcer.public();
+        let same = |(name, here)| {
+            [&now, before].iter().any(|public| public.get(&name).is_none_or(|at| *at == here))
+        };
         if session.public().into_iter().all(same) {
             Ok(session)
         } else {

@@ -13,8 +13,8 @@ use shared::carry::wire::Breach;
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
-    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
-    TunnelRequest, VERSION, Welcome, page,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, RefusalCode, TunnelAnswer, TunnelName,
+    TunnelOutcome, TunnelRequest, VERSION, Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
@@ -73,8 +73,8 @@ pub(crate) enum ConnectError {
     Insecure,
     /// The relay wants a proof that it could pass on to another relay. Trying again cannot help.
     Unbound,
-    /// The tunnels have other ports there than on the client's other connections. Trying again
-    /// cannot help as long as those are up.
+    /// The tunnels have other ports there than on the client's other connections, which may be moving
+    /// or come to an end.
     OtherPorts,
 }
 
@@ -255,6 +255,16 @@ impl ConnectError {
             Self::Unreachable(_) | Self::Silent | Self::NotARelay(_) | Self::NoTls(_) => true,
             Self::Refused(refusal) => refusal.retry,
             Self::Insecure | Self::Unbound | Self::OtherPorts => false,
+        }
+    }
+
+    /// The same for one connection of several: the others may be about to move the tunnels that are
+    /// elsewhere, or to end.
+    pub(crate) fn may_pass_beside_others(&self) -> bool {
+        match self {
+            Self::OtherPorts => true,
+            Self::Refused(refusal) if refusal.code == RefusalCode::PortMismatch => true,
+            _ => self.may_pass(),
         }
     }
 

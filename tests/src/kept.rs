@@ -74,7 +74,11 @@ impl Kept {
 
     /// A relay that lets in whom it knows.
     pub async fn relay(&self) -> Relay {
-        Relay::of(Program::relay().args(self.args())).await
+        let relay = match &self.server {
+            Some(server) => Program::relay().env("RELAY_DATABASE", server.whole_url()),
+            None => Program::relay().args(self.args()),
+        };
+        Relay::of(relay).await
     }
 
     /// Whatever is in it, byte by byte.

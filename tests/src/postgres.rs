@@ -12,9 +12,11 @@ use crate::files::Folder;
 use crate::process::own_host;
 use crate::wait::{eventually, within};
 
-/// What its user is called, and the password, which must not be seen anywhere.
+/// What its user is called.
 const USER: &str = "sallyport";
-const PASSWORD: &str = "only-for-this-test";
+
+/// The user's password, which must not be seen anywhere. Programs have it in `PGPASSWORD`.
+pub(crate) const PASSWORD: &str = "only-for-this-test";
 
 /// The port: the address is the test's own.
 const PORT: &str = "5432";
@@ -64,12 +66,17 @@ impl Postgres {
 
     /// Its URL, with a password in it.
     pub fn url(&self) -> String {
+        format!("postgres://{USER}@{}:{PORT}/postgres", self.host)
+    }
+
+    /// The same with the password in it.
+    pub fn whole_url(&self) -> String {
         format!("postgres://{USER}:{PASSWORD}@{}:{PORT}/postgres", self.host)
     }
 
     /// The URL for whoever goes by something that leads to its [`addr`](Self::addr).
     pub fn url_by(&self, addr: SocketAddr) -> String {
-        format!("postgres://{USER}:{PASSWORD}@{addr}/postgres")
+        format!("postgres://{USER}@{addr}/postgres")
     }
 
     /// Where it listens.
@@ -139,7 +146,7 @@ impl Postgres {
         } else {
             Command::new(path)
         };
-        command.current_dir(self.folder.path()).env("LC_ALL", "C");
+        command.current_dir(self.folder.path()).env("LC_ALL", "C").env("PGPASSWORD", PASSWORD);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.kill_on_drop(true);
         command

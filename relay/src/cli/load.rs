@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
-use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Row, Shown};
+use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Origin, Row, Shown};
 use shared::token::given;
 
 use super::{Cli, Command, Logging, tools};
@@ -74,11 +74,28 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
     let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
+    let url = cli.database.as_ref().filter(|url| has_password(&url.0));
+    if url.is_some() && merged.origin("database") == Origin::CommandLine {
+        return Err(usage(PASSWORD_ON_COMMAND_LINE.into()));
+    }
     let flag = |err: String| usage(format!("--{err}"));
     let (config, logging) =
         cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
+}
+
+/// What is said to a password that has been given away already.
+const PASSWORD_ON_COMMAND_LINE: &str = "a password among the arguments can be read by everybody on \
+    this machine: put the URL into RELAY_DATABASE or the configuration file, or the password into \
+    PGPASSWORD or ~/.pgpass";
+
+/// Whether there is a password in the URL of a database.
+fn has_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = before.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':')) || query.contains("password=")
 }
 
 /// The keys in a file.

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::binaries::binary;
 use super::lines::{Lines, parse};
+use crate::postgres::PASSWORD;
 use crate::tasks::Tasks;
 use crate::wait::within;
 
@@ -59,13 +60,14 @@ impl Program {
         Self::bare("client").env("CLIENT_JSON", "true").env("CLIENT_LOG_FORMAT", "json")
     }
 
-    /// A program without any argument and with an empty environment.
+    /// A program without any argument, and with nothing in its environment but the password of the
+    /// tests' PostgreSQL.
     pub fn bare(name: &'static str) -> Self {
         Self::new(name, Command::new(binary(name)))
     }
 
     fn new(name: &'static str, mut command: Command) -> Self {
-        command.env_clear();
+        command.env_clear().env("PGPASSWORD", PASSWORD);
         // What a coverage run measures with.
         if let Some(profile) = std::env::var_os("LLVM_PROFILE_FILE") {
             command.env("LLVM_PROFILE_FILE", profile);

@@ -193,13 +193,19 @@ async fn a_file_that_cannot_be_is_an_error_that_says_so() {
     assert!(log.contains("--data DIR or --database URL"), "{log}");
     for args in [&["user", "list"][..], &[]] {
         let url = "mysql://ann:hunter2-secret@127.0.0.1:1/x";
-        let other = Program::bare("relay").args(args).args(["--database", url]);
+        let other = Program::bare("relay").args(args).env("RELAY_DATABASE", url);
         let (status, _, log) = other.output().await;
         assert_ne!(status, Some(0));
         assert!(log.contains("a URL of PostgreSQL") && !log.contains("hunter2"), "{log}");
     }
     let url = "postgres://ann:hunter2-secret@127.0.0.1:1/x";
-    let away = Program::bare("relay").args(["user", "list", "--database", url]);
+    for args in [&["user", "list"][..], &[]] {
+        let shown = Program::bare("relay").args(args).args(["--database", url]);
+        let (status, _, log) = shown.output().await;
+        assert_ne!(status, Some(0));
+        assert!(log.contains("RELAY_DATABASE") && !log.contains("hunter2"), "{log}");
+    }
+    let away = Program::bare("relay").args(["user", "list"]).env("RELAY_DATABASE", url);
     let (status, _, log) = away.output().await;
     assert_eq!(status, Some(1));
     assert!(log.contains("cannot be reached") && !log.contains("hunter2"), "{log}");

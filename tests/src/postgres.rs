@@ -6,8 +6,10 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
+use crate::authority::Identity;
 use crate::files::Folder;
 use crate::process::own_host;
 use crate::wait::{eventually, within};
@@ -29,7 +31,7 @@ const OWN_USER: &str = "postgres";
 pub struct Postgres {
     folder: Folder,
     host: Ipv4Addr,
-    server: Option<Child>,
+    server: Mutex<Option<Child>>,
 }
 
 impl Postgres {
@@ -41,20 +43,11 @@ impl Postgres {
     pub async fn start() -> Self {
         let folder = Folder::new();
         let password = folder.write("password", PASSWORD);
-        if is_root() {
-            let entry = fs::read_to_string("/etc/passwd").expect("the list of users");
-            let line = entry.lines().find(|line| line.starts_with(&format!("{OWN_USER}:")));
-            let ids: Vec<u32> = line
-                .expect("the user postgres: apt-get install postgresql")
-                .split(':')
-                .filter_map(|field| field.parse().ok())
-                .collect();
-            for path in [folder.path(), &password] {
-                chown(path, Some(ids[0]), Some(ids[1])).expect("a folder of its own");
-            }
+        for path in [folder.path(), &password] {
+            hand_over(path);
         }
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("a folder");
-        let mut server = Self { folder, host: own_host(), server: None };
+        let server = Self { folder, host: own_host(), server: Mutex::default() };
         let mut init = server.program("initdb");
         init.args(["-U", USER, "-A", "scram-sha-256", "--no-sync", "--pwfile"]).arg(&password);
         let done = within("initdb", init.arg("-D").arg(server.data()).output()).await;
@@ -64,7 +57,26 @@ impl Postgres {
         server
     }
 
-    /// Its URL, with a password in it.
+    /// Takes connections over TLS alone from now on, and shows this certificate.
+    pub async fn require_tls(&self, identity: &Identity) {
+        self.stop().await;
+        identity.write(&self.folder, "cert.pem", "key.pem");
+        for file in ["cert.pem", "key.pem"] {
+            let file = self.folder.file(file);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a file");
+            hand_over(&file);
+        }
+        let settings = "ssl = on\nssl_cert_file = '../cert.pem'\nssl_key_file = '../key.pem'\n";
+        for (file, text) in [
+            ("data/postgresql.auto.conf", settings),
+            ("data/pg_hba.conf", "hostssl all all all scram-sha-256\n"),
+        ] {
+            fs::write(self.folder.file(file), text).expect("its configuration");
+        }
+        self.start_again().await;
+    }
+
+    /// Its URL.
     pub fn url(&self) -> String {
         format!("postgres://{USER}@{}:{PORT}/postgres", self.host)
     }
@@ -98,8 +110,9 @@ impl Postgres {
     }
 
     /// Ends it from one moment to the next.
-    pub async fn stop(&mut self) {
-        if let Some(mut server) = self.server.take() {
+    pub async fn stop(&self) {
+        let server = self.server.lock().take();
+        if let Some(mut server) = server {
             let quit = server.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
             let quit = quit.expect("a process");
             // An immediate shutdown, of all its processes.
@@ -109,13 +122,13 @@ impl Postgres {
     }
 
     /// Starts it once more, with what it holds.
-    pub async fn start_again(&mut self) {
+    pub async fn start_again(&self) {
         let host = self.host.to_string();
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).args(["-p", PORT, "-c"]);
         command.arg(format!("listen_addresses={host}"));
         command.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
-        self.server = Some(command.spawn().expect("PostgreSQL"));
+        *self.server.lock() = Some(command.spawn().expect("PostgreSQL"));
         eventually("PostgreSQL to be ready", async || {
             let mut ready = self.program("pg_isready");
             let status = ready.args(["-q", "-h", &host, "-p", PORT]).status().await;
@@ -151,6 +164,21 @@ impl Postgres {
         command.kill_on_drop(true);
         command
     }
+}
+
+/// Gives a file or folder to the user that it runs as.
+fn hand_over(path: &Path) {
+    if !is_root() {
+        return;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("the list of users");
+    let line = users.lines().find(|line| line.starts_with(&format!("{OWN_USER}:")));
+    let ids: Vec<u32> = line
+        .expect("the user postgres: apt-get install postgresql")
+        .split(':')
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    chown(path, Some(ids[0]), Some(ids[1])).expect("a file of its own");
 }
 
 fn is_root() -> bool {

@@ -165,7 +165,7 @@ impl Registry {
         &self,
         member: &Membership,
         requests: &[TunnelRequest],
-        claimant: &Claimant,
+        claimant: &Arc<Claimant>,
     ) -> Result<Vec<Claim>, Refusal> {
         let rights = member.principal().rights();
         for request in requests {
@@ -223,7 +223,7 @@ impl Registry {
         &self,
         member: &Membership,
         requests: &[TunnelRequest],
-        claimant: &Claimant,
+        claimant: &Arc<Claimant>,
         reservations: Vec<Reservation>,
     ) -> Result<Option<Vec<Claim>>, Refusal> {
         let ids: Vec<_> = requests.iter().map(|request| member.tunnel(&request.name)).collect();
@@ -257,7 +257,7 @@ impl Registry {
             let wanted = ids.iter().zip(requests).zip(parts);
             let claims = wanted.map(|((id, request), parts)| match &table.tunnels[id] {
                 Place::Open(tunnel) => {
-                    Some(tunnel.claim(claimant.clone(), service(request), parts))
+                    Some(tunnel.claim(Arc::clone(claimant), service(request), parts))
                 }
                 Place::Reserved => None,
             });

@@ -8,11 +8,12 @@ use crate::config::Config;
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::ConnectionId;
 
-fn claimant(connection: ConnectionId) -> Claimant {
+fn claimant(connection: ConnectionId) -> Arc<Claimant> {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
     let target = Target::Session(SessionTarget::new(mux, 1));
-    Claimant::new(connection, Principal::default(), target, ([127, 0, 0, 1], 1).into())
+    let source = ([127, 0, 0, 1], 1).into();
+    Arc::new(Claimant::new(connection, Principal::default(), target, source))
 }
 
 /// A registry with the tunnel `default` alone.

@@ -1,6 +1,7 @@
 //! The tunnels of one session, which come, change and go while it runs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use shared::control::protocol::{
     FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, PAGE, PublicAddress, Refusal, RefusalCode,
@@ -39,7 +40,7 @@ struct Held {
 pub(super) struct Asker<'a> {
     pub(super) registry: &'a Registry,
     pub(super) member: &'a Membership,
-    pub(super) claimant: &'a Claimant,
+    pub(super) claimant: &'a Arc<Claimant>,
 }
 
 impl Tunnels {

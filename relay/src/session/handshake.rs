@@ -249,6 +249,7 @@ impl SessionsShared {
         let session = SessionTarget::new(mux.clone(), streams);
         let claimant =
             Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
+        let claimant = Arc::new(claimant);
         let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
         audit::admitted(membership.principal(), peer, membership.session());
 
@@ -313,7 +314,7 @@ fn other_version(version: u32) -> Refusal {
 pub(super) struct Accepted {
     pub(super) membership: Membership,
     pub(super) session: SessionTarget,
-    pub(super) claimant: Claimant,
+    pub(super) claimant: Arc<Claimant>,
     pub(super) tunnels: Tunnels,
     pub(super) heartbeat: Duration,
     /// Its place in the gauge of sessions.

@@ -1,6 +1,7 @@
 //! A session that has been admitted: what its client says, its standing, and its end.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::carry::mux::Running;
@@ -45,7 +46,7 @@ pub(super) struct Live {
     tunnels: Tunnels,
     conversation: Conversation<yamux::Stream, FromClient, FromRelay>,
     session: SessionTarget,
-    claimant: Claimant,
+    claimant: Arc<Claimant>,
     membership: Membership,
     /// The client takes no new visitors.
     draining: bool,

@@ -33,15 +33,15 @@ impl From<&Hello> for ConnectionId {
     }
 }
 
-/// Who claims: a session, as the tunnels see it. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Who claims: a session, as the tunnels see it. All of its tunnels share it.
+#[derive(Debug)]
 pub(crate) struct Claimant {
     pub(crate) connection: ConnectionId,
     pub(crate) principal: Principal,
     pub(crate) target: Target,
     /// Where it comes from.
     pub(crate) source: Source,
-    standing_changed: Arc<Notify>,
+    standing_changed: Notify,
 }
 
 impl Claimant {
@@ -56,7 +56,7 @@ impl Claimant {
         target: Target,
         source: Source,
     ) -> Self {
-        Self { connection, principal, target, source, standing_changed: Arc::default() }
+        Self { connection, principal, target, source, standing_changed: Notify::new() }
     }
 
     /// Resolves after one of its claims has become live, or no longer is.
@@ -116,7 +116,7 @@ struct Client {
     instance: InstanceId,
     health: Health,
     rules: Option<Arc<Rules>>,
-    sessions: Vec<(u64, Claimant)>,
+    sessions: Vec<(u64, Arc<Claimant>)>,
 }
 
 impl Default for Claims {
@@ -144,7 +144,7 @@ impl Claims {
     /// they are; a client without any comes in front of all, unless that happens too often.
     pub(crate) fn add(
         &mut self,
-        claimant: Claimant,
+        claimant: Arc<Claimant>,
         health: Health,
         rules: Option<Arc<Rules>>,
         now: Instant,
@@ -154,7 +154,7 @@ impl Claims {
         let behind = behind.filter(|_| added == Added::HeldBack);
         let generation = self.next_generation;
         self.next_generation += 1;
-        let standing_changed = Arc::clone(&claimant.standing_changed);
+        let newcomer = Arc::clone(&claimant);
         self.change(|clients| {
             let connection = claimant.connection;
             // The same connection, of which the relay has not noticed yet that it was lost.
@@ -178,7 +178,7 @@ impl Claims {
         });
         if !self.is_live(generation) {
             // It takes itself for live.
-            standing_changed.notify_one();
+            newcomer.standing_changed.notify_one();
         }
         (generation, added)
     }
@@ -222,7 +222,7 @@ impl Claims {
     }
 
     /// What the client that serves says of visitors, and the session of it that came last.
-    pub(crate) fn server(&self) -> Option<(&Option<Arc<Rules>>, &Claimant)> {
+    pub(crate) fn server(&self) -> Option<(&Option<Arc<Rules>>, &Arc<Claimant>)> {
         let client = serving(&self.clients)?;
         Some((&client.rules, &client.sessions.last()?.1))
     }
@@ -252,8 +252,9 @@ impl Claims {
         let withdrawn = self.clients.iter().rev().filter(|client| !client.may_serve());
         let all = may_serve.chain(withdrawn.map(|client| (Standing::Withdrawn, client)));
         all.map(|(standing, client)| {
-            let number =
-                |(_, claimant): &(u64, Claimant)| numbers.get(&claimant.own_connection()).copied();
+            let number = |(_, claimant): &(u64, Arc<Claimant>)| {
+                numbers.get(&claimant.own_connection()).copied()
+            };
             // A session that is going may have lost its number already.
             let sessions = client.sessions.iter().filter_map(number).collect();
             ClientNow { standing, healthy: client.health.healthy, sessions }
@@ -345,25 +346,25 @@ mod tests {
     const ILL: Health = Health { healthy: false, withdraw: false };
     const AWAY: Health = Health { healthy: false, withdraw: true };
 
-    fn claimant(instance: InstanceId, number: u16) -> Claimant {
+    fn claimant(instance: InstanceId, number: u16) -> Arc<Claimant> {
         let (io, _) = tokio::io::duplex(64);
         let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
         let target = Target::Session(SessionTarget::new(mux, 1));
-        Claimant::new(
+        Arc::new(Claimant::new(
             ConnectionId { instance, number },
             Principal::default(),
             target,
             ([127, 0, 0, 1], 1).into(),
-        )
+        ))
     }
 
-    fn add(claims: &mut Claims, claimant: Claimant, health: Health) -> u64 {
+    fn add(claims: &mut Claims, claimant: Arc<Claimant>, health: Health) -> u64 {
         let (generation, added) = claims.add(claimant, health, None, Instant::now());
         assert_eq!(added, Added::InPlace);
         generation
     }
 
-    fn client() -> Claimant {
+    fn client() -> Arc<Claimant> {
         claimant(InstanceId::random(), 0)
     }
 

@@ -88,7 +88,7 @@ impl State {
     /// had still counts: who waits for it to come back has to be permitted too.
     fn follow_server(&mut self) {
         if let Some((rules, claimant)) = self.claims.server() {
-            let (rules, claimant) = (rules.clone(), claimant.clone());
+            let (rules, claimant) = (rules.clone(), Arc::clone(claimant));
             self.is_held_by(rules, &claimant);
         }
     }
@@ -222,7 +222,7 @@ impl Tunnel {
     /// Points the tunnel at a session until the claim is dropped, which takes up `parts`.
     pub(crate) fn claim(
         self: &Arc<Self>,
-        claimant: Claimant,
+        claimant: Arc<Claimant>,
         service: Service,
         parts: Box<[Part]>,
     ) -> Claim {

@@ -109,12 +109,16 @@ async fn in_a_thread(attack: &'static Attack, stage: Arc<Stage>, time: Duration)
 
 /// A relay that is ready, with the good tenant's client.
 async fn set(attack: &Attack, service: SocketAddr) -> (Stage, Client) {
-    let kept = Kept::in_a_file();
-    let config = kept.folder.file("relay.toml").display().to_string();
-    let made = kept.json(&["init", "--config", &config, "--public-name", "127.0.0.1"]).await;
-    let pin = made["pin"].as_str().expect("a pin").parse().expect("a pin");
+    let kept = match attack.in_postgres {
+        true => Kept::in_postgres().await,
+        false => Kept::in_a_file(),
+    };
     let (relay, secured, tls, authority) = match attack.certificate {
         Certificate::Made => {
+            let config = kept.folder.file("relay.toml").display().to_string();
+            let init = ["init", "--config", &config, "--public-name", "127.0.0.1"];
+            let made = kept.json(&init).await;
+            let pin = made["pin"].as_str().expect("a pin").parse().expect("a pin");
             let relay = Program::relay().args(["--config", &config]);
             (relay, None, pinned(&[pin]), kept.folder.file("data/control-cert.pem"))
         }

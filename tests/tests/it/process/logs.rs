@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
-use serde_json::Value;
+use serde_json::{Value, json};
+use shared::control::protocol::FromClient;
+use tests::files::Folder;
 use tests::process::{Client, Process, Program, Relay, Signal, visit};
 use tests::raw::{self, RawPeer};
+use tests::rogue::RogueClient;
 use tests::{Peer, local, rogue, within_time};
 
 /// Whether any line so far is of `level`.
@@ -204,6 +207,72 @@ async fn nothing_secret_is_logged_and_every_line_is_json() {
             assert!(!line.contains(&secret), "{line}");
             let digits = line.split(|c: char| !c.is_ascii_hexdigit());
             assert!(digits.map(str::len).all(|length| length < 32), "an instance? {line}");
+        }
+    }
+}
+
+/// What would be a line of its own, in red, and be read backwards.
+const FORGED: &str =
+    "x\r\n2026-01-01T00:00:00.000000Z ERROR relay: forged\n{} \u{1b}[31m\u{202e}\u{7}";
+
+/// Whether a line of the log or the audit log is one that a relay wrote.
+fn is_valid(line: &str, format: &str) -> bool {
+    let is_harmless = !line.chars().any(|c| c.is_control() || c == '\u{202e}');
+    let is_whole = match format {
+        "json" => serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"].is_string()),
+        _ => line.get(..11).is_some_and(|date| date.ends_with('T') && date != "2026-01-01T"),
+    };
+    is_harmless && is_whole
+}
+
+#[tokio::test]
+async fn whatever_others_say_stays_within_its_line() {
+    for format in ["json", "text"] {
+        let folder = Folder::new();
+        let audit = folder.file("audit.log");
+        let mut relay = Program::relay()
+            .env("RELAY_LOG_FORMAT", format)
+            .args(["--log", "trace", "--audit-log", &audit.display().to_string()])
+            .start();
+        let control = |line: &str| {
+            let (_, control) = line.split_once("is ready")?.1.split_once("127.0.0.1:")?;
+            let port = control.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+            Some(SocketAddr::from(([127, 0, 0, 1], port)))
+        };
+        let (_, control) = relay.stderr.find("the relay to be ready", 0, control).await;
+
+        let mut hello = rogue::hello(&["default"]);
+        hello.agent = FORGED.into();
+        hello.tunnels[0].local = FORGED.into();
+        let mut client = RogueClient::connect(control, hello).await;
+        client.receive().await;
+        client.say(&FromClient::Goodbye { reason: FORGED.into() }).await;
+        client.close().await;
+        let logged = |text: &'static str| move |line: &str| line.contains(text).then_some(());
+        relay.stderr.find("a goodbye", 0, logged("the client ended it")).await;
+        // Quoted in what is wrong with them.
+        for message in
+            [json!({ "type": FORGED }), json!({ "version": 1, "type": "hello", FORGED: 1 })]
+        {
+            let mut stranger = RawPeer::connect(control).await;
+            let message = raw::message(message.to_string().as_bytes());
+            stranger.send(&raw::data(raw::SYN, 1, &message)).await;
+            stranger.expect_closed().await;
+        }
+        let mut stranger = Peer::connect(control).await;
+        stranger.send(format!("GET /{FORGED} HTTP/1.1\r\n\r\n").as_bytes()).await;
+        stranger.read_to_end_or_reset().await;
+        relay.stderr.find("a stranger", 0, logged("not a client")).await;
+
+        relay.signal(Signal::TERM);
+        relay.exit().await;
+        let lines = relay.stderr.so_far();
+        assert!(lines.iter().any(|line| line.contains("relay: forged")), "nobody was quoted");
+        for line in lines {
+            assert!(is_valid(&line, format), "{line:?}");
+        }
+        for line in std::fs::read_to_string(audit).expect("an audit log").lines() {
+            assert!(is_valid(line, "json"), "{line:?}");
         }
     }
 }

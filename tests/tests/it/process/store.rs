@@ -147,7 +147,7 @@ async fn a_token_that_is_used_says_so_and_a_quota_survives_a_restart() {
 
 #[tokio::test]
 async fn a_server_that_is_away_holds_nobody_up_whom_the_relay_knows() {
-    let mut kept = Kept::in_postgres().await;
+    let kept = Kept::in_postgres().await;
     let service = local::echo().await;
     let local = service.addr().to_string();
     kept.ask(&["user", "create", "ann"]).await;
@@ -158,7 +158,7 @@ async fn a_server_that_is_away_holds_nobody_up_whom_the_relay_knows() {
     let public = first.live("a").await;
     let mut visitor = visit(public).await;
 
-    kept.server.as_mut().expect("a server").stop().await;
+    kept.server.as_ref().expect("a server").stop().await;
     visitor.expect_echo(b"still here").await;
     visit(public).await;
     let mut again = client(&relay, &known, &["--tunnel", &format!("b={local}")]);
@@ -166,7 +166,7 @@ async fn a_server_that_is_away_holds_nobody_up_whom_the_relay_knows() {
     let tunnel = format!("c={local}");
     let mut new = client(&relay, &unknown, &["--reconnect", "always", "--tunnel", &tunnel]);
     new.logged("try again later").await;
-    kept.server.as_mut().expect("a server").start_again().await;
+    kept.server.as_ref().expect("a server").start_again().await;
     let public = new.live("c").await;
     let mut visitor = visit(public).await;
     // And whoever revokes is heard again.

@@ -1,8 +1,10 @@
 //! What goes wrong with users and tokens: no room, a database that is gone without a word, other
 //! versions, and commands that mean another place.
 
+use std::path::Path;
+
 use tests::process::{Program, Relay, visit};
-use tests::{Wire, eventually, local};
+use tests::{Secured, Wire, eventually, local};
 
 use super::kept::{Kept, client};
 
@@ -205,4 +207,27 @@ async fn what_is_revoked_is_heard_of_although_nothing_tells_of_it() {
         kept.ask(&["token", "revoke", &id]).await;
         visitor.expect_reset().await;
     }
+}
+
+#[tokio::test]
+async fn a_server_is_reached_over_tls_if_it_is_the_one_that_is_trusted() {
+    let kept = Kept::in_postgres().await;
+    let server = kept.server.as_ref().expect("a server");
+    let [trusted, other] = [Secured::new(), Secured::new()];
+    server.require_tls(&trusted.authority.relay(&server.addr().ip().to_string())).await;
+    let create = async |name: &str, mode: &str| {
+        let url = format!("{}?{mode}", server.whole_url());
+        let tool = Program::bare("relay").args(["user", "create", name]);
+        let (status, _, log) = tool.env("RELAY_DATABASE", url).output().await;
+        (status == Some(0), log)
+    };
+    let verified = |ca: &Path| format!("sslmode=verify-full&sslrootcert={}", ca.display());
+    let (done, log) = create("ann", &verified(&trusted.ca)).await;
+    assert!(done, "{log}");
+    let (done, log) = create("bob", &verified(&other.ca)).await;
+    assert!(!done && log.contains("certificate"), "{log}");
+    let (done, log) = create("bob", "sslmode=disable").await;
+    assert!(!done && log.contains("no encryption"), "{log}");
+    // By default whatever the server offers.
+    assert_eq!(kept.json(&["user", "list"]).await[0]["name"], "ann");
 }

@@ -4,6 +4,7 @@ mod bandwidth;
 mod certificates;
 mod claims;
 mod crowd;
+mod database;
 mod frames;
 mod guessing;
 mod revocation;
@@ -28,6 +29,8 @@ pub(crate) struct Attack {
     pub(crate) relay: &'static [&'static str],
     /// Where the relay's certificate comes from.
     pub(crate) certificate: Certificate,
+    /// Whether users and tokens are in a PostgreSQL.
+    pub(crate) in_postgres: bool,
     /// How long it lasts, if it has no end of its own.
     pub(crate) time: Duration,
     /// Does it.
@@ -85,6 +88,7 @@ const PLAIN: Attack = Attack {
     what: "none",
     relay: &[],
     certificate: Certificate::Made,
+    in_postgres: false,
     time: Duration::from_secs(10),
     run: |_, time| Box::pin(nothing(time)),
 };
@@ -200,6 +204,15 @@ pub(crate) static ATTACKS: &[Attack] = &[
         what: "the certificate's files change 50 times",
         certificate: Certificate::InFiles,
         run: |stage, _| Box::pin(certificates::swap(stage)),
+        ..PLAIN
+    },
+    Attack {
+        name: "database",
+        what: "the PostgreSQL with users and tokens is stopped",
+        certificate: Certificate::InFiles,
+        in_postgres: true,
+        run: |stage, time| Box::pin(database::away(stage, time)),
+        time: Duration::from_secs(30),
         ..PLAIN
     },
 ];

@@ -10,7 +10,7 @@ use shared::visit::open::Open;
 use tokio::time::{timeout, timeout_at};
 
 use crate::target::{OpenError, OpenStream, Target};
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Candidate, Tunnel};
 
 /// How long a visitor waits for a stream. Streams are opened at once unless the client has left
 /// hundreds of them unanswered.
@@ -20,8 +20,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const NEXT_SESSION: Duration = Duration::from_secs(1);
 
 /// Opens a stream for a visit to `tunnel`. When no client is there, waits up to `hold` after the
-/// last one has gone, in the order of arrival. Whoever has waited has to be let in once more: the
-/// client that comes may not be the one that was there.
+/// last one has gone, in the order of arrival. Each client that the visit is about to go to has to
+/// let it in: it may not be the one that was there when the visitor came.
 ///
 /// # Cancel safety
 ///
@@ -29,18 +29,17 @@ const NEXT_SESSION: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Why no target takes the visit, or why `admit_again` does not.
+/// Why no target takes the visit, or why `admit` does not.
 pub(crate) async fn place<E: From<OpenError>>(
     tunnel: &Tunnel,
     open: Open,
     hold: Duration,
-    mut admit_again: impl FnMut() -> Result<(), E>,
+    mut admit: impl FnMut(&Candidate) -> Result<(), E>,
 ) -> Result<OpenStream, E> {
-    if !tunnel.is_anybody_held() {
-        match open_on_one(tunnel, &open).await {
-            Err(OpenError::Gone) => (),
-            opened => return Ok(opened?),
-        }
+    if !tunnel.is_anybody_held()
+        && let Some(opened) = open_on_one(tunnel, &open, &mut admit).await?
+    {
+        return Ok(opened);
     }
     // Nobody serves, or others have been waiting for longer.
     let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
@@ -50,10 +49,9 @@ pub(crate) async fn place<E: From<OpenError>>(
         loop {
             // Before the attempt, so that a claim that comes in between is not missed.
             let claimed = tunnel.claimed();
-            admit_again()?;
-            match open_on_one(tunnel, &open).await {
-                Err(OpenError::Gone) => claimed.await,
-                opened => return Ok(opened?),
+            match open_on_one(tunnel, &open, &mut admit).await? {
+                Some(opened) => return Ok(opened),
+                None => claimed.await,
             }
         }
     };
@@ -66,18 +64,23 @@ pub(crate) async fn place<E: From<OpenError>>(
     }
 }
 
-/// Opens a stream on the first target that can.
-async fn open_on_one(tunnel: &Tunnel, open: &Open) -> Result<OpenStream, OpenError> {
+/// Opens a stream on the first target that can. `None`: all of them have gone.
+async fn open_on_one<E: From<OpenError>>(
+    tunnel: &Tunnel,
+    open: &Open,
+    admit: &mut impl FnMut(&Candidate) -> Result<(), E>,
+) -> Result<Option<OpenStream>, E> {
     let attempt = async {
-        for sessions in &*tunnel.candidates() {
-            match open_on_client(sessions, open).await {
+        for candidate in &*tunnel.candidates() {
+            admit(candidate)?;
+            match open_on_client(&candidate.sessions, open).await {
                 Err(OpenError::Gone) => (),
-                opened => return opened,
+                opened => return Ok(Some(opened?)),
             }
         }
-        Err(OpenError::Gone)
+        Ok(None)
     };
-    timeout(OPEN_TIMEOUT, attempt).await.unwrap_or(Err(OpenError::Unresponsive))
+    timeout(OPEN_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(OpenError::Unresponsive.into()))
 }
 
 /// Opens a stream on the least busy session of a client that can.

@@ -189,6 +189,13 @@ impl Config {
         check("max-visitors", visitors.contains(max_visitors), "must be between 1 and 16384")?;
         let is_key = !matches!(access.token, Some(Secret::Jwt(_)));
         check("token", is_key, "must be a secret or a token, and not a JSON Web Token")?;
+        // Of it the relay would know the last key alone, and so not what it is narrowed to.
+        let is_narrowed = |secret: &Secret| match secret {
+            Secret::Token(token) => token.presented().is_narrowed(),
+            Secret::Jwt(_) => false,
+        };
+        let must = "must be a whole token: give the relay the one that this was narrowed from";
+        check("token", !access.token.as_ref().is_some_and(is_narrowed), must)?;
         check("threads", (1..=MOST_THREADS).contains(threads), "must be between 1 and 256")?;
         for (key, list) in [
             ("allow", &rules.allow),

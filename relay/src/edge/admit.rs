@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use super::EdgeShared;
 use crate::config::Config;
-use crate::limits::{Allowance, Limits, Part, Visitor};
-use crate::metrics::{Limit, Metrics};
-use crate::tunnel::{Present, Tunnel};
+use crate::limits::{Account, Allowance, Limits, Part, Visitor};
+use crate::metrics::Limit;
+use crate::tunnel::{Candidate, Present, Tunnel};
 
 /// What a visitor takes up of everything that is limited, until it is dropped.
 #[derive(Debug)]
@@ -19,43 +19,38 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// Room for one more visitor of `tunnel`, wherever it comes from.
+    /// Room for one more visitor of `tunnel`, wherever it comes from and goes to.
     fn new(limits: &Limits, tunnel: &Arc<Tunnel>, max_visitors: usize) -> Result<Self, Limit> {
         let of_tunnel = tunnel.visitor(max_visitors)?;
-        let in_all = limits.visitor()?;
-        Ok(Self { in_all, _of_tunnel: of_tunnel, of_accounts: parts(tunnel)? })
+        Ok(Self { in_all: limits.visitor()?, _of_tunnel: of_tunnel, of_accounts: Box::default() })
     }
 
-    /// It is another client that serves by now, perhaps: the visitor is counted there.
-    fn renew(&mut self, tunnel: &Tunnel) -> Result<(), Limit> {
-        // Before others are taken, which may be the same.
-        self.of_accounts = Box::default();
-        self.of_accounts = parts(tunnel)?;
-        Ok(())
-    }
-
-    /// The same for one that comes from `visitor`. Only now does it count as one that has come to
-    /// `tunnel`: whoever is not let in must not keep others out.
-    fn for_visitor(
-        mut self,
+    /// The visitor comes from `visitor`, and is counted in these accounts. Only now does it count as
+    /// one that has come to `tunnel`: whoever is not let in must not keep others out.
+    fn is_for(
+        &mut self,
         limits: &Limits,
         tunnel: &Tunnel,
         visitor: SocketAddr,
-    ) -> Result<Self, Limit> {
+        accounts: &[Arc<Account>],
+    ) -> Result<(), Limit> {
         limits.comes_from(&mut self.in_all, visitor)?;
-        tunnel.arrives(limits.rules().new_visitors_per_tunnel)?;
-        Ok(self)
+        self.goes_to(accounts)?;
+        tunnel.arrives(limits.rules().new_visitors_per_tunnel)
     }
-}
 
-/// What one more visitor takes up in the accounts of whoever has `tunnel`.
-fn parts(tunnel: &Tunnel) -> Result<Box<[Part]>, Limit> {
-    let accounts = tunnel.accounts();
-    let now = SystemTime::now();
-    if !accounts.iter().all(|account| account.has_quota(now)) {
-        return Err(Limit::Quota);
+    /// The visitor is counted in these accounts from now on, and in no others.
+    fn goes_to(&mut self, accounts: &[Arc<Account>]) -> Result<(), Limit> {
+        // Given back first: it may be taken once more.
+        self.of_accounts = Box::default();
+        let now = SystemTime::now();
+        if !accounts.iter().all(|account| account.has_quota(now)) {
+            return Err(Limit::Quota);
+        }
+        let parts = accounts.iter().filter_map(|account| account.visitor().transpose());
+        self.of_accounts = parts.collect::<Result<_, _>>()?;
+        Ok(())
     }
-    accounts.iter().filter_map(|account| account.visitor().transpose()).collect()
 }
 
 /// What decides whether a visitor of a tunnel is let in.
@@ -79,24 +74,45 @@ impl Gate<'_> {
         room.map_err(|limit| self.over(limit))
     }
 
-    /// The same for one that comes from `visitor`.
-    pub(super) fn admit(&self, permit: Permit, visitor: SocketAddr) -> Result<Permit, NotAdmitted> {
-        permit.for_visitor(&self.shared.limits, self.tunnel, visitor).map_err(|limit| {
-            if limit.is_of_a_source() {
-                self.strike(visitor);
-            }
-            self.over(limit)
-        })
-    }
-
-    /// Whether a visitor that has waited for a client is let in by the one that is there now.
-    pub(super) fn admit_again(
+    /// The same for one that comes from `visitor`. Returns what it is counted in.
+    pub(super) fn admit(
         &self,
         permit: &mut Permit,
         visitor: SocketAddr,
+    ) -> Result<Arc<[Arc<Account>]>, NotAdmitted> {
+        let accounts = self.tunnel.accounts();
+        match permit.is_for(&self.shared.limits, self.tunnel, visitor, &accounts) {
+            Ok(()) => Ok(accounts),
+            Err(limit) => {
+                if limit.is_of_a_source() {
+                    self.strike(visitor);
+                }
+                Err(self.over(limit))
+            }
+        }
+    }
+
+    /// Whether the client that the visitor is about to go to lets it in. It may not be the one that
+    /// was there when the visitor came, nor may the relay's rules be the same. `accounts` are those
+    /// that the visitor is counted in.
+    pub(super) fn admit_to(
+        &self,
+        candidate: &Candidate,
+        permit: &mut Permit,
+        visitor: SocketAddr,
+        accounts: &mut Arc<[Arc<Account>]>,
     ) -> Result<(), NotAdmitted> {
-        self.permits(visitor)?;
-        permit.renew(self.tunnel).map_err(|limit| self.over(limit))
+        let is_denied = !self.shared.config.now().rules.permit(visitor.ip())
+            || self.shared.limits.is_banned(visitor)
+            || !candidate.permits(visitor.ip());
+        if is_denied {
+            return Err(NotAdmitted::Denied);
+        }
+        if !Arc::ptr_eq(accounts, candidate.accounts()) {
+            *accounts = Arc::clone(candidate.accounts());
+            permit.goes_to(accounts).map_err(|limit| self.over(limit))?;
+        }
+        Ok(())
     }
 
     /// Whether the rules of relay and tunnel let a visitor in.
@@ -122,8 +138,12 @@ impl Gate<'_> {
     }
 }
 
-/// What a visit to `tunnel` may move, if that is limited.
-pub(super) fn allowance(limits: &Limits, tunnel: &Tunnel, metrics: &Metrics) -> Option<Allowance> {
-    let buckets = tunnel.bandwidth(limits.rules().rate_per_tunnel);
-    Allowance::new(buckets, &tunnel.accounts(), metrics)
+/// What a visit to `tunnel` may move that is counted in `accounts`, if that is limited.
+pub(super) fn allowance(
+    shared: &EdgeShared,
+    tunnel: &Tunnel,
+    accounts: &[Arc<Account>],
+) -> Option<Allowance> {
+    let buckets = tunnel.bandwidth(shared.limits.rules().rate_per_tunnel);
+    Allowance::new(buckets, accounts, &shared.metrics)
 }

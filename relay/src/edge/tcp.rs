@@ -24,7 +24,7 @@ use super::turned_away::turn_away;
 use crate::placement::place;
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Candidate, Tunnel};
 use crate::visit::Visit;
 
 /// Entrances come and go with tunnels, of which an admitted client can have many.
@@ -81,47 +81,62 @@ impl Listening {
         }
         let mut visit =
             Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
-        // Who visits a balancer is not known yet.
         let gate = Gate { shared, config: &config, tunnel };
         let admitted = match from_balancer {
-            true => gate.room(),
+            // Who visits it is not known yet.
+            true => gate.room().map(|permit| (permit, None)),
             false => gate.permits(visitor).and_then(|()| {
                 visit.announce();
-                gate.admit(gate.room()?, visitor)
+                let mut permit = gate.room()?;
+                let accounts = gate.admit(&mut permit, visitor)?;
+                Ok((permit, Some(accounts)))
             }),
         };
         let (shared, tunnel) = (Arc::clone(shared), Arc::clone(tunnel));
         // Boxed: thousands of visits wait in a bridge, and what it took to get there is over.
         let placed = Box::pin(async move {
             let (mut visit, mut socket) = (visit, socket);
+            let (mut permit, accounts) = match admitted {
+                Ok(admitted) => admitted,
+                Err(err) => {
+                    nowhere(visit, socket, err.into()).await;
+                    return None;
+                }
+            };
             let gate = Gate { shared: &shared, config: &config, tunnel: &tunnel };
             let placed = async {
-                let mut permit = admitted?;
-                let open = if from_balancer {
-                    let open = introduce(&mut visit, &mut socket, &gate).await?;
-                    permit = gate.admit(permit, visit.visitor())?;
-                    open
-                } else {
-                    let mut open = visit.open();
-                    if tunnel.tells_destination() {
-                        open.destination = own_address(&socket);
+                let (open, mut accounts) = match accounts {
+                    Some(accounts) => {
+                        let mut open = visit.open();
+                        if tunnel.tells_destination() {
+                            open.destination = own_address(&socket);
+                        }
+                        (open, accounts)
                     }
-                    open
+                    None => {
+                        let open = introduce(&mut visit, &mut socket, &gate).await?;
+                        (open, gate.admit(&mut permit, visit.visitor())?)
+                    }
                 };
                 let visitor = visit.visitor();
-                let admit_again = || gate.admit_again(&mut permit, visitor).map_err(Nowhere::from);
-                let placed = place(&tunnel, open, config.hold_visitors, admit_again).await?;
-                visit.limit(allowance(&shared.limits, &tunnel, &shared.metrics));
-                Ok((placed, permit))
+                let admit = |candidate: &Candidate| {
+                    gate.admit_to(candidate, &mut permit, visitor, &mut accounts)
+                        .map_err(Nowhere::from)
+                };
+                let placed = place(&tunnel, open, config.hold_visitors, admit).await?;
+                visit.limit(allowance(&shared, &tunnel, &accounts));
+                Ok(placed)
             };
             match placed.await {
-                Ok((OpenStream { stream, permit: of_session }, permit)) => {
+                Ok(OpenStream { stream, permit: of_session }) => {
                     let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
                     let patience = Patience { stall, half_closed };
                     Some(Placed { visit, socket, stream, patience, permits: (permit, of_session) })
                 }
                 Err(err) => {
                     nowhere(visit, socket, err).await;
+                    // It takes up a descriptor until then.
+                    drop(permit);
                     None
                 }
             }

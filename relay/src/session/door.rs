@@ -2,6 +2,7 @@
 //!
 //! The first byte tells them apart: it is looked at and stays where it is.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -101,9 +102,26 @@ async fn shake_hands(
         Err((err, socket)) => {
             attempt.ended(TlsHandshake::Failed);
             linger(socket).await;
-            Err(io::Error::new(err.kind(), format!("TLS: {err}")))
+            Err(io::Error::new(err.kind(), NoTls(err)))
         }
     }
+}
+
+/// Why there is no TLS.
+#[derive(Debug)]
+struct NoTls(io::Error);
+
+impl fmt::Display for NoTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS: {}", self.0)
+    }
+}
+
+impl std::error::Error for NoTls {}
+
+/// Whether it was a handshake of TLS that failed.
+pub(super) fn is_of_tls(err: &io::Error) -> bool {
+    err.get_ref().is_some_and(|err| err.is::<NoTls>())
 }
 
 /// Whether somebody who begins like this speaks HTTP. yamux begins with a zero.

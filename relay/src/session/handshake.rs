@@ -22,6 +22,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
 use super::changes::{Tunnels, answer, check_page};
+use super::door;
 use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
@@ -65,6 +66,8 @@ pub(super) enum Turned {
     /// It would not understand.
     Invalid(String),
     Lost(String),
+    /// The same in the middle of a TLS handshake, or behind one: that was the expensive part.
+    LostTls(String),
 }
 
 impl SessionsShared {
@@ -96,7 +99,6 @@ impl SessionsShared {
         let turned = match result {
             Ok(Ok((control, accepted))) => {
                 self.metrics.handshake(Handshake::Accepted);
-                self.limits.succeeded(peer);
                 return Admission::Admitted(Box::new(Live::new(running, control, accepted)));
             }
             Ok(Err(turned)) => turned,
@@ -128,9 +130,14 @@ impl SessionsShared {
                     self.refused(peer);
                 }
             }
-            Turned::Lost(reason) => {
+            Turned::Lost(reason) if !running.mux.link().channel().is_encrypted() => {
                 debug!("handshake lost: {reason}");
                 self.metrics.handshake(Handshake::Lost);
+            }
+            Turned::Lost(reason) | Turned::LostTls(reason) => {
+                debug!("handshake lost behind or within that of TLS: {reason}");
+                self.metrics.handshake(Handshake::Lost);
+                self.limits.failed(peer);
             }
         }
         Admission::Turned
@@ -199,13 +206,20 @@ impl SessionsShared {
             return Err(Turned::Refused(Box::new(control), refusal));
         }
         let shown = shown(&mut control, mux, hello.credential.take()).await?;
+        let has_shown = shown.is_something();
         let refuse_at = Instant::now() + REFUSED_AFTER;
         // However many of them are under way at a time.
-        if shown.is_something() && !self.limits.tries(peer) {
+        if has_shown && !self.limits.tries(peer) {
             return Err(Turned::Penalised);
         }
         let principal = match self.access.authorise(shown, peer).await {
-            Ok(principal) => principal,
+            Ok(principal) => {
+                // Who has shown nothing makes nobody's failures good.
+                if has_shown {
+                    self.limits.succeeded(peer);
+                }
+                principal
+            }
             Err(refusal) if refusal.code == RefusalCode::Unauthorized => {
                 return Err(Turned::Unauthorized(Box::new(control), refusal, refuse_at));
             }
@@ -329,6 +343,7 @@ fn broken_off(end: Result<End, tokio::task::JoinError>) -> Turned {
         Ok(End::Io(err)) if err.kind() == ErrorKind::InvalidData => {
             Turned::Invalid(err.to_string())
         }
+        Ok(End::Io(err)) if door::is_of_tls(&err) => Turned::LostTls(err.to_string()),
         Ok(end) => Turned::Lost(end.to_string()),
         Err(err) => Turned::Lost(err.to_string()),
     }

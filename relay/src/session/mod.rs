@@ -109,15 +109,15 @@ impl Sessions {
             self.0.metrics.banned_connection();
             return Either::Left(ready(()));
         }
+        if !self.0.limits.may_try(addr) {
+            self.0.metrics.handshake(Handshake::Penalised);
+            return Either::Left(ready(()));
+        }
         // Taken here, so that the order is that of arrival.
         let place = self.0.limits.handshake(addr);
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         let session = async move {
             debug!("connected to the control port");
-            if !self.0.limits.may_try(addr) {
-                self.0.metrics.handshake(Handshake::Penalised);
-                return;
-            }
             let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
             let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
             let mux = running.mux.clone();
@@ -135,8 +135,12 @@ impl Sessions {
 }
 
 impl SessionsShared {
-    /// Somebody at `addr` was no client, or not one that plays by the rules.
+    /// Somebody at `addr` was no client, or not one that plays by the rules. A balancer is not to
+    /// blame for those who come by it.
     fn refused(&self, addr: SocketAddr) {
-        self.limits.refused(addr, &self.config.now().bans);
+        let config = self.config.now();
+        if !config.trust_proxy.contain(addr.ip()) {
+            self.limits.refused(addr, &config.bans);
+        }
     }
 }

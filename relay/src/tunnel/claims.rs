@@ -4,6 +4,7 @@
 //! stand together: visitors are spread over them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use shared::kit::net::Rules;
 use tokio::sync::Notify;
 
 use crate::access::{Owner, Principal};
-use crate::limits::Source;
+use crate::limits::{Account, Source};
 use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
 
@@ -81,8 +82,29 @@ pub(crate) struct Health {
 /// claim concerns all of them.
 pub(crate) const MOST_CLIENTS: usize = 64;
 
-/// The clients that could serve a visitor, each with its sessions, the one that serves first.
-pub(crate) type Candidates = Arc<[Box<[Target]>]>;
+/// The clients that could serve a visitor, the one that serves first.
+pub(crate) type Candidates = Arc<[Candidate]>;
+
+/// A client that could serve a visitor.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) sessions: Box<[Target]>,
+    rules: Option<Arc<Rules>>,
+    claimant: Arc<Claimant>,
+}
+
+impl Candidate {
+    /// Whether the client and its token let a visitor from `ip` in.
+    pub(crate) fn permits(&self, ip: IpAddr) -> bool {
+        self.rules.as_ref().is_none_or(|rules| rules.permit(ip))
+            && self.claimant.principal.rights().admit_visitor(ip)
+    }
+
+    /// What its visitors are counted in.
+    pub(crate) fn accounts(&self) -> &Arc<[Arc<Account>]> {
+        self.claimant.principal.accounts()
+    }
+}
 
 /// The claims on one tunnel.
 ///
@@ -273,10 +295,13 @@ impl Claims {
                 claimant.standing_changed.notify_one();
             }
         }
-        let targets = |client: &Client| {
-            client.sessions.iter().map(|(_, claimant)| claimant.target.clone()).collect()
+        let candidate = |client: &Client| {
+            let sessions = client.sessions.iter().map(|(_, claimant)| claimant.target.clone());
+            let claimant = Arc::clone(&client.sessions.last()?.1);
+            let rules = client.rules.clone();
+            Some(Candidate { sessions: sessions.collect(), rules, claimant })
         };
-        self.candidates = in_order(&self.clients).map(targets).collect();
+        self.candidates = in_order(&self.clients).filter_map(candidate).collect();
     }
 }
 
@@ -370,7 +395,7 @@ mod tests {
 
     /// How many sessions each client has, the one that serves first.
     fn shape(claims: &Claims) -> Vec<usize> {
-        claims.candidates().iter().map(|sessions| sessions.len()).collect()
+        claims.candidates().iter().map(|candidate| candidate.sessions.len()).collect()
     }
 
     #[test]

@@ -27,7 +27,9 @@ use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 use self::claims::{Added, Candidates, Claims};
-pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection};
+pub(crate) use self::claims::{
+    Candidate, Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection,
+};
 pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.

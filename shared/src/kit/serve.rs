@@ -3,11 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -47,12 +48,13 @@ where
     let mut connections = None::<JoinSet<()>>;
     async move {
         let mut accepted = 0_usize;
+        let mut acceptor = Acceptor { listener: &listener, pause: None };
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = join_next(&mut connections) => report(ended),
-                (stream, peer) = accept(&listener) => {
+                (stream, peer) = acceptor.next() => {
                     connections.get_or_insert_default().spawn(handle(stream, peer));
                     accepted = accepted.wrapping_add(1);
                     if accepted.is_multiple_of(IN_A_ROW) {
@@ -83,25 +85,36 @@ async fn join_next(connections: &mut Option<JoinSet<()>>) -> Option<Result<(), J
     connections.as_mut()?.join_next().await
 }
 
-/// The next connection. Never fails: an error is either the peer's and over, or ours and passing.
-///
-/// # Cancel safety
-///
-/// Cancel safe.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok((stream, peer)) => {
-                return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+struct Acceptor<'a> {
+    listener: &'a TcpListener,
+    /// Boxed: it is rare, and not to have room in every listener.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Acceptor<'_> {
+    /// The next connection. Never fails: an error is either the peer's and over, or ours and passing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                pause.await;
+                self.pause = None;
             }
-            Err(err) if is_peers(&err) => (),
-            Err(err) => {
-                // Out of descriptors or memory. Retrying at once would only spin.
-                if TROUBLE.allows() {
-                    error!("cannot accept connections for now: {err}");
+            match poll_fn(|cx| self.listener.poll_accept(cx)).await {
+                Ok((stream, peer)) => {
+                    return (stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
                 }
-                // Rare: no room for it in every listener.
-                Box::pin(sleep(ACCEPT_PAUSE)).await;
+                Err(err) if is_peers(&err) => (),
+                Err(err) => {
+                    if TROUBLE.allows() {
+                        error!("cannot accept connections for now: {err}");
+                    }
+                    // Out of descriptors or memory. Retrying at once would only spin.
+                    self.pause = Some(Box::pin(sleep(ACCEPT_PAUSE)));
+                }
             }
         }
     }

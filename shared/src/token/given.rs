@@ -7,10 +7,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
-
 use super::Secret;
+use super::fingerprint::fingerprint;
 use super::secret::LONGEST;
 use crate::kit::settings::Origin;
 
@@ -21,7 +19,7 @@ pub struct Hidden(pub String);
 impl Hidden {
     /// What tells one value from another in a log, and tells nobody the value.
     pub fn fingerprint(&self) -> String {
-        HEXLOWER.encode(&digest(&SHA256, self.0.as_bytes()).as_ref()[..3])
+        fingerprint(self.0.as_bytes())
     }
 }
 

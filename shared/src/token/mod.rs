@@ -13,9 +13,11 @@
 //! - [`Presented`], [`Proof`]: what a client shows of it
 //! - [`Verifier`]: what a relay keeps of it
 //! - [`Grant`]: what a holder may do
+//! - [`fingerprint`]: what is shown of a secret
 //! - [`Secret`]: whatever a client can authenticate with, and where it is [`given`]
 
 mod args;
+mod fingerprint;
 mod given;
 mod grant;
 mod key;
@@ -25,6 +27,7 @@ mod secret;
 mod text;
 
 pub use args::GrantArgs;
+pub use fingerprint::fingerprint;
 pub use given::{Hidden, given};
 pub use grant::{Grant, MAX_GRANT};
 pub use key::{Challenge, Nonce, Proof, Verifier};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
 
+use super::fingerprint::fingerprint;
 use super::key::{KEY, Seed};
 use super::{BadToken, PREFIX, Token};
 
@@ -78,11 +78,10 @@ impl FromStr for Secret {
 impl Secret {
     /// What tells one secret from another in a log, and tells nobody the secret.
     pub fn fingerprint(&self) -> String {
-        let sum = match self {
-            Self::Token(token) => digest(&SHA256, &token.verifier().0),
-            Self::Jwt(jwt) => digest(&SHA256, jwt.as_bytes()),
-        };
-        HEXLOWER.encode(&sum.as_ref()[..3])
+        match self {
+            Self::Token(token) => fingerprint(&token.verifier().0),
+            Self::Jwt(jwt) => fingerprint(jwt.as_bytes()),
+        }
     }
 }
 

@@ -196,3 +196,22 @@ async fn behind_a_balancer_its_visitors_are_banned_and_never_the_balancer() {
     balancer.expect_echo(b"hello").await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_balancer_in_front_of_the_control_port_is_not_banned_for_those_who_come_by_it() {
+    let world = World::start_with(|settings| {
+        ban(settings, "3/1m for 10m");
+        settings.trust_proxy = "127.0.0.0/8".parse().expect("a network");
+    })
+    .await;
+    for _ in 0..3 {
+        let mut stranger = Peer::connect(world.addrs.control).await;
+        stranger.send(b"GET / HTTP/1.1\r\n\r\n").await;
+        stranger.read_to_end_or_reset().await;
+    }
+    world.shows("strangers", |m| m.handshakes("invalid") == 3.0).await;
+    shows(&world, 0, 0).await;
+    let service = local::echo().await;
+    world.client(service.addr()).await.finish().await;
+    world.stop().await;
+}

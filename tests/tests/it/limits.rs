@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use shared::token::{Grant, Secret};
-use tests::{Peer, RunningClient, World, eventually, local};
+use tests::{Peer, RunningClient, World, eventually, local, proxy};
 
 const SECRET: &str = "correct horse battery staple";
 
@@ -208,6 +208,50 @@ async fn so_many_ports_are_held_for_a_source_and_the_one_that_was_left_first_goe
     let is_open = async |addr| Peer::try_connect(addr).await.is_ok();
     eventually("the first to be closed", async || !is_open(left[0]).await).await;
     assert!(is_open(left[1]).await && is_open(left[2]).await);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_are_turned_away_count_until_they_have_gone() {
+    // Room for 160 visitors, and for half of them from one source.
+    let world = World::start_with(|settings| settings.descriptors = 256).await;
+    let mut visitors = Vec::new();
+    for _ in 0..81 {
+        let mut visitor = Peer::connect(world.addrs.public).await;
+        visitor.send(b"GET / HTTP/1.1\r\n\r\n").await;
+        // Has its answer, and does not go.
+        visitors.push(visitor);
+    }
+    counts(&world, "visitors_per_source", 1).await;
+    drop(visitors);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_comes_by_a_balancer_counts_where_it_goes() {
+    let service = local::echo().await;
+    let world = World::start_with(|settings| {
+        settings.access.token = SECRET.parse().ok();
+        settings.trust_proxy = "127.0.0.0/8".parse().expect("a network");
+    })
+    .await;
+    let tunnel = [format!("default={}", service.addr())];
+    let older = client(&world, narrowed(r#"{"max-visitors":1}"#), &tunnel).await;
+    let newer = client(&world, SECRET.parse().expect("a secret"), &tunnel).await;
+    let mut visitors = Vec::new();
+    for _ in 0..2 {
+        visitors.push(Peer::connect(older.public(0)).await);
+    }
+    world.shows("both of them", |m| m.visitors("default") == 2.0).await;
+    newer.finish().await;
+    let entrance = ([198, 51, 100, 1], 443).into();
+    let header = proxy::line(([203, 0, 113, 7], 1).into(), entrance);
+    visitors[0].send(header.as_bytes()).await;
+    visitors[0].expect_echo(b"the one that may").await;
+    visitors[1].send(header.as_bytes()).await;
+    visitors[1].expect_reset().await;
+    counts(&world, "visitors_per_token", 1).await;
+    older.finish().await;
     world.stop().await;
 }
 

@@ -198,3 +198,26 @@ async fn a_tunnel_has_a_limit_of_clients_that_stand_by() {
     drop((clients, next));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_stands_by_gets_none_of_those_whom_it_does_not_let_in() {
+    let service = local::speaks_first(b"private").await;
+    let world = World::start().await;
+    let denying = format!("default={}?deny=127.0.0.0/8", service.addr());
+    let older = world.client_for(&[denying]).await;
+    let public = older.public(0);
+    Peer::connect(public).await.expect_reset().await;
+    // Serves without any rules, and answers no stream: those beyond yamux's backlog wait.
+    let newer = RawPeer::admitted(world.addrs.control, hello(&["default"])).await;
+    let mut visitors = Vec::new();
+    for _ in 0..300 {
+        visitors.push(Peer::connect(public).await);
+    }
+    world.shows("all visitors", |m| m.visitors("default") == 300.0).await;
+    drop(newer);
+    for visitor in &mut visitors {
+        assert!(visitor.expect_reset().await.is_empty(), "led to the wrong client");
+    }
+    older.finish().await;
+    world.stop().await;
+}

@@ -1,5 +1,6 @@
 //! Who is let in, how far, and for how long.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relay::Anonymous;
@@ -7,6 +8,8 @@ use shared::control::protocol::{Credential, FromClient, FromRelay, Hello, Refusa
 use shared::token::{Challenge, Grant, Nonce, Secret, Token};
 use tests::rogue::{RogueClient, hello};
 use tests::{Peer, RunningClient, Secured, World, local, within};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// What the relay and its clients both know.
 const SECRET: &str = "correct horse battery staple";
@@ -415,4 +418,58 @@ async fn a_source_that_fails_again_and_again_has_to_wait() {
     settings.reconnect = client::Reconnect::Always;
     live(settings).await.finish().await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_comes_in_without_a_token_makes_no_guesses_good() {
+    let world = World::start_with(|settings| {
+        settings.access.token = Some(secret(SECRET));
+        settings.access.anonymous = Some(Anonymous::Private);
+        settings.limits.penalise_after = Some(2);
+    })
+    .await;
+    let tunnels = ["default=1".to_owned()];
+    let mut guess = with(&world, Some(Secret::Token(Token::random())), &tunnels);
+    guess.reconnect = client::Reconnect::Never;
+    for _ in 0..3 {
+        assert!(refusal(guess.clone()).await.contains("does not know this token"));
+        let mut anonymous = RogueClient::connect(world.addrs.control, hello(&["x"])).await;
+        if let Ok(FromRelay::Welcome(_)) = anonymous.control.receive().await {
+            anonymous.close().await;
+        }
+    }
+    assert!(!refusal(guess).await.contains("does not know this token"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn handshakes_of_tls_that_lead_to_nothing_are_failures() {
+    let secured = Secured::new();
+    let world = World::start_with(|settings| {
+        settings.tls = secured.relay_tls();
+        settings.limits.penalise_after = Some(2);
+    })
+    .await;
+    for _ in 0..3 {
+        let socket = TcpStream::connect(world.addrs.control).await.expect("a connection");
+        let connector = TlsConnector::from(Arc::new(secured.authority.client_config()));
+        let name = "127.0.0.1".try_into().expect("a name");
+        drop(connector.connect(name, socket).await.expect("TLS"));
+    }
+    world.shows("three that were lost", |m| m.handshakes("lost") == 3.0).await;
+    Peer::connect(world.addrs.control).await.read_to_end_or_reset().await;
+    world.shows("a penalty", |m| m.handshakes("penalised") == 1.0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_narrowed_token_is_no_secret_of_a_relay() {
+    let grant = serde_json::from_str(r#"{"tunnels":["web-*"]}"#).expect("a grant");
+    let token = narrowed(&grant);
+    let settings = relay::Settings {
+        access: relay::AccessRules { token, ..relay::AccessRules::default() },
+        ..relay::Settings::loopback()
+    };
+    let refused = relay::Config::new(settings).expect_err("a narrowed token");
+    assert!(refused.to_string().contains("a whole token"), "{refused}");
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, JwkSet,
     OctetKeyPairParameters, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
+use shared::token::fingerprint;
 
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
@@ -78,7 +78,7 @@ impl JwtKeys {
     /// What tells these keys from others in a log, and tells nobody a key.
     pub(crate) fn fingerprint(&self) -> String {
         let digests: Vec<u8> = self.keys.iter().flat_map(|key| key.digest).collect();
-        HEXLOWER.encode(&digest(&SHA256, &digests).as_ref()[..3])
+        fingerprint(&digests)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &JwtKey> {

@@ -15,8 +15,21 @@ static REFUSED: Rate = Rate::new(|more| {
     info!(target: AUDIT, event = "refused", left_out = more.count, "more were refused: {more}");
 });
 
+/// Whoever may come in can do so as often as it likes.
+static ADMITTED: Rate = Rate::generous(|more| {
+    info!(target: AUDIT, event = "admitted", left_out = more.count, "more were admitted: {more}");
+});
+
+/// And be sent away.
+static REVOKED: Rate = Rate::generous(|more| {
+    info!(target: AUDIT, event = "revoked", left_out = more.count, "more were sent away: {more}");
+});
+
 /// Somebody has been let in.
 pub(crate) fn admitted(principal: &Principal, client: SocketAddr, session: u64) {
+    if !ADMITTED.allows() {
+        return;
+    }
     let token = principal.token().map(tracing::field::display);
     let owner = principal.owner();
     info!(target: AUDIT, event = "admitted", %owner, token, %client, session, "admitted");
@@ -32,6 +45,9 @@ pub(crate) fn refused(client: SocketAddr, refusal: &Refusal) {
 
 /// Somebody may be here no longer.
 pub(crate) fn revoked(principal: &Principal, session: u64, refusal: &Refusal) {
+    if !REVOKED.allows() {
+        return;
+    }
     let token = principal.token().map(tracing::field::display);
     let (owner, reason) = (principal.owner(), Foreign(&refusal.message));
     info!(target: AUDIT, event = "revoked", %owner, token, session, "sent away: {reason}");

@@ -1,7 +1,8 @@
 //! Control messages over any byte stream: length-delimited JSON.
 //!
 //! Each message is a length of four bytes, big-endian, and that many bytes of JSON. The limit is
-//! checked against the length alone, before anything is allocated for the message.
+//! checked against the length alone, before anything is allocated for the message; a length of zero
+//! is refused.
 //!
 //! Whoever sends takes in meanwhile what the other end sends: otherwise two ends that both have a
 //! lot to say would wait for each other.
@@ -16,7 +17,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -26,11 +27,15 @@ use crate::kit::logging::Foreign;
 /// say of all tunnels at once, beside what fits the windows of the stream.
 const MOST_EARLY: usize = 512 * 1024;
 
+/// What a message that is taken in costs beside its bytes: most of what a small one does.
+const ENTRY: usize = size_of::<Result<Bytes, ReceiveError>>();
+
 /// A stream of messages: `In` is what the other end says, `Out` what this end says.
 pub struct Control<S, In, Out> {
     frames: Framed<S, LengthDelimitedCodec>,
     /// What came while this end was sending.
     early: VecDeque<Result<Bytes, ReceiveError>>,
+    /// What they cost.
     early_bytes: usize,
     messages: PhantomData<fn(Out) -> In>,
 }
@@ -76,8 +81,12 @@ where
     pub async fn receive(&mut self) -> Result<In, ReceiveError> {
         let frame = match self.early.pop_front() {
             Some(frame) => {
+                if self.early.is_empty() {
+                    // The room for many small ones is not kept.
+                    self.early = VecDeque::new();
+                }
                 let frame = frame?;
-                self.early_bytes -= frame.len();
+                self.early_bytes -= cost(&frame);
                 frame
             }
             None => poll_fn(|cx| self.poll_frame(cx)).await?,
@@ -87,6 +96,11 @@ where
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ReceiveError>> {
         self.frames.poll_next_unpin(cx).map(|frame| match frame {
+            // No JSON is empty, and a header alone is little for what a message costs.
+            Some(Ok(frame)) if frame.is_empty() => {
+                let err = serde_json::Error::custom("it is empty");
+                Err(ReceiveError::Message(err, Bytes::new()))
+            }
             Some(Ok(frame)) => Ok(frame.freeze()),
             Some(Err(err)) => Err(ReceiveError::Io(err)),
             None => Err(ReceiveError::Closed),
@@ -100,7 +114,7 @@ where
             && self.early_bytes < MOST_EARLY
             && let Poll::Ready(frame) = self.poll_frame(cx)
         {
-            self.early_bytes += frame.as_ref().map_or(0, Bytes::len);
+            self.early_bytes += frame.as_ref().map_or(0, cost);
             self.early.push_back(frame);
         }
     }
@@ -129,6 +143,11 @@ where
     }
 }
 
+/// What it costs to keep a message.
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + ENTRY
+}
+
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,7 +174,7 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
     use crate::control::protocol::{FromClient, FromRelay};
@@ -205,33 +224,56 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), say_and_hear).await.expect("both to be done");
     }
 
-    #[tokio::test]
-    async fn what_is_taken_in_while_this_end_sends_is_bounded() {
-        let (relay, client) = tokio::io::duplex(64);
+    /// What a relay has taken in of messages like `message` while it could not send: its client goes
+    /// on talking, and never listens.
+    async fn taken_in(message: &'static [u8]) -> Control<DuplexStream, FromClient, FromRelay> {
+        let (relay, client) = tokio::io::duplex(1024);
         let mut relay = Control::<_, FromClient, FromRelay>::new(relay, 100 * 1024);
         let mut client = Control::<_, FromRelay, FromClient>::new(client, 100 * 1024);
-        let reason = "x".repeat(50_000);
-        let mut said = 0;
-        // The client goes on talking, and never listens: the relay cannot send.
         let talk = async {
             loop {
-                let goodbye = FromClient::Goodbye { reason: reason.clone() };
-                let json = serde_json::to_vec(&goodbye).unwrap();
-                client.frames.send(Bytes::from(json)).await.unwrap();
-                said += 1;
+                client.frames.feed(Bytes::from_static(message)).await.unwrap();
             }
         };
         let mut cx = Context::from_waker(Waker::noop());
         let mut talk = Box::pin(talk);
-        let goodbye = FromRelay::Goodbye { reason: "y".repeat(1000) };
+        let goodbye = FromRelay::Goodbye { reason: "y".repeat(2000) };
         let mut send = Box::pin(relay.send(&goodbye));
-        for _ in 0..MOST_EARLY {
+        // A hundred times as many bytes as there is room for would get through.
+        for _ in 0..MOST_EARLY / 10 {
             assert!(talk.as_mut().poll(&mut cx).is_pending());
             assert!(send.as_mut().poll(&mut cx).is_pending());
             tokio::task::yield_now().await;
         }
         drop((talk, send));
-        assert_eq!(said, MOST_EARLY / 50_000 + 1);
+        relay
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_in_while_this_end_sends_is_bounded_however_small_or_large_it_is() {
+        for message in [&b"1"[..], b"{}", &[b'x'; 50_000]] {
+            let mut relay = taken_in(message).await;
+            let cost = message.len() + ENTRY;
+            assert_eq!(relay.early.len(), MOST_EARLY.div_ceil(cost), "of {}", message.len());
+
+            while !relay.early.is_empty() {
+                assert!(matches!(relay.receive().await, Err(ReceiveError::Message(..))));
+            }
+            assert_eq!((relay.early_bytes, relay.early.capacity()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_of_no_length_is_refused_and_nothing_is_taken_in_behind_it() {
+        let mut relay = taken_in(b"").await;
+        assert_eq!(relay.early.len(), 1);
+        assert!(matches!(relay.receive().await, Err(ReceiveError::Message(..))));
+
+        let (mut far, near) = tokio::io::duplex(64);
+        let mut client = Control::<_, FromRelay, FromClient>::new(near, 1024);
+        far.write_u32(0).await.unwrap();
+        let err = client.receive().await.unwrap_err();
+        assert_eq!(err.to_string(), "a control message cannot be understood: it is empty");
     }
 
     #[tokio::test]

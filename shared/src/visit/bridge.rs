@@ -42,9 +42,9 @@ pub trait Observer {
         false
     }
 
-    /// Asked when the socket has something: how many bytes may go to the stream now. While it is pending none may; that
-    /// counts as quiet, and not as a stall. Zero: none may ever again, and the visit ends with
-    /// [`Ended::OverLimit`].
+    /// Asked when the socket has something: how many bytes may go to the stream now. While it is
+    /// pending none may; that counts as quiet, and not as a stall, but does not outlive the socket or
+    /// the stream. Zero: none may ever again, and the visit ends with [`Ended::OverLimit`].
     fn poll_to_stream(&mut self, _cx: &mut Context<'_>) -> Poll<usize> {
         Poll::Ready(usize::MAX)
     }
@@ -123,6 +123,8 @@ enum Pause {
     Idle,
     /// The taker takes no more.
     Blocked,
+    /// The observer lets nothing through for now.
+    Limited,
 }
 
 impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
@@ -164,7 +166,8 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             if let Poll::Ready(ended) = self.poll_finish(cx) {
                 return Poll::Ready(ended);
             }
-        } else if down == Pause::Blocked
+        // Whoever waits for data hears of a loss by reading.
+        } else if down != Pause::Idle
             && let Poll::Ready(broken) = self.stream.poll_lost(cx)
         {
             return Poll::Ready(Ended::Stream(broken));
@@ -188,6 +191,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
 
     /// What there is to wait for when the two directions pause like this.
     fn waiting(&self, up: Pause, down: Pause) -> Waiting {
+        let reading = self.up == Direction::Copying && up == Pause::Idle;
         let (up, down) = (up == Pause::Blocked, down == Pause::Blocked);
         let owed = match (self.up, self.down) {
             (Direction::Ended, Direction::Ended) => Some(Owed::Confirmation),
@@ -195,41 +199,37 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
             (_, Direction::Ended) => Some(Owed::BySocket),
             _ => None,
         };
-        let reading = self.up == Direction::Copying && !up;
         // A socket that takes no more tells of a reset as of room.
         Waiting { up, down, owed, unwatched: !reading && !down }
     }
 
     /// Copies from the socket to the stream until one of them, or the observer, makes it wait.
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
-        match self.copy_up(cx)? {
-            Some(pause) => {
-                self.observer.pause_to_stream();
-                Ok(pause)
-            }
-            None => Ok(Pause::Idle),
+        let pause = self.copy_up(cx)?;
+        if pause != Pause::Limited {
+            self.observer.pause_to_stream();
         }
+        Ok(pause)
     }
 
-    /// `None`: the observer lets nothing through for now.
-    fn copy_up(&mut self, cx: &mut Context<'_>) -> Result<Option<Pause>, Ended> {
+    fn copy_up(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
         for _ in 0..TURN {
             match self.up {
                 Direction::Copying => {
                     let unsent = self.stream.unsent();
                     let Poll::Ready(ready) = self.stream.poll_ready(cx) else {
                         self.moved.up |= self.stream.unsent() < unsent;
-                        return Ok(Some(Pause::Blocked));
+                        return Ok(Pause::Blocked);
                     };
                     ready.map_err(Ended::Stream)?;
                     if !self.stream.has_room() {
                         // Who has nothing to send is not held up, and an end needs no room.
                         match self.socket.poll_has_data(cx) {
                             Poll::Ready(true) if self.stream.poll_room(cx).is_pending() => {
-                                return Ok(Some(Pause::Blocked));
+                                return Ok(Pause::Blocked);
                             }
                             Poll::Ready(_) => (),
-                            Poll::Pending => return Ok(Some(Pause::Idle)),
+                            Poll::Pending => return Ok(Pause::Idle),
                         }
                     }
                     let mut most = usize::MAX;
@@ -237,13 +237,13 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                         match self.socket.poll_has_data(cx) {
                             Poll::Ready(true) => {
                                 let Poll::Ready(now) = self.observer.poll_to_stream(cx) else {
-                                    return Ok(None);
+                                    return Ok(Pause::Limited);
                                 };
                                 most = now;
                             }
                             // An end costs nothing.
                             Poll::Ready(false) => (),
-                            Poll::Pending => return Ok(Some(Pause::Idle)),
+                            Poll::Pending => return Ok(Pause::Idle),
                         }
                     }
                     if most == 0 {
@@ -255,21 +255,21 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                             self.observer.to_stream(n);
                             self.moved.up = true;
                         }
-                        Poll::Pending => return Ok(Some(Pause::Idle)),
+                        Poll::Pending => return Ok(Pause::Idle),
                     }
                 }
                 Direction::Ending => {
                     let Poll::Ready(ended) = self.stream.poll_end(cx) else {
-                        return Ok(Some(Pause::Blocked));
+                        return Ok(Pause::Blocked);
                     };
                     ended.map_err(Ended::Stream)?;
                     self.up = Direction::Ended;
                 }
-                Direction::Ended => return Ok(Some(Pause::Idle)),
+                Direction::Ended => return Ok(Pause::Idle),
             }
         }
         cx.waker().wake_by_ref();
-        Ok(Some(Pause::Idle))
+        Ok(Pause::Idle)
     }
 
     /// Reads one chunk of at most so many bytes and hands it to the stream.
@@ -292,30 +292,27 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
 
     /// Copies from the stream to the socket until one of them, or the observer, makes it wait.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
-        match self.copy_down(cx)? {
-            Some(pause) => {
-                self.observer.pause_to_socket();
-                Ok(pause)
-            }
-            None => Ok(Pause::Idle),
+        let pause = self.copy_down(cx)?;
+        if pause != Pause::Limited {
+            self.observer.pause_to_socket();
         }
+        Ok(pause)
     }
 
-    /// `None`: the observer lets nothing through for now.
-    fn copy_down(&mut self, cx: &mut Context<'_>) -> Result<Option<Pause>, Ended> {
+    fn copy_down(&mut self, cx: &mut Context<'_>) -> Result<Pause, Ended> {
         for _ in 0..TURN {
             match self.down {
                 Direction::Copying => {
                     let filled = self.stream.poll_fill(cx);
                     self.note_connected();
                     let Poll::Ready(length) = filled else {
-                        return Ok(Some(Pause::Idle));
+                        return Ok(Pause::Idle);
                     };
                     if length.map_err(Ended::Stream)? == 0 {
                         self.down = Direction::Ending;
                     } else {
                         let Poll::Ready(most) = self.observer.poll_to_socket(cx) else {
-                            return Ok(None);
+                            return Ok(Pause::Limited);
                         };
                         if most == 0 {
                             return Err(Ended::OverLimit);
@@ -329,7 +326,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                                 self.moved.down = true;
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
-                            Poll::Pending => return Ok(Some(Pause::Blocked)),
+                            Poll::Pending => return Ok(Pause::Blocked),
                         }
                     }
                 }
@@ -337,19 +334,19 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     Poll::Ready(Ok(())) => self.down = Direction::Ended,
                     // The peer is gone already, having reset what it did not want to hear.
                     Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
-                    Poll::Pending => return Ok(Some(Pause::Blocked)),
+                    Poll::Pending => return Ok(Pause::Blocked),
                 },
-                Direction::Ended if self.up == Direction::Ended => return Ok(Some(Pause::Idle)),
+                Direction::Ended if self.up == Direction::Ended => return Ok(Pause::Idle),
                 Direction::Ended => {
                     return match self.stream.poll_broken(cx) {
                         Poll::Ready(broken) => Err(Ended::Stream(broken)),
-                        Poll::Pending => Ok(Some(Pause::Idle)),
+                        Poll::Pending => Ok(Pause::Idle),
                     };
                 }
             }
         }
         cx.waker().wake_by_ref();
-        Ok(Some(Pause::Idle))
+        Ok(Pause::Idle)
     }
 
     fn note_connected(&mut self) {

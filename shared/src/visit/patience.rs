@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How often a socket is looked at that would not tell of a reset: one that is neither read nor
-/// written to, because the stream takes no more or the socket's peer has said everything. tokio
-/// has no way to be woken by an error alone that needs neither an allocation for each wait nor a
-/// future that borrows the socket.
+/// written to, because the stream takes no more, a limit lets nothing through or the socket's peer
+/// has said everything. tokio has no way to be woken by an error alone that needs neither an
+/// allocation for each wait nor a future that borrows the socket.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How many looks a limit is divided into: it is noticed to have passed at most two of them late.

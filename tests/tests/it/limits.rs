@@ -294,6 +294,26 @@ async fn a_bandwidth_is_kept_and_fair_and_others_are_not_slowed_down() {
 }
 
 #[tokio::test]
+async fn a_visit_that_waits_for_its_bandwidth_ends_with_the_session_of_a_token_that_is_no_longer_good()
+ {
+    let service = local::endless().await;
+    let world = world().await;
+    let tunnels = [format!("a={}", service.addr())];
+    let client = client(&world, narrowed(r#"{"rate":"8kbit"}"#), &tunnels).await;
+    let mut visitor = Peer::connect(client.public(0)).await;
+    visitor.take(1000).await;
+
+    let mut settings = relay::Settings::loopback();
+    settings.access.token = "quite another secret".parse().ok();
+    world.relay_reconfigure.apply(relay::Config::new(settings).expect("settings that can run"));
+    // What has come for it would take minutes.
+    visitor.expect_reset().await;
+    let ended = format!("{:#}", client.ended().await.expect_err("a refusal"));
+    assert!(ended.contains("does not know this token"), "{ended}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_quota_that_is_used_up_ends_the_visit_and_lets_no_other_in() {
     let service = local::endless().await;
     let world = world().await;

@@ -18,9 +18,9 @@ struct Session {
 }
 
 /// A visit, with the visitor and the client's end of the stream in the test's hands.
-struct Visit {
+struct Visit<O = Unobserved> {
     visitor: TcpStream,
-    bridge: Bridge<TcpStream, Unobserved>,
+    bridge: Bridge<TcpStream, O>,
     far: DataStream,
 }
 
@@ -33,6 +33,10 @@ impl Session {
     }
 
     async fn visit(&mut self) -> Visit {
+        self.visit_observed_by(Unobserved).await
+    }
+
+    async fn visit_observed_by<O: Observer + Unpin>(&mut self, observer: O) -> Visit<O> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let visitor = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, addr) = listener.accept().await.unwrap();
@@ -43,7 +47,7 @@ impl Session {
         let (mut far, _) = DataStream::accept(stream).await.unwrap();
         far.connected().await.unwrap();
         let socket = ResetUnlessEnded::new(socket);
-        Visit { visitor, bridge: Bridge::new(socket, near, PATIENCE, Unobserved), far }
+        Visit { visitor, bridge: Bridge::new(socket, near, PATIENCE, observer), far }
     }
 }
 
@@ -52,6 +56,26 @@ struct Unobserved;
 impl Observer for Unobserved {
     fn to_stream(&mut self, _: usize) {}
     fn to_socket(&mut self, _: usize) {}
+}
+
+/// Lets nothing through.
+struct Limiting;
+
+impl Observer for Limiting {
+    fn to_stream(&mut self, _: usize) {}
+    fn to_socket(&mut self, _: usize) {}
+
+    fn is_limiting(&self) -> bool {
+        true
+    }
+
+    fn poll_to_stream(&mut self, _: &mut Context<'_>) -> Poll<usize> {
+        Poll::Pending
+    }
+
+    fn poll_to_socket(&mut self, _: &mut Context<'_>) -> Poll<usize> {
+        Poll::Pending
+    }
 }
 
 const PATIENCE: Patience =
@@ -155,4 +179,32 @@ async fn an_answer_that_is_here_in_full_survives_a_session_that_ends() {
     let (ended, (), read) = timeout(LONG, all).await.unwrap();
     assert_eq!(read.unwrap(), answer.len());
     assert!(matches!(ended, Ended::Completed), "{ended}");
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_for_its_bandwidth_is_no_stall_and_ends_with_its_session() {
+    let mut session = Session::start();
+    let Visit { visitor: _visitor, mut bridge, mut far } =
+        session.visit_observed_by(Limiting).await;
+    far.write_all(b"an answer").await.unwrap();
+    let early = timeout(PATIENCE.stall * 2, &mut bridge).await;
+    assert!(early.is_err(), "ended while it waited: {early:?}");
+
+    drop(session.client);
+    let ended = timeout(LONG, bridge).await.expect("the loss to be noticed");
+    assert!(matches!(ended, Ended::Stream(Broken::Lost)), "{ended}");
+}
+
+#[tokio::test]
+async fn an_upload_that_waits_for_its_bandwidth_is_no_stall_and_ends_with_its_visitor() {
+    let mut session = Session::start();
+    let Visit { mut visitor, mut bridge, far: _far } = session.visit_observed_by(Limiting).await;
+    visitor.write_all(b"an upload").await.unwrap();
+    let early = timeout(PATIENCE.stall * 2, &mut bridge).await;
+    assert!(early.is_err(), "ended while it waited: {early:?}");
+
+    // With a reset.
+    drop(ResetUnlessEnded::new(visitor));
+    let ended = timeout(LONG, bridge).await.expect("the reset to be noticed");
+    assert!(matches!(ended, Ended::Socket(_)), "{ended}");
 }

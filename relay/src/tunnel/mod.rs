@@ -436,7 +436,8 @@ impl Drop for Claim {
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();
             (state.served, state.vacated) = (None, Some(now));
-            self.tunnel.vacancies.insert(&self.tunnel.id, state.source, now);
+            let ports = self.tunnel.entrances.len();
+            self.tunnel.vacancies.insert(&self.tunnel.id, ports, state.source, now);
         }
     }
 }

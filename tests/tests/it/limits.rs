@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use shared::control::protocol::{EntranceRequest, FromRelay, TunnelOutcome};
+use shared::control::protocol::{EntranceRequest, FromClient, FromRelay, TunnelOutcome};
 use shared::token::{Grant, Secret};
 use tests::rogue::{RogueClient, hello};
 use tests::{Peer, RunningClient, World, eventually, local};
@@ -255,6 +255,37 @@ async fn each_port_of_a_tunnel_counts_among_those_that_are_held() {
         held
     };
     eventually("all but one to be closed", async || held().await == [0, 0, 8]).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_given_up_and_the_default_take_no_place_among_held_ports() {
+    let service = local::echo().await;
+    let world = World::start_with(|settings| {
+        settings.limits.max_held_ports_per_source = Some(2);
+        settings.hold_visitors = Duration::ZERO;
+    })
+    .await;
+    let mut left = Vec::new();
+    for name in ["a", "b"] {
+        let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
+        left.push(client.public(0));
+        client.finish().await;
+    }
+    let mut other = RogueClient::connect(world.addrs.control, hello(&["c", "default"])).await;
+    let FromRelay::Welcome(_) = other.receive().await else { panic!("no welcome") };
+    let name = "c".parse().expect("a name");
+    other.say(&FromClient::Close { id: 1, tunnels: vec![name] }).await;
+    let FromRelay::Answer { .. } = other.receive().await else { panic!("no answer") };
+    other.close().await;
+    world.shows("nobody is there", |m| m.value("relay_sessions") == Some(0.0)).await;
+    // Only now is there one too many.
+    let client = world.client_for(&[format!("d={}", service.addr())]).await;
+    let last = client.public(0);
+    client.finish().await;
+    counts(&world, "held_ports", 1).await;
+    eventually("the first to be closed", async || !is_open(left[0]).await).await;
+    assert!(is_open(left[1]).await && is_open(last).await);
     world.stop().await;
 }
 

@@ -110,7 +110,8 @@ impl Relay {
         let limits = Limits::new(config.now().descriptors);
         limits.set_rules(config.now().limits.clone());
         let (lock, store) = store(&config.now()).await?;
-        let access = Access::new(&config.now().access, limits.clone(), store).await?;
+        let access =
+            Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin, lock })
     }
 

@@ -12,6 +12,8 @@ mod owner;
 mod principal;
 mod rights;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::convert::Infallible;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::limits::{Account, Limits};
+use crate::metrics::{Limit, Metrics};
 use crate::store::{Change, Store, StoreError};
 
 use self::jwt::Jwt;
@@ -63,6 +66,11 @@ static UNHEARD: Rate = Rate::new(|more| {
 
 /// So many changes are remembered one by one while the store cannot be asked about them.
 const MOST_OWED: usize = 1024;
+
+/// So many tokens that were narrowed from one may move something under quotas of their own in a day
+/// or a month. It stays in the store for two months, and whoever holds a token can narrow it without
+/// end.
+const MOST_QUOTAS: u64 = 1000;
 
 /// What a client has shown.
 #[derive(Debug)]
@@ -107,6 +115,7 @@ struct Shared {
     tokens: Tokens,
     jwt: Jwt,
     limits: Limits,
+    metrics: Metrics,
     /// Held by whoever writes down or reads what has moved under quotas.
     writing: AsyncMutex<()>,
 }
@@ -130,12 +139,13 @@ impl Access {
     pub(crate) async fn new(
         rules: &AccessRules,
         limits: Limits,
+        metrics: Metrics,
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let (tokens, jwt) = (Tokens::new(store).await?, Jwt::default());
-        let writing = AsyncMutex::default();
-        let access =
-            Self(Arc::new(Shared { rules: RwLock::default(), tokens, jwt, limits, writing }));
+        let (none, writing) = (RwLock::default(), AsyncMutex::default());
+        let shared = Shared { rules: none, tokens, jwt, limits, metrics, writing };
+        let access = Self(Arc::new(shared));
         access.set_rules(rules);
         Ok(access)
     }
@@ -256,8 +266,11 @@ impl Access {
         let Admitted { owner, token, standing, grants } = admitted;
         let limits = &self.0.limits;
         let mut accounts = vec![limits.owner(&owner.to_string())];
+        // The first is the token itself; the others are narrowed from it.
+        let mut root = None;
         for (link, grant) in &grants {
-            accounts.extend(link.and_then(|link| limits.holder(link, grant)));
+            let Some(link) = *link else { continue };
+            accounts.extend(limits.holder(*root.get_or_insert(link), link, grant));
         }
         for account in &accounts {
             self.recall_traffic(account).await?;
@@ -277,13 +290,34 @@ impl Access {
         let recall = async {
             let _nobody_writes = self.0.writing.lock().await;
             let written = store.traffic(&account.key().to_string(), start).await?;
-            account.recall(start, written);
-            Ok(())
+            let new = account.key().siblings().filter(|_| written.is_none());
+            if let Some(siblings) = new {
+                let (first, last) = siblings.into_inner();
+                let siblings = first.to_string()..=last.to_string();
+                if store.count_traffic(siblings, start).await? >= MOST_QUOTAS {
+                    return Ok(false);
+                }
+            }
+            account.recall(start, written.unwrap_or(0));
+            Ok(true)
         };
-        timeout(LONGEST_RECALL, recall).await.unwrap_or_else(|_| Err(away())).map_err(|_| {
-            let message = "the relay cannot look up the quota right now: try again later";
-            Refusal::new(RefusalCode::Unavailable, message)
-        })
+        match timeout(LONGEST_RECALL, recall).await.unwrap_or_else(|_| Err(away())) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.too_many_quotas()),
+            Err(_) => {
+                let message = "the relay cannot look up the quota right now: try again later";
+                Err(Refusal::new(RefusalCode::Unavailable, message))
+            }
+        }
+    }
+
+    fn too_many_quotas(&self) -> Refusal {
+        self.0.metrics.limit(Limit::QuotasPerToken);
+        let message = format!(
+            "{MOST_QUOTAS} tokens narrowed from the same one have used quotas of their own in this \
+             day or month: narrow it without a quota, or use one of those"
+        );
+        Refusal::new(RefusalCode::OverLimit, message)
     }
 
     fn rules(&self) -> Arc<AccessRules> {

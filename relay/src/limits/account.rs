@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -23,6 +24,9 @@ pub(crate) enum AccountKey {
     Owner(Arc<str>),
     /// All that is done with a token, or with what is narrowed from it.
     Token(LinkId),
+    /// All that is done with what a holder of the token `root` has narrowed from it. There can be any
+    /// number of them.
+    Narrowed { root: LinkId, link: LinkId },
 }
 
 /// How much of everything there may be. What is not there is not limited.
@@ -97,6 +101,17 @@ impl Terms {
     }
 }
 
+impl AccountKey {
+    /// All that may be narrowed from the same token, if it is such a one: in order, here as in a
+    /// store.
+    pub(crate) fn siblings(&self) -> Option<RangeInclusive<Self>> {
+        let Self::Narrowed { root, .. } = *self else { return None };
+        let [first, last] =
+            [0, u8::MAX].map(|byte| Self::Narrowed { root, link: LinkId([byte; 32]) });
+        Some(first..=last)
+    }
+}
+
 impl Accounts {
     /// The account, on these terms from now on.
     pub(crate) fn open(&self, key: AccountKey, terms: impl FnOnce() -> Terms) -> Arc<Account> {
@@ -110,7 +125,7 @@ impl Accounts {
         }
         let limit = match key {
             AccountKey::Owner(_) => Limit::RatePerOwner,
-            AccountKey::Token(_) => Limit::RatePerToken,
+            AccountKey::Token(_) | AccountKey::Narrowed { .. } => Limit::RatePerToken,
         };
         let account = Arc::new(Account {
             key: key.clone(),
@@ -191,7 +206,7 @@ impl Account {
         let part = Part { account: Arc::clone(self), what: What::Visitor };
         within(before, most).then_some(Some(part)).ok_or(match self.key {
             AccountKey::Owner(_) => Limit::VisitorsPerOwner,
-            AccountKey::Token(_) => Limit::VisitorsPerToken,
+            AccountKey::Token(_) | AccountKey::Narrowed { .. } => Limit::VisitorsPerToken,
         })
     }
 
@@ -293,11 +308,15 @@ impl Drop for Account {
     }
 }
 
+/// As it stands in a store. Those of [`siblings`](AccountKey::siblings) are of one length and of
+/// digits that come in the same order everywhere, whatever language a database sorts in.
 impl fmt::Display for AccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = |link: &LinkId| data_encoding::HEXLOWER.encode(&link.0);
         match self {
             Self::Owner(owner) => write!(f, "owner:{owner}"),
-            Self::Token(key) => write!(f, "token:{}", data_encoding::HEXLOWER.encode(&key.0)),
+            Self::Token(link) => write!(f, "token:{}", hex(link)),
+            Self::Narrowed { root, link } => write!(f, "token:{}{}", hex(root), hex(link)),
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct Bucket {
     limit: Limit,
     /// Bytes a second; zero for no limit.
     rate: AtomicU64,
-    /// How often that has changed.
+    /// How often that has changed. Changes under the lock of `taken`.
     changes: AtomicU64,
     /// When the last share that was given out will have moved.
     taken: Mutex<Instant>,
@@ -81,20 +81,28 @@ impl Bucket {
         Some(((share / (waiting as f64).sqrt()) as usize).max(SMALLEST))
     }
 
-    /// Gives out so many bytes: the moment from which they may move.
-    fn take(&self, bytes: usize, now: Instant) -> Instant {
-        let Some(time) = self.time(bytes) else { return now };
+    /// How often the rate has changed.
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Gives out so many bytes: the moment from which they may move, and how often the rate had
+    /// changed.
+    fn take(&self, bytes: usize, now: Instant) -> (Instant, u64) {
         let mut taken = self.taken.lock();
+        let changes = self.changes();
+        let Some(time) = self.time(bytes) else { return (now, changes) };
         let earliest = now.checked_sub(MADE_UP_FOR).unwrap_or(now);
         let from = (*taken).max(earliest);
         *taken = from + time;
-        from
+        (from, changes)
     }
 
-    /// Takes back what was given out and is not needed.
-    fn give_back(&self, bytes: usize) {
-        let Some(time) = self.time(bytes) else { return };
+    /// Takes back what was given out when the rate had changed so often, and is not needed. If it has
+    /// changed since, that is forgotten already.
+    fn give_back(&self, bytes: usize, changes: u64) {
         let mut taken = self.taken.lock();
+        let Some(time) = self.time(bytes).filter(|_| self.changes() == changes) else { return };
         *taken = taken.checked_sub(time).unwrap_or(*taken);
     }
 
@@ -106,7 +114,8 @@ impl Bucket {
 /// One direction of a visit, under all the limits that it comes under.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    buckets: Box<[Arc<Bucket>]>,
+    /// Each with how often its rate had changed when something was last taken from it.
+    buckets: Box<[(Arc<Bucket>, u64)]>,
     /// Bytes that may move now, or when the turn has come.
     left: usize,
     waiting: Option<Box<Turn>>,
@@ -118,14 +127,12 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Turn {
     from: Instant,
-    /// How often the buckets had changed.
-    changes: u64,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Lane {
     pub(crate) fn new(buckets: impl IntoIterator<Item = Arc<Bucket>>) -> Self {
-        let buckets = buckets.into_iter().collect();
+        let buckets = buckets.into_iter().map(|bucket| (bucket, 0)).collect();
         Self { buckets, left: 0, waiting: None, slowed_by: None }
     }
 
@@ -144,9 +151,8 @@ impl Lane {
                 if from > now {
                     self.slowed_by = Some(limit);
                     let sleep = Box::pin(sleep_until(next_look(from, now)));
-                    let changes = changes(&self.buckets);
-                    self.waiting = Some(Box::new(Turn { from, changes, sleep }));
-                    for bucket in &self.buckets {
+                    self.waiting = Some(Box::new(Turn { from, sleep }));
+                    for (bucket, _) in &self.buckets {
                         bucket.waiting.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -154,7 +160,7 @@ impl Lane {
             };
             if turn.from <= now {
                 self.wait_no_more();
-            } else if turn.changes != changes(&self.buckets) {
+            } else if self.buckets.iter().any(|(bucket, changes)| bucket.changes() != *changes) {
                 self.pause();
             } else {
                 ready!(turn.sleep.as_mut().poll(cx));
@@ -166,9 +172,13 @@ impl Lane {
     /// Takes the next share: the moment from which it may move, and whose that is. `None`: nothing is
     /// limited.
     fn take(&mut self, now: Instant) -> Option<(Instant, Limit)> {
-        let share = self.buckets.iter().filter_map(|bucket| bucket.share()).min()?;
+        let share = self.buckets.iter().filter_map(|(bucket, _)| bucket.share()).min()?;
         self.left = share;
-        let turns = self.buckets.iter().map(|bucket| (bucket.take(share, now), bucket.limit));
+        let turns = self.buckets.iter_mut().map(|(bucket, changes)| {
+            let from;
+            (from, *changes) = bucket.take(share, now);
+            (from, bucket.limit)
+        });
         turns.max_by_key(|(from, _)| *from)
     }
 
@@ -179,7 +189,7 @@ impl Lane {
 
     fn wait_no_more(&mut self) {
         if self.waiting.take().is_some() {
-            for bucket in &self.buckets {
+            for (bucket, _) in &self.buckets {
                 bucket.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -195,8 +205,8 @@ impl Lane {
         self.wait_no_more();
         let left = std::mem::take(&mut self.left);
         if left > 0 {
-            for bucket in &self.buckets {
-                bucket.give_back(left);
+            for (bucket, changes) in &self.buckets {
+                bucket.give_back(left, *changes);
             }
         }
     }
@@ -206,11 +216,6 @@ impl Drop for Lane {
     fn drop(&mut self) {
         self.pause();
     }
-}
-
-/// How often the rates have changed.
-fn changes(buckets: &[Arc<Bucket>]) -> u64 {
-    buckets.iter().map(|bucket| bucket.changes.load(Ordering::Relaxed)).sum()
 }
 
 /// When to look at a turn that comes at `from`.
@@ -231,10 +236,10 @@ mod tests {
         let bucket = bucket("8mbit"); // 1 MB/s
         let now = Instant::now();
         assert_eq!(bucket.share(), Some(10_000));
-        let first = bucket.take(10_000, now);
+        let (first, _) = bucket.take(10_000, now);
         assert!(first <= now, "what was not used before is made up for");
         // A second's worth of shares, however many ask.
-        let last = (0..100).map(|_| bucket.take(10_000, now)).last().unwrap();
+        let last = (0..100).map(|_| bucket.take(10_000, now).0).last().unwrap();
         let after = last.duration_since(now);
         assert!((940..=1000).contains(&after.as_millis()), "{after:?}");
     }
@@ -245,7 +250,7 @@ mod tests {
         let start = Instant::now();
         bucket.take(10_000, start);
         let later = start + Duration::from_secs(100);
-        assert_eq!(bucket.take(10_000, later), later - MADE_UP_FOR);
+        assert_eq!(bucket.take(10_000, later).0, later - MADE_UP_FOR);
     }
 
     #[test]
@@ -256,7 +261,7 @@ mod tests {
         assert_eq!(fast.share(), Some(LARGEST));
         fast.set(None);
         assert_eq!(fast.share(), None);
-        assert_eq!(fast.take(usize::MAX / 2, now), now);
+        assert_eq!(fast.take(usize::MAX / 2, now).0, now);
     }
 
     #[tokio::test(start_paused = true)]
@@ -278,11 +283,11 @@ mod tests {
         for _ in 0..40 {
             bucket.take(1024, now);
         }
-        assert!(bucket.take(1024, now) > now + Duration::from_secs(30));
+        assert!(bucket.take(1024, now).0 > now + Duration::from_secs(30));
         bucket.set(Some("8kbit".parse().unwrap()));
-        assert!(bucket.take(1024, now) > now + Duration::from_secs(30), "the same one");
+        assert!(bucket.take(1024, now).0 > now + Duration::from_secs(30), "the same one");
         bucket.set(Some("1gbit".parse().unwrap()));
-        assert!(bucket.take(1024, now) < now + Duration::from_secs(1));
+        assert!(bucket.take(1024, now).0 < now + Duration::from_secs(1));
     }
 
     /// What `lane` may move now.
@@ -328,6 +333,29 @@ mod tests {
         let now = std::future::poll_fn(|cx| last.poll(cx));
         let now = tokio::time::timeout(Duration::from_secs(20), now).await;
         assert_eq!(now.expect("within a look"), usize::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_while_the_rate_changes_gives_nothing_back_of_what_is_forgotten() {
+        let shared = Arc::new(bucket("8kbit"));
+        let mut lanes: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
+        for lane in &mut lanes {
+            now_of(lane).await;
+        }
+        for rate in ["16kbit", "8kbit", "16kbit"] {
+            shared.set(Some(rate.parse().unwrap()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let mut moved = 0;
+            for lane in &mut lanes {
+                if let Some(bytes) = now_of(lane).await {
+                    moved += bytes;
+                    lane.moved(bytes);
+                    now_of(lane).await;
+                }
+            }
+            // What a second brings, and a share or two that had their turn already.
+            assert!(moved <= 2000 + 3 * SMALLEST, "{moved} bytes after the change to {rate}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

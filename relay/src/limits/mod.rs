@@ -145,12 +145,17 @@ impl Limits {
         self.accounts.open(AccountKey::Owner(owner.into()), || Terms::of_owner(&self.rules()))
     }
 
-    /// The account of whoever comes by this link with this grant, if that limits anything that is
-    /// counted.
-    pub(crate) fn holder(&self, link: LinkId, grant: &Grant) -> Option<Arc<Account>> {
+    /// The account of whoever comes by this link with this grant, which may be narrowed from the
+    /// token `root`, if that limits anything that is counted.
+    pub(crate) fn holder(&self, root: LinkId, link: LinkId, grant: &Grant) -> Option<Arc<Account>> {
         let terms = Terms::of_grant(grant);
         let is_counted = terms != Terms::default();
-        is_counted.then(|| self.accounts.open(AccountKey::Token(link), || terms))
+        let key = if link == root {
+            AccountKey::Token(link)
+        } else {
+            AccountKey::Narrowed { root, link }
+        };
+        is_counted.then(|| self.accounts.open(key, || terms))
     }
 
     /// Room for one more visitor of any tunnel, wherever it comes from.

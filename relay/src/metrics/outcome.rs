@@ -146,6 +146,8 @@ label! {
         NewVisitorsPerTunnel = "new_visitors_per_tunnel",
         /// Of a token, in its day or month.
         Quota = "quota",
+        /// Of tokens that are narrowed from one, and used in a day or month.
+        QuotasPerToken = "quotas_per_token",
         /// Of all owners.
         Sessions = "sessions",
         SessionsPerOwner = "sessions_per_owner",
@@ -178,6 +180,7 @@ impl Limit {
             Self::NewVisitorsPerSource => "new visitors from one source",
             Self::NewVisitorsPerTunnel => "new visitors of the tunnel",
             Self::Quota => "bytes for the client's quota",
+            Self::QuotasPerToken => "quotas of tokens narrowed from one",
             Self::Sessions => "clients",
             Self::SessionsPerOwner => "sessions of one owner",
             Self::TunnelsPerSession => "tunnels in one session",

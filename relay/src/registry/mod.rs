@@ -184,8 +184,9 @@ impl Registry {
     /// Gives a claim up for good: a tunnel that nobody else claims is closed at once.
     pub(crate) fn give_up(&self, claim: Claim) {
         let tunnel = Arc::clone(claim.tunnel());
-        drop(claim);
+        // Claims are made under the table's lock, so none can come in between.
         let mut table = self.0.table.lock();
+        claim.give_up();
         if !tunnel.is_claimed() {
             table.close(&tunnel);
         }

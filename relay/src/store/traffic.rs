@@ -1,5 +1,6 @@
 //! What has moved under quotas.
 
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use sqlx::Row;
@@ -24,7 +25,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets periods that are long over: holders of tokens can make any number of accounts.
+    /// Forgets periods that are long over: holders of tokens make new accounts in each.
     pub(crate) async fn forget_traffic(&self, now: SystemTime) -> Result<(), StoreError> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let before = signed(now.as_secs().saturating_sub(KEPT));
@@ -35,14 +36,35 @@ impl Store {
         Ok(())
     }
 
-    /// What has moved in the period that began then, in bytes.
-    pub(crate) async fn traffic(&self, account: &str, period: u64) -> Result<u64, StoreError> {
+    /// What has moved in the period that began then, in bytes, if anything has.
+    pub(crate) async fn traffic(
+        &self,
+        account: &str,
+        period: u64,
+    ) -> Result<Option<u64>, StoreError> {
         const GET: &str = "SELECT bytes FROM traffic WHERE account = $1 AND period = $2";
         read!(self, |pool| {
             let query = sqlx::query(GET).bind(account).bind(signed(period));
             let row = query.fetch_optional(pool).await?;
             let bytes: Option<i64> = row.map(|row| row.try_get("bytes")).transpose()?;
-            Ok(bytes.unwrap_or(0).unsigned_abs())
+            Ok(bytes.map(i64::unsigned_abs))
+        })
+    }
+
+    /// How many of the accounts from one to another have moved something in the period that began
+    /// then.
+    pub(crate) async fn count_traffic(
+        &self,
+        accounts: RangeInclusive<String>,
+        period: u64,
+    ) -> Result<u64, StoreError> {
+        const COUNT: &str = "SELECT COUNT(*) AS count FROM traffic \
+            WHERE account BETWEEN $1 AND $2 AND period = $3";
+        let (first, last) = accounts.into_inner();
+        read!(self, |pool| {
+            let query = sqlx::query(COUNT).bind(first).bind(last).bind(signed(period));
+            let count: i64 = query.fetch_one(pool).await?.try_get("count")?;
+            Ok(count.unsigned_abs())
         })
     }
 }

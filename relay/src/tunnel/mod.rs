@@ -79,7 +79,7 @@ struct State {
     local: String,
     /// Set while there is a claim.
     served: Option<Counted>,
-    /// When the last claim went. Set while it is among the vacancies.
+    /// When the last claim went. `None`: there is one, or there has never been any.
     vacated: Option<Instant>,
     /// Who may visit, as the client says that serves, or was the last to. `None`: everybody.
     rules: Option<Arc<Rules>>,
@@ -249,7 +249,7 @@ impl Tunnel {
         self.series.set_healthy(state.claims.is_healthy());
         state.served.get_or_insert_with(|| self.metrics.served_tunnel());
         self.claimed.notify_waiters();
-        Claim { tunnel: Arc::clone(self), generation, _parts: parts }
+        Claim { tunnel: Arc::clone(self), generation, is_given_up: false, _parts: parts }
     }
 
     /// Whether somebody else than `owner` has the tunnel: a client of theirs claims it, or may come
@@ -387,6 +387,8 @@ impl Drop for Held<'_> {
 pub(crate) struct Claim {
     tunnel: Arc<Tunnel>,
     generation: u64,
+    /// Nobody is to come back to it.
+    is_given_up: bool,
     /// What it takes up of what its client may have.
     _parts: Box<[Part]>,
 }
@@ -394,6 +396,12 @@ pub(crate) struct Claim {
 impl Claim {
     pub(crate) fn tunnel(&self) -> &Arc<Tunnel> {
         &self.tunnel
+    }
+
+    /// Drops it for good: a tunnel that nobody else claims is not held for anybody, and so takes
+    /// nothing of what may be held.
+    pub(crate) fn give_up(mut self) {
+        self.is_given_up = true;
     }
 
     /// Whether new visitors come to this claim's session, or another of the same client.
@@ -438,7 +446,14 @@ impl Drop for Claim {
         if was_claimed && state.claims.is_empty() {
             let now = Instant::now();
             (state.served, state.vacated) = (None, Some(now));
-            self.tunnel.vacancies.insert(&self.tunnel.id, state.source, now);
+            // The port of `default` is always open, and what is closed holds none.
+            let is_held = !self.is_given_up
+                && !self.tunnel.name().is_default()
+                && !self.tunnel.closed.is_cancelled();
+            if is_held {
+                let ports = self.tunnel.entrances.len();
+                self.tunnel.vacancies.insert(&self.tunnel.id, ports, state.source, now);
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Limits of visitors, bandwidth and traffic: what happens at them, and to whom it does not.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use shared::control::protocol::{EntranceRequest, FromClient, FromRelay, TunnelOutcome};
 use shared::token::{Grant, Secret};
+use tests::rogue::{RogueClient, hello};
 use tests::{Peer, RunningClient, World, eventually, local, proxy};
 
 const SECRET: &str = "correct horse battery staple";
@@ -205,7 +208,6 @@ async fn so_many_ports_are_held_for_a_source_and_the_one_that_was_left_first_goe
         client.finish().await;
     }
     counts(&world, "held_ports", 1).await;
-    let is_open = async |addr| Peer::try_connect(addr).await.is_ok();
     eventually("the first to be closed", async || !is_open(left[0]).await).await;
     assert!(is_open(left[1]).await && is_open(left[2]).await);
     world.stop().await;
@@ -255,8 +257,84 @@ async fn whoever_comes_by_a_balancer_counts_where_it_goes() {
     world.stop().await;
 }
 
+/// Whether somebody listens there.
+async fn is_open(addr: SocketAddr) -> bool {
+    Peer::try_connect(addr).await.is_ok()
+}
+
+#[tokio::test]
+async fn each_port_of_a_tunnel_counts_among_those_that_are_held() {
+    let world = World::start_with(|settings| {
+        settings.limits.max_held_ports_per_source = Some(10);
+        settings.hold_visitors = Duration::ZERO;
+    })
+    .await;
+    let mut many = hello(&["a", "b", "c"]);
+    for tunnel in &mut many.tunnels {
+        tunnel.entrances = vec![EntranceRequest::Tcp { port: None, prefer: None }; 8];
+    }
+    let mut client = RogueClient::connect(world.addrs.control, many).await;
+    let FromRelay::Welcome(welcome) = client.receive().await else { panic!("no welcome") };
+    let tunnels = welcome.tunnels.iter().map(|tunnel| match &tunnel.outcome {
+        TunnelOutcome::Open { public } => {
+            let ports = public.iter().map(|address| address.port().expect("a port"));
+            ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    });
+    let tunnels: Vec<_> = tunnels.collect();
+    client.close().await;
+    // Two go, so that there are 8 of 24.
+    counts(&world, "held_ports", 2).await;
+    let held = async || {
+        let mut held = Vec::new();
+        for ports in &tunnels {
+            let mut open = 0;
+            for port in ports {
+                open += usize::from(is_open(*port).await);
+            }
+            held.push(open);
+        }
+        held.sort_unstable();
+        held
+    };
+    eventually("all but one to be closed", async || held().await == [0, 0, 8]).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_given_up_and_the_default_take_no_place_among_held_ports() {
+    let service = local::echo().await;
+    let world = World::start_with(|settings| {
+        settings.limits.max_held_ports_per_source = Some(2);
+        settings.hold_visitors = Duration::ZERO;
+    })
+    .await;
+    let mut left = Vec::new();
+    for name in ["a", "b"] {
+        let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
+        left.push(client.public(0));
+        client.finish().await;
+    }
+    let mut other = RogueClient::connect(world.addrs.control, hello(&["c", "default"])).await;
+    let FromRelay::Welcome(_) = other.receive().await else { panic!("no welcome") };
+    let name = "c".parse().expect("a name");
+    other.say(&FromClient::Close { id: 1, tunnels: vec![name] }).await;
+    let FromRelay::Answer { .. } = other.receive().await else { panic!("no answer") };
+    other.close().await;
+    world.shows("nobody is there", |m| m.value("relay_sessions") == Some(0.0)).await;
+    // Only now is there one too many.
+    let client = world.client_for(&[format!("d={}", service.addr())]).await;
+    let last = client.public(0);
+    client.finish().await;
+    counts(&world, "held_ports", 1).await;
+    eventually("the first to be closed", async || !is_open(left[0]).await).await;
+    assert!(is_open(left[1]).await && is_open(last).await);
+    world.stop().await;
+}
+
 /// How many bytes a second come from `public` in `time`, once they flow.
-async fn rate_of(public: std::net::SocketAddr, time: Duration) -> f64 {
+async fn rate_of(public: SocketAddr, time: Duration) -> f64 {
     let mut visitor = Peer::connect(public).await;
     // What may be made up for, and what is buffered on the way.
     visitor.take(64 * 1024).await;

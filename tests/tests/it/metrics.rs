@@ -136,6 +136,7 @@ async fn every_documented_metric_is_there() {
         "new_visitors_per_source",
         "new_visitors_per_tunnel",
         "quota",
+        "quotas_per_token",
         "sessions",
         "sessions_per_owner",
         "tunnels_per_session",

@@ -103,7 +103,7 @@ impl Jwt {
         // The rules may have become others meanwhile.
         let standing = self.0.lock().get(&GoodBy::new(rules, key)).cloned();
         let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
-        let key = subject_key(&owner);
+        let key = counted_as(&owner, &grant)?;
         let grants = vec![(Some(key), grant), (None, lifetime)];
         Ok(Admitted { owner, token: None, standing, grants })
     }
@@ -165,13 +165,22 @@ fn refusal(kind: &ErrorKind) -> Refusal {
     }
 }
 
-/// What all tokens about the same owner are counted as: they come and go, and their limits must not
-/// begin anew with each.
-fn subject_key(owner: &Owner) -> LinkId {
-    let sum = digest(&SHA256, owner.to_string().as_bytes());
+/// What is hashed with an owner and rights, so that the hash is of use for nothing else.
+const COUNTED: &[u8] = b"sallyport jwt: counted together\0";
+
+/// What all tokens about the same owner and with the same rights are counted as: they come and go,
+/// and their limits must not begin anew with each. Those with other rights are counted apart, so that
+/// none of them has the limits of another one.
+fn counted_as(owner: &Owner, grant: &Grant) -> Result<LinkId, Refusal> {
+    // Each has an end of its own, and is no other one for that.
+    let lasting = Grant { expires: None, ..grant.clone() };
+    let rights = serde_json::to_vec(&lasting)
+        .map_err(|err| unauthorized(format!("the relay cannot keep to the token: {err}")))?;
+    // An owner's name has no zero in it, so nothing can move from one part to the other.
+    let sum = digest(&SHA256, &[COUNTED, owner.to_string().as_bytes(), b"\0", &rights].concat());
     let mut key = [0; 32];
     key.copy_from_slice(sum.as_ref());
-    LinkId(key)
+    Ok(LinkId(key))
 }
 
 /// The owner whom a token is about.

@@ -119,6 +119,23 @@ fn claims_that_are_not_for_us_are_refused_each_with_a_word() {
 }
 
 #[test]
+fn tokens_of_a_subject_count_together_as_long_as_their_rights_are_the_same() {
+    let signer = hmac();
+    let rules = rules(&signer.checks);
+    let counted_as = |sub: &str, expires_in: i64, rights: Value| {
+        let claims = json!({"sub": sub, "exp": in_seconds(expires_in), "sallyport": rights});
+        let admitted = admit(&signed(&signer, &claims), &rules).unwrap();
+        admitted.grants.iter().find_map(|(link, _)| *link).unwrap()
+    };
+    let strict = json!({"max-visitors": 1, "quota": "1kB/day"});
+    let ann = counted_as("ann", 60, strict.clone());
+    let later = json!({"quota": "1kB/day", "max-visitors": 1, "expires": in_seconds(600)});
+    assert_eq!(counted_as("ann", 90, later), ann, "the next one, written otherwise");
+    assert_ne!(counted_as("bob", 60, strict), ann);
+    assert_ne!(counted_as("ann", 60, json!({"max-tunnels": 9})), ann);
+}
+
+#[test]
 fn the_key_decides_on_the_algorithm_and_not_the_token() {
     for signer in all() {
         let rules = rules(&signer.checks);

@@ -33,7 +33,7 @@ async fn what_every_earlier_version_has_left_is_all_there_and_goes_on() {
         assert_eq!(grant, r#"{"tunnels":["web-*"],"quota":"100GB/month"}"#);
         let created = tokens[0].created.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(created.as_millis(), 1_795_797_720_632);
-        assert_eq!(store.traffic("ann", 1_793_000_000).await.unwrap(), 12_345);
+        assert_eq!(store.traffic("ann", 1_793_000_000).await.unwrap(), Some(12_345));
         assert_eq!(store.last_change().await.unwrap(), 5);
 
         // And it takes what this version does.

@@ -125,23 +125,32 @@ async fn a_token_that_is_used_says_so_and_a_quota_survives_a_restart() {
         let service = local::endless().await;
         let local = service.addr().to_string();
         kept.ask(&["user", "create", "ann"]).await;
-        let (token, _) = kept.token("ann", "a", &["--quota", "1MB/month"]).await;
+        let quota = ["--quota", "1MB/month"];
+        let (token, _) = kept.token("ann", "a", &quota).await;
+        let (whole, _) = kept.token("ann", "b", &[]).await;
+        let narrow = Program::bare("client").env("CLIENT_TOKEN", &whole);
+        let (_, narrowed, _) = narrow.args(["token", "narrow"]).args(quota).output().await;
+        let tokens = [("a", token.as_str()), ("b", narrowed.trim())];
+
         let mut relay = kept.relay().await;
-        let mut first = client(&relay, &token, &["--tunnel", &format!("a={local}")]);
-        let public = first.live("a").await;
-        let mut visitor = tests::Peer::connect(public).await;
-        visitor.expect_reset().await;
-        first.signal(Signal::TERM);
-        first.exit().await;
+        for (name, token) in tokens {
+            let mut first = client(&relay, token, &["--tunnel", &format!("{name}={local}")]);
+            let public = first.live(name).await;
+            tests::Peer::connect(public).await.expect_reset().await;
+            first.signal(Signal::TERM);
+            first.exit().await;
+        }
         relay.signal(Signal::TERM);
         relay.exit().await;
         assert!(kept.json(&["token", "list"]).await[0]["last_used"].is_u64());
 
         let relay = kept.relay().await;
-        let mut again = client(&relay, &token, &["--tunnel", &format!("a={local}")]);
-        let public = again.live("a").await;
-        let mut visitor = tests::Peer::connect(public).await;
-        assert_eq!(visitor.expect_reset().await.len(), 0, "nothing is left of it");
+        for (name, token) in tokens {
+            let mut again = client(&relay, token, &["--tunnel", &format!("{name}={local}")]);
+            let public = again.live(name).await;
+            let received = tests::Peer::connect(public).await.expect_reset().await;
+            assert_eq!(received.len(), 0, "nothing is left of it");
+        }
     }
 }
 

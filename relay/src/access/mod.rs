@@ -153,8 +153,10 @@ impl Access {
     /// Follows what others change in the store, and writes down what has been used, until `stop`.
     pub(crate) async fn follow(&self, stop: CancellationToken) -> anyhow::Result<()> {
         let Some(store) = self.0.tokens.store() else {
-            stop.cancelled().await;
-            return Ok(());
+            tokio::select! {
+                never = self.forget() => match never {},
+                () = stop.cancelled() => return Ok(()),
+            }
         };
         tokio::select! {
             never = self.hear(store) => match never {},
@@ -186,6 +188,15 @@ impl Access {
                     }
                 }
             }
+        }
+    }
+
+    /// Without a store what has moved under quotas is remembered, but not for ever.
+    async fn forget(&self) -> Infallible {
+        let mut clear = interval(CLEAR);
+        loop {
+            clear.tick().await;
+            self.0.limits.accounts().forget(SystemTime::now());
         }
     }
 
@@ -281,10 +292,9 @@ impl Access {
 
     /// Learns what had moved under a quota before anybody counted here.
     async fn recall_traffic(&self, account: &Account) -> Result<(), Refusal> {
-        let (Some(start), Some(store)) =
-            (account.to_recall(SystemTime::now()), self.0.tokens.store())
-        else {
-            return Ok(());
+        let Some(start) = account.to_recall(SystemTime::now()) else { return Ok(()) };
+        let Some(store) = self.0.tokens.store() else {
+            return self.recall_unwritten(account, start);
         };
         // Whatever has moved is either written down or not, and nothing in between.
         let recall = async {
@@ -309,6 +319,18 @@ impl Access {
                 Err(Refusal::new(RefusalCode::Unavailable, message))
             }
         }
+    }
+
+    /// The same without a store, where whatever has moved is still to be written down.
+    fn recall_unwritten(&self, account: &Account, start: u64) -> Result<(), Refusal> {
+        let (key, accounts) = (account.key(), self.0.limits.accounts());
+        let is_new = accounts.count_owed(key.clone()..=key.clone(), start) == 0;
+        let siblings = key.siblings().filter(|_| is_new);
+        if siblings.is_some_and(|all| accounts.count_owed(all, start) >= MOST_QUOTAS) {
+            return Err(self.too_many_quotas());
+        }
+        account.recall(start, 0);
+        Ok(())
     }
 
     fn too_many_quotas(&self) -> Refusal {

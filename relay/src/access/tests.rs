@@ -56,3 +56,29 @@ async fn so_many_quotas_are_narrowed_from_one_token_and_no_other_one_minds() {
     }
     std::fs::remove_dir_all(path).unwrap();
 }
+
+#[tokio::test]
+async fn without_a_store_quotas_are_remembered_and_no_more_of_them_than_with_one() {
+    let (rules, limits) = (AccessRules::default(), Limits::new(256));
+    let metrics = Metrics::new(|| 0).unwrap();
+    let access = Access::new(&rules, limits.clone(), metrics, None).await.unwrap();
+    let root = LinkId([1; 32]);
+    let narrowed = |number| admitted(&[(root, "{}"), (link(1, number), r#"{"quota":"1kB/day"}"#)]);
+    for number in 0..MOST_QUOTAS {
+        let principal = access.principal(narrowed(number)).await.unwrap();
+        for account in principal.accounts().iter() {
+            account.moved(2000);
+        }
+    }
+    let now = SystemTime::now();
+    let has_quota = |principal: &Principal| principal.accounts().iter().all(|a| a.has_quota(now));
+    let again = access.principal(narrowed(7)).await.unwrap();
+    assert!(!has_quota(&again), "it has come back, and nothing is left");
+    let refused = access.principal(narrowed(MOST_QUOTAS)).await.unwrap_err();
+    assert_eq!(refused.code, RefusalCode::OverLimit, "{refused}");
+
+    // Nobody asks for it any more.
+    drop(again);
+    limits.accounts().forget(now + Duration::from_secs(63 * 24 * 3600));
+    assert!(has_quota(&access.principal(narrowed(7)).await.unwrap()));
+}

@@ -17,6 +17,9 @@ use super::rules::LimitRules;
 use super::traffic::{Ledger, Meter, Unwritten};
 use crate::metrics::Limit;
 
+/// A month, in seconds.
+const LONGEST_PERIOD: u64 = 31 * 24 * 3600;
+
 /// What is counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum AccountKey {
@@ -167,6 +170,22 @@ impl Accounts {
         for (account, bytes) in moved.into_iter().filter(|(_, bytes)| *bytes > 0) {
             *table.owed.entry(account).or_default() += bytes;
         }
+    }
+
+    /// How many of these have moved something in the period that began at `start`, and it is not
+    /// written down.
+    pub(crate) fn count_owed(&self, accounts: RangeInclusive<AccountKey>, start: u64) -> u64 {
+        let (first, last) = accounts.into_inner();
+        let table = self.0.lock();
+        let owed = table.owed.range((first, 0)..=(last, u64::MAX));
+        owed.filter(|((_, period), _)| *period == start).count() as u64
+    }
+
+    /// Forgets what has moved in periods that are over, and nobody has written down.
+    pub(crate) fn forget(&self, now: SystemTime) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = since.as_secs().saturating_sub(LONGEST_PERIOD);
+        self.0.lock().owed.retain(|(_, period), _| *period >= before);
     }
 
     /// All of them.

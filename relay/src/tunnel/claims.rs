@@ -4,7 +4,6 @@
 //! stand together: visitors are spread over them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,9 @@ use shared::control::protocol::{Hello, InstanceId};
 use shared::kit::net::Rules;
 use tokio::sync::Notify;
 
+use super::candidate::{Candidate, Candidates};
 use crate::access::{Owner, Principal};
-use crate::limits::{Account, Source};
+use crate::limits::Source;
 use crate::snapshot::{ClientNow, Standing};
 use crate::target::Target;
 
@@ -81,30 +81,6 @@ pub(crate) struct Health {
 /// The most clients that claim one tunnel: one serves, and the others stand by. Each change of a
 /// claim concerns all of them.
 pub(crate) const MOST_CLIENTS: usize = 64;
-
-/// The clients that could serve a visitor, the one that serves first.
-pub(crate) type Candidates = Arc<[Candidate]>;
-
-/// A client that could serve a visitor.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) sessions: Box<[Target]>,
-    rules: Option<Arc<Rules>>,
-    claimant: Arc<Claimant>,
-}
-
-impl Candidate {
-    /// Whether the client and its token let a visitor from `ip` in.
-    pub(crate) fn permits(&self, ip: IpAddr) -> bool {
-        self.rules.as_ref().is_none_or(|rules| rules.permit(ip))
-            && self.claimant.principal.rights().admit_visitor(ip)
-    }
-
-    /// What its visitors are counted in.
-    pub(crate) fn accounts(&self) -> &Arc<[Arc<Account>]> {
-        self.claimant.principal.accounts()
-    }
-}
 
 /// The claims on one tunnel.
 ///
@@ -299,7 +275,7 @@ impl Claims {
             let sessions = client.sessions.iter().map(|(_, claimant)| claimant.target.clone());
             let claimant = Arc::clone(&client.sessions.last()?.1);
             let rules = client.rules.clone();
-            Some(Candidate { sessions: sessions.collect(), rules, claimant })
+            Some(Candidate::new(sessions.collect(), rules, claimant))
         };
         self.candidates = in_order(&self.clients).filter_map(candidate).collect();
     }

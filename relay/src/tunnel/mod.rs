@@ -1,5 +1,6 @@
 //! A tunnel: the entrances that lead to it, and the clients that claim it.
 
+mod candidate;
 mod claims;
 mod vacancies;
 
@@ -26,10 +27,10 @@ use crate::limits::{Account, Bucket, Pace, Part, Source};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
-use self::claims::{Added, Candidates, Claims};
-pub(crate) use self::claims::{
-    Candidate, Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection,
-};
+pub(crate) use self::candidate::Candidate;
+use self::candidate::Candidates;
+use self::claims::{Added, Claims};
+pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection};
 pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.

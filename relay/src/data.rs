@@ -73,7 +73,31 @@ impl DataFolder {
             // One that was there before may be anybody's to read, or somebody else's to change.
             drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
         }
+        self.hand_over(&file)?;
         Ok(file)
+    }
+
+    /// Gives a new file to the folder's owner: root makes some for a relay that runs as somebody else
+    /// and could not open them.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[cfg(unix)]
+    pub(crate) fn hand_over(&self, file: &File) -> io::Result<()> {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let (folder, own) = (fs::metadata(&self.0)?, file.metadata()?);
+        const ROOT: u32 = 0;
+        if own.uid() != ROOT || folder.uid() == ROOT {
+            return Ok(());
+        }
+        fchown(file, Some(folder.uid()), Some(folder.gid()))
+    }
+
+    /// Elsewhere a file has the rights of its folder.
+    #[cfg(not(unix))]
+    pub(crate) fn hand_over(&self, _: &File) -> io::Result<()> {
+        Ok(())
     }
 
     /// Where a file in it is, or would be.
@@ -93,6 +117,7 @@ impl DataFolder {
             drop(fs::remove_file(&new));
             let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
             file.write_all(bytes)?;
+            self.hand_over(&file)?;
             file.sync_all()?;
             fs::rename(&new, &path)
         };

@@ -32,13 +32,17 @@ pub(crate) fn explain(err: &io::Error, encrypted: bool) -> Option<Trouble> {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
         )
-        .then(|| passing(format!("it ended the connection when it was asked for TLS: {NO_TLS}"))),
+        .then(|| passing(format!("it ended the connection when it was asked for TLS: {GONE}"))),
     }
 }
 
 /// What to do about a relay without TLS.
-const NO_TLS: &str = "if it does not speak TLS, start it with --tls-cert and --tls-key or with \
-                      --tls self-signed, or connect without, by --server tcp://HOST:PORT";
+const NO_TLS: &str = "start it with --tls-cert and --tls-key or with --tls self-signed, or connect \
+                      without, by --server tcp://HOST:PORT";
+
+/// What it may mean that a relay says nothing and goes.
+const GONE: &str = "too many attempts from here may have failed or been refused, which passes by \
+                    itself; or it does not speak TLS";
 
 /// What to do about a relay whose certificate is of an authority that is not known.
 const TRUST_IT: &str = "name that authority by --tls-ca FILE, or the relay's key by --tls-pin, as \
@@ -194,7 +198,8 @@ mod tests {
     fn an_end_is_about_tls_only_before_its_handshake_is_over() {
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let trouble = explain(&reset, false).unwrap();
-        assert!(!trouble.is_lasting && trouble.to_string().contains("tcp://"), "{trouble}");
+        assert!(!trouble.is_lasting, "{trouble}");
+        assert!(trouble.to_string().contains("too many attempts"), "{trouble}");
         assert_eq!(explain(&reset, true), None);
         assert_eq!(explain(&io::ErrorKind::TimedOut.into(), false), None);
     }

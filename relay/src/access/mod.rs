@@ -59,6 +59,11 @@ const CLEAR: Duration = Duration::from_secs(24 * 3600);
 /// When what has changed is asked for again, after that has failed.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Traffic that cannot be written down, again and again.
+static NOT_WRITTEN: Rate = Rate::rare(|more| {
+    warn!(left_out = more.count, "traffic was not written down: {more}");
+});
+
 /// Changes that cannot be read, again and again.
 static UNHEARD: Rate = Rate::new(|more| {
     warn!(left_out = more.count, "what has changed cannot be read: {more}");
@@ -230,7 +235,11 @@ impl Access {
         let mut unwritten = self.0.limits.accounts().take_moved(SystemTime::now());
         while let Some(rows) = unwritten.batch() {
             if let Err(err) = soon(store.add_traffic(&rows)).await {
-                debug!("traffic is not written down yet: {err}");
+                if NOT_WRITTEN.allows() {
+                    warn!(
+                        "traffic under quotas is not written down, and a restart would forget it: {err}"
+                    );
+                }
                 return;
             }
             unwritten.written(rows.len());

@@ -68,7 +68,7 @@ impl Principal {
     ///
     /// The limit that it comes up against.
     pub(crate) fn parts(&self, name: &TunnelName) -> Result<Box<[Part]>, Limit> {
-        self.accounts.iter().map(|account| account.tunnel(name)).collect()
+        self.accounts.iter().filter_map(|account| account.tunnel(name).transpose()).collect()
     }
 
     pub(crate) fn owner(&self) -> &Owner {

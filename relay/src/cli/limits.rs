@@ -39,7 +39,7 @@ pub(super) struct LimitArgs {
     #[arg(long, env = "RELAY_RATE_PER_OWNER", value_name = "RATE")]
     rate_per_owner: Option<Bandwidth>,
 
-    /// The most sessions of one owner at a time
+    /// The most sessions of one owner at a time [default: half of what there are descriptors for]
     #[arg(long, env = "RELAY_MAX_SESSIONS_PER_OWNER", value_name = "N",
           value_parser = one_or_more())]
     max_sessions_per_owner: Option<u32>,
@@ -50,7 +50,7 @@ pub(super) struct LimitArgs {
     max_tunnels_per_session: Option<u32>,
 
     /// The most ports that are kept for one owner whose clients have gone
-    #[arg(long, env = "RELAY_MAX_HELD_PORTS_PER_OWNER", value_name = "N", default_value = "1000")]
+    #[arg(long, env = "RELAY_MAX_HELD_PORTS_PER_OWNER", value_name = "N", default_value = "250")]
     max_held_ports_per_owner: u32,
 
     /// The most ports that are kept for clients without a token that came from one source and have

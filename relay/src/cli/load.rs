@@ -100,6 +100,9 @@ fn has_password(url: &str) -> bool {
 
 /// The keys in a file.
 fn jwt_keys(path: &Path) -> Result<JwtKeys, String> {
+    if path.to_string_lossy().starts_with(JwtKeys::SHARED) {
+        return Err("--jwt-key: that is a key, and not the name of a file that has it".into());
+    }
     let about = |err: &dyn fmt::Display| format!("--jwt-key: {}: {err}", path.display());
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_KEYS).read_to_string(&mut text));

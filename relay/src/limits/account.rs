@@ -229,16 +229,20 @@ impl Account {
         })
     }
 
-    /// Room for one more claim on a tunnel. Several sessions may claim the same one.
-    pub(crate) fn tunnel(self: &Arc<Self>, name: &TunnelName) -> Result<Part, Limit> {
+    /// Room for one more claim on a tunnel. Several sessions may claim the same one. `None`: there
+    /// may be any number, and they are not counted.
+    pub(crate) fn tunnel(self: &Arc<Self>, name: &TunnelName) -> Result<Option<Part>, Limit> {
         let most = self.terms.lock().max_tunnels;
+        if most.is_none() {
+            return Ok(None);
+        }
         let mut tunnels = self.tunnels.lock();
         if !tunnels.contains_key(name) && !within(tunnels.len(), most) {
             return Err(Limit::TunnelsPerToken);
         }
         *tunnels.entry(name.clone()).or_default() += 1;
         drop(tunnels);
-        Ok(Part { account: Arc::clone(self), what: What::Tunnel(name.clone()) })
+        Ok(Some(Part { account: Arc::clone(self), what: What::Tunnel(name.clone()) }))
     }
 
     /// What limits bytes from visitors, if anything does.

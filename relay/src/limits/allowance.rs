@@ -91,6 +91,9 @@ impl Allowance {
         for account in &self.metered {
             // A new period may have begun since anybody looked.
             if !account.moved(bytes as u64) && !account.has_quota(SystemTime::now()) {
+                if !self.used_up {
+                    self.metrics.limit(Limit::Quota);
+                }
                 self.used_up = true;
             }
         }

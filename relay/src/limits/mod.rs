@@ -82,6 +82,8 @@ pub(crate) struct Limits {
     bans: Bans,
     /// How many visitors there is room for.
     most_visitors: usize,
+    /// How many clients.
+    most_sessions: usize,
     rules: Arc<RwLock<Arc<LimitRules>>>,
     accounts: Accounts,
 }
@@ -116,13 +118,17 @@ impl Limits {
             penalties: Penalties::default(),
             bans: Bans::default(),
             most_visitors,
+            most_sessions: sessions,
             rules: Arc::default(),
             accounts: Accounts::default(),
         }
     }
 
     /// The rules from now on.
-    pub(crate) fn set_rules(&self, rules: LimitRules) {
+    pub(crate) fn set_rules(&self, mut rules: LimitRules) {
+        // One owner does not use up the relay, whatever its clients do.
+        let share = u32::try_from(self.most_sessions / 2).unwrap_or(u32::MAX).max(1);
+        rules.max_sessions_per_owner.get_or_insert(share);
         let terms = Terms::of_owner(&rules);
         let handshakes = rules.max_handshakes.map_or(MOST_HANDSHAKES, |most| most as usize);
         self.handshakes.set_most(handshakes.min(self.most_handshakes));
@@ -294,6 +300,16 @@ mod tests {
         assert!(limits.listener().is_none());
         drop(listeners);
         assert!(limits.listener().is_some());
+    }
+
+    #[test]
+    fn one_owner_has_half_of_the_clients_there_may_be() {
+        let limits = Limits::new(256);
+        limits.set_rules(LimitRules::default());
+        let ann = limits.owner("ann");
+        let sessions: Vec<_> = std::iter::from_fn(|| ann.session().ok()).collect();
+        assert_eq!(sessions.len(), 8);
+        assert!(limits.owner("bob").session().is_ok());
     }
 
     #[test]

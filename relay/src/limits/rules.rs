@@ -20,7 +20,7 @@ pub struct LimitRules {
     pub rate_per_tunnel: Option<Bandwidth>,
     /// What all tunnels of an owner move in each direction.
     pub rate_per_owner: Option<Bandwidth>,
-    /// Sessions of an owner at a time.
+    /// Sessions of an owner at a time. Without it half of all.
     pub max_sessions_per_owner: Option<u32>,
     /// Tunnels of a session at a time.
     pub max_tunnels_per_session: Option<u32>,

@@ -66,7 +66,7 @@ impl Store {
         copy.remove();
         let mut new = new_private(&copy.0).map_err(|err| failed(&err))?;
         let copied = File::open(file).and_then(|mut file| io::copy(&mut file, &mut new));
-        copied.map_err(|err| failed(&err))?;
+        copied.and_then(|_| folder.hand_over(&new)).map_err(|err| failed(&err))?;
         check(&copy.0).await?;
         merge(&folder.file(FILE)).await?;
         // What belongs to the old one would be taken for a part of the new one.

@@ -192,8 +192,9 @@ impl SqliteFile {
         let _lock = alone(folder)?;
         // Nobody else can read it, nor what SQLite puts beside it.
         match new_private(&path) {
+            Ok(file) => folder.hand_over(&file).map_err(|err| failed(&err))?,
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&err)),
-            _ => (),
+            Err(_) => (),
         }
         let options = sqlite(&path);
         let pool = |connections| {

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HostPattern, NamePattern, Ports};
 use crate::kit::amounts::{Bandwidth, Quota};
@@ -17,13 +18,13 @@ pub const MAX_GRANT: usize = 512;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Grant {
     /// The names of its tunnels. Empty: any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
     pub tunnels: Vec<NamePattern>,
     /// Its public ports, those of the tunnel `default` included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Ports>,
     /// Its host names. Empty: any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
     pub hosts: Vec<HostPattern>,
     /// The most tunnels that it has at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,11 +42,35 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// Where visitors may come from. Empty: from anywhere.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
     pub allow: Vec<IpNet>,
 }
 
+/// A list as it is written. Whoever writes an empty one means that nothing is allowed, which is not
+/// what it would be taken for.
+fn not_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        return Err(D::Error::custom("an empty list: leave it out where there is no limit"));
+    }
+    Ok(list)
+}
+
 impl Grant {
+    /// The grant in a text of JSON, which has to be an object.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or has something that is not known.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)?;
+        serde_json::from_value(fields.into())
+    }
+
     /// The moment at which it ends, if it does.
     pub fn ends(&self) -> Option<SystemTime> {
         let seconds = self.expires?;
@@ -73,5 +98,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&grant).unwrap(), json);
         assert_eq!(serde_json::from_str::<Grant>("{}").unwrap(), Grant::default());
         assert!(serde_json::from_str::<Grant>(r#"{"tunnel":["web"]}"#).is_err());
+        // What could be meant as nothing is not taken for everything.
+        for json in [r#"{"tunnels":[]}"#, r#"{"allow":[]}"#, "[]", r#"[["web"]]"#] {
+            assert!(Grant::from_json(json.as_bytes()).is_err(), "{json}");
+        }
     }
 }

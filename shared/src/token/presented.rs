@@ -197,7 +197,7 @@ impl Block {
     }
 
     fn grant(&self) -> Result<Grant, BadChain> {
-        serde_json::from_slice(&self.grant).map_err(|err| BadChain::Unknown(err.to_string()))
+        Grant::from_json(&self.grant).map_err(|err| BadChain::Unknown(err.to_string()))
     }
 }
 

@@ -50,11 +50,16 @@ pub enum BadJwtKeys {
     Set(String),
     /// None of the keys in the set is for an algorithm that the relay takes.
     NoneUsable,
+    /// Behind the word for a shared key is a public one.
+    Public,
     /// It is shorter than a shared key may be.
     TooShort,
 }
 
 impl JwtKeys {
+    /// What a file begins with that has a shared key.
+    pub const SHARED: &str = SHARED;
+
     /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or `hs256:` and
     /// the shared key of HS256.
     ///
@@ -96,6 +101,10 @@ impl JwtKey {
 }
 
 fn shared(secret: &str) -> Result<JwtKey, BadJwtKeys> {
+    // What everybody may know is no secret.
+    if secret.starts_with("-----BEGIN") || secret.starts_with('{') {
+        return Err(BadJwtKeys::Public);
+    }
     if secret.len() < SHORTEST_SECRET {
         return Err(BadJwtKeys::TooShort);
     }
@@ -184,6 +193,9 @@ impl fmt::Display for BadJwtKeys {
             Self::NoneUsable => f.write_str(
                 "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",
             ),
+            Self::Public => {
+                write!(f, "a public key is no shared key: leave the `{SHARED}` in front of it out")
+            }
             Self::TooShort => write!(
                 f,
                 "it is too short for the shared key of HS256: {SHORTEST_SECRET} characters are the \

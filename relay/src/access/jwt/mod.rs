@@ -10,7 +10,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use shared::control::protocol::Refusal;
 use shared::token::{Grant, LinkId};
 
@@ -41,8 +42,14 @@ struct Claims {
     sub: String,
     exp: u64,
     /// What its holder may do. Without it: anything.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "grant")]
     sallyport: Grant,
+}
+
+/// Rights, which have to be an object.
+fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grant, D::Error> {
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(fields.into()).map_err(D::Error::custom)
 }
 
 /// Those who came with a JSON Web Token, by what it was good by.
@@ -114,6 +121,10 @@ const BAD_SIGNATURE: &str = "the relay does not know who signed this token";
 /// What a token says, if one of the keys has signed it and it is for us and now.
 fn check<'a>(jwt: &str, rules: &'a JwtRules) -> Result<(Claims, &'a JwtKey), Refusal> {
     let header = decode_header(jwt).map_err(|_| unauthorized(BAD_SIGNATURE))?;
+    if header.crit.is_some() {
+        // RFC 7515, section 4.1.11.
+        return Err(unauthorized("the token asks for what the relay does not know (`crit`)"));
+    }
     let named = |key: &&JwtKey| header.kid.is_some() && key.id == header.kid;
     let by_name = rules.keys.iter().any(|key| named(&key));
     // The key decides on the algorithm. A token that asks for another one is not even looked at

@@ -112,6 +112,9 @@ fn claims_that_are_not_for_us_are_refused_each_with_a_word() {
         (json!({"sub": "a\nb"}), "no name for an owner"),
         (json!({"sub": "x".repeat(65)}), "no name for an owner"),
         (json!({"sallyport": {"moon": "full"}}), "moon"),
+        // What could be meant as nothing is not taken for everything.
+        (json!({"sallyport": {"tunnels": []}}), "an empty list"),
+        (json!({"sallyport": []}), "expected a map"),
     ] {
         let refused = admit(&signed(&signer, &changes), &rules).unwrap_err();
         assert!(refused.contains(says), "{changes}: {refused}");
@@ -192,6 +195,11 @@ fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", BadJwtKeys::Unknown),
         ("hs256: short", BadJwtKeys::TooShort),
         ("hs256:", BadJwtKeys::TooShort),
+        (
+            "hs256: -----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
+            BadJwtKeys::Public,
+        ),
+        (r#"hs256:{"keys":[]}, and some more of it to be long enough"#, BadJwtKeys::Public),
         ("", BadJwtKeys::NoKey),
         (r#"{"keys":[]}"#, BadJwtKeys::NoneUsable),
     ] {

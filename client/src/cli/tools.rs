@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use shared::kit::answer;
 use shared::kit::settings::Origin;
-use shared::token::{Grant, GrantArgs, Hidden, Secret, Token, given};
+use shared::token::{Grant, GrantArgs, Hidden, ON_COMMAND_LINE, Secret, Token, given, is_among};
 
+use super::load::command;
 use super::login;
 use super::server::Server;
 
@@ -77,6 +79,10 @@ pub struct Which {
 ///
 /// What is wrong with the arguments; also that help is wanted.
 pub fn tool(args: &[OsString]) -> Result<Option<Tool>, clap::Error> {
+    if is_among(args) {
+        // Before anything is said of it, and of the other arguments.
+        return Err(command().error(ErrorKind::ValueValidation, ON_COMMAND_LINE));
+    }
     let first = args.get(1).and_then(|arg| arg.to_str());
     match first {
         Some(first) if Tools::command().find_subcommand(first).is_some() => {

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use shared::kit::answer;
+use shared::token::{ON_COMMAND_LINE, is_among};
 
 use super::backup::{FromFile, ToFile};
 use super::init::Init;
-use super::load::{load, start};
+use super::load::{command, load, start};
 use super::token::TokenTool;
 use super::user::UserTool;
 use crate::config::Config;
@@ -90,6 +92,10 @@ struct At {
 ///
 /// What is wrong with the arguments; also that help is wanted.
 pub fn run_tool(args: &[OsString]) -> Result<Option<ExitCode>, clap::Error> {
+    if is_among(args) {
+        // Before anything is said of it, and of the other arguments.
+        return Err(command().error(ErrorKind::ValueValidation, ON_COMMAND_LINE));
+    }
     let first = args.get(1).and_then(|arg| arg.to_str());
     match first {
         Some(first) if Tools::command().find_subcommand(first).is_some() => {

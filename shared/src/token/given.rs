@@ -1,15 +1,16 @@
 //! The secret that a program is given: in a variable or in a file, never among its arguments, which
 //! everybody on the machine can read.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::Secret;
 use super::fingerprint::fingerprint;
 use super::secret::LONGEST;
+use super::{PREFIX, Secret};
 use crate::kit::settings::Origin;
 
 /// A value that is not shown by accident, not even when it is not a good one.
@@ -66,8 +67,21 @@ pub fn given(
     }
 }
 
+/// Whether a token is among the arguments of a program, wherever it stands there.
+pub fn is_among(args: &[OsString]) -> bool {
+    /// So many characters are more than any name or path that begins in the same way has.
+    const LONG: usize = 64;
+    let is_token = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        let value = arg.rsplit('=').next().unwrap_or_default();
+        let rest = value.strip_prefix(PREFIX).unwrap_or_default();
+        rest.len() >= LONG && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+    };
+    args.iter().any(is_token)
+}
+
 /// What is said to a secret that has been given away already.
-const ON_COMMAND_LINE: &str = "a token among the arguments can be read by everybody on this \
+pub const ON_COMMAND_LINE: &str = "a token among the arguments can be read by everybody on this \
     machine: put it into a file for --token-file, or into the environment";
 
 fn read(path: &Path) -> Result<Secret, String> {

@@ -28,7 +28,7 @@ mod text;
 
 pub use args::GrantArgs;
 pub use fingerprint::fingerprint;
-pub use given::{Hidden, given};
+pub use given::{Hidden, ON_COMMAND_LINE, given, is_among};
 pub use grant::{Grant, MAX_GRANT};
 pub use key::{Challenge, Nonce, Proof, Verifier};
 pub use patterns::{BadPattern, BadPorts, HostPattern, NamePattern, Ports};

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use shared::token::Token;
 use tests::process::{Client, Process, Program, Relay, visit};
 use tests::{Folder, local};
 
@@ -39,6 +40,13 @@ async fn a_secret_among_the_arguments_is_refused_and_not_repeated() {
         assert_eq!(status, Some(2), "{program}: {said}");
         assert!(said.contains("can be read by everybody on this machine"), "{program}: {said}");
         assert!(!(printed + &said).contains(SECRET), "{program}: {said}");
+        let token = Token::random().to_string();
+        for args in [&[token.as_str()][..], &["login", &token], &["--token-file", &token]] {
+            let (status, printed, said) = Program::bare(program).args(args).output().await;
+            assert_eq!(status, Some(2), "{program} {args:?}: {said}");
+            assert!(said.contains("can be read by everybody"), "{program} {args:?}: {said}");
+            assert!(!(printed + &said).contains(&token), "{program}: {said}");
+        }
         // Nor does the help tell what is in the environment.
         let help = Program::bare(program).env(&format!("{}_TOKEN", program.to_uppercase()), SECRET);
         let (_, printed, _) = help.args(["--help"]).output().await;

@@ -42,7 +42,8 @@ const NO_TLS: &str = "start it with --tls-cert and --tls-key or with --tls self-
 
 /// What it may mean that a relay says nothing and goes.
 const GONE: &str = "too many attempts from here may have failed or been refused, which passes by \
-                    itself; or it does not speak TLS";
+                    itself; or it does not speak TLS: then start it with --tls-cert and --tls-key \
+                    or with --tls self-signed";
 
 /// What to do about a relay whose certificate is of an authority that is not known.
 const TRUST_IT: &str = "name that authority by --tls-ca FILE, or the relay's key by --tls-pin, as \

@@ -132,7 +132,11 @@ impl Hammer {
 #[tokio::test]
 async fn a_relay_that_is_full_takes_back_those_whom_it_has() {
     // Room for one client.
-    let world = World::start_with(|config| config.descriptors = 40).await;
+    let world = World::start_with(|config| {
+        config.descriptors = 40;
+        config.limits.max_sessions_per_owner = Some(10);
+    })
+    .await;
     let (mine, other) = (hello(&["default"]), hello(&["default"]));
     let mut first = RogueClient::connect(world.addrs.control, mine.clone()).await;
     assert!(matches!(first.receive().await, FromRelay::Welcome(_)));

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use shared::carry::mux::Mux;
 use shared::visit::open::Open;
 use shared::visit::stream::DataStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::time::timeout;
 
 /// What can serve a visit. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ struct Session {
     streams: Arc<Semaphore>,
     most_streams: usize,
     recent: Mutex<Recent>,
+    /// Whether it takes no more visits. Held for reading while a stream is being opened.
+    drained: RwLock<bool>,
 }
 
 /// A stream to the local service, and the permit that it takes up.
@@ -75,6 +78,7 @@ impl SessionTarget {
             streams: Arc::new(Semaphore::new(most_streams)),
             most_streams,
             recent: Mutex::default(),
+            drained: RwLock::default(),
         }))
     }
 
@@ -94,6 +98,14 @@ impl SessionTarget {
         self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), 0.0);
     }
 
+    /// Opens no more streams, and waits for those that are being opened, up to `patience`: what is
+    /// said on the session from then on comes behind all of them.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        if let Ok(mut drained) = timeout(patience, self.0.drained.write()).await {
+            *drained = true;
+        }
+    }
+
     /// The permit is taken first: yamux's own limit ends a session.
     async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
         let permit =
@@ -103,6 +115,10 @@ impl SessionTarget {
         }
         // Those that come at the same time spread out, before any of them has moved a byte.
         self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), VISIT);
+        let drained = self.0.drained.read().await;
+        if *drained {
+            return Err(OpenError::Gone);
+        }
         let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
         let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
         Ok(OpenStream { stream, permit })

@@ -35,6 +35,9 @@ const MESSAGE_EACH: Duration = Duration::from_millis(2);
 /// How long a client may take to close the connection behind its goodbye.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
 
+/// How long streams that are being opened to a client that stops may take: less than it waits.
+const LAST_STREAMS: Duration = Duration::from_secs(1);
+
 /// How long a client that may be here no longer has to read why, while its visits go on.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
@@ -201,6 +204,8 @@ impl Live {
                 }
                 self.draining = true;
                 self.tunnels.clear();
+                // The client takes the answer to its next heartbeat for the end of all new visits.
+                self.session.drain(LAST_STREAMS).await;
                 return Ok(());
             }
             FromClient::Proof { .. } => return Err(Over::Broken("a proof that is not due".into())),

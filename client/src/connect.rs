@@ -13,8 +13,8 @@ use shared::carry::wire::Breach;
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
-    MAX_STREAMS, PAGE, PublicAddress, Refusal, RefusalCode, TunnelAnswer, TunnelName,
-    TunnelOutcome, TunnelRequest, VERSION, Welcome, page,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
+    TunnelRequest, VERSION, Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::config::Config;
 use crate::credential;
-use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, request};
+use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, may_pass, request};
 use crate::tls::{Trouble, explain};
 use crate::tunnel::TunnelConfig;
 
@@ -263,7 +263,7 @@ impl ConnectError {
     pub(crate) fn may_pass_beside_others(&self) -> bool {
         match self {
             Self::OtherPorts => true,
-            Self::Refused(refusal) if refusal.code == RefusalCode::PortMismatch => true,
+            Self::Refused(refusal) => may_pass(refusal),
             _ => self.may_pass(),
         }
     }

@@ -17,6 +17,10 @@ pub(crate) struct DataLock(#[expect(dead_code, reason = "it is there to be held"
 /// What a relay locks.
 const LOCK: &str = "relay.lock";
 
+/// The number of the user that may do anything.
+#[cfg(unix)]
+const ROOT: u32 = 0;
+
 impl DataFolder {
     /// The folder at `path`, which is made if it is not there.
     ///
@@ -87,7 +91,6 @@ impl DataFolder {
     pub(crate) fn hand_over(&self, file: &File) -> io::Result<()> {
         use std::os::unix::fs::{MetadataExt, fchown};
         let (folder, own) = (fs::metadata(&self.0)?, file.metadata()?);
-        const ROOT: u32 = 0;
         if own.uid() != ROOT || folder.uid() == ROOT {
             return Ok(());
         }
@@ -156,7 +159,6 @@ fn is_anothers(found: &fs::Metadata) -> bool {
 /// Root keeps users and tokens of a relay that runs as somebody else, and has to trust that one.
 #[cfg(unix)]
 fn cannot_trust(own: u32, owner: u32) -> bool {
-    const ROOT: u32 = 0;
     own != ROOT && ![own, ROOT].contains(&owner)
 }
 

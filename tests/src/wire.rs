@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::tasks::Tasks;
 
@@ -209,7 +210,8 @@ async fn pass(
         heard(&buffer[..n]);
         if let Condition::Slow(rate) = now {
             let time = Duration::from_secs_f64(n as f64 / f64::from(rate));
-            tokio::time::sleep(time).await;
+            // Unless the line becomes another one meanwhile.
+            drop(timeout(time, condition.changed()).await);
         }
         // What was read before a stall must not pass during it.
         let open = condition.wait_for(|now| of(now) != Condition::Stalled).await;

@@ -216,7 +216,7 @@ pub(crate) fn request(
 
 /// Whether a tunnel may be had later. One that is at another port may only wait for the other
 /// connections of this client to give up that port.
-fn may_pass(refusal: &Refusal) -> bool {
+pub(crate) fn may_pass(refusal: &Refusal) -> bool {
     refusal.retry || refusal.code == RefusalCode::PortMismatch
 }
 

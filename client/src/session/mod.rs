@@ -31,7 +31,7 @@ use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
 use self::changes::live;
-pub(crate) use self::changes::{ENTRANCES, request};
+pub(crate) use self::changes::{ENTRANCES, may_pass, request};
 pub(crate) use self::follow::Follow;
 
 /// How long the relay may take to stop sending visitors to a client that stops. A round trip is

@@ -148,8 +148,14 @@ impl Access {
         store: Option<Store>,
     ) -> Result<Self, StoreError> {
         let (tokens, jwt) = (Tokens::new(store).await?, Jwt::default());
-        let (none, writing) = (RwLock::default(), AsyncMutex::default());
-        let shared = Shared { rules: none, tokens, jwt, limits, metrics, writing };
+        let shared = Shared {
+            rules: RwLock::default(),
+            tokens,
+            jwt,
+            limits,
+            metrics,
+            writing: AsyncMutex::default(),
+        };
         let access = Self(Arc::new(shared));
         access.set_rules(rules);
         Ok(access)

@@ -5,6 +5,7 @@ mod diff;
 mod tls;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::{Deref, RangeInclusive};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ use shared::kit::net::{HostPort, MAX_NETWORKS, Networks, Rules};
 use shared::token::{Hidden, Secret};
 
 use crate::access::AccessRules;
-use crate::limits::{BanPolicy, LimitRules};
+use crate::limits::{BanPolicy, BanRule, LimitRules};
 
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
@@ -212,6 +213,12 @@ impl Config {
         check("database", database.as_ref().is_none_or(is_postgres), must)?;
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
+    }
+
+    /// What it takes to ban whoever is at `ip`, if anything does. A balancer is not to blame for
+    /// those who come by it.
+    pub(crate) fn ban_rule(&self, ip: IpAddr) -> Option<&BanRule> {
+        self.bans.rule_for(ip).filter(|_| !self.trust_proxy.contain(ip))
     }
 
     /// The same with another number of files that the process may have open.

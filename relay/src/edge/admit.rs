@@ -132,9 +132,7 @@ impl Gate<'_> {
     /// Somebody has done what the relay itself does not want. What a client does not want is no
     /// matter of the relay, or each could have whom it likes banned from all tunnels.
     fn strike(&self, visitor: SocketAddr) {
-        if !self.config.trust_proxy.contain(visitor.ip()) {
-            self.shared.limits.refused(visitor, &self.config.bans);
-        }
+        self.shared.limits.refused(visitor, self.config.ban_rule(visitor.ip()));
     }
 }
 

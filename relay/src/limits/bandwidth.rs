@@ -267,10 +267,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn many_who_wait_have_small_shares_and_their_turns_soon() {
         let shared = Arc::new(bucket("80mbit")); // 10 MB/s, 100 kB a share
-        let mut lanes: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
-        for lane in &mut lanes {
-            now_of(lane).await;
-        }
+        let lanes = asking(&shared, 1000).await;
         let last = shared.taken.lock().saturating_duration_since(Instant::now());
         assert!(last < Duration::from_millis(700), "{last:?}");
         drop(lanes);
@@ -288,6 +285,15 @@ mod tests {
         assert!(bucket.take(1024, now).0 > now + Duration::from_secs(30), "the same one");
         bucket.set(Some("1gbit".parse().unwrap()));
         assert!(bucket.take(1024, now).0 < now + Duration::from_secs(1));
+    }
+
+    /// So many lanes of `shared`, each of which has asked once.
+    async fn asking(shared: &Arc<Bucket>, count: usize) -> Vec<Lane> {
+        let mut lanes: Vec<_> = (0..count).map(|_| Lane::new([Arc::clone(shared)])).collect();
+        for lane in &mut lanes {
+            now_of(lane).await;
+        }
+        lanes
     }
 
     /// What `lane` may move now.
@@ -311,10 +317,7 @@ mod tests {
                 quiet.pause();
             }
         }
-        let mut gone: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
-        for lane in &mut gone {
-            now_of(lane).await;
-        }
+        let gone = asking(&shared, 1000).await;
         drop(gone);
         let taken = shared.taken.lock().saturating_duration_since(start);
         assert!(taken < start.elapsed() + Duration::from_millis(20), "{taken:?}");
@@ -323,10 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_hears_of_another_rate() {
         let slow = Arc::new(bucket("8kbit"));
-        let mut lanes: Vec<_> = (0..40).map(|_| Lane::new([Arc::clone(&slow)])).collect();
-        for lane in &mut lanes {
-            now_of(lane).await;
-        }
+        let mut lanes = asking(&slow, 40).await;
         let last = lanes.last_mut().expect("a lane");
         assert_eq!(now_of(last).await, None);
         slow.set(None);
@@ -338,10 +338,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_while_the_rate_changes_gives_nothing_back_of_what_is_forgotten() {
         let shared = Arc::new(bucket("8kbit"));
-        let mut lanes: Vec<_> = (0..1000).map(|_| Lane::new([Arc::clone(&shared)])).collect();
-        for lane in &mut lanes {
-            now_of(lane).await;
-        }
+        let mut lanes = asking(&shared, 1000).await;
         for rate in ["16kbit", "8kbit", "16kbit"] {
             shared.set(Some(rate.parse().unwrap()));
             tokio::time::advance(Duration::from_secs(1)).await;

@@ -233,8 +233,8 @@ impl Limits {
 
     /// Somebody at `addr` has been refused. So often within a while as `policy` says, and it is
     /// banned.
-    pub(crate) fn refused(&self, addr: SocketAddr, policy: &BanPolicy) {
-        let Some(rule) = policy.rule_for(addr.ip()) else { return };
+    pub(crate) fn refused(&self, addr: SocketAddr, rule: Option<&BanRule>) {
+        let Some(rule) = rule else { return };
         let source = Source::from(addr);
         if self.bans.strike(source, rule, Instant::now()) && BANNED.allows() {
             // Programs that watch the log look for this sentence, whoever was refused.

@@ -19,7 +19,7 @@ pub struct BanPolicy {
 
 impl BanPolicy {
     /// What it takes to ban whoever is at `ip`, if anything does.
-    pub(super) fn rule_for(&self, ip: IpAddr) -> Option<&BanRule> {
+    pub(crate) fn rule_for(&self, ip: IpAddr) -> Option<&BanRule> {
         self.rule.as_ref().filter(|_| !self.never.contain(ip))
     }
 }

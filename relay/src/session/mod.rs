@@ -135,12 +135,8 @@ impl Sessions {
 }
 
 impl SessionsShared {
-    /// Somebody at `addr` was no client, or not one that plays by the rules. A balancer is not to
-    /// blame for those who come by it.
+    /// Somebody at `addr` was no client, or not one that plays by the rules.
     fn refused(&self, addr: SocketAddr) {
-        let config = self.config.now();
-        if !config.trust_proxy.contain(addr.ip()) {
-            self.limits.refused(addr, &config.bans);
-        }
+        self.limits.refused(addr, self.config.now().ban_rule(addr.ip()));
     }
 }

@@ -67,8 +67,18 @@ impl Grant {
     ///
     /// It is none, or has something that is not known.
     pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)?;
-        serde_json::from_value(fields.into())
+        Self::object(&mut serde_json::Deserializer::from_slice(json))
+    }
+
+    /// The same from whatever stands there in a text.
+    ///
+    /// # Errors
+    ///
+    /// It is no object, or has something that is not known.
+    pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A list would be taken for the fields in their order.
+        let fields = serde_json::Map::deserialize(deserializer)?;
+        serde_json::from_value(fields.into()).map_err(D::Error::custom)
     }
 
     /// The moment at which it ends, if it does.

@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, kill_process};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::binaries::binary;
 use super::lines::{Lines, parse};
@@ -234,6 +236,12 @@ impl Process {
         })
         .await;
         status
+    }
+
+    /// Waits for `time`, in which it does not end.
+    pub async fn runs_on_for(&mut self, time: Duration) {
+        let ended = timeout(time, self.child.wait()).await;
+        assert!(ended.is_err(), "the {} ended: {ended:?}", self.name);
     }
 
     /// Whether it still runs.

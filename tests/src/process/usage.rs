@@ -4,8 +4,6 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use super::program::{Process, Signal};
 
 /// How Linux shows that a socket listens (TCP_LISTEN).
@@ -23,10 +21,10 @@ impl Process {
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
-    /// The processor time that it uses during `window`.
-    pub async fn cpu_during(&self, window: Duration) -> Duration {
+    /// The processor time that it uses during `window`, in which it does not end.
+    pub async fn cpu_during(&mut self, window: Duration) -> Duration {
         let before = self.cpu();
-        sleep(window).await;
+        self.runs_on_for(window).await;
         self.cpu() - before
     }
 

@@ -193,20 +193,30 @@ async fn an_owner_has_so_many_sessions_and_one_that_comes_back_has_its_own() {
     world.relay_ended().await;
 }
 
-#[tokio::test]
-async fn so_many_ports_are_held_for_a_source_and_the_one_that_was_left_first_goes() {
-    let service = local::echo().await;
-    let world = World::start_with(|settings| {
-        settings.limits.max_held_ports_per_source = Some(2);
+/// A world in which so many ports are held for a source.
+async fn holding_world(most: u32) -> World {
+    World::start_with(|settings| {
+        settings.limits.max_held_ports_per_source = Some(most);
         settings.hold_visitors = Duration::ZERO;
     })
-    .await;
+    .await
+}
+
+/// Where these tunnels are, each of which a client of its own has left.
+async fn left(world: &World, names: &[&str]) -> Vec<SocketAddr> {
     let mut left = Vec::new();
-    for name in ["a", "b", "c"] {
-        let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
+    for name in names {
+        let client = world.client_for(&[format!("{name}=1")]).await;
         left.push(client.public(0));
         client.finish().await;
     }
+    left
+}
+
+#[tokio::test]
+async fn so_many_ports_are_held_for_a_source_and_the_one_that_was_left_first_goes() {
+    let world = holding_world(2).await;
+    let left = left(&world, &["a", "b", "c"]).await;
     counts(&world, "held_ports", 1).await;
     eventually("the first to be closed", async || !is_open(left[0]).await).await;
     assert!(is_open(left[1]).await && is_open(left[2]).await);
@@ -264,11 +274,7 @@ async fn is_open(addr: SocketAddr) -> bool {
 
 #[tokio::test]
 async fn each_port_of_a_tunnel_counts_among_those_that_are_held() {
-    let world = World::start_with(|settings| {
-        settings.limits.max_held_ports_per_source = Some(10);
-        settings.hold_visitors = Duration::ZERO;
-    })
-    .await;
+    let world = holding_world(10).await;
     let mut many = hello(&["a", "b", "c"]);
     for tunnel in &mut many.tunnels {
         tunnel.entrances = vec![EntranceRequest::Tcp { port: None, prefer: None }; 8];
@@ -304,18 +310,8 @@ async fn each_port_of_a_tunnel_counts_among_those_that_are_held() {
 
 #[tokio::test]
 async fn a_tunnel_that_is_given_up_and_the_default_take_no_place_among_held_ports() {
-    let service = local::echo().await;
-    let world = World::start_with(|settings| {
-        settings.limits.max_held_ports_per_source = Some(2);
-        settings.hold_visitors = Duration::ZERO;
-    })
-    .await;
-    let mut left = Vec::new();
-    for name in ["a", "b"] {
-        let client = world.client_for(&[format!("{name}={}", service.addr())]).await;
-        left.push(client.public(0));
-        client.finish().await;
-    }
+    let world = holding_world(2).await;
+    let held = left(&world, &["a", "b"]).await;
     let mut other = RogueClient::connect(world.addrs.control, hello(&["c", "default"])).await;
     let FromRelay::Welcome(_) = other.receive().await else { panic!("no welcome") };
     let name = "c".parse().expect("a name");
@@ -324,12 +320,10 @@ async fn a_tunnel_that_is_given_up_and_the_default_take_no_place_among_held_port
     other.close().await;
     world.shows("nobody is there", |m| m.value("relay_sessions") == Some(0.0)).await;
     // Only now is there one too many.
-    let client = world.client_for(&[format!("d={}", service.addr())]).await;
-    let last = client.public(0);
-    client.finish().await;
+    let last = left(&world, &["d"]).await[0];
     counts(&world, "held_ports", 1).await;
-    eventually("the first to be closed", async || !is_open(left[0]).await).await;
-    assert!(is_open(left[1]).await && is_open(last).await);
+    eventually("the first to be closed", async || !is_open(held[0]).await).await;
+    assert!(is_open(held[1]).await && is_open(last).await);
     world.stop().await;
 }
 

@@ -13,10 +13,6 @@ use shared::token::fingerprint;
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
-/// What a file begins with whose text is the shared key of HS256. Whatever is not said to be one
-/// could be a public key, which everybody may know and sign with.
-const SHARED: &str = "hs256:";
-
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
 
@@ -57,8 +53,9 @@ pub enum BadJwtKeys {
 }
 
 impl JwtKeys {
-    /// What a file begins with that has a shared key.
-    pub const SHARED: &str = SHARED;
+    /// What a file begins with whose text is the shared key of HS256. Whatever is not said to be one
+    /// could be a public key, which everybody may know and sign with.
+    pub(crate) const SHARED: &str = "hs256:";
 
     /// The keys in the text of a file: a public key as PEM, a set of keys (RFC 7517), or `hs256:` and
     /// the shared key of HS256.
@@ -72,7 +69,7 @@ impl JwtKeys {
             set(text)?
         } else if text.starts_with("-----BEGIN") {
             vec![pem(text)?]
-        } else if let Some(secret) = text.strip_prefix(SHARED) {
+        } else if let Some(secret) = text.strip_prefix(Self::SHARED) {
             vec![shared(secret.trim_start())?]
         } else {
             return Err(BadJwtKeys::NoKey);
@@ -180,7 +177,8 @@ impl fmt::Display for BadJwtKeys {
                 f,
                 "it begins neither like a public key as PEM (`-----BEGIN PUBLIC KEY-----`) nor like \
                  a JSON Web Key Set (`{{\"keys\": …}}`); if it is the shared key of HS256, put \
-                 `{SHARED}` in front"
+                 `{}` in front",
+                JwtKeys::SHARED
             ),
             Self::Private => f.write_str(
                 "it has a private key: the relay checks signatures, for which the public key is \
@@ -193,9 +191,11 @@ impl fmt::Display for BadJwtKeys {
             Self::NoneUsable => f.write_str(
                 "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",
             ),
-            Self::Public => {
-                write!(f, "a public key is no shared key: leave the `{SHARED}` in front of it out")
-            }
+            Self::Public => write!(
+                f,
+                "a public key is no shared key: leave the `{}` in front of it out",
+                JwtKeys::SHARED
+            ),
             Self::TooShort => write!(
                 f,
                 "it is too short for the shared key of HS256: {SHORTEST_SECRET} characters are the \

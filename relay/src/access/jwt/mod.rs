@@ -10,8 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use shared::control::protocol::Refusal;
 use shared::token::{Grant, LinkId};
 
@@ -42,14 +41,8 @@ struct Claims {
     sub: String,
     exp: u64,
     /// What its holder may do. Without it: anything.
-    #[serde(default, deserialize_with = "grant")]
+    #[serde(default, deserialize_with = "Grant::object")]
     sallyport: Grant,
-}
-
-/// Rights, which have to be an object.
-fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Grant, D::Error> {
-    let fields = serde_json::Map::deserialize(deserializer)?;
-    serde_json::from_value(fields.into()).map_err(D::Error::custom)
 }
 
 /// Those who came with a JSON Web Token, by what it was good by.

@@ -7,9 +7,9 @@ use tests::process::{Client, Program, Relay, Signal, served_again, visit};
 
 #[tokio::test]
 async fn an_idle_tunnel_uses_next_to_no_processor_time() {
-    let relay = Relay::start(&[]).await;
+    let mut relay = Relay::start(&[]).await;
     let service = local::echo().await;
-    let client = Client::expose(relay.control, service.addr()).await;
+    let mut client = Client::expose(relay.control, service.addr()).await;
     let _idle = visit(relay.public).await;
     let window = Duration::from_secs(1);
     let (at_relay, at_client) = tokio::join!(relay.cpu_during(window), client.cpu_during(window));

@@ -1,7 +1,7 @@
 //! The folder in which the relay keeps what has to outlast it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -41,7 +41,9 @@ impl DataFolder {
         if is_anothers(&found) {
             bail!("{shown} belongs to another user: chown it, or choose another with --data");
         }
-        Ok(Self(path.to_owned()))
+        // SQLite takes what begins with `file:` for a URL.
+        let whole = std::path::absolute(path);
+        Ok(Self(whole.with_context(|| format!("cannot tell where {shown} is"))?))
     }
 
     /// Keeps other relays from using the folder, for as long as the lock is there.
@@ -52,7 +54,9 @@ impl DataFolder {
     pub(crate) fn lock(&self) -> anyhow::Result<DataLock> {
         let path = self.file(LOCK);
         let file = self.lock_file(LOCK);
-        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        let file = file.with_context(|| {
+            format!("cannot open {}, which this user has to be able to write to", path.display())
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(DataLock(file)),
             Err(TryLockError::WouldBlock) => {
@@ -68,21 +72,21 @@ impl DataFolder {
     /// A file that is there to be locked, by nobody but the relay's user: whoever can open it can
     /// lock it.
     pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        let file =
-            private(options.create(true).truncate(false).write(true)).open(self.file(name))?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // One that was there before may be anybody's to read, or somebody else's to change.
-            drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
-        }
+        let path = self.file(name);
+        let file = match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => {
+                let file = OpenOptions::new().write(true).open(&path)?;
+                keep_private(&path, &file)?;
+                file
+            }
+            made => made?,
+        };
         self.hand_over(&file)?;
         Ok(file)
     }
 
-    /// Gives a new file to the folder's owner: root makes some for a relay that runs as somebody else
-    /// and could not open them.
+    /// Gives a file of the folder to the folder's owner: root makes some for a relay that runs as
+    /// somebody else and could not open them.
     ///
     /// # Errors
     ///
@@ -141,6 +145,25 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
 }
 
+/// Lets nobody but its user open a file that was there before: it may be anybody's to read.
+///
+/// # Errors
+///
+/// It is no file that has its name here alone: what a link leads to is not the folder owner's to have
+/// changed by root.
+#[cfg(unix)]
+fn keep_private(path: &Path, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (named, opened) = (fs::symlink_metadata(path)?, file.metadata()?);
+    let is_same = (named.dev(), named.ino()) == (opened.dev(), opened.ino());
+    if !is_same || !opened.is_file() || opened.nlink() != 1 {
+        return Err(io::Error::other("it is a link to another file"));
+    }
+    // It may be somebody else's to change.
+    drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
+    Ok(())
+}
+
 #[cfg(unix)]
 fn others_can_write(found: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -171,6 +194,11 @@ fn private_folder() -> DirBuilder {
 #[cfg(not(unix))]
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -218,6 +246,20 @@ mod tests {
         assert!(data.lock().unwrap_err().to_string().starts_with("another relay uses "));
         drop(lock);
         data.lock().unwrap();
+
+        // What root would give to the folder's owner.
+        let others = above.join("shadow");
+        fs::write(&others, "").unwrap();
+        fs::set_permissions(&others, fs::Permissions::from_mode(0o644)).unwrap();
+        let links: [fn(&Path, &Path) -> io::Result<()>; 2] =
+            [|from, to| std::os::unix::fs::symlink(from, to), |from, to| fs::hard_link(from, to)];
+        for link in links {
+            fs::remove_file(data.file(LOCK)).unwrap();
+            link(&others, &data.file(LOCK)).unwrap();
+            let err = format!("{:#}", data.lock().unwrap_err());
+            assert!(err.ends_with("it is a link to another file"), "{err}");
+            assert_eq!(mode(&others), 0o644);
+        }
         fs::remove_dir_all(above).unwrap();
     }
 }

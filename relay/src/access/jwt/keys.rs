@@ -3,15 +3,20 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKey};
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, JwkSet,
     OctetKeyPairParameters, PublicKeyUse,
 };
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use shared::token::fingerprint;
 
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
+
+/// The shortest key of RSA in bits (RFC 7518, section 3.3).
+const SHORTEST_RSA: usize = 2048;
 
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
@@ -42,6 +47,10 @@ pub enum BadJwtKeys {
     Private,
     /// As PEM it is none of the kinds of key that the relay knows.
     Unknown,
+    /// As PEM there is more than one.
+    Several,
+    /// It is of RSA, and too short to be trusted.
+    Weak,
     /// It is no set of keys.
     Set(String),
     /// None of the keys in the set is for an algorithm that the relay takes.
@@ -113,6 +122,10 @@ fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
     if text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains("PRIVATE KEY")) {
         return Err(BadJwtKeys::Private);
     }
+    if text.matches("-----BEGIN").count() > 1 {
+        // Each but the first would be passed over without a word.
+        return Err(BadJwtKeys::Several);
+    }
     let bytes = text.as_bytes();
     let made = [
         (Algorithm::EdDSA, DecodingKey::from_ed_pem(bytes)),
@@ -121,6 +134,9 @@ fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
     ];
     let good = made.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)));
     let (algorithm, key) = good.ok_or(BadJwtKeys::Unknown)?;
+    if !is_long_enough(algorithm, &key) {
+        return Err(BadJwtKeys::Weak);
+    }
     Ok(JwtKey::new(None, algorithm, key, bytes))
 }
 
@@ -149,11 +165,32 @@ fn of_set(jwk: &Jwk) -> Option<JwtKey> {
     };
     let agrees = jwk.common.key_algorithm.is_none_or(|said| said == algorithm.into());
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    let long_enough = algorithm != Algorithm::HS256
-        || key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() >= SHORTEST_SECRET);
     let text = serde_json::to_vec(jwk).ok()?;
-    (is_for_signing && agrees && long_enough)
+    (is_for_signing && agrees && is_long_enough(algorithm, &key))
         .then(|| JwtKey::new(jwk.common.key_id.clone(), algorithm, key, &text))
+}
+
+/// Whether signatures that are good by the key can be trusted.
+fn is_long_enough(algorithm: Algorithm, key: &DecodingKey) -> bool {
+    match (algorithm, key.kind()) {
+        (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => secret.len() >= SHORTEST_SECRET,
+        (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => {
+            rsa_bits(der).is_some_and(|bits| bits >= SHORTEST_RSA)
+        }
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
+            let zeros = n.iter().take_while(|byte| **byte == 0).count();
+            let first = n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+            (n.len() - zeros) * 8 - first >= SHORTEST_RSA
+        }
+        // The others have one length each.
+        _ => true,
+    }
+}
+
+/// How long a key of RSA is that is written in either of its two forms.
+fn rsa_bits(der: &[u8]) -> Option<usize> {
+    let spki: PublicKeyX509Der<'_> = PublicKey::from_der(der).ok()?.as_der().ok()?;
+    Some(PublicEncryptingKey::from_der(spki.as_ref()).ok()?.key_size_bits())
 }
 
 impl PartialEq for JwtKeys {
@@ -188,8 +225,16 @@ impl fmt::Display for BadJwtKeys {
                 f.write_str("it has no public key of Ed25519, P-256 or RSA as PEM (SPKI)")
             }
             Self::Set(reason) => write!(f, "it is no JSON Web Key Set: {reason}"),
+            Self::Several => f.write_str(
+                "it has more than one key: a JSON Web Key Set can have several, a PEM file one",
+            ),
+            Self::Weak => write!(
+                f,
+                "its RSA key is too short to be trusted: {SHORTEST_RSA} bits are the least"
+            ),
             Self::NoneUsable => f.write_str(
-                "none of its keys is for EdDSA (Ed25519), ES256 (P-256), RS256 or HS256",
+                "none of its keys is good for EdDSA (Ed25519), ES256 (P-256), RS256 (2048 bits or \
+                 more) or HS256 (32 bytes or more)",
             ),
             Self::Public => write!(
                 f,

@@ -161,6 +161,9 @@ fn refusal(kind: &ErrorKind) -> Refusal {
         ErrorKind::MissingRequiredClaim(claim) => {
             unauthorized(format!("the token does not say `{claim}`"))
         }
+        ErrorKind::InvalidClaimFormat(claim) => {
+            unauthorized(format!("what the token says in `{claim}` is no number"))
+        }
         // Signed, and yet not understood: a grant that the relay does not know, say.
         ErrorKind::Json(err) => {
             unauthorized(format!("the relay does not understand the token: {err}"))

@@ -20,6 +20,14 @@ struct Signer {
 /// How long a test waits for what should be so at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A public key of RSA with 1024 bits.
+const SHORT_RSA: &str = "-----BEGIN PUBLIC KEY-----\n\
+     MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDXSAdYn2njHpAi3zwtGEYxc9D8\n\
+     0eTXslDSmTtkiasPInzNz8y1UE+UVCvX/X52R5OfkrLSgzEeo4vwaW9Kzr2dU+zI\n\
+     fU9449yp90pSogBYQ32Dgzh9s90gbtUxPDqThK3G7Y5cL7WMmUA8MVI0JLPKpoBs\n\
+     8/qE4LEmap8wPG+uVQIDAQAB\n\
+     -----END PUBLIC KEY-----";
+
 const SHARED: &str = "0123456789abcdef0123456789abcdef";
 
 fn hmac() -> Signer {
@@ -104,6 +112,7 @@ fn claims_that_are_not_for_us_are_refused_each_with_a_word() {
         (json!({"exp": in_seconds(-1)}), "expired"),
         (json!({"exp": null}), "`exp`"),
         (json!({"nbf": in_seconds(60)}), "not good yet"),
+        (json!({"nbf": "soon"}), "`nbf` is no number"),
         (json!({"aud": "other"}), "somebody else"),
         (json!({"aud": null}), "`aud`"),
         (json!({"iss": "other"}), "this issuer"),
@@ -187,12 +196,22 @@ fn a_set_of_keys_is_searched_by_name_and_algorithm() {
     assert_eq!(admit(&named(&second, Some("a")), &rules).unwrap_err(), BAD_SIGNATURE);
 }
 
+/// A set with a key of RSA, whose modulus has so many bytes and begins with `first`.
+fn rsa_set(bytes: usize, first: u8) -> String {
+    let mut modulus = vec![0xff; bytes];
+    modulus[0] = first;
+    let n = data_encoding::BASE64URL_NOPAD.encode(&modulus);
+    json!({"keys": [{"kty": "RSA", "n": n, "e": "AQAB"}]}).to_string()
+}
+
 #[test]
 fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
     let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
     for (text, err) in [
         (private.as_str(), BadJwtKeys::Private),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", BadJwtKeys::Unknown),
+        (&format!("{}{}", pair(Algorithm::EdDSA).checks, SHORT_RSA), BadJwtKeys::Several),
+        (SHORT_RSA, BadJwtKeys::Weak),
         ("hs256: short", BadJwtKeys::TooShort),
         ("hs256:", BadJwtKeys::TooShort),
         (
@@ -202,9 +221,12 @@ fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
         (r#"hs256:{"keys":[]}, and some more of it to be long enough"#, BadJwtKeys::Public),
         ("", BadJwtKeys::NoKey),
         (r#"{"keys":[]}"#, BadJwtKeys::NoneUsable),
+        (&rsa_set(128, 0x80), BadJwtKeys::NoneUsable),
+        (&rsa_set(256, 0x7f), BadJwtKeys::NoneUsable),
     ] {
         assert_eq!(JwtKeys::parse(text).unwrap_err(), err, "{text}");
     }
+    assert!(JwtKeys::parse(&rsa_set(256, 0x80)).is_ok());
     assert!(matches!(JwtKeys::parse("{").unwrap_err(), BadJwtKeys::Set(_)));
     let shown = format!("{:?}", rules(&hmac().checks));
     assert!(!shown.contains(SHARED), "{shown}");

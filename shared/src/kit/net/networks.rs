@@ -95,11 +95,20 @@ impl fmt::Display for Networks {
 
 impl fmt::Display for BadNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "'{}' is no network: use an address, or one with a length as in 10.0.0.0/8",
-            self.0
-        )
+        let longest = self.0.split_once('/').and_then(|(ip, _)| ip.parse::<IpAddr>().ok());
+        match longest.map(IpNet::from) {
+            Some(alone) => write!(
+                f,
+                "'{}' is no network: its length is a number from 0 to {}",
+                self.0,
+                alone.max_prefix_len()
+            ),
+            None => write!(
+                f,
+                "'{}' is no network: use an address, or one with a length as in 10.0.0.0/8",
+                self.0
+            ),
+        }
     }
 }
 
@@ -127,6 +136,17 @@ mod tests {
         }
         for bad in ["10.0.0.0/33", "localhost", "10.0.0.0/8,", "a", "10.0.0.0/-1"] {
             assert!(bad.parse::<Networks>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_network_is_said() {
+        for (bad, says) in [
+            ("10.0.0.0/33", "'10.0.0.0/33' is no network: its length is a number from 0 to 32"),
+            ("::/129", "'::/129' is no network: its length is a number from 0 to 128"),
+            ("a/8", "'a/8' is no network: use an address, or one with a length as in 10.0.0.0/8"),
+        ] {
+            assert_eq!(bad.parse::<Networks>().unwrap_err().to_string(), says);
         }
     }
 

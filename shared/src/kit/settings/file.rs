@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -58,10 +59,13 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no TOML, or holds what no setting can be.
+    /// The file cannot be read or is too large, is no TOML, or holds what no setting can be.
     pub fn read(path: &Path, groups: &[&str]) -> Result<Self, Problems> {
-        let text = fs::read_to_string(path)
+        let text = contents(path)
             .map_err(|err| Problems::whole(path, format!("cannot read it: {err}")))?;
+        if text.len() as u64 > LARGEST {
+            return Err(Problems::whole(path, "it is larger than any configuration (1 MiB)"));
+        }
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let variable = |name: &str| std::env::var(name).ok();
         Self::parse(path, &text, groups, References { variable: &variable, folder })
@@ -117,6 +121,16 @@ impl Entry {
             },
         )
     }
+}
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// No more of it than a file may have, and one byte that is too much.
+fn contents(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
@@ -254,6 +268,13 @@ mod tests {
                 &format!("a.toml:9: other: {kinds} table"),
             ]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_no_configuration() {
+        let err = File::read(Path::new("/dev/zero"), &[]).unwrap_err().to_string();
+        assert_eq!(err, "/dev/zero: it is larger than any configuration (1 MiB)");
     }
 
     #[test]

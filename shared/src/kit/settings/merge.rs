@@ -163,10 +163,16 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What is wrong alone: how the program is used is for whoever has just called it, whom
+/// [`report`](NotMerged::report) tells.
 impl fmt::Display for NotMerged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(err) => err.fmt(f),
+            Self::Usage(err) => {
+                let text = err.to_string();
+                let (what, _usage) = text.split_once("\n\n").unwrap_or((&text, ""));
+                f.write_str(what.trim_end().trim_start_matches("error: "))
+            }
             Self::File(problems) => problems.fmt(f),
         }
     }
@@ -261,6 +267,14 @@ mod tests {
                 "a.toml:7: unknown key 'format_': did you mean 'format'?",
             ]
         );
+    }
+
+    #[test]
+    fn a_wrong_argument_is_told_without_how_the_program_is_used() {
+        let problem = merged(&["--format", "xml"], "").unwrap_err();
+        assert!(problem.starts_with("invalid value 'xml' for '--format"), "{problem}");
+        assert!(!problem.contains("Usage") && !problem.contains("--help"), "{problem}");
+        assert!(merged(&["--no"], "").unwrap_err().starts_with("unexpected argument '--no'"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::certs::Identity;
 use crate::data::DataFolder;
 use crate::store::{NewToken, Place, Store};
 
+use super::tools::Answer;
+
 /// The name of the first user and of its token.
 const FIRST: &str = "admin";
 
@@ -34,11 +36,13 @@ pub(super) struct Init {
     public_name: HostName,
 
     /// The port of the relay that clients connect to
-    #[arg(long, value_name = "PORT", default_value = "4444")]
+    #[arg(long, value_name = "PORT", default_value = "4444",
+          value_parser = clap::value_parser!(u16).range(1..))]
     control: u16,
 
     /// The port of the relay for visitors of the tunnel `default`
-    #[arg(long, value_name = "PORT", default_value = "8080")]
+    #[arg(long, value_name = "PORT", default_value = "8080",
+          value_parser = clap::value_parser!(u16).range(1..))]
     public: u16,
 
     /// Print JSON
@@ -47,9 +51,12 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) async fn run(self) -> anyhow::Result<String> {
+    pub(super) async fn run(self) -> anyhow::Result<Answer> {
         let Self { data, config, public_name, control, public, json } = self;
         let shown = config.display();
+        if control == public {
+            bail!("--control and --public are the same port: clients and visitors need one each");
+        }
         if config.exists() {
             bail!("{shown} is there already: choose another with --config");
         }
@@ -82,17 +89,20 @@ impl Init {
 
         let server = format!("tls://{public_name}:{control}");
         let pin = identity.pin.to_string();
-        if json {
+        let which = format!("{FIRST}/{FIRST} --config {shown}");
+        let text = if json {
             let made = json!({
                 "config": config, "data": data, "server": server, "pin": pin,
                 "user": FIRST, "token": token.to_string(),
             });
-            return Ok(format!("{made}\n"));
-        }
-        Ok(format!(
-            "relay --config {shown}\n\
-             CLIENT_TOKEN={token} client --server {server} --tls-pin {pin} --local 3000\n"
-        ))
+            format!("{made}\n")
+        } else {
+            format!(
+                "relay --config {shown}\n\
+                 CLIENT_TOKEN={token} client --server {server} --tls-pin {pin} --local 3000\n"
+            )
+        };
+        Ok(Answer::Token { text, which })
     }
 }
 

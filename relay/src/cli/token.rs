@@ -10,7 +10,7 @@ use shared::kit::args;
 use shared::token::{GrantArgs, Token, TokenId};
 
 use super::table::{ago, left, table};
-use super::tools::say;
+use super::tools::{Answer, say};
 use crate::store::{Name, NewToken, Store, TokenRecord};
 
 /// Which token somebody means: by its id, or by the name that it has among those of its user.
@@ -63,8 +63,8 @@ pub(super) enum TokenTool {
 }
 
 impl TokenTool {
-    pub(super) async fn run(self, store: &Store, json: bool) -> anyhow::Result<String> {
-        match self {
+    pub(super) async fn run(self, store: &Store, json: bool) -> anyhow::Result<Answer> {
+        let text = match self {
             Self::Create { user, name, grant } => {
                 let token = Token::random();
                 let new = NewToken {
@@ -77,23 +77,23 @@ impl TokenTool {
                 store.create_token(&new).await.with_context(|| {
                     format!("the token {name} of {user}, who has to be there and have none of it")
                 })?;
-                Ok(shown(&token, &user, &name, json))
+                return Ok(shown(&token, &user, &name, json));
             }
             Self::List { user } => {
                 let mut tokens = store.tokens().await?;
                 tokens.retain(|token| user.as_ref().is_none_or(|user| token.owner == *user));
-                if json {
-                    return Ok(format!("{}\n", serde_json::to_string(&tokens)?));
+                match json {
+                    true => format!("{}\n", serde_json::to_string(&tokens)?),
+                    false => list(&tokens)?,
                 }
-                list(&tokens)
             }
             Self::Revoke { which } => {
                 let id = which.find(store).await?.id;
                 store.revoke_token(id).await.with_context(|| format!("the token {id}"))?;
-                Ok(match json {
+                match json {
                     true => format!("{}\n", json!({ "id": id, "done": "revoked" })),
                     false => format!("{id}: revoked\n"),
-                })
+                }
             }
             Self::Rotate { which, expires, overlap } => {
                 let old = which.find(store).await?;
@@ -116,9 +116,10 @@ impl TokenTool {
                 if let Some(time) = overlap.filter(|_| !json) {
                     say(&format!("The token {id} is good for {} more.", args::time(time)));
                 }
-                Ok(shown(&token, &made.owner, &made.name, json))
+                return Ok(shown(&token, &made.owner, &made.name, json));
             }
-        }
+        };
+        Ok(Answer::Text(text))
     }
 }
 
@@ -156,18 +157,17 @@ impl FromStr for Which {
 }
 
 /// A new token: on stdout alone, so that it can go into a file.
-fn shown(token: &Token, user: &Name, name: &Name, json: bool) -> String {
+fn shown(token: &Token, user: &Name, name: &Name, json: bool) -> Answer {
+    let (id, which) = (token.id(), format!("{user}/{name}"));
     if json {
-        let id = token.id();
         let made = json!({ "id": id, "user": user, "name": name, "token": token.to_string() });
-        return format!("{made}\n");
+        return Answer::Token { text: format!("{made}\n"), which };
     }
     say(&format!(
-        "The token {} ({user}/{name}). It is not shown again; give it to the client by `client \
-         login`,\nCLIENT_TOKEN or --token-file.",
-        token.id()
+        "The token {id} ({which}). It is not shown again; give it to the client by `client \
+         login`,\nCLIENT_TOKEN or --token-file."
     ));
-    format!("{token}\n")
+    Answer::Token { text: format!("{token}\n"), which }
 }
 
 fn list(tokens: &[TokenRecord]) -> anyhow::Result<String> {

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -111,7 +111,7 @@ pub(super) fn commands() -> Vec<clap::Command> {
 }
 
 impl Tool {
-    /// Does it. Returns the exit status.
+    /// Does it and tells of it. Returns the exit status.
     fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let outcome = match runtime {
@@ -119,20 +119,41 @@ impl Tool {
             Err(err) => Err(err).context("cannot start the runtime"),
         };
         match outcome {
-            Ok(text) => answer::print(text.as_bytes()),
+            Ok(Answer::Text(text)) => answer::print(text.as_bytes()),
+            Ok(Answer::Token { text, which }) => match answer::write(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(err) => answer::failed(&format_args!(
+                    "cannot write to stdout: {err}\na token was made that nobody has seen: `relay \
+                     token rotate {which}` puts another in its place"
+                )),
+            },
             Err(err) => answer::failed(&format_args!("{err:#}")),
         }
     }
 
-    async fn outcome(self) -> anyhow::Result<String> {
+    async fn outcome(self) -> anyhow::Result<Answer> {
         match self {
             Self::Init(init) => init.run().await,
-            Self::User { at, tool } => tool.run(&at.store().await?, at.json).await,
-            Self::Token { at, tool } => tool.run(&at.store().await?, at.json).await,
-            Self::Backup { at, to } => to.run(&at.store().await?).await,
-            Self::Restore { at, from } => from.run(&at.folder()?).await,
+            Self::User { at, tool } => {
+                let makes = matches!(tool, UserTool::Create { .. });
+                Ok(Answer::Text(tool.run(&at.store(makes).await?, at.json).await?))
+            }
+            Self::Token { at, tool } => tool.run(&at.store(false).await?, at.json).await,
+            Self::Backup { at, to } => Ok(Answer::Text(to.run(&at.store(false).await?).await?)),
+            Self::Restore { at, from } => Ok(Answer::Text(from.run(&at.folder()?).await?)),
         }
     }
+}
+
+/// What whoever has called a tool is told.
+pub(super) enum Answer {
+    Text(String),
+    /// There is a token in it that is not shown again.
+    Token {
+        text: String,
+        /// What the tools call it.
+        which: String,
+    },
 }
 
 impl At {
@@ -148,31 +169,42 @@ impl At {
         Ok(loaded.config)
     }
 
-    /// What is named here goes before all that the relay is set up with.
-    fn place(&self) -> anyhow::Result<Place> {
+    /// What is named here goes before all that the relay is set up with. Unless the tool `makes` a
+    /// store, it has to be there: a name with a mistake in it would be a new one.
+    fn place(&self, makes: bool) -> anyhow::Result<Place> {
+        let open = |folder: &Path| {
+            if !makes && !Store::is_in(folder) {
+                bail!("there are no users and tokens in {}: {HOW_TO_MAKE}", folder.display());
+            }
+            DataFolder::open(folder)
+        };
         if let Some(folder) = &self.data {
-            return Ok(Place::Folder(DataFolder::open(folder)?));
+            return Ok(Place::Folder(open(folder)?));
         }
         let config = self.config()?;
-        let folder = config.data.as_deref().map(DataFolder::open).transpose()?;
-        Place::of(config.database.as_ref(), folder).context(NO_STORE)
+        if let Some(url) = &config.database {
+            return Ok(Place::Database(url.clone()));
+        }
+        Ok(Place::Folder(open(config.data.as_deref().context(NO_STORE)?)?))
     }
 
     fn folder(&self) -> anyhow::Result<DataFolder> {
-        match self.place()? {
+        match self.place(true)? {
             Place::Folder(folder) => Ok(folder),
             Place::Database(_) => bail!(NO_FILE),
         }
     }
 
-    async fn store(&self) -> anyhow::Result<Store> {
-        let place = self.place()?;
+    async fn store(&self, makes: bool) -> anyhow::Result<Store> {
+        let place = self.place(makes)?;
         Store::open(&place).await.with_context(|| format!("cannot open {place}"))
     }
 }
 
 const NO_STORE: &str = "where are users and tokens kept? give --data DIR or --database URL, or set \
     one of them in the relay's configuration file; `relay init` makes a new one";
+
+const HOW_TO_MAKE: &str = "`relay user create` makes the first one; --data names another folder";
 
 const NO_FILE: &str = "users and tokens are kept in PostgreSQL, which has tools of its own for it; \
     --data DIR names a folder nevertheless";

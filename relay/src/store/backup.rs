@@ -35,6 +35,8 @@ impl Store {
         if file.exists() {
             return Err(StoreError::Exists);
         }
+        // SQLite takes what begins with `file:` for a URL.
+        let file = &std::path::absolute(file).map_err(|err| failed(&err))?;
         let unfinished = Unfinished::beside(file)?;
         let path = unfinished.0.to_str().ok_or_else(|| failed(&"the file's name is no text"))?;
         // SQLite takes an empty file for none.
@@ -57,6 +59,9 @@ impl Store {
         folder: &DataFolder,
         force: bool,
     ) -> Result<(), StoreError> {
+        if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+            return Err(failed(&"it is no file"));
+        }
         let _lock = alone(folder)?;
         if folder.file(FILE).exists() && !force {
             return Err(StoreError::Exists);

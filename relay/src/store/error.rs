@@ -37,7 +37,14 @@ impl From<sqlx::Error> for StoreError {
                 Self::Unavailable(err.to_string())
             }
             sqlx::Error::ColumnDecode { .. } => Self::Unreadable(err.to_string()),
-            sqlx::Error::Database(db) if is_of_the_disk(db.code().as_deref()) => {
+            sqlx::Error::Database(db) if is_one_of(FORBIDDEN, db.code().as_deref()) => {
+                Self::Failed(format!(
+                    "its files cannot be opened or written by this user, or not where they are \
+                     ({})",
+                    db.message()
+                ))
+            }
+            sqlx::Error::Database(db) if is_one_of(OF_THE_DISK, db.code().as_deref()) => {
                 Self::Failed(format!(
                     "the disk cannot be read or written: is it full, or are files limited in size? \
                      Make room and try again ({})",
@@ -66,11 +73,17 @@ fn is_passing(code: Option<&str>) -> bool {
     })
 }
 
-/// Whether SQLite could not write, SQLITE_IOERR or SQLITE_FULL: the lowest byte of the result code
-/// says so.
-fn is_of_the_disk(code: Option<&str>) -> bool {
+/// SQLite could not read or write: SQLITE_IOERR and SQLITE_FULL.
+const OF_THE_DISK: [u32; 2] = [10, 13];
+
+/// SQLite was not let: SQLITE_PERM, SQLITE_READONLY and SQLITE_CANTOPEN.
+const FORBIDDEN: [u32; 3] = [3, 8, 14];
+
+/// Whether a result code of SQLite is one of these, which its lowest byte says. Codes of PostgreSQL
+/// are longer.
+fn is_one_of<const N: usize>(these: [u32; N], code: Option<&str>) -> bool {
     let code = code.filter(|code| code.len() < 5).and_then(|code| code.parse::<u32>().ok());
-    code.is_some_and(|code| [10, 13].contains(&(code & 0xff)))
+    code.is_some_and(|code| these.contains(&(code & 0xff)))
 }
 
 impl From<MigrateError> for StoreError {

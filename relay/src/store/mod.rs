@@ -17,6 +17,7 @@ mod tokens;
 mod traffic;
 mod users;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +40,11 @@ impl Store {
     /// It cannot be opened, or was written by a newer version.
     pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Pool::open(place).await?)))
+    }
+
+    /// Whether there is one in the folder at `path`, as far as can be seen.
+    pub(crate) fn is_in(path: &Path) -> bool {
+        path.join(pool::FILE).try_exists().unwrap_or(true)
     }
 }
 

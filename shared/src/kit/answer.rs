@@ -7,9 +7,17 @@ use std::process::ExitCode;
 /// Prints `text` on stdout. Returns the exit status: what cannot be written is an error, and its
 /// reason is said on stderr.
 pub fn print(text: &[u8]) -> ExitCode {
+    ExitCode::from(status(write(text)))
+}
+
+/// Writes `text` to stdout, for whoever has to know that it has come there.
+///
+/// # Errors
+///
+/// What the system says; also that there is no reader.
+pub fn write(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text).and_then(|()| stdout.flush());
-    ExitCode::from(status(written))
+    stdout.write_all(text).and_then(|()| stdout.flush())
 }
 
 /// Says on stderr why there is no answer. Returns the exit status.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -109,6 +110,18 @@ impl Program {
         self.run_by(command)
     }
 
+    /// Keeps the program to the permissions of files, which do not concern root otherwise.
+    #[must_use]
+    pub fn with_permissions_that_count(self) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return self;
+        }
+        let without = |set: &str| format!("--{set}=-dac_override,-dac_read_search");
+        let mut command = Command::new("setpriv");
+        command.args([without("bounding-set"), without("inh-caps")]);
+        self.run_by(command)
+    }
+
     /// Adds arguments.
     #[must_use]
     pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
@@ -120,6 +133,13 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Starts it in this folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
         self
     }
 

@@ -300,6 +300,24 @@ async fn init_prints_the_two_lines_that_start_everything() {
 }
 
 #[tokio::test]
+async fn init_sets_nothing_up_that_could_not_run() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.file(name).display().to_string();
+    let at = ["--config", &path("relay.toml"), "--data", &path("data")];
+    for (ports, says) in [
+        (["--control", "8080", "--public", "8080"], "the same port"),
+        (["--control", "0", "--public", "8080"], "0 is not in 1..=65535"),
+        (["--control", "4444", "--public", "0"], "0 is not in 1..=65535"),
+    ] {
+        let init = Program::bare("relay").args(["init"]).args(at).args(ports);
+        let (status, _, log) = init.output().await;
+        assert_ne!(status, Some(0));
+        assert!(log.contains(says), "{log}");
+    }
+    assert!(!folder.file("relay.toml").exists() && !folder.file("data").exists());
+}
+
+#[tokio::test]
 async fn init_that_fails_can_be_done_again() {
     let kept = Kept::in_a_file();
     kept.ask(&["user", "create", "bob"]).await;

@@ -1,10 +1,12 @@
 //! What goes wrong with users and tokens: no room, a database that is gone without a word, other
 //! versions, and commands that mean another place.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tests::process::{Program, Relay, visit};
-use tests::{Secured, Wire, eventually, local};
+use tests::{Folder, Secured, Wire, eventually, local};
 
 use super::kept::{Kept, client};
 
@@ -40,6 +42,95 @@ async fn a_full_disk_is_an_error_and_nothing_is_half_done() {
     assert_eq!(there, 1, "something is left of a backup");
     let (status, _, log) = backup().output().await;
     assert_eq!(status, Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_shown_is_named_with_the_way_to_another() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    let create = ["token", "create", "--user", "ann", "--name", "laptop"];
+    let rotate = ["token", "rotate", "ann/laptop", "--json"];
+    for args in [&create[..], &rotate] {
+        let (status, _, log) = kept.tool(args).with_stdout_full().output().await;
+        assert_eq!(status, Some(1), "{log}");
+        assert!(log.contains("`relay token rotate ann/laptop`"), "{log}");
+    }
+    kept.token("ann", "other", &[]).await;
+    kept.ask(&rotate).await;
+
+    let folder = Folder::new();
+    let path = |name: &str| folder.file(name).display().to_string();
+    let config = path("relay.toml");
+    let init = ["init", "--config", &config, "--data", &path("data")];
+    let (status, _, log) = Program::bare("relay").args(init).with_stdout_full().output().await;
+    assert_eq!(status, Some(1), "{log}");
+    let advice = format!("token rotate admin/admin --config {config}");
+    assert!(log.contains(&advice), "{log}");
+    let rotate = Program::bare("relay").args(advice.split(' '));
+    let (status, token, log) = rotate.output().await;
+    assert_eq!((status, token.lines().count()), (Some(0), 1), "{log}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_an_error_that_says_so() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    let (data, file) = (kept.folder.file("data"), kept.folder.file("data/relay.db"));
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+    };
+    let complaint = async |program: Program| {
+        let (status, _, log) = program.with_permissions_that_count().output().await;
+        assert_eq!(status, Some(1), "{log}");
+        log
+    };
+    for mode in [0o400, 0o000] {
+        allow(&file, mode);
+        let log = complaint(kept.tool(&["user", "create", "bob"])).await;
+        assert!(log.contains("cannot be opened or written by this user"), "{mode:o}: {log}");
+    }
+    allow(&file, 0o600);
+    allow(&data, 0o500);
+    let log = complaint(Program::relay().args(kept.args())).await;
+    assert!(log.contains("has to be able to write to"), "{log}");
+    allow(&data, 0o700);
+    assert_eq!(kept.json(&["user", "list"]).await.as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_folder_is_only_made_by_what_puts_something_in_it() {
+    let folder = Folder::new();
+    let typo = folder.file("dta");
+    let at = ["--data".into(), typo.display().to_string()];
+    let copy = folder.file("copy").display().to_string();
+    for args in [&["user", "list"][..], &["token", "list"], &["backup", &copy]] {
+        let (status, _, log) = Program::bare("relay").args(args).args(&at).output().await;
+        assert_eq!(status, Some(1), "{args:?}");
+        assert!(log.contains("there are no users and tokens in "), "{args:?}: {log}");
+        assert!(!typo.exists(), "{args:?} made it");
+    }
+    let create = Program::bare("relay").args(["user", "create", "ann"]).args(&at);
+    assert_eq!(create.output().await.0, Some(0));
+    let restore = ["restore", "--force", "/dev/zero"];
+    let (status, _, log) = Program::bare("relay").args(restore).args(&at).output().await;
+    assert_eq!(status, Some(1));
+    assert!(log.contains("it is no file"), "{log}");
+}
+
+#[tokio::test]
+async fn a_folder_can_have_a_name_that_looks_like_a_url() {
+    let folder = Folder::new();
+    let names = ["file:data", "file:copy"];
+    let tool = |args: &[&str]| {
+        let program = Program::bare("relay").in_folder(folder.path());
+        program.args(args).args(["--data", names[0]])
+    };
+    for args in [&["user", "create", "ann"][..], &["backup", names[1]]] {
+        let (status, _, log) = tool(args).output().await;
+        assert_eq!(status, Some(0), "{log}");
+    }
+    assert!(folder.file(names[0]).join("relay.db").exists());
+    assert!(folder.file(names[1]).exists());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod crowd;
 mod database;
 mod frames;
 mod guessing;
+mod kills;
 mod revocation;
 mod slow;
 
@@ -204,6 +205,12 @@ pub(crate) static ATTACKS: &[Attack] = &[
         what: "the certificate's files change 50 times",
         certificate: Certificate::InFiles,
         run: |stage, _| Box::pin(certificates::swap(stage)),
+        ..PLAIN
+    },
+    Attack {
+        name: "kills",
+        what: "1,000 commands that create a token, killed at some moment",
+        run: |stage, _| Box::pin(kills::kill(stage)),
         ..PLAIN
     },
     Attack {

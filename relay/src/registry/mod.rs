@@ -241,7 +241,7 @@ impl Registry {
             if !ids.iter().all(|id| is_ours(id) || is_there(id)) {
                 return Ok(None);
             }
-            let parts = ids.iter().map(|id| claimant.principal.parts(&id.name));
+            let parts = ids.iter().map(|id| claimant.principal().parts(&id.name));
             let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|limit| self.over(limit))?;
             check_room(&table, &ids, claimant)?;
             check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
@@ -327,7 +327,7 @@ fn check_holder(
 ) -> Result<(), Refusal> {
     let Some(id) = ids.iter().find(|id| id.name.is_default()) else { return Ok(()) };
     match table.tunnels.get(id) {
-        Some(Place::Open(tunnel)) if tunnel.is_taken_from(claimant.principal.owner(), hold) => {
+        Some(Place::Open(tunnel)) if tunnel.is_taken_from(claimant.principal().owner(), hold) => {
             let message = "somebody else has the tunnel `default` and its public port: give yours \
                            another name, as in --tunnel web=3000";
             Err(Refusal::new(RefusalCode::TunnelTaken, message))

@@ -87,7 +87,7 @@ impl Live {
     }
 
     /// Runs the session until it ends.
-    pub(super) async fn run(mut self, shared: &SessionsShared) {
+    pub(super) async fn run(&mut self, shared: &SessionsShared) {
         let mut replaced = pin!(self.membership.replaced());
         let principal = self.membership.principal().clone();
         // Whatever it is waiting for: its successor has its place, or it has none any more.
@@ -159,7 +159,8 @@ impl Live {
         }
         match self.conversation.settle(happening).await? {
             Left::Nothing => Ok(()),
-            Left::Said(message) => self.on_message(message, shared).await,
+            // Apart, since most of the time there is none.
+            Left::Said(message) => Box::pin(self.on_message(message, shared)).await,
             Left::Acknowledged(_, Some(round_trip)) => {
                 self.membership.round_trip(round_trip);
                 for claim in self.tunnels.live() {

@@ -121,8 +121,10 @@ impl Sessions {
             let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
             let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
             let mux = running.mux.clone();
-            match self.0.admit(running, addr, place).await {
-                Admission::Admitted(live) => live.run(&self.0).await,
+            // Apart, so that a session does not keep the memory of its handshake.
+            let admission = Box::pin(self.0.admit(running, addr, place)).await;
+            match admission {
+                Admission::Admitted(mut live) => live.run(&self.0).await,
                 Admission::Turned => (),
             }
             if let Some(breach) = mux.link().breach().filter(|breach| !breach.is_normal_end()) {

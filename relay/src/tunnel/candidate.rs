@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shared::kit::net::Rules;
 
-use super::claims::Claimant;
+use super::claimant::Claimant;
 use crate::limits::Account;
 use crate::target::Target;
 
@@ -33,11 +33,11 @@ impl Candidate {
     /// Whether the client and its token let a visitor from `ip` in.
     pub(crate) fn permits(&self, ip: IpAddr) -> bool {
         self.rules.as_ref().is_none_or(|rules| rules.permit(ip))
-            && self.claimant.principal.rights().admit_visitor(ip)
+            && self.claimant.principal().rights().admit_visitor(ip)
     }
 
     /// What its visitors are counted in.
     pub(crate) fn accounts(&self) -> &Arc<[Arc<Account>]> {
-        self.claimant.principal.accounts()
+        self.claimant.principal().accounts()
     }
 }

@@ -7,68 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shared::control::protocol::{Hello, InstanceId};
+use shared::control::protocol::InstanceId;
 use shared::kit::net::Rules;
-use tokio::sync::Notify;
 
 use super::candidate::{Candidate, Candidates};
-use crate::access::{Owner, Principal};
-use crate::limits::Source;
+use super::claimant::{Claimant, OwnConnection};
 use crate::snapshot::{ClientNow, Standing};
-use crate::target::Target;
-
-/// Which connection of which client a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ConnectionId {
-    pub(crate) instance: InstanceId,
-    pub(crate) number: u16,
-}
-
-/// The same among those of all owners: two may say the same of their clients, by chance or not, and
-/// neither is to take the other's place.
-pub(crate) type OwnConnection = (Owner, ConnectionId);
-
-impl From<&Hello> for ConnectionId {
-    fn from(hello: &Hello) -> Self {
-        Self { instance: hello.instance, number: hello.connection }
-    }
-}
-
-/// Who claims: a session, as the tunnels see it. All of its tunnels share it.
-#[derive(Debug)]
-pub(crate) struct Claimant {
-    pub(crate) connection: ConnectionId,
-    pub(crate) principal: Principal,
-    pub(crate) target: Target,
-    /// Where it comes from.
-    pub(crate) source: Source,
-    standing_changed: Notify,
-}
-
-impl Claimant {
-    /// Its connection among those of all owners.
-    fn own_connection(&self) -> OwnConnection {
-        (self.principal.owner().clone(), self.connection)
-    }
-
-    pub(crate) fn new(
-        connection: ConnectionId,
-        principal: Principal,
-        target: Target,
-        source: Source,
-    ) -> Self {
-        Self { connection, principal, target, source, standing_changed: Notify::new() }
-    }
-
-    /// Resolves after one of its claims has become live, or no longer is.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub(crate) async fn standing_changed(&self) {
-        self.standing_changed.notified().await;
-    }
-}
 
 /// What a client says of its local service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +120,7 @@ impl Claims {
         });
         if !self.is_live(generation) {
             // It takes itself for live.
-            newcomer.standing_changed.notify_one();
+            newcomer.standing_changes();
         }
         (generation, added)
     }
@@ -268,7 +212,7 @@ impl Claims {
         if before != after {
             let concerned = |client: &&Client| [before, after].contains(&Some(client.instance));
             for (_, claimant) in self.clients.iter().filter(concerned).flat_map(|c| &c.sessions) {
-                claimant.standing_changed.notify_one();
+                claimant.standing_changes();
             }
         }
         let candidate = |client: &Client| {
@@ -341,7 +285,10 @@ mod tests {
     use shared::carry::mux;
 
     use super::*;
+    use crate::access::Principal;
     use crate::target::SessionTarget;
+    use crate::target::Target;
+    use crate::tunnel::ConnectionId;
 
     const WELL: Health = Health { healthy: true, withdraw: false };
     const ILL: Health = Health { healthy: false, withdraw: false };

@@ -1,6 +1,7 @@
 //! A tunnel: the entrances that lead to it, and the clients that claim it.
 
 mod candidate;
+mod claimant;
 mod claims;
 mod vacancies;
 
@@ -23,14 +24,16 @@ use tracing::warn;
 
 use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
-use crate::limits::{Account, Bucket, Pace, Part, Source};
+use crate::limits::{Account, Bucket, Pace, Part};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
 
 pub(crate) use self::candidate::Candidate;
 use self::candidate::Candidates;
+use self::claimant::Holder;
+pub(crate) use self::claimant::{Claimant, ConnectionId, OwnConnection};
 use self::claims::{Added, Claims};
-pub(crate) use self::claims::{Claimant, ConnectionId, Health, MOST_CLIENTS, OwnConnection};
+pub(crate) use self::claims::{Health, MOST_CLIENTS};
 pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.
@@ -73,8 +76,7 @@ pub(crate) struct Tunnel {
 struct State {
     claims: Claims,
     /// Whose the session is that serves, or served last. Before any does, the first that came.
-    holder: Principal,
-    source: Option<Source>,
+    holder: Option<Arc<Holder>>,
     arrivals: Pace,
     /// The local service as that client describes it.
     local: String,
@@ -98,8 +100,11 @@ impl State {
 
     fn is_held_by(&mut self, rules: Option<Arc<Rules>>, claimant: &Claimant) {
         self.rules = rules;
-        self.holder = claimant.principal.clone();
-        self.source = Some(claimant.source);
+        self.holder = Some(Arc::clone(&claimant.holder));
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.holder.as_ref().map(|holder| &holder.principal)
     }
 }
 
@@ -125,8 +130,7 @@ impl Tunnel {
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
-                holder: Principal::default(),
-                source: None,
+                holder: None,
                 arrivals: Pace::default(),
                 local: String::new(),
                 served: None,
@@ -179,7 +183,7 @@ impl Tunnel {
 
     /// What its visitors are counted in besides: the accounts of whoever serves it.
     pub(crate) fn accounts(&self) -> Arc<[Arc<Account>]> {
-        Arc::clone(self.state.lock().holder.accounts())
+        self.state.lock().principal().map(Principal::accounts).cloned().unwrap_or_default()
     }
 
     /// What limits its visits together to this rate, inward and outward.
@@ -197,9 +201,10 @@ impl Tunnel {
     /// Whether the client and its token let a visitor from `ip` in.
     pub(crate) fn permits(&self, ip: IpAddr) -> bool {
         let state = self.state.lock();
-        let (rules, rights) = (state.rules.clone(), state.holder.rights().clone());
+        let (rules, holder) = (state.rules.clone(), state.holder.clone());
         drop(state);
-        rules.is_none_or(|rules| rules.permit(ip)) && rights.admit_visitor(ip)
+        rules.is_none_or(|rules| rules.permit(ip))
+            && holder.is_none_or(|holder| holder.principal.rights().admit_visitor(ip))
     }
 
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
@@ -240,7 +245,7 @@ impl Tunnel {
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
                 tunnel = %self.id,
-                owner = %state.holder.owner(),
+                owner = state.principal().map(|holder| display(holder.owner())),
                 "clients keep taking the tunnel from each other: this one stands by"
             );
         }
@@ -261,7 +266,7 @@ impl Tunnel {
             Some(since) => since.elapsed() >= hold,
             None => state.claims.is_empty(),
         };
-        !is_free && state.holder.owner() != owner
+        !is_free && state.principal().is_some_and(|holder| holder.owner() != owner)
     }
 
     /// A client wants to know where visitors connect to, or does not. Once one of them has, all are
@@ -453,7 +458,8 @@ impl Drop for Claim {
                 && !self.tunnel.closed.is_cancelled();
             if is_held {
                 let ports = self.tunnel.entrances.len();
-                self.tunnel.vacancies.insert(&self.tunnel.id, ports, state.source, now);
+                let source = state.holder.as_ref().map(|holder| holder.source);
+                self.tunnel.vacancies.insert(&self.tunnel.id, ports, source, now);
             }
         }
     }

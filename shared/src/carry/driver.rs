@@ -86,24 +86,27 @@ impl<T: Carry> Driver<T> {
     /// over. What comes meanwhile is thrown away.
     ///
     /// Whoever fires `close` has ended the streams before: those still open are lost.
-    pub async fn run(mut self, close: impl Future<Output = Duration>) -> End {
-        let ended = {
-            let mut closing = std::pin::pin!(close);
-            poll_fn(|cx| {
-                if let Poll::Ready(within) = closing.as_mut().poll(cx) {
-                    return Poll::Ready(Err(within));
-                }
-                self.poll(cx).map(Ok)
-            })
-            .await
-        };
-        match ended {
-            Ok(end) => end,
-            Err(within) => self.close(within).await,
+    // No `async fn`, which would have room for its argument twice.
+    pub fn run(mut self, close: impl Future<Output = Duration>) -> impl Future<Output = End> {
+        async move {
+            let ended = {
+                let mut closing = std::pin::pin!(close);
+                poll_fn(|cx| {
+                    if let Poll::Ready(within) = closing.as_mut().poll(cx) {
+                        return Poll::Ready(Err(within));
+                    }
+                    self.poll(cx).map(Ok)
+                })
+                .await
+            };
+            match ended {
+                Ok(end) => end,
+                Err(within) => self.close(within).await,
+            }
         }
     }
 
-    async fn close(mut self, within: Duration) -> End {
+    async fn close(&mut self, within: Duration) -> End {
         self.link.part();
         let closed = poll_fn(|cx| self.connection.poll_close(cx));
         match timeout(within, closed).await {

@@ -18,7 +18,6 @@ pub(crate) struct DataLock(#[expect(dead_code, reason = "it is there to be held"
 const LOCK: &str = "relay.lock";
 
 /// The number of the user that may do anything.
-#[cfg(unix)]
 const ROOT: u32 = 0;
 
 impl DataFolder {
@@ -38,7 +37,7 @@ impl DataFolder {
         if others_can_write(&found) {
             bail!("others can write to {shown}: chmod go-w {shown}, or choose another with --data");
         }
-        if is_anothers(&found) {
+        if owners(&found).is_some_and(|(own, owner)| cannot_trust(own, owner)) {
             bail!("{shown} belongs to another user: chown it, or choose another with --data");
         }
         // SQLite takes what begins with `file:` for a URL.
@@ -73,20 +72,36 @@ impl DataFolder {
     /// lock it.
     pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
         let path = self.file(name);
-        let file = match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
-            Err(err) if err.kind() == ErrorKind::AlreadyExists => {
-                let file = OpenOptions::new().write(true).open(&path)?;
-                keep_private(&path, &file)?;
-                file
+        match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => open_private(&path),
+            Err(err) => Err(err),
+            Ok(file) => {
+                self.hand_over(&file)?;
+                Ok(file)
             }
-            made => made?,
-        };
-        self.hand_over(&file)?;
-        Ok(file)
+        }
     }
 
-    /// Gives a file of the folder to the folder's owner: root makes some for a relay that runs as
-    /// somebody else and could not open them.
+    /// Whether what is called so, if it is there, is a file and no link, in a folder of somebody
+    /// else: for whoever can only open it by its name. The folder's owner can still change it in
+    /// between.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub(crate) fn check(&self, name: &str) -> io::Result<()> {
+        if owners(&fs::metadata(&self.0)?).is_none_or(|(own, owner)| own == owner) {
+            return Ok(());
+        }
+        match fs::symlink_metadata(self.file(name)) {
+            Ok(found) => is_itself(&found),
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Gives a new file to the folder's owner: root makes some for a relay that runs as somebody else
+    /// and could not open them.
     ///
     /// # Errors
     ///
@@ -98,7 +113,11 @@ impl DataFolder {
         if own.uid() != ROOT || folder.uid() == ROOT {
             return Ok(());
         }
-        fchown(file, Some(folder.uid()), Some(folder.gid()))
+        match fchown(file, Some(folder.uid()), Some(folder.gid())) {
+            // Not every root may.
+            Err(err) if err.kind() == ErrorKind::PermissionDenied => Ok(()),
+            done => done,
+        }
     }
 
     /// Elsewhere a file has the rights of its folder.
@@ -145,23 +164,40 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
 }
 
-/// Lets nobody but its user open a file that was there before: it may be anybody's to read.
+/// Opens a file that was there before, and lets nobody but its user do so from then on: it may be
+/// anybody's to read.
 ///
 /// # Errors
 ///
-/// It is no file that has its name here alone: what a link leads to is not the folder owner's to have
-/// changed by root.
+/// What the system says; also that it is no file of its own.
 #[cfg(unix)]
-fn keep_private(path: &Path, file: &File) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let (named, opened) = (fs::symlink_metadata(path)?, file.metadata()?);
-    let is_same = (named.dev(), named.ino()) == (opened.dev(), opened.ino());
-    if !is_same || !opened.is_file() || opened.nlink() != 1 {
-        return Err(io::Error::other("it is a link to another file"));
-    }
+fn open_private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut options = OpenOptions::new();
+    // At the end of a pipe it would wait for the other one.
+    options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Err(err) if err.raw_os_error() == Some(libc::ELOOP) => return Err(is_a_link()),
+        opened => opened?,
+    };
+    is_itself(&file.metadata()?)?;
     // It may be somebody else's to change.
     drop(file.set_permissions(fs::Permissions::from_mode(0o600)));
-    Ok(())
+    Ok(file)
+}
+
+/// Whether it is a file with one name: what a link leads to is not the folder owner's to have
+/// changed by root.
+fn is_itself(found: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    let names = std::os::unix::fs::MetadataExt::nlink(found);
+    #[cfg(not(unix))]
+    let names = 1;
+    if found.is_file() && names == 1 { Ok(()) } else { Err(is_a_link()) }
+}
+
+fn is_a_link() -> io::Error {
+    io::Error::other("it is a link, or no file at all")
 }
 
 #[cfg(unix)]
@@ -170,17 +206,23 @@ fn others_can_write(found: &fs::Metadata) -> bool {
     found.permissions().mode() & 0o022 != 0
 }
 
-/// Whether the folder belongs to a user who is neither this one nor root: its owner can change
-/// whatever is in it.
+/// The user that this process runs as, and the one to whom the folder belongs. `None`: it cannot be
+/// told.
 #[cfg(unix)]
-fn is_anothers(found: &fs::Metadata) -> bool {
+fn owners(folder: &fs::Metadata) -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
-    // Where there is no such file, it cannot be told.
-    fs::metadata("/proc/self").is_ok_and(|own| cannot_trust(own.uid(), found.uid()))
+    let own = fs::metadata("/proc/self").ok()?;
+    Some((own.uid(), folder.uid()))
 }
 
-/// Root keeps users and tokens of a relay that runs as somebody else, and has to trust that one.
-#[cfg(unix)]
+/// Elsewhere a folder has the rights of the one above it.
+#[cfg(not(unix))]
+fn owners(_: &fs::Metadata) -> Option<(u32, u32)> {
+    None
+}
+
+/// Whether the folder's owner is neither this user nor root: they can change whatever is in it. Root
+/// keeps users and tokens of a relay that runs as somebody else, and has to trust that one.
 fn cannot_trust(own: u32, owner: u32) -> bool {
     own != ROOT && ![own, ROOT].contains(&owner)
 }
@@ -197,17 +239,12 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 #[cfg(not(unix))]
-fn keep_private(_: &Path, _: &File) -> io::Result<()> {
-    Ok(())
+fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
 }
 
 #[cfg(not(unix))]
 fn others_can_write(_: &fs::Metadata) -> bool {
-    false
-}
-
-#[cfg(not(unix))]
-fn is_anothers(_: &fs::Metadata) -> bool {
     false
 }
 
@@ -247,7 +284,7 @@ mod tests {
         drop(lock);
         data.lock().unwrap();
 
-        // What root would give to the folder's owner.
+        // What root would change for the folder's owner.
         let others = above.join("shadow");
         fs::write(&others, "").unwrap();
         fs::set_permissions(&others, fs::Permissions::from_mode(0o644)).unwrap();
@@ -257,7 +294,7 @@ mod tests {
             fs::remove_file(data.file(LOCK)).unwrap();
             link(&others, &data.file(LOCK)).unwrap();
             let err = format!("{:#}", data.lock().unwrap_err());
-            assert!(err.ends_with("it is a link to another file"), "{err}");
+            assert!(err.ends_with("it is a link, or no file at all"), "{err}");
             assert_eq!(mode(&others), 0o644);
         }
         fs::remove_dir_all(above).unwrap();

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use shared::carry::mux::Mux;
 use shared::visit::open::Open;
 use shared::visit::stream::DataStream;
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What can serve a visit. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,8 +29,10 @@ struct Session {
     streams: Arc<Semaphore>,
     most_streams: usize,
     recent: Mutex<Recent>,
-    /// Whether it takes no more visits. Held for reading while a stream is being opened.
-    drained: RwLock<bool>,
+    /// Those who open a stream. Closed when nobody is to any more.
+    opening: TaskTracker,
+    /// Fires when those who still do have had their time.
+    drained: CancellationToken,
 }
 
 /// A stream to the local service, and the permit that it takes up.
@@ -78,7 +82,8 @@ impl SessionTarget {
             streams: Arc::new(Semaphore::new(most_streams)),
             most_streams,
             recent: Mutex::default(),
-            drained: RwLock::default(),
+            opening: TaskTracker::new(),
+            drained: CancellationToken::new(),
         }))
     }
 
@@ -98,12 +103,12 @@ impl SessionTarget {
         self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), 0.0);
     }
 
-    /// Opens no more streams, and waits for those that are being opened, up to `patience`: what is
-    /// said on the session from then on comes behind all of them.
+    /// Opens no more streams, and waits for those that are being opened; whoever takes longer than
+    /// `patience` gets none. What is said on the session from then on comes behind all of them.
     pub(crate) async fn drain(&self, patience: Duration) {
-        if let Ok(mut drained) = timeout(patience, self.0.drained.write()).await {
-            *drained = true;
-        }
+        self.0.opening.close();
+        let _opened = timeout(patience, self.0.opening.wait()).await;
+        self.0.drained.cancel();
     }
 
     /// The permit is taken first: yamux's own limit ends a session.
@@ -115,12 +120,16 @@ impl SessionTarget {
         }
         // Those that come at the same time spread out, before any of them has moved a byte.
         self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), VISIT);
-        let drained = self.0.drained.read().await;
-        if *drained {
+        // First of all, so that whoever waits for all knows of this one.
+        let _opening = self.0.opening.token();
+        if self.0.opening.is_closed() {
             return Err(OpenError::Gone);
         }
-        let stream = self.0.mux.open().await.map_err(|_| OpenError::Gone)?;
-        let stream = DataStream::open(stream, open).await.map_err(|_| OpenError::Gone)?;
+        let stream = self.0.drained.run_until_cancelled(async {
+            let stream = self.0.mux.open().await.ok()?;
+            DataStream::open(stream, open).await.ok()
+        });
+        let stream = stream.await.flatten().ok_or(OpenError::Gone)?;
         Ok(OpenStream { stream, permit })
     }
 }
@@ -170,7 +179,42 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use shared::carry::Role;
+    use shared::carry::mux;
+    use shared::visit::id::VisitIds;
+    use tokio::task::yield_now;
+
     use super::*;
+
+    fn visit() -> Open {
+        let tunnel = "default".parse().unwrap();
+        let visitor = SocketAddr::from(([10, 0, 0, 1], 1));
+        let visit = VisitIds::new().next();
+        Open { visit, tunnel, visitor, destination: None, server_name: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_drained_opens_nothing_however_slow_its_client_is() {
+        // Nobody runs the driver: whoever opens a stream waits.
+        let (io, _far_end) = tokio::io::duplex(64);
+        let (mux, _inbound, _driver) = mux::start(io, Role::Relay, 4);
+        let session = SessionTarget::new(mux, 4);
+        let slow = tokio::spawn({
+            let session = session.clone();
+            async move { session.open(visit()).await }
+        });
+        yield_now().await;
+        let drain = session.drain(Duration::from_secs(1));
+        tokio::pin!(drain);
+        assert!(timeout(Duration::from_millis(999), &mut drain).await.is_err(), "one is under way");
+        let late = timeout(Duration::ZERO, session.open(visit())).await;
+        assert_eq!(late.expect("an answer at once").unwrap_err(), OpenError::Gone);
+        assert!(!slow.is_finished());
+        drain.await;
+        assert_eq!(slow.await.unwrap().unwrap_err(), OpenError::Gone);
+    }
 
     #[test]
     fn what_moved_long_ago_does_not_count() {

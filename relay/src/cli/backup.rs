@@ -1,5 +1,6 @@
 //! `relay backup` and `relay restore`.
 
+use std::fs::{File, FileType};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -36,10 +37,19 @@ impl ToFile {
 }
 
 impl FromFile {
-    pub(super) async fn run(self, folder: &DataFolder) -> anyhow::Result<String> {
-        let _lock = folder.lock()?;
+    /// Puts it into the folder that `at` gives, once it is known to be there.
+    pub(super) async fn run(
+        self,
+        at: impl FnOnce() -> anyhow::Result<DataFolder>,
+    ) -> anyhow::Result<String> {
         let shown = self.file.display();
-        let restored = Store::restore(&self.file, folder, self.force).await;
+        let file = File::open(&self.file).with_context(|| format!("cannot open {shown}"))?;
+        if is_endless(&file.metadata()?.file_type()) {
+            bail!("{shown} is no file");
+        }
+        let folder = at()?;
+        let _lock = folder.lock()?;
+        let restored = Store::restore(file, &folder, self.force).await;
         if restored == Err(StoreError::Exists) {
             bail!("there are users and tokens in the folder already: --force replaces them");
         }
@@ -47,4 +57,13 @@ impl FromFile {
         say(&format!("restored from {shown}"));
         Ok(String::new())
     }
+}
+
+/// A pipe may bring one too.
+fn is_endless(kind: &FileType) -> bool {
+    #[cfg(unix)]
+    let is_pipe = std::os::unix::fs::FileTypeExt::is_fifo(kind);
+    #[cfg(not(unix))]
+    let is_pipe = false;
+    !kind.is_file() && !is_pipe
 }

@@ -15,7 +15,7 @@ use crate::certs::Identity;
 use crate::data::DataFolder;
 use crate::store::{NewToken, Place, Store};
 
-use super::tools::Answer;
+use super::tools::{Answer, for_a_shell};
 
 /// The name of the first user and of its token.
 const FIRST: &str = "admin";
@@ -89,7 +89,7 @@ impl Init {
 
         let server = format!("tls://{public_name}:{control}");
         let pin = identity.pin.to_string();
-        let which = format!("{FIRST}/{FIRST} --config {shown}");
+        let which = format!("{} --data {}", token.id(), for_a_shell(data));
         let text = if json {
             let made = json!({
                 "config": config, "data": data, "server": server, "pin": pin,

@@ -39,7 +39,7 @@ pub(super) struct LimitArgs {
     #[arg(long, env = "RELAY_RATE_PER_OWNER", value_name = "RATE")]
     rate_per_owner: Option<Bandwidth>,
 
-    /// The most sessions of one owner at a time [default: half of what there are descriptors for]
+    /// The most sessions of one owner at a time [default: half of the places for clients]
     #[arg(long, env = "RELAY_MAX_SESSIONS_PER_OWNER", value_name = "N",
           value_parser = one_or_more())]
     max_sessions_per_owner: Option<u32>,

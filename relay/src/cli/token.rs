@@ -158,16 +158,16 @@ impl FromStr for Which {
 
 /// A new token: on stdout alone, so that it can go into a file.
 fn shown(token: &Token, user: &Name, name: &Name, json: bool) -> Answer {
-    let (id, which) = (token.id(), format!("{user}/{name}"));
+    let id = token.id();
     if json {
         let made = json!({ "id": id, "user": user, "name": name, "token": token.to_string() });
-        return Answer::Token { text: format!("{made}\n"), which };
+        return Answer::Token { text: format!("{made}\n"), which: id.to_string() };
     }
     say(&format!(
-        "The token {id} ({which}). It is not shown again; give it to the client by `client \
+        "The token {id} ({user}/{name}). It is not shown again; give it to the client by `client \
          login`,\nCLIENT_TOKEN or --token-file."
     ));
-    Answer::Token { text: format!("{token}\n"), which }
+    Answer::Token { text: format!("{token}\n"), which: id.to_string() }
 }
 
 fn list(tokens: &[TokenRecord]) -> anyhow::Result<String> {

@@ -123,8 +123,8 @@ impl Tool {
             Ok(Answer::Token { text, which }) => match answer::write(text.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(err) => answer::failed(&format_args!(
-                    "cannot write to stdout: {err}\na token was made that nobody has seen: `relay \
-                     token rotate {which}` puts another in its place"
+                    "cannot write to stdout: {err}\na token was made that nobody has seen; another \
+                     one in its place: relay token rotate {which}"
                 )),
             },
             Err(err) => answer::failed(&format_args!("{err:#}")),
@@ -138,9 +138,12 @@ impl Tool {
                 let makes = matches!(tool, UserTool::Create { .. });
                 Ok(Answer::Text(tool.run(&at.store(makes).await?, at.json).await?))
             }
-            Self::Token { at, tool } => tool.run(&at.store(false).await?, at.json).await,
+            Self::Token { at, tool } => {
+                let answer = tool.run(&at.store(false).await?, at.json).await?;
+                Ok(answer.with_place(&at.words()))
+            }
             Self::Backup { at, to } => Ok(Answer::Text(to.run(&at.store(false).await?).await?)),
-            Self::Restore { at, from } => Ok(Answer::Text(from.run(&at.folder()?).await?)),
+            Self::Restore { at, from } => Ok(Answer::Text(from.run(|| at.folder()).await?)),
         }
     }
 }
@@ -151,9 +154,19 @@ pub(super) enum Answer {
     /// There is a token in it that is not shown again.
     Token {
         text: String,
-        /// What the tools call it.
+        /// What the tools call it, and where it is, as arguments.
         which: String,
     },
+}
+
+impl Answer {
+    /// The same, with the arguments that say where users and tokens are.
+    fn with_place(self, place: &str) -> Self {
+        match self {
+            Self::Token { text, which } => Self::Token { text, which: which + place },
+            text @ Self::Text(_) => text,
+        }
+    }
 }
 
 impl At {
@@ -188,6 +201,18 @@ impl At {
         Ok(Place::Folder(open(config.data.as_deref().context(NO_STORE)?)?))
     }
 
+    /// What was said of the place, to be said again behind other arguments.
+    fn words(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let said = [
+            ("config", path(&self.config)),
+            ("data", path(&self.data)),
+            ("database", self.database.clone()),
+        ];
+        let said = said.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        said.map(|(flag, value)| format!(" --{flag} {}", for_a_shell(&value))).collect()
+    }
+
     fn folder(&self) -> anyhow::Result<DataFolder> {
         match self.place(true)? {
             Place::Folder(folder) => Ok(folder),
@@ -208,6 +233,15 @@ const HOW_TO_MAKE: &str = "`relay user create` makes the first one; --data names
 
 const NO_FILE: &str = "users and tokens are kept in PostgreSQL, which has tools of its own for it; \
     --data DIR names a folder nevertheless";
+
+/// The text as a shell takes it for one argument.
+pub(super) fn for_a_shell(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@=,+".contains(&byte);
+    match text {
+        plain if !plain.is_empty() && plain.bytes().all(is_plain) => plain.to_owned(),
+        text => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
 
 /// To stderr: stdout is for what was asked for.
 pub(super) fn say(what: &str) {

@@ -231,7 +231,7 @@ impl Limits {
         self.bans.are_any() && self.bans.is_banned(addr.into(), Instant::now())
     }
 
-    /// Somebody at `addr` has been refused. So often within a while as `policy` says, and it is
+    /// Somebody at `addr` has been refused. So often within a while as `rule` says, and it is
     /// banned.
     pub(crate) fn refused(&self, addr: SocketAddr, rule: Option<&BanRule>) {
         let Some(rule) = rule else { return };

@@ -55,13 +55,10 @@ impl Store {
     ///
     /// The file is no store, or there is one in the folder.
     pub(crate) async fn restore(
-        file: &Path,
+        mut file: File,
         folder: &DataFolder,
         force: bool,
     ) -> Result<(), StoreError> {
-        if fs::metadata(file).is_ok_and(|found| !found.is_file()) {
-            return Err(failed(&"it is no file"));
-        }
         let _lock = alone(folder)?;
         if folder.file(FILE).exists() && !force {
             return Err(StoreError::Exists);
@@ -70,8 +67,9 @@ impl Store {
         let copy = Unfinished(folder.file(RESTORED));
         copy.remove();
         let mut new = new_private(&copy.0).map_err(|err| failed(&err))?;
-        let copied = File::open(file).and_then(|mut file| io::copy(&mut file, &mut new));
-        copied.and_then(|_| folder.hand_over(&new)).map_err(|err| failed(&err))?;
+        io::copy(&mut file, &mut new)
+            .and_then(|_| folder.hand_over(&new))
+            .map_err(|err| failed(&err))?;
         check(&copy.0).await?;
         merge(&folder.file(FILE)).await?;
         // What belongs to the old one would be taken for a part of the new one.

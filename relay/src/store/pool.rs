@@ -213,7 +213,12 @@ impl SqliteFile {
 }
 
 /// One at a time makes or replaces a file, until the lock is dropped.
+///
+/// # Errors
+///
+/// The lock cannot be had, or what has the file's name is none.
 pub(super) fn alone(folder: &DataFolder) -> Result<File, StoreError> {
+    folder.check(FILE).map_err(|err| failed(&err))?;
     let lock = folder.lock_file(LOCK).map_err(|err| failed(&err))?;
     lock.lock().map_err(|err| failed(&err))?;
     Ok(lock)

@@ -3,7 +3,7 @@
 mod versions;
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -170,7 +170,7 @@ async fn what_a_newer_relay_has_written_is_left_alone() {
     assert_eq!(open(&kept.path).await.unwrap_err(), StoreError::Newer);
     kept.store.backup(&copy).await.unwrap();
     let empty = Kept::new().await;
-    let restored = Store::restore(&copy, &empty.folder(), true).await;
+    let restored = Store::restore(File::open(&copy).unwrap(), &empty.folder(), true).await;
     assert_eq!(restored, Err(StoreError::Newer));
     assert!(open(&empty.path).await.is_ok(), "it is as it was");
 }
@@ -194,7 +194,7 @@ async fn a_backup_is_a_moment_of_the_store_whatever_is_written_meanwhile() {
             let file = kept.path.join(format!("copy{n}"));
             kept.store.backup(&file).await.unwrap();
             let there = Kept::new().await;
-            Store::restore(&file, &there.folder(), true).await.unwrap();
+            Store::restore(File::open(&file).unwrap(), &there.folder(), true).await.unwrap();
             let names = names(&open(&there.path).await.unwrap()).await;
             assert!(names.len() >= before, "{} of {before}", names.len());
             let all: Vec<_> = (0..names.len()).map(|n| format!("u{n:05}")).collect();
@@ -224,7 +224,7 @@ async fn a_damaged_backup_is_not_put_in_place() {
     let bad = kept.path.join("bad");
     let attempt = async |bytes: &[u8], what: &str| {
         fs::write(&bad, bytes).unwrap();
-        let restored = Store::restore(&bad, &there.folder(), true).await;
+        let restored = Store::restore(File::open(&bad).unwrap(), &there.folder(), true).await;
         assert!(matches!(restored, Err(StoreError::Failed(_))), "{what}: {restored:?}");
     };
     for page in 0..bytes.len() / PAGE {
@@ -237,7 +237,7 @@ async fn a_damaged_backup_is_not_put_in_place() {
     attempt(b"", "nothing").await;
     assert_eq!(names(&open(&there.path).await.unwrap()).await, ["ann"]);
     assert!(!there.path.join("relay.db.restored").exists());
-    Store::restore(&good, &there.folder(), true).await.unwrap();
+    Store::restore(File::open(&good).unwrap(), &there.folder(), true).await.unwrap();
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn what_is_to_be_replaced_is_whole_without_what_is_beside_it() {
     assert!(fs::metadata(kept.path.join(FILE)).unwrap().len() > before);
     let alone = there.path.join("alone");
     fs::copy(kept.path.join(FILE), &alone).unwrap();
-    Store::restore(&alone, &there.folder(), true).await.unwrap();
+    Store::restore(File::open(&alone).unwrap(), &there.folder(), true).await.unwrap();
     assert_eq!(names(&open(&there.path).await.unwrap()).await, ["ann"]);
 
     // What is damaged may be replaced all the same, and so may nothing.

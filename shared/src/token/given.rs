@@ -71,13 +71,14 @@ pub fn given(
 pub fn is_among(args: &[OsString]) -> bool {
     /// So many characters are more than any name or path that begins in the same way has.
     const LONG: usize = 64;
-    let is_token = |arg: &OsString| {
-        let arg = arg.to_string_lossy();
-        let value = arg.rsplit('=').next().unwrap_or_default();
-        let rest = value.strip_prefix(PREFIX).unwrap_or_default();
-        rest.len() >= LONG && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+    let is_token = |text: &str| {
+        let rest = text.strip_prefix(PREFIX).unwrap_or_default();
+        rest.bytes().take_while(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')).count() >= LONG
     };
-    args.iter().any(is_token)
+    args.iter().any(|arg| {
+        let arg = arg.to_string_lossy();
+        arg.match_indices(PREFIX).any(|(at, _)| is_token(&arg[at..]))
+    })
 }
 
 /// What is said to a secret that has been given away already.

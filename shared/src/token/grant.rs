@@ -1,9 +1,11 @@
 //! What a token may do.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HostPattern, NamePattern, Ports};
@@ -60,6 +62,21 @@ where
     Ok(list)
 }
 
+/// Takes an object and nothing else: a list would be taken for the fields in their order.
+struct Object;
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Grant;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Grant, A::Error> {
+        Grant::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
+
 impl Grant {
     /// The grant in a text of JSON, which has to be an object.
     ///
@@ -67,7 +84,10 @@ impl Grant {
     ///
     /// It is none, or has something that is not known.
     pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
-        Self::object(&mut serde_json::Deserializer::from_slice(json))
+        let mut text = serde_json::Deserializer::from_slice(json);
+        let grant = Self::object(&mut text)?;
+        text.end()?;
+        Ok(grant)
     }
 
     /// The same from whatever stands there in a text.
@@ -76,9 +96,7 @@ impl Grant {
     ///
     /// It is no object, or has something that is not known.
     pub fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A list would be taken for the fields in their order.
-        let fields = serde_json::Map::deserialize(deserializer)?;
-        serde_json::from_value(fields.into()).map_err(D::Error::custom)
+        deserializer.deserialize_map(Object)
     }
 
     /// The moment at which it ends, if it does.
@@ -109,7 +127,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Grant>("{}").unwrap(), Grant::default());
         assert!(serde_json::from_str::<Grant>(r#"{"tunnel":["web"]}"#).is_err());
         // What could be meant as nothing is not taken for everything.
-        for json in [r#"{"tunnels":[]}"#, r#"{"allow":[]}"#, "[]", r#"[["web"]]"#] {
+        for json in [
+            r#"{"tunnels":[]}"#,
+            r#"{"allow":[]}"#,
+            "[]",
+            r#"[["web"]]"#,
+            "null",
+            r#"{}{"tunnels":["web"]}"#,
+            r#"{"tunnels":["web"]} and more"#,
+            r#"{"max-tunnels":1,"max-tunnels":5}"#,
+            r#"{"tunnels":["web"],"tunnels":["*"]}"#,
+        ] {
             assert!(Grant::from_json(json.as_bytes()).is_err(), "{json}");
         }
     }

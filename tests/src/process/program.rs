@@ -246,6 +246,11 @@ impl Process {
         self.exit().await;
     }
 
+    /// Whether it has ended by itself before `time` is over.
+    pub async fn ends_within(&mut self, time: Duration) -> bool {
+        timeout(time, self.child.wait()).await.is_ok()
+    }
+
     /// Waits for its end, and for the last line that it wrote.
     pub async fn exit(&mut self) -> ExitStatus {
         let what = format!("the {} to end", self.name);

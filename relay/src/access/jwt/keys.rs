@@ -1,6 +1,7 @@
 //! The keys that JSON Web Tokens are checked with, as a file has them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -10,13 +11,15 @@ use jsonwebtoken::jwk::{
     OctetKeyPairParameters, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use serde::de::IgnoredAny;
 use shared::token::fingerprint;
 
 /// The shortest shared key in bytes: as long as what HS256 makes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
-/// The shortest key of RSA in bits (RFC 7518, section 3.3).
-const SHORTEST_RSA: usize = 2048;
+/// The keys of RSA that are taken, in bits: RFC 7518, section 3.3, asks for the least, and longer
+/// ones would keep the relay busy.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// So many keys of a set are looked at. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
@@ -49,8 +52,8 @@ pub enum BadJwtKeys {
     Unknown,
     /// As PEM there is more than one.
     Several,
-    /// It is of RSA, and too short to be trusted.
-    Weak,
+    /// It is of RSA, and shorter or longer than a relay takes.
+    Length,
     /// It is no set of keys.
     Set(String),
     /// None of the keys in the set is for an algorithm that the relay takes.
@@ -108,7 +111,8 @@ impl JwtKey {
 
 fn shared(secret: &str) -> Result<JwtKey, BadJwtKeys> {
     // What everybody may know is no secret.
-    if secret.starts_with("-----BEGIN") || secret.starts_with('{') {
+    let is_object = secret.starts_with('{') && serde_json::from_str::<IgnoredAny>(secret).is_ok();
+    if secret.starts_with("-----BEGIN") || is_object {
         return Err(BadJwtKeys::Public);
     }
     if secret.len() < SHORTEST_SECRET {
@@ -135,7 +139,7 @@ fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
     let good = made.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?)));
     let (algorithm, key) = good.ok_or(BadJwtKeys::Unknown)?;
     if !is_long_enough(algorithm, &key) {
-        return Err(BadJwtKeys::Weak);
+        return Err(BadJwtKeys::Length);
     }
     Ok(JwtKey::new(None, algorithm, key, bytes))
 }
@@ -175,12 +179,12 @@ fn is_long_enough(algorithm: Algorithm, key: &DecodingKey) -> bool {
     match (algorithm, key.kind()) {
         (Algorithm::HS256, DecodingKeyKind::SecretOrDer(secret)) => secret.len() >= SHORTEST_SECRET,
         (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => {
-            rsa_bits(der).is_some_and(|bits| bits >= SHORTEST_RSA)
+            rsa_bits(der).is_some_and(|bits| RSA_BITS.contains(&bits))
         }
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
             let zeros = n.iter().take_while(|byte| **byte == 0).count();
             let first = n.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
-            (n.len() - zeros) * 8 - first >= SHORTEST_RSA
+            RSA_BITS.contains(&((n.len() - zeros) * 8 - first))
         }
         // The others have one length each.
         _ => true,
@@ -228,13 +232,15 @@ impl fmt::Display for BadJwtKeys {
             Self::Several => f.write_str(
                 "it has more than one key: a JSON Web Key Set can have several, a PEM file one",
             ),
-            Self::Weak => write!(
+            Self::Length => write!(
                 f,
-                "its RSA key is too short to be trusted: {SHORTEST_RSA} bits are the least"
+                "its RSA key is too short or too long: it may have {} to {} bits",
+                RSA_BITS.start(),
+                RSA_BITS.end()
             ),
             Self::NoneUsable => f.write_str(
-                "none of its keys is good for EdDSA (Ed25519), ES256 (P-256), RS256 (2048 bits or \
-                 more) or HS256 (32 bytes or more)",
+                "none of its keys is good for EdDSA (Ed25519), ES256 (P-256), RS256 (2048 to \
+                 8192 bits) or HS256 (32 bytes or more)",
             ),
             Self::Public => write!(
                 f,

@@ -211,22 +211,24 @@ fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
         (private.as_str(), BadJwtKeys::Private),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", BadJwtKeys::Unknown),
         (&format!("{}{}", pair(Algorithm::EdDSA).checks, SHORT_RSA), BadJwtKeys::Several),
-        (SHORT_RSA, BadJwtKeys::Weak),
+        (SHORT_RSA, BadJwtKeys::Length),
         ("hs256: short", BadJwtKeys::TooShort),
         ("hs256:", BadJwtKeys::TooShort),
         (
             "hs256: -----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
             BadJwtKeys::Public,
         ),
-        (r#"hs256:{"keys":[]}, and some more of it to be long enough"#, BadJwtKeys::Public),
+        (r#"hs256:{"keys":[]                                           }"#, BadJwtKeys::Public),
         ("", BadJwtKeys::NoKey),
         (r#"{"keys":[]}"#, BadJwtKeys::NoneUsable),
         (&rsa_set(128, 0x80), BadJwtKeys::NoneUsable),
         (&rsa_set(256, 0x7f), BadJwtKeys::NoneUsable),
+        (&rsa_set(1025, 0x01), BadJwtKeys::NoneUsable),
     ] {
         assert_eq!(JwtKeys::parse(text).unwrap_err(), err, "{text}");
     }
     assert!(JwtKeys::parse(&rsa_set(256, 0x80)).is_ok());
+    assert!(JwtKeys::parse("hs256:{a good key that begins like this}").is_ok());
     assert!(matches!(JwtKeys::parse("{").unwrap_err(), BadJwtKeys::Set(_)));
     let shown = format!("{:?}", rules(&hmac().checks));
     assert!(!shown.contains(SHARED), "{shown}");

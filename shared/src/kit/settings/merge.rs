@@ -171,7 +171,8 @@ impl fmt::Display for NotMerged {
             Self::Usage(err) => {
                 let text = err.to_string();
                 let (what, _usage) = text.split_once("\n\n").unwrap_or((&text, ""));
-                f.write_str(what.trim_end().trim_start_matches("error: "))
+                let what = what.trim_end();
+                f.write_str(what.strip_prefix("error: ").unwrap_or(what))
             }
             Self::File(problems) => problems.fmt(f),
         }

@@ -41,8 +41,16 @@ async fn a_secret_among_the_arguments_is_refused_and_not_repeated() {
         assert!(said.contains("can be read by everybody on this machine"), "{program}: {said}");
         assert!(!(printed + &said).contains(SECRET), "{program}: {said}");
         let token = Token::random().to_string();
-        for args in [&[token.as_str()][..], &["login", &token], &["--token-file", &token]] {
-            let (status, printed, said) = Program::bare(program).args(args).output().await;
+        let within = [
+            format!("{token} "),
+            format!("\"{token}\"\n"),
+            format!("web=3000,{token}"),
+            format!("tls://{token}@localhost:1"),
+        ];
+        let alone = [&[token.as_str()][..], &["login", &token], &["--token-file", &token]];
+        let within = within.iter().map(|arg| vec!["--server", arg]);
+        for args in alone.into_iter().map(<[_]>::to_vec).chain(within) {
+            let (status, printed, said) = Program::bare(program).args(&args).output().await;
             assert_eq!(status, Some(2), "{program} {args:?}: {said}");
             assert!(said.contains("can be read by everybody"), "{program} {args:?}: {said}");
             assert!(!(printed + &said).contains(&token), "{program}: {said}");

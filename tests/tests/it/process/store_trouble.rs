@@ -2,7 +2,7 @@
 //! versions, and commands that mean another place.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tests::process::{Program, Relay, visit};
@@ -48,27 +48,21 @@ async fn a_full_disk_is_an_error_and_nothing_is_half_done() {
 async fn a_token_that_could_not_be_shown_is_named_with_the_way_to_another() {
     let kept = Kept::in_a_file();
     kept.ask(&["user", "create", "ann"]).await;
-    let create = ["token", "create", "--user", "ann", "--name", "laptop"];
-    let rotate = ["token", "rotate", "ann/laptop", "--json"];
-    for args in [&create[..], &rotate] {
-        let (status, _, log) = kept.tool(args).with_stdout_full().output().await;
-        assert_eq!(status, Some(1), "{log}");
-        assert!(log.contains("`relay token rotate ann/laptop`"), "{log}");
-    }
-    kept.token("ann", "other", &[]).await;
-    kept.ask(&rotate).await;
-
     let folder = Folder::new();
     let path = |name: &str| folder.file(name).display().to_string();
     let config = path("relay.toml");
     let init = ["init", "--config", &config, "--data", &path("data")];
-    let (status, _, log) = Program::bare("relay").args(init).with_stdout_full().output().await;
-    assert_eq!(status, Some(1), "{log}");
-    let advice = format!("token rotate admin/admin --config {config}");
-    assert!(log.contains(&advice), "{log}");
-    let rotate = Program::bare("relay").args(advice.split(' '));
-    let (status, token, log) = rotate.output().await;
-    assert_eq!((status, token.lines().count()), (Some(0), 1), "{log}");
+    let create = ["token", "create", "--user", "ann", "--name", "laptop"];
+    let rotate = ["token", "rotate", "ann/laptop", "--json"];
+    for unseen in [kept.tool(&create), kept.tool(&rotate), Program::bare("relay").args(init)] {
+        let (status, _, log) = unseen.with_stdout_full().output().await;
+        assert_eq!(status, Some(1), "{log}");
+        let (_, advice) = log.trim().rsplit_once(": relay ").expect("advice");
+        // Whatever place the environment names.
+        let advised = Program::bare("relay").args(advice.split(' ')).env("RELAY_DATA", "elsewhere");
+        let (status, token, log) = advised.output().await;
+        assert_eq!((status, token.lines().count()), (Some(0), 1), "{advice}: {log}");
+    }
 }
 
 #[tokio::test]
@@ -97,6 +91,31 @@ async fn what_cannot_be_written_is_an_error_that_says_so() {
     assert_eq!(kept.json(&["user", "list"]).await.as_array().map(Vec::len), Some(1));
 }
 
+/// Whoever runs a relay is not root, and what root does for it is not theirs to direct.
+#[tokio::test]
+async fn commands_of_root_follow_no_link_in_the_folder_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can be led astray: nothing to see for another user");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    for name in ["relay.db", "relay.db.lock"] {
+        let kept = Kept::in_a_file();
+        kept.ask(&["user", "create", "ann"]).await;
+        let data = kept.folder.file("data");
+        std::os::unix::fs::chown(&data, Some(NOBODY), Some(NOBODY)).expect("root");
+        let ours = kept.folder.write("ours", "");
+        std::fs::remove_file(data.join(name)).expect("it was there");
+        std::os::unix::fs::symlink(&ours, data.join(name)).expect("a link");
+        for args in [&["user", "list"][..], &["user", "create", "bob"]] {
+            let log = kept.complaint(args).await;
+            assert!(log.contains("it is a link"), "{name}: {log}");
+        }
+        let found = std::fs::metadata(&ours).expect("our file");
+        assert_eq!((found.len(), found.uid()), (0, 0), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_folder_is_only_made_by_what_puts_something_in_it() {
     let folder = Folder::new();
@@ -111,10 +130,13 @@ async fn a_folder_is_only_made_by_what_puts_something_in_it() {
     }
     let create = Program::bare("relay").args(["user", "create", "ann"]).args(&at);
     assert_eq!(create.output().await.0, Some(0));
-    let restore = ["restore", "--force", "/dev/zero"];
-    let (status, _, log) = Program::bare("relay").args(restore).args(&at).output().await;
-    assert_eq!(status, Some(1));
-    assert!(log.contains("it is no file"), "{log}");
+    for (file, says) in [("/dev/zero", "is no file"), ("/not/there", "cannot open /not/there")] {
+        let other = folder.file("other");
+        let restore = Program::bare("relay").args(["restore", file, "--data"]).args([&other]);
+        let (status, _, log) = restore.output().await;
+        assert_eq!(status, Some(1));
+        assert!(log.contains(says) && !other.exists(), "{log}");
+    }
 }
 
 #[tokio::test]

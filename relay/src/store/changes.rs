@@ -183,6 +183,7 @@ impl Changes {
         match (&mut self.signal, &*self.store.0) {
             (Signal::File(signal), Pool::Sqlite(file)) => loop {
                 let Some((connection, before)) = signal else {
+                    file.is_in_place()?;
                     // From here on none is missed.
                     let mut connection = file.reader().await?;
                     let version = data_version(&mut connection).await?;
@@ -190,6 +191,7 @@ impl Changes {
                     return Ok(());
                 };
                 sleep(LOOK).await;
+                file.is_in_place()?;
                 let version = data_version(connection).await?;
                 if version != *before {
                     *before = version;

@@ -1,9 +1,11 @@
 //! The two databases, and how they are opened.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -107,6 +109,22 @@ pub(super) struct SqliteFile {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
     options: SqliteConnectOptions,
+    path: PathBuf,
+    /// What tells it from another file of this name.
+    identity: FileIdentity,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct FileIdentity(u64, u64);
+
+impl FileIdentity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        #[cfg(unix)]
+        return Ok(Self(found.dev(), found.ino()));
+        #[cfg(not(unix))]
+        return Ok(Self(0, u64::from(found.is_file())));
+    }
 }
 
 /// Does the same with whichever database it is: `$pool` is where it is read. What takes too long is
@@ -203,7 +221,24 @@ impl SqliteFile {
         let writer = pool(1).connect_with(options.clone()).await?;
         migrator(SQLITE).run(&writer).await?;
         let readers = pool(READERS).connect_lazy_with(options.clone().read_only(true));
-        Ok(Self { writer, readers, options })
+        let identity = FileIdentity::of(&path).map_err(|err| failed(&err))?;
+        Ok(Self { writer, readers, options, path, identity })
+    }
+
+    /// Whether it is still the file that others find there.
+    ///
+    /// # Errors
+    ///
+    /// It is not: what they change from now on is not seen here.
+    pub(super) fn is_in_place(&self) -> Result<(), StoreError> {
+        if FileIdentity::of(&self.path).is_ok_and(|found| found == self.identity) {
+            return Ok(());
+        }
+        Err(StoreError::Failed(format!(
+            "{} has been moved or replaced, and what is changed there does not count: stop the \
+             relay, and use `relay restore`",
+            self.path.display()
+        )))
     }
 
     /// A connection of its own, for whoever only reads.

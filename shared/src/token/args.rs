@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use ipnet::IpNet;
 
 use super::{Grant, HostPattern, NamePattern, Ports};
 use crate::kit::amounts::{Bandwidth, Quota};
 use crate::kit::args;
+use crate::kit::net::Networks;
 
 /// What a token is to be limited to. What is left out is not limited.
 #[derive(Clone, Debug, Args)]
@@ -45,8 +45,8 @@ pub struct GrantArgs {
     expires: Option<Duration>,
 
     /// A network that visitors may come from, such as 10.0.0.0/8; may be repeated
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
-    allow: Vec<IpNet>,
+    #[arg(long, value_name = "CIDR")]
+    allow: Vec<Networks>,
 }
 
 impl GrantArgs {
@@ -62,7 +62,7 @@ impl GrantArgs {
             rate: self.rate,
             quota: self.quota,
             expires: self.expires.and_then(ends).map(|end| end.as_secs()),
-            allow: self.allow,
+            allow: Networks::joined(self.allow),
         }
     }
 }

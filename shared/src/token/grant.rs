@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use ipnet::IpNet;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HostPattern, NamePattern, Ports};
 use crate::kit::amounts::{Bandwidth, Quota};
+use crate::kit::net::Networks;
 
 /// The longest grant in bytes, as JSON, that a token is narrowed by.
 pub const MAX_GRANT: usize = 512;
@@ -23,43 +23,51 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
     pub tunnels: Vec<NamePattern>,
     /// Its public ports, those of the tunnel `default` included.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub ports: Option<Ports>,
     /// Its host names. Empty: any.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
     pub hosts: Vec<HostPattern>,
     /// The most tunnels that it has at a time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub max_tunnels: Option<u32>,
     /// The most visitors that its tunnels have at a time, together.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub max_visitors: Option<u32>,
     /// What its tunnels move, together, in each direction.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub rate: Option<Bandwidth>,
     /// What its tunnels move in a day or a month, together, both directions added up.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub quota: Option<Quota>,
     /// When it ends, in seconds since the beginning of 1970 (UTC).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     pub expires: Option<u64>,
     /// Where visitors may come from. Empty: from anywhere.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
-    pub allow: Vec<IpNet>,
+    #[serde(skip_serializing_if = "Networks::is_empty", deserialize_with = "not_empty")]
+    pub allow: Networks,
 }
 
 /// A list as it is written. Whoever writes an empty one means that nothing is allowed, which is not
 /// what it would be taken for.
-fn not_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+fn not_empty<'de, D, L, T>(deserializer: D) -> Result<L, D::Error>
 where
     D: Deserializer<'de>,
+    L: From<Vec<T>>,
     T: Deserialize<'de>,
 {
     let list = Vec::deserialize(deserializer)?;
     if list.is_empty() {
         return Err(D::Error::custom("an empty list: leave it out where there is no limit"));
     }
-    Ok(list)
+    Ok(list.into())
+}
+
+/// A limit that is written is one: `null` would be taken for none.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Takes an object and nothing else: a list would be taken for the fields in their order.
@@ -133,6 +141,8 @@ mod tests {
             "[]",
             r#"[["web"]]"#,
             "null",
+            r#"{"ports":null}"#,
+            r#"{"max-tunnels":null}"#,
             r#"{}{"tunnels":["web"]}"#,
             r#"{"tunnels":["web"]} and more"#,
             r#"{"max-tunnels":1,"max-tunnels":5}"#,

@@ -7,10 +7,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKey};
 use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, JwkSet,
+    AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyOperations,
     OctetKeyPairParameters, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::token::fingerprint;
 
@@ -21,7 +22,7 @@ const SHORTEST_SECRET: usize = 32;
 /// ones would keep the relay busy.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
-/// So many keys of a set are looked at. Those of whoever rotates them are two or three.
+/// The most keys of a set. Those of whoever rotates them are two or three.
 const MOST_KEYS: usize = 32;
 
 /// The keys, each good for one algorithm.
@@ -56,6 +57,8 @@ pub enum BadJwtKeys {
     Length,
     /// It is no set of keys.
     Set(String),
+    /// There are more in the set than are looked at.
+    TooMany,
     /// None of the keys in the set is for an algorithm that the relay takes.
     NoneUsable,
     /// Behind the word for a shared key is a public one.
@@ -144,16 +147,40 @@ fn pem(text: &str) -> Result<JwtKey, BadJwtKeys> {
     Ok(JwtKey::new(None, algorithm, key, bytes))
 }
 
+/// A set of keys.
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<SetKey>,
+}
+
+#[derive(Deserialize)]
+struct SetKey {
+    #[serde(flatten)]
+    public: Jwk,
+    /// The private half, which has this name in all kinds that have one (RFC 7518, section 6).
+    d: Option<IgnoredAny>,
+}
+
 fn set(text: &str) -> Result<Vec<JwtKey>, BadJwtKeys> {
-    let set: JwkSet = serde_json::from_str(text).map_err(|err| BadJwtKeys::Set(err.to_string()))?;
-    let keys: Vec<_> = set.keys.iter().filter_map(of_set).take(MOST_KEYS).collect();
+    let set: Set = serde_json::from_str(text).map_err(|err| BadJwtKeys::Set(err.to_string()))?;
+    if set.keys.len() > MOST_KEYS {
+        return Err(BadJwtKeys::TooMany);
+    }
+    if set.keys.iter().any(|key| key.d.is_some()) {
+        return Err(BadJwtKeys::Private);
+    }
+    let keys: Vec<_> = set.keys.iter().filter_map(|key| of_set(&key.public)).collect();
     if keys.is_empty() { Err(BadJwtKeys::NoneUsable) } else { Ok(keys) }
 }
 
 /// A key of a set, if it is for one of our algorithms. Others are passed over (RFC 7517, section 5).
 fn of_set(jwk: &Jwk) -> Option<JwtKey> {
-    let is_for_signing =
-        jwk.common.public_key_use.as_ref().is_none_or(|to| *to == PublicKeyUse::Signature);
+    let common = &jwk.common;
+    let is_for_signing = common
+        .public_key_use
+        .as_ref()
+        .is_none_or(|to| *to == PublicKeyUse::Signature)
+        && common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
         AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
@@ -238,6 +265,7 @@ impl fmt::Display for BadJwtKeys {
                 RSA_BITS.start(),
                 RSA_BITS.end()
             ),
+            Self::TooMany => write!(f, "it has more than {MOST_KEYS} keys"),
             Self::NoneUsable => f.write_str(
                 "none of its keys is good for EdDSA (Ed25519), ES256 (P-256), RS256 (2048 to \
                  8192 bits) or HS256 (32 bytes or more)",

@@ -228,6 +228,19 @@ fn files_without_a_key_to_check_with_are_refused_and_not_shown() {
         assert_eq!(JwtKeys::parse(text).unwrap_err(), err, "{text}");
     }
     assert!(JwtKeys::parse(&rsa_set(256, 0x80)).is_ok());
+    let x = data_encoding::BASE64URL_NOPAD.encode(&[7; 32]);
+    let set = |keys: Value| JwtKeys::parse(&json!({"keys": keys}).to_string()).map(|_| ());
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
+    let with = |name: &str, value: Value| {
+        let mut key = key.clone();
+        key[name] = value;
+        set(json!([key]))
+    };
+    assert_eq!(set(json!([key])), Ok(()));
+    assert_eq!(with("key_ops", json!(["verify"])), Ok(()));
+    assert_eq!(with("key_ops", json!(["encrypt"])), Err(BadJwtKeys::NoneUsable));
+    assert_eq!(with("d", json!("AAAA")), Err(BadJwtKeys::Private));
+    assert_eq!(set(vec![key.clone(); 33].into()), Err(BadJwtKeys::TooMany));
     assert!(JwtKeys::parse("hs256:{a good key that begins like this}").is_ok());
     assert!(matches!(JwtKeys::parse("{").unwrap_err(), BadJwtKeys::Set(_)));
     let shown = format!("{:?}", rules(&hmac().checks));

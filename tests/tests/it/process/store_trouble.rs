@@ -156,6 +156,23 @@ async fn a_folder_can_have_a_name_that_looks_like_a_url() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_replaced_under_a_relay_is_told_and_seen_again_when_it_is_back() {
+    let kept = Kept::in_a_file();
+    kept.ask(&["user", "create", "ann"]).await;
+    let (token, _) = kept.token("ann", "laptop", &[]).await;
+    let relay = kept.relay().await;
+    let mut ann = client(&relay, &token, &["--local", "1"]);
+    ann.live("default").await;
+    let (own, aside) = (kept.folder.file("data/relay.db"), kept.folder.file("data/aside"));
+    std::fs::rename(&own, &aside).expect("to move it");
+    relay.logged("moved or replaced").await;
+    std::fs::rename(&aside, &own).expect("to move it back");
+    relay.logged("the store is back").await;
+    kept.ask(&["token", "revoke", "ann/laptop"]).await;
+    assert_eq!(ann.exit().await.code(), Some(1));
+}
+
+#[tokio::test]
 async fn commands_that_make_a_store_at_the_same_time_do_not_disturb_each_other() {
     for kept in Kept::both().await {
         let names: Vec<_> = (0..8).map(|n| format!("u{n}")).collect();

@@ -184,7 +184,6 @@ mod tests {
     use shared::carry::Role;
     use shared::carry::mux;
     use shared::visit::id::VisitIds;
-    use tokio::task::yield_now;
 
     use super::*;
 
@@ -201,19 +200,16 @@ mod tests {
         let (io, _far_end) = tokio::io::duplex(64);
         let (mux, _inbound, _driver) = mux::start(io, Role::Relay, 4);
         let session = SessionTarget::new(mux, 4);
-        let slow = tokio::spawn({
-            let session = session.clone();
-            async move { session.open(visit()).await }
-        });
-        yield_now().await;
-        let drain = session.drain(Duration::from_secs(1));
-        tokio::pin!(drain);
-        assert!(timeout(Duration::from_millis(999), &mut drain).await.is_err(), "one is under way");
-        let late = timeout(Duration::ZERO, session.open(visit())).await;
-        assert_eq!(late.expect("an answer at once").unwrap_err(), OpenError::Gone);
-        assert!(!slow.is_finished());
-        drain.await;
-        assert_eq!(slow.await.unwrap().unwrap_err(), OpenError::Gone);
+        let patience = Duration::from_secs(1);
+        let open = async || {
+            let start = tokio::time::Instant::now();
+            let outcome = session.open(visit()).await.map(|_| ());
+            (outcome, start.elapsed())
+        };
+        // In this order: the second one comes too late.
+        let (slow, (), late) = tokio::join!(open(), session.drain(patience), open());
+        assert_eq!(late, (Err(OpenError::Gone), Duration::ZERO));
+        assert_eq!(slow, (Err(OpenError::Gone), patience));
     }
 
     #[test]

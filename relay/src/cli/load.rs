@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Origin, Row, Shown};
+use shared::kit::small_file;
 use shared::token::given;
 
 use super::{Cli, Command, Logging, tools};
@@ -104,9 +103,7 @@ fn jwt_keys(path: &Path) -> Result<JwtKeys, String> {
         return Err("--jwt-key: that is a key, and not the name of a file that has it".into());
     }
     let about = |err: &dyn fmt::Display| format!("--jwt-key: {}: {err}", path.display());
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST_KEYS).read_to_string(&mut text));
-    read.map_err(|err| about(&err))?;
+    let text = small_file::read_text(path, LONGEST_KEYS).map_err(|err| about(&err))?;
     JwtKeys::parse(&text).map_err(|err| about(&err))
 }
 

@@ -8,9 +8,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Origin, Row, Shown};
 use shared::kit::small_file;
-use shared::token::given;
+use shared::token::{Hidden, given};
 
-use super::{Cli, Command, Logging, tools};
+use super::{Cli, Command, Logging, database, tools};
 use crate::access::JwtKeys;
 use crate::config::Config;
 use crate::session::check_files;
@@ -73,11 +73,13 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
     let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
-    let url = cli.database.as_ref().filter(|url| has_password(&url.0));
-    if url.is_some() && merged.origin("database") == Origin::CommandLine {
-        return Err(usage(PASSWORD_ON_COMMAND_LINE.into()));
-    }
     let flag = |err: String| usage(format!("--{err}"));
+    if let Some(Hidden(url)) = &cli.database {
+        if merged.origin("database") == Origin::CommandLine && database::has_password(url) {
+            return Err(usage(PASSWORD_ON_COMMAND_LINE.into()));
+        }
+        database::check_parameters(url).map_err(|err| flag(format!("database: {err}")))?;
+    }
     let (config, logging) =
         cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
@@ -88,14 +90,6 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
 const PASSWORD_ON_COMMAND_LINE: &str = "a password among the arguments can be read by everybody on \
     this machine: put the URL into RELAY_DATABASE or the configuration file, or the password into \
     PGPASSWORD or ~/.pgpass";
-
-/// Whether there is a password in the URL of a database.
-fn has_password(url: &str) -> bool {
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = before.rsplit_once('@').map(|(user, _)| user);
-    user.is_some_and(|user| user.contains(':')) || query.contains("password=")
-}
 
 /// The keys in a file.
 fn jwt_keys(path: &Path) -> Result<JwtKeys, String> {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod ban;
+mod database;
 mod init;
 mod limits;
 mod load;

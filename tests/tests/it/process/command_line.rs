@@ -11,6 +11,7 @@ const RELAY_FLAGS: &[&str] = &[
     "ports",
     "admin",
     "data",
+    "database",
     "tls",
     "tls-cert",
     "tls-key",
@@ -140,6 +141,7 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("deny", " ", "an empty list: leave it out where there is no limit"),
     ("never-ban", "", "an empty list: leave it out where there is no limit"),
     ("trust-proxy", "", "an empty list: leave it out where there is no limit"),
+    ("database", "postgres://db/name?pass=hunter2", "the URL's parameter 'pass' is not known"),
     ("log-format", "xml", "[possible values: text, json]"),
     ("log-format", "", "[possible values: text, json]"),
 ];

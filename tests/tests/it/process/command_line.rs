@@ -26,6 +26,9 @@ const RELAY_FLAGS: &[&str] = &[
     "hold-visitors",
     "anonymous",
     "token-file",
+    "jwt-key",
+    "jwt-audience",
+    "jwt-issuer",
     "max-visitors-in-all",
     "max-visitors-per-source",
     "max-visitors-per-owner",
@@ -142,6 +145,9 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("never-ban", "", "an empty list: leave it out where there is no limit"),
     ("trust-proxy", "", "an empty list: leave it out where there is no limit"),
     ("database", "postgres://db/name?pass=hunter2", "the URL's parameter 'pass' is not known"),
+    ("jwt-audience", "", "a value is required"),
+    ("jwt-issuer", "", "a value is required"),
+    ("log", "[[[", "'[[[' is no filter"),
     ("log-format", "xml", "[possible values: text, json]"),
     ("log-format", "", "[possible values: text, json]"),
 ];
@@ -171,6 +177,7 @@ const BAD_CLIENT: &[(&str, &str, &str)] = &[
     ("stall-timeout", "long", "expected number"),
     ("half-closed-timeout", "0s", "must be longer than zero"),
     ("tunnel", "ssh=22?allow=", "'allow=': an empty list: leave it out"),
+    ("log", "[[[", "'[[[' is no filter"),
     ("log", "client=loud", "error parsing level filter: expected one of"),
     ("log-format", "xml", "[possible values: text, json]"),
 ];

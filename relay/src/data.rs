@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use shared::kit::owner::{ROOT, cannot_trust, others_can_write, owners};
 
 /// A folder of the relay's own, which nobody else can write to.
 #[derive(Clone, Debug)]
@@ -17,9 +18,6 @@ pub(crate) struct DataLock(#[expect(dead_code, reason = "it is there to be held"
 /// What a relay locks.
 const LOCK: &str = "relay.lock";
 
-/// The number of the user that may do anything.
-const ROOT: u32 = 0;
-
 impl DataFolder {
     /// The folder at `path`, which is made if it is not there.
     ///
@@ -30,6 +28,9 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let made = private_folder().recursive(true).create(path);
+        if made.is_err() && fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+            bail!("{shown} is no folder: choose another with --data");
+        }
         made.with_context(|| {
             format!("cannot make the folder {shown}: choose another with --data")
         })?;
@@ -200,33 +201,6 @@ fn is_a_link() -> io::Error {
     io::Error::other("it is a link, or no file at all")
 }
 
-#[cfg(unix)]
-fn others_can_write(found: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    found.permissions().mode() & 0o022 != 0
-}
-
-/// The user that this process runs as, and the one to whom the folder belongs. `None`: it cannot be
-/// told.
-#[cfg(unix)]
-fn owners(folder: &fs::Metadata) -> Option<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt;
-    let own = fs::metadata("/proc/self").ok()?;
-    Some((own.uid(), folder.uid()))
-}
-
-/// Elsewhere a folder has the rights of the one above it.
-#[cfg(not(unix))]
-fn owners(_: &fs::Metadata) -> Option<(u32, u32)> {
-    None
-}
-
-/// Whether the folder's owner is neither this user nor root: they can change whatever is in it. Root
-/// keeps users and tokens of a relay that runs as somebody else, and has to trust that one.
-fn cannot_trust(own: u32, owner: u32) -> bool {
-    own != ROOT && ![own, ROOT].contains(&owner)
-}
-
 /// Elsewhere a folder has the rights of the one above it.
 #[cfg(not(unix))]
 fn private_folder() -> DirBuilder {
@@ -241,11 +215,6 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(not(unix))]
 fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(path)
-}
-
-#[cfg(not(unix))]
-fn others_can_write(_: &fs::Metadata) -> bool {
-    false
 }
 
 #[cfg(all(test, unix))]
@@ -268,12 +237,8 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
         let err = DataFolder::open(&path).unwrap_err().to_string();
         assert!(err.starts_with("others can write to "), "{err}");
-        assert!(DataFolder::open(&data.file("key")).is_err(), "it is a file");
-
-        assert!(cannot_trust(1000, 1001), "a folder of somebody else");
-        assert!(
-            ![(1000, 1000), (1000, 0), (0, 1000)].iter().any(|(own, of)| cannot_trust(*own, *of))
-        );
+        let err = DataFolder::open(&data.file("key")).unwrap_err().to_string();
+        assert!(err.ends_with("key is no folder: choose another with --data"), "{err}");
 
         // As it was left by a relay of before.
         fs::write(data.file(LOCK), "").unwrap();

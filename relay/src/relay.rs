@@ -1,5 +1,6 @@
 //! The relay as a whole: binds everything, runs the parts, stops them in order.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,8 +250,10 @@ async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Stor
 }
 
 async fn bind(flag: &str, addr: &HostPort, peers: Peers) -> anyhow::Result<TcpListener> {
-    listen(addr, peers).await.with_context(|| {
-        format!("cannot listen on {addr}: is it in use? choose another with {flag}")
+    listen(addr, peers).await.map_err(|err| {
+        let question = if err.kind() == ErrorKind::AddrInUse { "is it in use? " } else { "" };
+        let what = format!("cannot listen on {addr}: {question}choose another with {flag}");
+        anyhow::Error::new(err).context(what)
     })
 }
 

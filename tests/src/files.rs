@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use shared::control::protocol::InstanceId;
 
@@ -39,6 +40,14 @@ impl Folder {
     pub fn replace(&self, name: &str, text: &str) {
         let new = self.write(".new", text);
         fs::rename(new, self.file(name)).expect("a file that can be renamed");
+    }
+
+    /// Makes a pipe with a name, at whose ends nobody is.
+    pub fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.file(name);
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("mkfifo").success(), "a pipe at {}", path.display());
+        path
     }
 }
 

@@ -9,10 +9,12 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shared::kit::owner::{cannot_trust, others_can_write, owners};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
@@ -57,10 +59,10 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; also that others could put a socket of theirs in its place.
     pub(super) fn bind(config: &Path) -> io::Result<Option<Self>> {
         let Some(folder) = own_folder() else { return Ok(None) };
-        fs::create_dir_all(&folder)?;
+        make(&folder)?;
         let path = folder.join(name(config)?);
         let listener = match UnixListener::bind(&path) {
             Err(err) if err.kind() == io::ErrorKind::AddrInUse => {
@@ -162,6 +164,24 @@ fn own_folder() -> Option<PathBuf> {
     service.or_else(|| Some(PathBuf::from(folder("XDG_RUNTIME_DIR")?).join("sallyport")))
 }
 
+/// Makes the folder for sockets, unless it is there.
+///
+/// # Errors
+///
+/// What the system says; also that it is not this user's alone.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let found = fs::metadata(folder)?;
+    let shown = folder.display();
+    if others_can_write(&found) {
+        return Err(io::Error::other(format!("others can write to {shown}: chmod go-w {shown}")));
+    }
+    if owners(&found).is_some_and(|(own, owner)| cannot_trust(own, owner)) {
+        return Err(io::Error::other(format!("{shown} belongs to another user")));
+    }
+    Ok(())
+}
+
 /// The socket's name, which follows from the file: the path itself may be longer than an address.
 fn name(config: &Path) -> io::Result<String> {
     let path = std::path::absolute(config)?;
@@ -184,5 +204,20 @@ mod tests {
         assert_eq!(socket, name(Path::new("/etc/./sallyport/client.toml")).unwrap());
         assert_ne!(socket, name(Path::new("/etc/sallyport/other.toml")).unwrap());
         assert_eq!(fnv(OsStr::new("foobar")), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_gets_no_socket() {
+        use std::os::unix::fs::PermissionsExt;
+        let above = std::env::temp_dir().join(format!("sallyport-sockets-{}", std::process::id()));
+        let folder = above.join("sallyport");
+        let mode = || fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
+        make(&folder).unwrap();
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let err = make(&folder).unwrap_err().to_string();
+        assert!(err.starts_with("others can write to "), "{err}");
+        assert_eq!(mode(), 0o777, "it may be meant so");
+        fs::remove_dir_all(above).unwrap();
     }
 }

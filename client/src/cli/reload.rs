@@ -59,7 +59,7 @@ impl Reloader {
     pub fn new(loader: Loader, config: Config, output: Output) -> io::Result<Self> {
         let reloads = Reloads::new(loader.clone(), load)?;
         let socket = loader.path().map_or(Ok(None), Socket::bind).unwrap_or_else(|err| {
-            info!("no socket for `client apply`: {err}");
+            warn!("no socket for `client apply`: {err}");
             None
         });
         let running = Arc::new(Running { config, output });

@@ -139,5 +139,9 @@ pub(crate) fn check_files(config: &Config) -> Result<(), String> {
         checked.map_err(|err| format!("--tls-ca: {err}"))?;
     }
     let checked = only(None, identity.clone()).and_then(|inputs| inputs.check_identity());
-    checked.map_err(|err| format!("--tls-client-cert: {err}"))
+    checked.map_err(|err| {
+        let is_key = identity.as_ref().is_some_and(|(certificate, _)| !err.is_at(certificate));
+        let flag = if is_key { "--tls-client-key" } else { "--tls-client-cert" };
+        format!("{flag}: {err}")
+    })
 }

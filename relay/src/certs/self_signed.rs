@@ -1,10 +1,9 @@
 //! Certificates that the relay makes by itself. Clients know them by their pins.
 
-use std::fs;
-
 use anyhow::Context;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use shared::kit::small_file;
 
 use super::Identity;
 use crate::data::DataFolder;
@@ -14,6 +13,9 @@ const CERTIFICATE: &str = "control-cert.pem";
 
 /// Its key.
 const KEY: &str = "control-key.pem";
+
+/// The longest file with a key that is read: some hundred bytes are written.
+const LONGEST_KEY: u64 = 64 * 1024;
 
 impl Identity {
     /// Makes a certificate for `names`, which is gone with the process.
@@ -42,8 +44,8 @@ impl Identity {
             data.write_private(CERTIFICATE, certificate(names, &key)?.pem().as_bytes())?;
         } else if !certificate_file.exists() {
             let shown = key_file.display();
-            let text =
-                fs::read_to_string(&key_file).with_context(|| format!("cannot read {shown}"))?;
+            let text = small_file::read_text(&key_file, LONGEST_KEY);
+            let text = text.with_context(|| format!("cannot read {shown}"))?;
             let key = KeyPair::from_pem(&text).with_context(|| format!("{shown} holds no key"))?;
             data.write_private(CERTIFICATE, certificate(names, &key)?.pem().as_bytes())?;
         }

@@ -2,16 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Origin, Row, Shown};
-use shared::token::given;
+use shared::kit::small_file;
+use shared::token::{Hidden, given};
 
-use super::{Cli, Command, Logging, tools};
+use super::{Cli, Command, Logging, database, tools};
 use crate::access::JwtKeys;
 use crate::config::Config;
 use crate::session::check_files;
@@ -74,11 +73,13 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
     let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
-    let url = cli.database.as_ref().filter(|url| has_password(&url.0));
-    if url.is_some() && merged.origin("database") == Origin::CommandLine {
-        return Err(usage(PASSWORD_ON_COMMAND_LINE.into()));
-    }
     let flag = |err: String| usage(format!("--{err}"));
+    if let Some(Hidden(url)) = &cli.database {
+        if merged.origin("database") == Origin::CommandLine && database::has_password(url) {
+            return Err(usage(PASSWORD_ON_COMMAND_LINE.into()));
+        }
+        database::check_parameters(url).map_err(|err| flag(format!("database: {err}")))?;
+    }
     let (config, logging) =
         cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
@@ -90,23 +91,13 @@ const PASSWORD_ON_COMMAND_LINE: &str = "a password among the arguments can be re
     this machine: put the URL into RELAY_DATABASE or the configuration file, or the password into \
     PGPASSWORD or ~/.pgpass";
 
-/// Whether there is a password in the URL of a database.
-fn has_password(url: &str) -> bool {
-    let (_, rest) = url.split_once("://").unwrap_or_default();
-    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = before.rsplit_once('@').map(|(user, _)| user);
-    user.is_some_and(|user| user.contains(':')) || query.contains("password=")
-}
-
 /// The keys in a file.
 fn jwt_keys(path: &Path) -> Result<JwtKeys, String> {
     if path.to_string_lossy().starts_with(JwtKeys::SHARED) {
         return Err("--jwt-key: that is a key, and not the name of a file that has it".into());
     }
     let about = |err: &dyn fmt::Display| format!("--jwt-key: {}: {err}", path.display());
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST_KEYS).read_to_string(&mut text));
-    read.map_err(|err| about(&err))?;
+    let text = small_file::read_text(path, LONGEST_KEYS).map_err(|err| about(&err))?;
     JwtKeys::parse(&text).map_err(|err| about(&err))
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod ban;
+mod database;
 mod init;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ mod user;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use shared::control::protocol::HostName;
@@ -138,11 +140,13 @@ pub struct Cli {
     jwt_key: Option<PathBuf>,
 
     /// Whom JSON Web Tokens have to be for (`aud`)
-    #[arg(long, env = "RELAY_JWT_AUDIENCE", value_name = "NAME", default_value = "sallyport")]
+    #[arg(long, env = "RELAY_JWT_AUDIENCE", value_name = "NAME", default_value = "sallyport",
+          value_parser = NonEmptyStringValueParser::new())]
     jwt_audience: String,
 
     /// Who has to have made JSON Web Tokens (`iss`) [default: whoever has the key]
-    #[arg(long, env = "RELAY_JWT_ISSUER", value_name = "NAME")]
+    #[arg(long, env = "RELAY_JWT_ISSUER", value_name = "NAME",
+          value_parser = NonEmptyStringValueParser::new())]
     jwt_issuer: Option<String>,
 
     #[command(flatten)]

@@ -214,7 +214,10 @@ fn authorities(path: &std::path::Path) -> Result<RootCertStore, BadFile> {
 /// The first that does not, with its flag.
 pub(crate) fn check_files(config: &Config) -> Result<(), String> {
     if let Some(TlsSource::Files { certificate, key }) = &config.tls.source {
-        Identity::from_files(certificate, key).map_err(|err| format!("tls-cert: {err}"))?;
+        Identity::from_files(certificate, key).map_err(|err| {
+            let flag = if err.is_at(certificate) { "tls-cert" } else { "tls-key" };
+            format!("{flag}: {err}")
+        })?;
     }
     if let Some(path) = &config.tls.client_ca {
         authorities(path).map_err(|err| format!("tls-client-ca: {err}"))?;

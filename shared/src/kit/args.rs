@@ -52,7 +52,7 @@ pub fn day(since: Duration) -> String {
 ///
 /// What is wrong with the text, for a person.
 pub fn log_filter(text: &str) -> Result<String, String> {
-    logging::check_filter(text).map(|()| text.to_owned()).map_err(|err| err.to_string())
+    logging::check_filter(text).map(|()| text.to_owned())
 }
 
 #[cfg(test)]

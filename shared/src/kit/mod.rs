@@ -9,6 +9,8 @@
 //! - [`budget`]: how much is forgiven of what nobody needs much of
 //! - [`nearest`]: the word that somebody probably meant
 //! - [`settings`]: settings from a file, the environment and the command line
+//! - [`owner`]: to whom a folder belongs
+//! - [`small_file`]: files that are read as a whole
 //! - [`watch`], [`reload`]: a file that may change, and settings that follow it
 //! - [`answer`]: answers to somebody who has called a program for nothing else
 //! - [`output`]: output that holds nobody up
@@ -25,9 +27,11 @@ pub mod memory;
 pub mod nearest;
 pub mod net;
 pub mod output;
+pub mod owner;
 pub mod reload;
 pub mod serve;
 pub mod settings;
 pub mod signals;
+pub mod small_file;
 pub mod stop;
 pub mod watch;

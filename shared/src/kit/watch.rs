@@ -7,8 +7,7 @@
 
 mod folders;
 
-use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::folders::{Folders, warn_of};
+use super::small_file;
 
 /// A file counts as written when its folder has been quiet for this long: whoever writes in place
 /// does so in several steps.
@@ -29,6 +29,9 @@ const QUIET: Duration = Duration::from_millis(200);
 /// A folder that is never quiet is looked at this long after its first event.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// So much of a file is compared: whoever reads files that are watched refuses larger ones.
+const COMPARED: u64 = 1024 * 1024 + 1;
+
 /// Tells when a file has changed.
 #[derive(Debug)]
 pub struct Watch {
@@ -36,10 +39,19 @@ pub struct Watch {
     events: Arc<Notify>,
     /// Locked only on threads that may wait for a disk.
     folders: Arc<Mutex<Folders>>,
-    /// What the file held when somebody last looked, `None` if it could not be read.
-    seen: Option<Vec<u8>>,
+    /// What was there when somebody last looked.
+    seen: Seen,
     /// Something has happened in its folder, and nobody has looked yet.
     stirred: Option<Stirred>,
+}
+
+/// What has the name of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// Something that cannot be read, or is no file.
+    NoFile,
+    Held(Vec<u8>),
 }
 
 /// When something has happened in a folder.
@@ -67,7 +79,7 @@ impl Watch {
         });
         let watcher = watcher.inspect_err(|err| warn_of(&path, err)).ok();
         let folders = Arc::new(Mutex::new(Folders::new(watcher)));
-        Ok(Self { path, events, folders, seen: None, stirred: None })
+        Ok(Self { path, events, folders, seen: Seen::Nothing, stirred: None })
     }
 
     /// Waits until the file holds something else than when somebody last looked, is there again, or
@@ -102,16 +114,27 @@ impl Watch {
         // Not on the thread that moves data: the file may be far away.
         let looked = tokio::task::spawn_blocking(move || {
             folders.lock().follow(&path);
-            fs::read(path).ok()
+            Seen::at(&path)
         });
-        let held = looked.await.ok().flatten();
+        let seen = looked.await.unwrap_or(Seen::NoFile);
         self.stirred = None;
-        std::mem::replace(&mut self.seen, held) != self.seen
+        std::mem::replace(&mut self.seen, seen) != self.seen
     }
 
-    /// Whether the file could be read when somebody last looked.
+    /// Whether something had the file's name when somebody last looked, be it a file or not.
     pub fn is_there(&self) -> bool {
-        self.seen.is_some()
+        self.seen != Seen::Nothing
+    }
+}
+
+impl Seen {
+    /// A pipe in the file's place is not read: what comes through it is for somebody else.
+    fn at(path: &Path) -> Self {
+        match small_file::look(path, COMPARED) {
+            Ok(bytes) => Self::Held(bytes),
+            Err(err) if err.kind() == ErrorKind::NotFound => Self::Nothing,
+            Err(_) => Self::NoFile,
+        }
     }
 }
 
@@ -145,7 +168,9 @@ fn is_change(kind: EventKind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
+    use std::process::Command;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::time::timeout;
@@ -189,7 +214,7 @@ mod tests {
         async fn next_change_is(&mut self, text: &str) {
             fs::write(self.file("client.toml"), text).unwrap();
             self.changes(text).await;
-            assert_eq!(self.watch.seen.as_deref(), Some(text.as_bytes()));
+            assert_eq!(self.watch.seen, Seen::Held(text.into()));
         }
     }
 
@@ -263,7 +288,7 @@ mod tests {
             fs::rename(watched.file("..new"), watched.file("..data")).unwrap();
             watched.changes(name).await;
             fs::remove_dir_all(watched.file(before)).unwrap();
-            assert_eq!(watched.watch.seen.as_deref(), Some(name.as_bytes()));
+            assert_eq!(watched.watch.seen, Seen::Held(name.into()));
         }
     }
 
@@ -288,6 +313,34 @@ mod tests {
         let told = timeout(QUIET * 3, watched.watch.changed()).await;
         assert!(told.is_err(), "{told:?}");
         watched.next_change_is("two").await;
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_the_files_place_stops_nothing_and_is_noticed() {
+        let mut watched = Watched::new(one).await;
+        let (path, new) = (watched.file("client.toml"), watched.file("new"));
+        assert!(Command::new("mkfifo").arg(&new).status().unwrap().success());
+        fs::rename(&new, &path).unwrap();
+        watched.changes("a pipe").await;
+        assert!(watched.watch.is_there());
+        fs::write(&new, "two").unwrap();
+        fs::rename(&new, &path).unwrap();
+        watched.changes("two").await;
+        assert_eq!(watched.watch.seen, Seen::Held("two".into()));
+    }
+
+    #[tokio::test]
+    async fn a_file_without_an_end_is_not_kept() {
+        let mut watched = Watched::new(one).await;
+        let (path, new) = (watched.file("client.toml"), watched.file("new"));
+        symlink("/dev/zero", &new).unwrap();
+        fs::rename(&new, &path).unwrap();
+        watched.changes("endless").await;
+        assert_eq!(watched.watch.seen, Seen::NoFile);
+        fs::File::create(&new).unwrap().set_len(COMPARED * 4).unwrap();
+        fs::rename(&new, &path).unwrap();
+        watched.changes("large").await;
+        assert_eq!(watched.watch.seen, Seen::Held(vec![0; COMPARED as usize]));
     }
 
     /// Whoever waits for a change goes on meanwhile, also after it has stopped waiting once.

@@ -3,15 +3,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::fingerprint::fingerprint;
 use super::secret::LONGEST;
-use super::{PREFIX, Secret};
+use super::{BadSecret, PREFIX, Secret};
 use crate::kit::settings::Origin;
+use crate::kit::small_file;
 
 /// A value that is not shown by accident, not even when it is not a good one.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,17 +85,16 @@ pub fn is_among(args: &[OsString]) -> bool {
 pub const ON_COMMAND_LINE: &str = "a token among the arguments can be read by everybody on this \
     machine: put it into a file for --token-file, or into the environment";
 
+/// The longest file with a secret, in bytes: some white space may be around it.
+const LONGEST_FILE: u64 = 2 * LONGEST as u64;
+
 fn read(path: &Path) -> Result<Secret, String> {
     let about = |err: &dyn fmt::Display| format!("the token in {}: {err}", path.display());
-    let text = contents(path).map_err(|err| about(&err))?;
+    let text = small_file::read_text(path, LONGEST_FILE).map_err(|err| match err.kind() {
+        ErrorKind::FileTooLarge => about(&BadSecret::TooLong),
+        _ => about(&err),
+    })?;
     text.parse().map_err(|err| about(&err))
-}
-
-/// No more of it than a secret may have, and one byte that is too much.
-fn contents(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(LONGEST as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -127,6 +126,9 @@ mod tests {
         let err = given(None, &env, Some(&file), &[]).unwrap_err();
         assert!(err.contains("can be guessed") && !err.contains("hunter2"), "{err}");
         assert!(given(None, &env, Some(&otherwise[0]), &[]).unwrap_err().contains("not-there"));
+        std::fs::write(&file, "x".repeat(LONGEST * 4)).unwrap();
+        let err = given(None, &env, Some(&file), &[]).unwrap_err();
+        assert!(err.ends_with(&BadSecret::TooLong.to_string()), "{err}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,24 +1,33 @@
 //! Certificates and keys in files.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::kit::small_file;
 
 /// The largest file that is read: all authorities of a system are a quarter of it.
 const LARGEST: u64 = 1024 * 1024;
 
 /// A file does not hold what it should, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadFile(String);
+pub struct BadFile {
+    path: PathBuf,
+    what: String,
+}
 
 impl BadFile {
     /// What is wrong with the file at `path`.
     pub fn new(path: &Path, what: impl fmt::Display) -> Self {
-        Self(format!("{}: {what}", path.display()))
+        Self { path: path.to_owned(), what: what.to_string() }
+    }
+
+    /// Whether it is the file at `path`.
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.path == path
     }
 }
 
@@ -28,16 +37,11 @@ impl BadFile {
 ///
 /// It cannot be read, or is far larger than such a file is.
 pub fn read(path: &Path) -> Result<Vec<u8>, BadFile> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(n) if n as u64 > LARGEST => Err(BadFile::new(path, "is too large for certificates")),
-        Ok(_) => Ok(bytes),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            Err(BadFile::new(path, "is not there"))
-        }
-        Err(err) => Err(BadFile::new(path, format_args!("cannot be read: {err}"))),
-    }
+    small_file::read(path, LARGEST).map_err(|err| match err.kind() {
+        ErrorKind::FileTooLarge => BadFile::new(path, "is too large for certificates"),
+        ErrorKind::NotFound => BadFile::new(path, "is not there"),
+        _ => BadFile::new(path, format_args!("cannot be read: {err}")),
+    })
 }
 
 /// The certificates in a file, of which there is one at least.
@@ -70,7 +74,7 @@ pub fn key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, BadFile>
 
 impl fmt::Display for BadFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}: {}", self.path.display(), self.what)
     }
 }
 

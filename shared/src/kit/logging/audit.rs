@@ -5,7 +5,7 @@
 //! and it begins anew under its name.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -81,12 +81,21 @@ pub(super) fn dropped() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.dropped())
 }
 
+/// Opens it without waiting: a pipe that nobody reads is an error.
+#[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path).map_err(|err| match err.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("it is a pipe or a socket, and nobody reads it"),
+        _ => err,
+    })
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// Says what it had to leave out. Runs on the thread that writes it.
@@ -113,7 +122,8 @@ impl Write for Appended {
         let written = self.file.write(lines);
         match &written {
             Ok(_) => self.fails = false,
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => (),
+            // A pipe may be full: then it is tried again, for as long as this is the file.
+            Err(err) if matches!(err.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => (),
             Err(err) => {
                 if !std::mem::replace(&mut self.fails, true) {
                     error!("the audit log cannot be written: {err}");
@@ -150,6 +160,31 @@ mod tests {
         appended.write_all(b"three\n").unwrap();
         assert_eq!(fs::read_to_string(&moved).unwrap(), "before\none\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error_and_a_full_one_is_left_for_the_next_file() {
+        use std::os::fd::AsRawFd;
+        let folder = std::env::temp_dir().join(format!("sallyport-fifo-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, fifo) = (folder.join("audit.log"), folder.join("fifo"));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        assert!(open(&fifo).unwrap_err().to_string().contains("nobody reads it"));
+
+        let (reader, writer) = io::pipe().unwrap();
+        let next = Arc::default();
+        let file = open(Path::new(&format!("/dev/fd/{}", writer.as_raw_fd()))).unwrap();
+        let mut appended = Appended { file, next: Arc::clone(&next), fails: false };
+        let line = [b'x'; 4096];
+        let full = std::iter::repeat_with(|| appended.write(&line)).find_map(Result::err);
+        assert_eq!(full.map(|err| err.kind()), Some(ErrorKind::WouldBlock));
+        assert!(!appended.fails);
+        *next.lock() = Some(open(&path).unwrap());
+        appended.write_all(b"one\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
+        drop(reader);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -59,9 +59,19 @@ impl Display for LogFormat {
 ///
 /// # Errors
 ///
-/// The part that is no filter.
-pub fn check_filter(filter: &str) -> Result<(), ParseError> {
-    filter.parse::<Targets>().map(drop)
+/// The part that is no filter, for a person.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    let targets = filter.parse::<Targets>().map_err(|err| err.to_string())?;
+    // Any text at all would do as the name of a part of the program; nothing would be logged then.
+    let is_name = |name: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_:-".contains(c);
+        !name.is_empty() && name.chars().all(is_part)
+    };
+    let mut named = targets.iter().map(|(target, _)| target);
+    match named.find(|target| !is_name(target)).filter(|_| !filter.is_empty()) {
+        Some(target) => Err(format!("'{target}' is no filter: use a level, or NAME=LEVEL")),
+        None => Ok(()),
+    }
 }
 
 /// The log of the process. Cheap to clone; with the last one goes the thread that writes, as
@@ -94,6 +104,9 @@ pub fn around<E: Display>(
             return ExitCode::FAILURE;
         }
     };
+    if let Some(Err(err)) = in_rust_log() {
+        warn!("{RUST_LOG} does not count: {err}");
+    }
     match program(&log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -228,11 +241,15 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 /// The variable with the filter of the log that many programs of Rust obey.
 pub const RUST_LOG: &str = "RUST_LOG";
 
-/// The filter in [`RUST_LOG`]. One that is no filter is as good as none: it may be meant for another
-/// program.
+/// The filter in [`RUST_LOG`]. One that is no filter is as good as none, since it may be meant for
+/// another program; the log says so when it starts.
 pub fn rust_log() -> Option<String> {
-    let filter = std::env::var(RUST_LOG).ok().filter(|filter| !filter.is_empty());
-    filter.filter(|filter| check_filter(filter).is_ok())
+    in_rust_log()?.ok()
+}
+
+fn in_rust_log() -> Option<Result<String, String>> {
+    let filter = std::env::var(RUST_LOG).ok().filter(|filter| !filter.is_empty())?;
+    Some(check_filter(&filter).map(|()| filter))
 }
 
 /// The filter of the flag, else of [`RUST_LOG`], else `info`.

@@ -14,7 +14,8 @@ pub const MAX_NETWORKS: usize = 64;
 const MAPPED: u8 = 96;
 
 /// Networks, written with commas between them: `10.0.0.0/8,2001:db8::/32`. An address alone is a
-/// network of one. None by default.
+/// network of one. None by default; but whoever writes a list and leaves it empty, as with a variable
+/// that is not set, hardly means that everybody may come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<IpNet>")]
 pub struct Networks(Box<[IpNet]>);
@@ -58,15 +59,15 @@ impl FromStr for Networks {
     type Err = BadNetworks;
 
     fn from_str(text: &str) -> Result<Self, BadNetworks> {
+        if text.trim().is_empty() {
+            return Err(BadNetworks(String::new()));
+        }
         let network = |text: &str| {
             let text = text.trim();
             let alone = || text.parse::<IpAddr>().map(IpNet::from).ok();
             let network = text.parse().ok().or_else(alone);
             network.map(canonical).ok_or_else(|| BadNetworks(text.to_owned()))
         };
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
         text.split(',').map(network).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -95,6 +96,9 @@ impl fmt::Display for Networks {
 
 impl fmt::Display for BadNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("an empty list: leave it out where there is no limit");
+        }
         let longest = self.0.split_once('/').and_then(|(ip, _)| ip.parse::<IpAddr>().ok());
         match longest.map(IpNet::from) {
             Some(alone) => write!(
@@ -125,7 +129,6 @@ mod tests {
     #[test]
     fn networks_are_shown_without_what_does_not_count() {
         for (written, shown) in [
-            ("", ""),
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("127.0.0.1, ::1", "127.0.0.1/32,::1/128"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
@@ -134,7 +137,7 @@ mod tests {
         ] {
             assert_eq!(networks(written).to_string(), shown, "{written}");
         }
-        for bad in ["10.0.0.0/33", "localhost", "10.0.0.0/8,", "a", "10.0.0.0/-1"] {
+        for bad in ["10.0.0.0/33", "localhost", "10.0.0.0/8,", "a", "10.0.0.0/-1", "", " ", ","] {
             assert!(bad.parse::<Networks>().is_err(), "{bad}");
         }
     }
@@ -144,6 +147,7 @@ mod tests {
         for (bad, says) in [
             ("10.0.0.0/33", "'10.0.0.0/33' is no network: its length is a number from 0 to 32"),
             ("::/129", "'::/129' is no network: its length is a number from 0 to 128"),
+            (" ", "an empty list: leave it out where there is no limit"),
             ("a/8", "'a/8' is no network: use an address, or one with a length as in 10.0.0.0/8"),
         ] {
             assert_eq!(bad.parse::<Networks>().unwrap_err().to_string(), says);

@@ -40,7 +40,11 @@ mod tests {
     use super::*;
 
     fn permits(allow: &str, deny: &str, ip: &str) -> bool {
-        let rules = Rules { allow: allow.parse().unwrap(), deny: deny.parse().unwrap() };
+        let list = |text: &str| match text {
+            "" => Networks::default(),
+            some => some.parse().unwrap(),
+        };
+        let rules = Rules { allow: list(allow), deny: list(deny) };
         rules.permit(ip.parse().unwrap())
     }
 

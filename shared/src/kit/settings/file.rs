@@ -2,8 +2,7 @@
 //! with values, and named sections with keys of their own.
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problem, Problems};
 use super::references::References;
+use crate::kit::small_file;
 
 /// A file of settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +61,12 @@ impl File {
     ///
     /// The file cannot be read or is too large, is no TOML, or holds what no setting can be.
     pub fn read(path: &Path, groups: &[&str]) -> Result<Self, Problems> {
-        let text = contents(path)
-            .map_err(|err| Problems::whole(path, format!("cannot read it: {err}")))?;
-        if text.len() as u64 > LARGEST {
-            return Err(Problems::whole(path, "it is larger than any configuration (1 MiB)"));
-        }
+        let text = small_file::read_text(path, LARGEST).map_err(|err| match err.kind() {
+            ErrorKind::FileTooLarge => {
+                Problems::whole(path, "it is larger than any configuration (1 MiB)")
+            }
+            _ => Problems::whole(path, format!("cannot read it: {err}")),
+        })?;
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let variable = |name: &str| std::env::var(name).ok();
         Self::parse(path, &text, groups, References { variable: &variable, folder })
@@ -125,13 +126,6 @@ impl Entry {
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1024 * 1024;
-
-/// No more of it than a file may have, and one byte that is too much.
-fn contents(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    Ok(text)
-}
 
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 

@@ -2,9 +2,10 @@
 //! file holds. So secrets can stay out of a file that everybody may read.
 
 use std::fmt;
-use std::fs;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::kit::small_file;
 
 /// The most bytes that a referenced file may have: a value is a line, not a book.
 const LONGEST: u64 = 64 * 1024;
@@ -64,12 +65,10 @@ impl References<'_> {
 /// What the file holds, without the end of its last line.
 fn read(path: &Path) -> Result<String, BadReference> {
     let unreadable = |why: String| BadReference::Unreadable(path.to_owned(), why);
-    let file = fs::File::open(path).map_err(|err| unreadable(err.to_string()))?;
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|err| unreadable(err.to_string()))?;
-    if text.len() as u64 > LONGEST {
-        return Err(unreadable("longer than 64 KiB".into()));
-    }
+    let mut text = small_file::read_text(path, LONGEST).map_err(|err| match err.kind() {
+        ErrorKind::FileTooLarge => unreadable("longer than 64 KiB".into()),
+        _ => unreadable(err.to_string()),
+    })?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
     Ok(text)
 }

@@ -129,6 +129,30 @@ async fn a_file_that_was_moved_away_begins_anew_at_a_signal_and_no_line_is_lost(
     refused(&folder.file("audit.log.2"), 2).await;
 }
 
+/// A pipe takes the place of the file for a moment, as by a mistake.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_the_audit_log_is_told_and_the_next_file_is_taken() {
+    let folder = Folder::new();
+    let path = folder.file("audit.log");
+    folder.pipe("audit.log");
+    let program = || Program::relay().env("RELAY_TOKEN", SECRET).env("RELAY_AUDIT_LOG", &path);
+    let (status, _, said) = program().output().await;
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("--audit-log: ") && said.contains("nobody reads it"), "{said}");
+
+    fs::remove_file(&path).expect("a pipe");
+    let relay = Relay::of(program()).await;
+    fs::remove_file(&path).expect("a file");
+    folder.pipe("audit.log");
+    relay.signal(Signal::HUP);
+    relay.logged("the audit log goes on where it was: cannot open").await;
+    fs::remove_file(&path).expect("a pipe");
+    relay.signal(Signal::HUP);
+    relay.logged("the audit log goes on in").await;
+    client(&relay, "another secret altogether", &[]).exit().await;
+    line(&path, "refused", |line| line["event"] == "refused").await;
+}
+
 #[tokio::test]
 async fn an_audit_log_that_cannot_be_is_an_error_and_a_full_disk_stops_nobody_and_is_told() {
     let folder = Folder::new();

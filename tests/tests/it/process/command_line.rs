@@ -140,6 +140,14 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("threads", "0", "0 is not in 1..=256"),
     ("threads", "1000", "1000 is not in 1..=256"),
     ("log", "relay=loud", "error parsing level filter: expected one of"),
+    ("allow", "", "an empty list: leave it out where there is no limit"),
+    ("deny", " ", "an empty list: leave it out where there is no limit"),
+    ("never-ban", "", "an empty list: leave it out where there is no limit"),
+    ("trust-proxy", "", "an empty list: leave it out where there is no limit"),
+    ("database", "postgres://db/name?pass=hunter2", "the URL's parameter 'pass' is not known"),
+    ("jwt-audience", "", "a value is required"),
+    ("jwt-issuer", "", "a value is required"),
+    ("log", "[[[", "'[[[' is no filter"),
     ("log-format", "xml", "[possible values: text, json]"),
     ("log-format", "", "[possible values: text, json]"),
 ];
@@ -168,6 +176,8 @@ const BAD_CLIENT: &[(&str, &str, &str)] = &[
     ("stall-timeout", "0s", "must be longer than zero"),
     ("stall-timeout", "long", "expected number"),
     ("half-closed-timeout", "0s", "must be longer than zero"),
+    ("tunnel", "ssh=22?allow=", "'allow=': an empty list: leave it out"),
+    ("log", "[[[", "'[[[' is no filter"),
     ("log", "client=loud", "error parsing level filter: expected one of"),
     ("log-format", "xml", "[possible values: text, json]"),
 ];

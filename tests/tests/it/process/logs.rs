@@ -52,6 +52,7 @@ async fn the_level_is_info_unless_flag_variable_or_rust_log_say_otherwise() {
         (vec![("RUST_LOG", "debug"), ("LOG", "debug")], Some("info"), false),
         (vec![("LOG", "info")], Some("debug"), true),
         (vec![("RUST_LOG", "=this is no filter=")], None, false),
+        (vec![("RUST_LOG", "[[[")], None, false),
         (vec![("RUST_LOG", "")], None, false),
         (vec![("LOG", "")], None, false),
     ];

@@ -15,7 +15,12 @@ async fn a_relay_names_the_flag_of_a_port_that_is_taken() {
         assert!(log.contains(&format!("cannot listen on {taken}")), "{log}");
         assert!(log.contains(&format!("choose another with {flag}")), "{log}");
         assert!(log.contains("Address already in use"), "{log}");
+        assert!(log.contains("is it in use?"), "{log}");
     }
+    // Nobody has what is not here.
+    let (status, _, log) = Program::relay().args(["--control", "192.0.2.1:1"]).output().await;
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("cannot listen on 192.0.2.1:1: choose another with --control"), "{log}");
 }
 
 /// Expects a client with these tunnels to be refused for good, with `reason`.

@@ -125,6 +125,59 @@ async fn a_file_that_becomes_empty_or_goes_leaves_everything_as_it_is() {
     assert!(!client.stdout.so_far().iter().any(|event| event.contains("default")));
 }
 
+/// As by a mistake, or while something else is in the file's place.
+#[tokio::test]
+async fn a_pipe_in_the_files_place_stops_no_reload_after_it() {
+    let folder = Folder::new();
+    let file = folder.write("relay.toml", "grace = \"1s\"\n");
+    let relay = Relay::of(Program::relay().args(["--config"]).args([&file])).await;
+    fs::remove_file(&file).expect("a file to remove");
+    folder.pipe("relay.toml");
+    relay.signal(Signal::HUP);
+    relay.logged("cannot read it: it is a pipe, and nothing came through it").await;
+    fs::remove_file(&file).expect("a pipe to remove");
+    folder.replace("relay.toml", "grace = \"2s\"\n");
+    relay.logged("~ grace: 1s -> 2s").await;
+    relay.signal(Signal::HUP);
+    relay.logged("SIGHUP: ").await;
+    folder.replace("relay.toml", "grace = \"3s\"\n");
+    relay.logged("~ grace: 2s -> 3s").await;
+}
+
+#[tokio::test]
+async fn a_pipe_without_anybody_at_its_other_end_holds_up_no_start() {
+    let folder = Folder::new();
+    let pipe = folder.pipe("pipe");
+    for (program, flag) in [
+        ("relay", "config"),
+        ("relay", "token-file"),
+        ("relay", "jwt-key"),
+        ("relay", "tls-cert"),
+        ("client", "config"),
+        ("client", "token-file"),
+        ("client", "tls-client-cert"),
+    ] {
+        let mut started = Program::bare(program).args([format!("--{flag}")]).args([&pipe]);
+        if flag.ends_with("cert") {
+            let key = flag.replace("cert", "key");
+            started = started.args([format!("--{key}")]).args([&pipe]);
+        }
+        let started = if program == "client" { started.args(["--tls"]) } else { started };
+        let (status, _, said) = started.args(["check"]).output().await;
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(status, Some(2), "{program} {flag}: {said}");
+        assert!(said.contains("it is a pipe, and nothing came"), "{program} {flag}: {said}");
+    }
+}
+
+/// As `<(command)` of a shell: it may take a moment.
+#[tokio::test]
+async fn a_secret_may_come_through_a_pipe() {
+    let program = Program::bare("relay").args(["--token-file", "/dev/stdin", "check"]);
+    let (status, _, said) = program.with_input("correct horse battery staple\n").output().await;
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+}
+
 #[tokio::test]
 async fn whoever_wants_the_defaults_says_so_by_a_comment() {
     let folder = Folder::new();

@@ -77,7 +77,7 @@ async fn mistakes_with_tls_are_said_before_anything_runs() {
     let (certificate, key) = (file(&secured, "cert.pem"), file(&secured, "key.pem"));
     let other_key = file(&other, "key.pem");
     let pin = secured.authority.relay("a").pin().to_string();
-    let cases: [(&str, &[&str], &str); 13] = [
+    let cases: [(&str, &[&str], &str); 14] = [
         ("relay", &["--tls-cert", &certificate], "--tls-cert needs tls-key as well"),
         ("relay", &["--require-tls"], "--require-tls needs TLS"),
         (
@@ -87,7 +87,12 @@ async fn mistakes_with_tls_are_said_before_anything_runs() {
         ),
         ("relay", &["--tls-cert", &certificate, "--tls-key", &other_key], "is not the key of"),
         ("relay", &["--tls-cert", &key, "--tls-key", &key], "holds no certificate"),
-        ("relay", &["--tls-cert", "/not/there", "--tls-key", &key], "/not/there: is not there"),
+        ("relay", &["--tls-cert", "/not/there", "--tls-key", &key], "tls-cert: /not/there: is not"),
+        (
+            "relay",
+            &["--tls-cert", &certificate, "--tls-key", "/not/there"],
+            "tls-key: /not/there: ",
+        ),
         ("relay", &["--tls-min", "1.1"], "[possible values: 1.2, 1.3]"),
         ("client", &["--tls-pin", &pin], "tls-pin needs TLS: --tls, or --server tls://"),
         ("client", &["--tls", "--tls-pin", "sha256:abc"], "a pin is sha256: and 32 bytes"),

@@ -211,6 +211,7 @@ async fn who_serves_is_told_a_few_times_a_second_however_often_it_changes() {
     let since = Instant::now();
     let mut newer = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
     assert!(matches!(newer.receive().await, FromRelay::Welcome(_)));
+    assert!(matches!(older.receive().await, FromRelay::Standby { .. }));
     for healthy in [false, true].into_iter().cycle().take(2000) {
         let name = "busy".parse().expect("a name");
         newer.say(&FromClient::Health { tunnels: vec![TunnelHealth { name, healthy }] }).await;
@@ -219,7 +220,7 @@ async fn who_serves_is_told_a_few_times_a_second_however_often_it_changes() {
     newer.say(&FromClient::Heartbeat { id: 1 }).await;
     while !matches!(newer.receive().await, FromRelay::HeartbeatAck { .. }) {}
     older.say(&FromClient::Heartbeat { id: 1 }).await;
-    let mut told = 0;
+    let mut told = 1;
     loop {
         match older.receive().await {
             FromRelay::Live { .. } | FromRelay::Standby { .. } => told += 1,
@@ -228,7 +229,7 @@ async fn who_serves_is_told_a_few_times_a_second_however_often_it_changes() {
         }
     }
     let may_be = 1 + since.elapsed().as_millis() / 250;
-    assert!((1..=may_be).contains(&told), "{told} times, not {may_be}");
+    assert!(told <= may_be, "{told} times, not {may_be}");
     world.stop().await;
 }
 

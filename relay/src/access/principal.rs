@@ -62,13 +62,14 @@ impl Principal {
         &self.accounts
     }
 
-    /// What a claim on a tunnel takes up in the accounts.
+    /// What a claim on a tunnel with so many ports takes up in the accounts.
     ///
     /// # Errors
     ///
     /// The limit that it comes up against.
-    pub(crate) fn parts(&self, name: &TunnelName) -> Result<Box<[Part]>, Limit> {
-        self.accounts.iter().filter_map(|account| account.tunnel(name).transpose()).collect()
+    pub(crate) fn parts(&self, name: &TunnelName, ports: usize) -> Result<Box<[Part]>, Limit> {
+        let tunnel = |account: &Arc<Account>| account.tunnel(name, ports).transpose();
+        self.accounts.iter().filter_map(tunnel).collect()
     }
 
     pub(crate) fn owner(&self) -> &Owner {

@@ -22,6 +22,13 @@ impl Rights {
         Self(grants.into())
     }
 
+    /// What these grants allow, as they stand in tokens.
+    #[cfg(test)]
+    pub(crate) fn of(grants: &[impl AsRef<str>]) -> Self {
+        let grant = |json: &str| serde_json::from_str(json).unwrap();
+        Self::new(grants.iter().map(|json| grant(json.as_ref())).collect())
+    }
+
     /// Whether it goes as far as a tunnel of this name.
     ///
     /// # Errors
@@ -83,10 +90,6 @@ mod tests {
 
     use super::*;
 
-    fn rights(grants: &[&str]) -> Rights {
-        Rights::new(grants.iter().map(|json| serde_json::from_str(json).unwrap()).collect())
-    }
-
     #[test]
     fn whoever_has_no_grant_may_do_anything() {
         let rights = Rights::unlimited();
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_link_has_to_allow_it() {
-        let rights = rights(&[
+        let rights = Rights::of(&[
             r#"{"tunnels":["web-*","db"],"ports":"9000-9010","expires":2000,"allow":["10.0.0.0/8"]}"#,
             r#"{"tunnels":["*-1","db"],"ports":"9005-9020","expires":1000,"allow":["::ffff:10.1.0.0/112"]}"#,
         ]);

@@ -269,12 +269,12 @@ impl PortRange {
 
     /// Whether a client may ask for `port`.
     pub fn allows(&self, port: u16) -> bool {
-        if *self == Self::ANY { port >= 1024 } else { (self.first..=self.last).contains(&port) }
+        self.ports().contains(&port)
     }
 
-    /// All ports to try, in order. Zero stands for the kernel's choice.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> + use<> {
-        self.first..=self.last
+    /// All ports that a client may ask for.
+    pub(crate) fn ports(&self) -> RangeInclusive<u16> {
+        if *self == Self::ANY { 1024..=u16::MAX } else { self.first..=self.last }
     }
 }
 

@@ -62,11 +62,25 @@ pub(crate) struct Account {
     terms: Mutex<Terms>,
     sessions: AtomicUsize,
     visitors: AtomicUsize,
-    /// How many sessions claim each.
-    tunnels: Mutex<HashMap<TunnelName, usize>>,
+    tunnels: Mutex<Claimed>,
     inward: Arc<Bucket>,
     outward: Arc<Bucket>,
     traffic: Meter,
+}
+
+/// The tunnels that sessions claim.
+#[derive(Debug, Default)]
+struct Claimed {
+    tunnels: HashMap<TunnelName, ClaimedTunnel>,
+    /// Of all of them.
+    ports: usize,
+}
+
+#[derive(Debug, Default)]
+struct ClaimedTunnel {
+    /// How many sessions claim it.
+    claims: usize,
+    ports: usize,
 }
 
 /// A part in an account, until it is dropped.
@@ -229,19 +243,29 @@ impl Account {
         })
     }
 
-    /// Room for one more claim on a tunnel. Several sessions may claim the same one. `None`: there
-    /// may be any number, and they are not counted.
-    pub(crate) fn tunnel(self: &Arc<Self>, name: &TunnelName) -> Result<Option<Part>, Limit> {
+    /// Room for one more claim on a tunnel, which counts as often as it has ports. Several sessions
+    /// may claim the same one. `None`: there may be any number, and they are not counted.
+    pub(crate) fn tunnel(
+        self: &Arc<Self>,
+        name: &TunnelName,
+        ports: usize,
+    ) -> Result<Option<Part>, Limit> {
         let most = self.terms.lock().max_tunnels;
         if most.is_none() {
             return Ok(None);
         }
-        let mut tunnels = self.tunnels.lock();
-        if !tunnels.contains_key(name) && !within(tunnels.len(), most) {
+        let mut claimed = self.tunnels.lock();
+        let Claimed { tunnels, ports: all } = &mut *claimed;
+        let there = tunnels.get(name).map_or(0, |tunnel| tunnel.ports);
+        let more = ports.saturating_sub(there);
+        if more > 0 && most.is_some_and(|most| *all + more > most as usize) {
             return Err(Limit::TunnelsPerToken);
         }
-        *tunnels.entry(name.clone()).or_default() += 1;
-        drop(tunnels);
+        *all += more;
+        let tunnel = tunnels.entry(name.clone()).or_default();
+        tunnel.ports += more;
+        tunnel.claims += 1;
+        drop(claimed);
         Ok(Some(Part { account: Arc::clone(self), what: What::Tunnel(name.clone()) }))
     }
 
@@ -293,6 +317,18 @@ impl Account {
     }
 }
 
+impl Claimed {
+    /// One session less claims the tunnel.
+    fn remove(&mut self, name: &TunnelName) {
+        let Some(tunnel) = self.tunnels.get_mut(name) else { return };
+        tunnel.claims -= 1;
+        if tunnel.claims == 0 {
+            self.ports -= tunnel.ports;
+            self.tunnels.remove(name);
+        }
+    }
+}
+
 /// Whether there is room for one more beside `there`.
 fn within(there: usize, most: Option<u32>) -> bool {
     most.is_none_or(|most| there < most as usize)
@@ -304,13 +340,7 @@ impl Drop for Part {
             What::Session => &self.account.sessions,
             What::Visitor => &self.account.visitors,
             What::Tunnel(name) => {
-                let mut tunnels = self.account.tunnels.lock();
-                if let Some(claims) = tunnels.get_mut(name) {
-                    *claims -= 1;
-                    if *claims == 0 {
-                        tunnels.remove(name);
-                    }
-                }
+                self.account.tunnels.lock().remove(name);
                 return;
             }
         };
@@ -376,10 +406,27 @@ mod tests {
         let accounts = Accounts::default();
         let ann = account(&accounts, Terms { max_tunnels: Some(1), ..Terms::default() });
         let [web, db] = ["web", "db"].map(|name| name.parse().unwrap());
-        let claims = [ann.tunnel(&web).unwrap(), ann.tunnel(&web).unwrap()];
-        assert_eq!(ann.tunnel(&db).unwrap_err(), Limit::TunnelsPerToken);
+        let claims = [ann.tunnel(&web, 1).unwrap(), ann.tunnel(&web, 1).unwrap()];
+        assert_eq!(ann.tunnel(&db, 1).unwrap_err(), Limit::TunnelsPerToken);
         drop(claims);
-        assert!(ann.tunnel(&db).is_ok());
+        assert!(ann.tunnel(&db, 1).is_ok());
+    }
+
+    #[test]
+    fn a_tunnel_with_several_ports_counts_as_so_many_tunnels() {
+        let accounts = Accounts::default();
+        let ann = account(&accounts, Terms { max_tunnels: Some(9), ..Terms::default() });
+        let [web, db, ssh] = ["web", "db", "ssh"].map(|name| name.parse().unwrap());
+        let first = ann.tunnel(&web, 8).unwrap();
+        assert_eq!(ann.tunnel(&db, 2).unwrap_err(), Limit::TunnelsPerToken);
+        let _one = ann.tunnel(&db, 1).unwrap();
+        // It is there already.
+        let second = ann.tunnel(&web, 8).unwrap();
+        drop(first);
+        assert_eq!(ann.tunnel(&ssh, 1).unwrap_err(), Limit::TunnelsPerToken);
+        drop(second);
+        assert!(ann.tunnel(&ssh, 8).is_ok());
+        assert!(ann.tunnel(&ssh, 9).is_err(), "one is in use");
     }
 
     #[test]

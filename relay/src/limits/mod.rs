@@ -38,7 +38,7 @@ use tracing::warn;
 
 use crate::metrics::Limit;
 
-pub(crate) use self::account::{Account, Accounts, Part};
+pub(crate) use self::account::{Account, Accounts, Part, Terms};
 pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
 pub(crate) use self::bans::BanNow;
@@ -48,7 +48,7 @@ pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
 
-use self::account::{AccountKey, Terms};
+use self::account::AccountKey;
 use self::bans::Bans;
 use self::penalties::Penalties;
 use self::sources::{FromSource, Sources};

@@ -171,6 +171,7 @@ impl Registry {
         for request in requests {
             rights.check_name(&request.name)?;
         }
+        self.check_parts(member, requests)?;
         loop {
             let wanted = requests.iter().map(|request| (member.tunnel(&request.name), request));
             let reservations = self.reserve(wanted.collect(), rights).await?;
@@ -241,7 +242,10 @@ impl Registry {
             if !ids.iter().all(|id| is_ours(id) || is_there(id)) {
                 return Ok(None);
             }
-            let parts = ids.iter().map(|id| claimant.principal().parts(&id.name));
+            let ports: HashMap<_, _> =
+                reservations.iter().map(|new| (new.id(), new.ports())).collect();
+            let ports = |id| ports.get(id).copied().or_else(|| table.ports(id)).unwrap_or(1);
+            let parts = ids.iter().map(|id| claimant.principal().parts(&id.name, ports(id)));
             let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|limit| self.over(limit))?;
             check_room(&table, &ids, claimant)?;
             check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
@@ -269,6 +273,20 @@ impl Registry {
         }
         self.0.freed.notify_waiters();
         Ok(claims)
+    }
+
+    /// Whether its accounts have room for what a client asks for. Asked before anything is bound for
+    /// it, which costs far more than to say no; what it takes up is taken when all is there.
+    fn check_parts(&self, member: &Membership, requests: &[TunnelRequest]) -> Result<(), Refusal> {
+        // They are taken under its lock, so none who come at the same time are in the way.
+        let table = self.0.table.lock();
+        let parts = requests.iter().map(|request| {
+            // A tunnel that is there may be kept, or make room for one as it is asked for.
+            let there = table.ports(&member.tunnel(&request.name)).unwrap_or(usize::MAX);
+            member.principal().parts(&request.name, request.entrances.len().min(there))
+        });
+        let parts: Result<Vec<_>, _> = parts.collect();
+        parts.map(drop).map_err(|limit| self.over(limit))
     }
 
     /// Whether a session may have so many tunnels.
@@ -341,6 +359,14 @@ impl Table {
     fn is_current(&self, member: &Membership) -> bool {
         let latest = self.connections.get(member.connection());
         latest.is_some_and(|latest| latest.session == member.session())
+    }
+
+    /// How many ports a tunnel has that is there.
+    fn ports(&self, id: &TunnelId) -> Option<usize> {
+        match self.tunnels.get(id)? {
+            Place::Open(tunnel) => Some(tunnel.entrances().len()),
+            Place::Reserved => None,
+        }
     }
 
     /// Takes a tunnel away and has its entrances closed. They are free when that is done. The

@@ -207,6 +207,11 @@ impl Reservation {
         &self.name.id
     }
 
+    /// How many ports the tunnel is going to have.
+    pub(super) fn ports(&self) -> usize {
+        self.entrances.len()
+    }
+
     /// The name and the entrances of a tunnel that is there from now on.
     pub(super) fn into_parts(mut self) -> (TunnelId, Vec<Bound>) {
         (self.name.keep(), self.entrances)

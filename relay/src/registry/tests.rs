@@ -5,15 +5,20 @@ use shared::kit::net::Rules;
 use super::*;
 use crate::access::Principal;
 use crate::config::Config;
+use crate::limits::Terms;
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::ConnectionId;
 
 fn claimant(connection: ConnectionId) -> Arc<Claimant> {
+    claimant_of(connection, Principal::default())
+}
+
+fn claimant_of(connection: ConnectionId, principal: Principal) -> Arc<Claimant> {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
     let target = Target::Session(SessionTarget::new(mux, 1));
     let source = ([127, 0, 0, 1], 1).into();
-    Arc::new(Claimant::new(connection, Principal::default(), target, source))
+    Arc::new(Claimant::new(connection, principal, target, source))
 }
 
 /// A registry with the tunnel `default` alone.
@@ -59,6 +64,25 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
     drop(stale);
     assert!(claims[0].is_live());
     assert!(registry.claim(&fresh, &requests, &claimant(connection)).await.is_ok(), "the latest");
+}
+
+#[tokio::test]
+async fn whoever_has_all_that_it_may_have_is_refused_before_anything_is_bound() {
+    // Nobody binds anything: a tunnel that got that far would be refused for another reason.
+    let (registry, _default) = registry();
+    let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
+    let account = registry.0.limits.owner("ann");
+    account.set_terms(Terms { max_tunnels: Some(1), ..Terms::default() });
+    let principal = Principal::of_user("ann", account);
+    let ann = registry.join(connection, principal.clone(), peer()).unwrap();
+    let claimant = claimant_of(connection, principal);
+    let _claims = registry.claim(&ann, &default_tunnel(), &claimant).await.unwrap();
+    let [default] = default_tunnel();
+    let more = [TunnelRequest { name: "more".parse().unwrap(), ..default }];
+    let refused = registry.claim(&ann, &more, &claimant).await.unwrap_err();
+    assert_eq!(refused.code, RefusalCode::OverLimit, "{refused}");
+    // What was looked at is not taken up.
+    assert!(registry.claim(&ann, &default_tunnel(), &claimant).await.is_ok());
 }
 
 #[tokio::test]

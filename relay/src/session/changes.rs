@@ -148,28 +148,39 @@ impl Tunnels {
 
     /// What the client is to be told because tunnels have changed hands.
     pub(super) fn changes_of_standing(&mut self) -> Vec<FromRelay> {
-        let mut messages = Vec::new();
-        for (name, held) in &mut self.held {
-            let live = held.claim.is_live();
-            if live == held.known_live {
-                continue;
-            }
-            held.known_live = live;
-            let tunnel = name.clone();
-            if CHANGES.allows() {
-                info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
-            }
-            messages.push(match live {
-                true => FromRelay::Live { tunnel },
-                false => FromRelay::Standby { tunnel },
-            });
-        }
-        messages
+        self.held.iter_mut().filter_map(|(name, held)| held.change_of_standing(name)).collect()
+    }
+
+    /// The same of these tunnels alone.
+    pub(super) fn standing_of<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a TunnelName>,
+    ) -> Vec<FromRelay> {
+        names.filter_map(|name| self.held.get_mut(name)?.change_of_standing(name)).collect()
     }
 
     fn insert(&mut self, request: &TunnelRequest, claim: Claim) {
         let held = Held { claim, known_live: true, withdraw: request.withdraw };
         self.held.insert(request.name.clone(), held);
+    }
+}
+
+impl Held {
+    /// What the client is to be told, if it does not know it.
+    fn change_of_standing(&mut self, name: &TunnelName) -> Option<FromRelay> {
+        let live = self.claim.is_live();
+        if live == self.known_live {
+            return None;
+        }
+        self.known_live = live;
+        let tunnel = name.clone();
+        if CHANGES.allows() {
+            info!(%tunnel, "{}", if live { "live again" } else { "standing by" });
+        }
+        Some(match live {
+            true => FromRelay::Live { tunnel },
+            false => FromRelay::Standby { tunnel },
+        })
     }
 }
 

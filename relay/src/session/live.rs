@@ -11,13 +11,13 @@ use shared::control::protocol::{
     FromClient, FromRelay, PAGE, Refusal, RefusalCode, TunnelAnswer, TunnelName, TunnelOutcome,
     TunnelRequest,
 };
-use shared::kit::budget::Budget;
 use shared::kit::logging::Foreign;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::changes::{Asker, Tunnels, check_page};
 use super::handshake::{Accepted, ControlStream};
+use super::talk::Talk;
 use super::{SESSIONS, SessionsShared};
 use crate::access::audit;
 use crate::metrics::Counted;
@@ -25,12 +25,10 @@ use crate::registry::Membership;
 use crate::target::SessionTarget;
 use crate::tunnel::Claimant;
 
-/// So many messages may come at once: a client with all the tunnels that it may have opens, changes
-/// and closes each of them, and says how each of them is, in far fewer.
-const MESSAGES: u32 = 4096;
-
-/// One more message may come after so long. Heartbeats at their fastest are 40 a second.
-const MESSAGE_EACH: Duration = Duration::from_millis(2);
+/// How often a client is told who serves its tunnels: all of them are looked at, and a client that
+/// says of one over and over that it is well, and that it is not, makes as many want to know as share
+/// it.
+const STANDING_EACH: Duration = Duration::from_millis(250);
 
 /// How long a client may take to close the connection behind its goodbye.
 const LAST_FRAMES: Duration = Duration::from_secs(3);
@@ -53,7 +51,9 @@ pub(super) struct Live {
     membership: Membership,
     /// The client takes no new visitors.
     draining: bool,
-    messages: Budget,
+    talk: Talk,
+    /// Until when it is not told again who serves its tunnels.
+    told_until: Instant,
     log: EndLog,
     _counted: Counted,
 }
@@ -80,7 +80,8 @@ impl Live {
             claimant,
             membership,
             draining: false,
-            messages: Budget::new(MESSAGES, MESSAGE_EACH, Instant::now()),
+            talk: Talk::new(Instant::now()),
+            told_until: Instant::now(),
             log: EndLog { since: Instant::now(), ended: None },
             _counted: counted,
         }
@@ -133,7 +134,7 @@ impl Live {
         loop {
             let done = tokio::select! {
                 happening = self.conversation.next() => self.on_happening(happening, shared).await,
-                () = self.claimant.standing_changed() => self.tell_standing().await,
+                () = standing_changed(&self.claimant, self.told_until) => self.tell_standing().await,
                 () = shared.stopping.cancelled(), if !told_stopping => {
                     told_stopping = true;
                     self.conversation.send(&FromRelay::Draining).await
@@ -154,7 +155,9 @@ impl Live {
         happening: Happening<FromClient>,
         shared: &SessionsShared,
     ) -> Result<(), Over> {
-        if matches!(happening, Happening::Said(_)) && !self.messages.takes(Instant::now()) {
+        if let Happening::Said(message) = &happening
+            && !self.talk.allows(message, Instant::now())
+        {
             return Err(self.conversation.break_off(Breach::MessageFlood));
         }
         match self.conversation.settle(happening).await? {
@@ -186,10 +189,11 @@ impl Live {
         let (id, tunnels) = match message {
             FromClient::Open { id, tunnels } => (id, self.open(&tunnels, shared).await),
             FromClient::Update { id, tunnels } => {
-                let tunnels = self.update(&tunnels);
-                self.conversation.send(&FromRelay::Answer { id, tunnels }).await?;
+                let answers = self.update(&tunnels);
+                self.conversation.send(&FromRelay::Answer { id, tunnels: answers }).await?;
                 // The client takes the answer for the news that it serves.
-                return self.tell_standing().await;
+                let news = self.tunnels.standing_of(tunnels.iter().map(|tunnel| &tunnel.name));
+                return self.tell(news).await;
             }
             FromClient::Close { id, tunnels } => (id, self.close(&tunnels, shared)),
             FromClient::Health { tunnels } => {
@@ -256,11 +260,29 @@ impl Live {
 
     /// Tells the client which of its tunnels have changed hands.
     async fn tell_standing(&mut self) -> Result<(), Over> {
-        for message in self.tunnels.changes_of_standing() {
+        self.told_until = Instant::now() + STANDING_EACH;
+        let news = self.tunnels.changes_of_standing();
+        self.tell(news).await
+    }
+
+    async fn tell(&mut self, news: Vec<FromRelay>) -> Result<(), Over> {
+        for message in news {
             self.conversation.send(&message).await?;
         }
         Ok(())
     }
+}
+
+/// Resolves after one of the claims has become live, or no longer is, but not before `told_until`.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+async fn standing_changed(claimant: &Claimant, told_until: Instant) {
+    if told_until > Instant::now() {
+        sleep_until(told_until.into()).await;
+    }
+    claimant.standing_changed().await;
 }
 
 /// The same answer for each tunnel of a message, of a page at most.

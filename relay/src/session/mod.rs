@@ -5,6 +5,7 @@ mod door;
 mod handshake;
 mod identity;
 mod live;
+mod talk;
 mod tls;
 
 use std::future::{Future, ready};

@@ -34,12 +34,13 @@ pub(crate) const MOST_CLIENTS: usize = 64;
 ///   others, the newest first, but for those that withdraw. One that came too soon after too many
 ///   others counts as older than the one that serves.
 /// - No client is without a session, and no connection is there twice.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Claims {
     /// Oldest first.
     clients: Vec<Client>,
-    /// Made anew with each change, so that a visit costs no more than a pointer.
-    candidates: Candidates,
+    /// Made for the first visit after a change, so that the next ones cost no more than a pointer,
+    /// and changes that no visit comes between cost nothing. `None`: something has changed.
+    candidates: Option<Candidates>,
     next_generation: u64,
     takeovers: Takeovers,
 }
@@ -59,17 +60,6 @@ struct Client {
     health: Health,
     rules: Option<Arc<Rules>>,
     sessions: Vec<(u64, Arc<Claimant>)>,
-}
-
-impl Default for Claims {
-    fn default() -> Self {
-        Self {
-            clients: Vec::new(),
-            candidates: Arc::new([]),
-            next_generation: 0,
-            takeovers: Takeovers::default(),
-        }
-    }
 }
 
 impl Claims {
@@ -160,6 +150,7 @@ impl Claims {
     pub(crate) fn set_rules(&mut self, generation: u64, rules: Option<Arc<Rules>>) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.has(generation)) {
             client.rules = rules;
+            self.candidates = None;
         }
     }
 
@@ -180,8 +171,9 @@ impl Claims {
     }
 
     /// The clients that could serve a visitor.
-    pub(crate) fn candidates(&self) -> Candidates {
-        Arc::clone(&self.candidates)
+    pub(crate) fn candidates(&mut self) -> Candidates {
+        let made = || in_order(&self.clients).filter_map(Client::candidate).collect();
+        Arc::clone(self.candidates.get_or_insert_with(made))
     }
 
     /// All clients for whoever looks from outside, the one that serves first and those that have
@@ -215,13 +207,7 @@ impl Claims {
                 claimant.standing_changes();
             }
         }
-        let candidate = |client: &Client| {
-            let sessions = client.sessions.iter().map(|(_, claimant)| claimant.target.clone());
-            let claimant = Arc::clone(&client.sessions.last()?.1);
-            let rules = client.rules.clone();
-            Some(Candidate::new(sessions.collect(), rules, claimant))
-        };
-        self.candidates = in_order(&self.clients).filter_map(candidate).collect();
+        self.candidates = None;
     }
 }
 
@@ -258,6 +244,12 @@ impl Client {
     /// Whether visitors may come to it at all.
     fn may_serve(&self) -> bool {
         self.health.healthy || !self.health.withdraw
+    }
+
+    fn candidate(&self) -> Option<Candidate> {
+        let sessions = self.sessions.iter().map(|(_, claimant)| claimant.target.clone());
+        let claimant = Arc::clone(&self.sessions.last()?.1);
+        Some(Candidate::new(sessions.collect(), self.rules.clone(), claimant))
     }
 }
 
@@ -317,7 +309,7 @@ mod tests {
     }
 
     /// How many sessions each client has, the one that serves first.
-    fn shape(claims: &Claims) -> Vec<usize> {
+    fn shape(claims: &mut Claims) -> Vec<usize> {
         claims.candidates().iter().map(|candidate| candidate.sessions.len()).collect()
     }
 
@@ -339,6 +331,31 @@ mod tests {
             (3, Standing::Withdrawn, false),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn candidates_are_made_when_a_visit_wants_them_and_not_with_each_change() {
+        let mut claims = Claims::default();
+        let [_, last] = [(); 2].map(|()| add(&mut claims, client(), WELL));
+        assert!(claims.candidates.is_none(), "no visit yet");
+        let first = claims.candidates();
+        assert!(Arc::ptr_eq(&first, &claims.candidates()), "nothing has changed");
+        for health in [ILL, WELL, ILL] {
+            assert!(claims.set_health(last, health));
+            assert!(claims.candidates.is_none(), "no visit since");
+        }
+        assert!(!Arc::ptr_eq(&first, &claims.candidates()));
+    }
+
+    #[test]
+    fn who_may_visit_counts_for_candidates_at_once() {
+        let mut claims = Claims::default();
+        let only = add(&mut claims, client(), WELL);
+        let visitor = "10.0.0.1".parse().unwrap();
+        assert!(claims.candidates()[0].permits(visitor));
+        let rules = Rules { deny: vec!["10.0.0.0/8".parse().unwrap()].into(), ..Rules::default() };
+        claims.set_rules(only, Some(Arc::new(rules)));
+        assert!(!claims.candidates()[0].permits(visitor));
     }
 
     #[test]
@@ -364,12 +381,12 @@ mod tests {
         assert!(claims.set_health(newer, ILL));
         assert!(!claims.set_health(newer, ILL), "that is known");
         assert!(claims.is_live(older));
-        assert_eq!(shape(&claims), [1, 1], "better than nobody");
+        assert_eq!(shape(&mut claims), [1, 1], "better than nobody");
         claims.set_health(older, ILL);
         assert!(claims.is_live(newer) && !claims.is_healthy());
         claims.set_health(newer, AWAY);
         assert!(claims.is_live(older));
-        assert_eq!(shape(&claims), [1]);
+        assert_eq!(shape(&mut claims), [1]);
         claims.remove(older);
         assert!(!claims.is_live(newer) && !claims.is_empty());
         claims.set_health(newer, WELL);
@@ -398,7 +415,7 @@ mod tests {
         // One more connection does not bring its client to the front.
         let third = add(&mut claims, claimant(old, 2), WELL);
         assert!(claims.is_live(newer) && !claims.is_live(third));
-        assert_eq!(shape(&claims), [1, 3]);
+        assert_eq!(shape(&mut claims), [1, 3]);
 
         claims.remove(newer);
         assert!([first, second, third].iter().all(|claim| claims.is_live(*claim)));
@@ -411,11 +428,11 @@ mod tests {
         let lost = add(&mut claims, claimant(instance, 0), WELL);
         let other = add(&mut claims, claimant(instance, 1), WELL);
         let back = add(&mut claims, claimant(instance, 0), WELL);
-        assert_eq!(shape(&claims), [2]);
+        assert_eq!(shape(&mut claims), [2]);
         assert!(!claims.is_live(lost) && claims.is_live(other) && claims.is_live(back));
         // The lost session notices later.
         claims.remove(lost);
-        assert_eq!(shape(&claims), [2]);
+        assert_eq!(shape(&mut claims), [2]);
 
         // A client without another connection comes to the front.
         add(&mut claims, client(), WELL);

@@ -19,7 +19,12 @@ impl Budget {
 
     /// Takes one. Returns whether there was one.
     pub fn takes(&mut self, now: Instant) -> bool {
-        self.due = self.due.max(now) + self.each;
+        self.takes_many(1, now)
+    }
+
+    /// Takes so many at once. Returns whether there were as many.
+    pub fn takes_many(&mut self, count: u32, now: Instant) -> bool {
+        self.due = self.due.max(now) + self.each * count;
         self.due - now <= self.each * self.most
     }
 }

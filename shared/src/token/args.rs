@@ -24,7 +24,7 @@ pub struct GrantArgs {
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     hosts: Vec<HostPattern>,
 
-    /// The most tunnels that it has at a time
+    /// The most tunnels that it has at a time; one with several ports counts as so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tunnels: Option<u32>,
 

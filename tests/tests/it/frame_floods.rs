@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 
+use shared::control::protocol::{FromClient, FromRelay, PAGE, TunnelHealth, TunnelName};
 use tests::floods::floods;
 use tests::process::{Client, Relay};
 use tests::raw::{ACK, RawPeer, data};
@@ -90,6 +91,28 @@ async fn whoever_sends_more_than_a_visitor_takes_loses_its_session() {
         world.shows("the session to end", one).await;
     })
     .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_weighs_as_much_as_the_tunnels_that_it_names() {
+    let world = World::start().await;
+    let mut rogue = RogueClient::connect(world.addrs.control, hello(&["rogue"])).await;
+    assert!(matches!(rogue.receive().await, FromRelay::Welcome(_)));
+    let name: TunnelName = "rogue".parse().unwrap();
+    let health = TunnelHealth { name, healthy: false };
+    let message = FromClient::Health { tunnels: vec![health; PAGE] };
+    let mut said = 0;
+    // Far fewer messages than there may be, of which each is as good as any.
+    let talk = async {
+        while rogue.control.send(&message).await.is_ok() {
+            said += 1;
+            assert!(said < 4000, "it may go on");
+        }
+    };
+    within("the session to end", talk).await;
+    assert!(said >= 256, "{said} messages, which is less than there may be");
+    world.shows("the session to end", |m: &Scrape| breaches(m, "message_flood") == 1.0).await;
     world.stop().await;
 }
 

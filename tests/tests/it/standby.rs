@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::Event;
-use shared::control::protocol::{FromClient, FromRelay, RefusalCode};
+use shared::control::protocol::{FromClient, FromRelay, RefusalCode, TunnelHealth};
 use tests::raw::{self, RawPeer};
 use tests::rogue::{RogueClient, hello};
 use tests::{Peer, Tasks, World, eventually, local, within_time};
@@ -200,6 +200,36 @@ async fn a_tunnel_has_a_limit_of_clients_that_stand_by() {
     let mut next = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
     assert!(matches!(next.receive().await, FromRelay::Welcome(_)));
     drop((clients, next));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_serves_is_told_a_few_times_a_second_however_often_it_changes() {
+    let world = World::start().await;
+    let mut older = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
+    assert!(matches!(older.receive().await, FromRelay::Welcome(_)));
+    let since = Instant::now();
+    let mut newer = RogueClient::connect(world.addrs.control, hello(&["busy"])).await;
+    assert!(matches!(newer.receive().await, FromRelay::Welcome(_)));
+    assert!(matches!(older.receive().await, FromRelay::Standby { .. }));
+    for healthy in [false, true].into_iter().cycle().take(2000) {
+        let name = "busy".parse().expect("a name");
+        newer.say(&FromClient::Health { tunnels: vec![TunnelHealth { name, healthy }] }).await;
+    }
+    // What it says later is heard later.
+    newer.say(&FromClient::Heartbeat { id: 1 }).await;
+    while !matches!(newer.receive().await, FromRelay::HeartbeatAck { .. }) {}
+    older.say(&FromClient::Heartbeat { id: 1 }).await;
+    let mut told = 1;
+    loop {
+        match older.receive().await {
+            FromRelay::Live { .. } | FromRelay::Standby { .. } => told += 1,
+            FromRelay::HeartbeatAck { .. } => break,
+            _ => (),
+        }
+    }
+    let may_be = 1 + since.elapsed().as_millis() / 250;
+    assert!(told <= may_be, "{told} times, not {may_be}");
     world.stop().await;
 }
 

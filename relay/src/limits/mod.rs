@@ -223,7 +223,7 @@ impl Limits {
 
     /// Somebody at `peer` has come in.
     pub(crate) fn succeeded(&self, peer: SocketAddr) {
-        self.penalties.forgive(peer.into());
+        self.penalties.forgive(peer.into(), Instant::now());
     }
 
     /// Whether connections from `addr` are to be dropped, without a word.

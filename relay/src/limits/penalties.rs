@@ -17,6 +17,12 @@ const LONGEST: Duration = Duration::from_secs(64);
 /// Failures are forgotten when there was none for so long.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
+/// A success makes the failures of its source good, but not before so long after the last one that
+/// did. Whoever has a token of its own would otherwise come in between its guesses, and guess as
+/// fast as it likes; so it has a few times as many guesses as a stranger. Where many clients share
+/// an address, one that fails every 15 s has the others wait for seconds.
+const FORGIVEN_EACH: Duration = Duration::from_secs(180);
+
 /// So many sources are remembered; then those that failed longest ago are forgotten first.
 const MOST: usize = 16 * 1024;
 
@@ -35,6 +41,8 @@ struct Table {
 struct Failures {
     count: u32,
     last: Instant,
+    /// When a success last made them good.
+    forgiven: Option<Instant>,
 }
 
 impl Penalties {
@@ -66,7 +74,8 @@ impl Penalties {
         let before = table.sources.get(&source);
         let recent = before.filter(|before| now.duration_since(before.last) < FORGOTTEN);
         let count = recent.map_or(0, |before| before.count).saturating_add(1);
-        table.note(source, Failures { count, last: now });
+        let forgiven = recent.and_then(|before| before.forgiven);
+        table.note(source, Failures { count, last: now, forgiven });
         while let Some((last, oldest)) = table.order.first().copied()
             && (table.order.len() > MOST || now.duration_since(last) >= FORGOTTEN)
         {
@@ -75,11 +84,15 @@ impl Penalties {
         }
     }
 
-    /// Somebody from `source` has come in.
-    pub(super) fn forgive(&self, source: Source) {
+    /// Somebody from `source` has come in. It stays in the table, for when that counts again.
+    pub(super) fn forgive(&self, source: Source, now: Instant) {
         let mut table = self.0.lock();
-        if let Some(failures) = table.sources.remove(&source) {
-            table.order.remove(&(failures.last, source));
+        let Some(failures) = table.sources.get(&source).copied() else { return };
+        let is_due = failures
+            .forgiven
+            .is_none_or(|last| now.saturating_duration_since(last) >= FORGIVEN_EACH);
+        if failures.count > 0 && is_due {
+            table.note(source, Failures { count: 0, last: now, forgiven: Some(now) });
         }
     }
 }
@@ -126,9 +139,8 @@ mod tests {
         }
         assert_eq!(waits, [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 64, 64]);
         assert!(penalties.may_try(source(2), 3, now), "others are not concerned");
-        penalties.forgive(source(1));
+        penalties.forgive(source(1), now);
         assert!(penalties.may_try(source(1), 3, now));
-        assert!(penalties.0.lock().order.is_empty());
     }
 
     #[test]
@@ -144,9 +156,52 @@ mod tests {
         assert_eq!(try_at(later + Duration::from_secs(1)), 0);
         // The one has gone without a word.
         assert_eq!(try_at(later + Duration::from_secs(2)), 1);
-        penalties.forgive(source(1));
+        penalties.forgive(source(1), later);
         assert_eq!(try_at(later), 100);
-        assert!(penalties.0.lock().order.is_empty());
+    }
+
+    /// Guesses of a source for an hour, each as soon as it may be, with successes of its own all the
+    /// time if it `has_a_token`.
+    fn guesses(has_a_token: bool) -> usize {
+        let (penalties, start) = (Penalties::default(), Instant::now());
+        let mut guesses = 0;
+        for tenth in 0..36_000 {
+            let now = start + Duration::from_millis(100) * tenth;
+            if has_a_token {
+                penalties.forgive(source(1), now);
+            }
+            if penalties.tries(source(1), 10, now) {
+                penalties.failed(source(1), now);
+                guesses += 1;
+            }
+        }
+        guesses
+    }
+
+    #[test]
+    fn a_token_of_its_own_lets_nobody_guess_without_end() {
+        let (stranger, tenant) = (guesses(false), guesses(true));
+        assert!((60..100).contains(&stranger), "{stranger}");
+        assert!(tenant < 6 * stranger, "{tenant} guesses instead of {stranger}");
+    }
+
+    #[test]
+    fn one_client_that_always_fails_has_the_others_at_its_address_wait_for_seconds() {
+        let (penalties, start) = (Penalties::default(), Instant::now());
+        let mut longest = Duration::ZERO;
+        for second in (0..3600).step_by(15) {
+            let now = start + Duration::from_secs(second);
+            if penalties.tries(source(1), 10, now) {
+                penalties.failed(source(1), now);
+            }
+            // Somebody else comes right behind it, and waits until it may.
+            let wait = (0..64).map(Duration::from_secs);
+            let mut wait = wait.filter(|wait| penalties.tries(source(1), 10, now + *wait));
+            let wait = wait.next().unwrap();
+            penalties.forgive(source(1), now + wait);
+            longest = longest.max(wait);
+        }
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ label! {
         WindowUpdates = "window_updates",
         StrayFrames = "stray_frames",
         MessageFlood = "message_flood",
+        TlsFlood = "tls_flood",
     }
 }
 
@@ -119,6 +120,7 @@ impl From<&Breach> for BreachKind {
             Breach::WindowUpdates => Self::WindowUpdates,
             Breach::StrayFrames => Self::StrayFrames,
             Breach::MessageFlood => Self::MessageFlood,
+            Breach::TlsFlood => Self::TlsFlood,
         }
     }
 }

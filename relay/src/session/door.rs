@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::carry::Carrier;
@@ -51,6 +53,17 @@ const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     This is the control port of a Sallyport relay. Clients connect here; visitors use the public \
     ports.\n";
 
+/// Whether somebody has begun a TLS handshake, which costs more than anything else that a stranger
+/// can have the relay do. Known while it is under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TlsBegun(Arc<AtomicBool>);
+
+impl TlsBegun {
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What a session with whoever is at `socket` runs over. It waits for the first byte.
 ///
 /// # Errors
@@ -60,11 +73,13 @@ pub(super) async fn open(
     mut socket: TcpStream,
     tls: ControlTls,
     metrics: Metrics,
+    begun: TlsBegun,
 ) -> io::Result<Carrier> {
     let mut start = [0; START];
     let length = socket.peek(&mut start).await?;
     let start = &start[..length];
     if start.first() == Some(&TLS) {
+        begun.0.store(true, Ordering::Relaxed);
         // Most sessions of most relays never need it: it is not a part of their tasks.
         return Box::pin(shake_hands(socket, &tls, metrics.tls_handshake())).await;
     }

@@ -22,7 +22,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
 use super::changes::{Tunnels, answer, check_page};
-use super::door;
+use super::door::{self, TlsBegun};
 use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
@@ -77,6 +77,7 @@ impl SessionsShared {
         mut running: Running,
         peer: SocketAddr,
         place: Place,
+        tls: TlsBegun,
     ) -> Admission {
         let handshake = self.handshake(&mut running.inbound, &running.mux, peer);
         let result = tokio::select! {
@@ -93,6 +94,10 @@ impl SessionsShared {
                 }
                 self.metrics.handshake(Handshake::Evicted);
                 self.metrics.limit(limit);
+                // As when it is lost in the middle of that.
+                if tls.has_begun() {
+                    self.limits.failed(peer);
+                }
                 return Admission::Turned;
             }
         };

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::metrics::{Handshake, Metrics};
 use crate::registry::Registry;
 
+use self::door::TlsBegun;
 use self::handshake::Admission;
 
 pub(crate) use self::tls::{ControlTls, check_files};
@@ -119,11 +120,13 @@ impl Sessions {
         let span = info_span!("session", client = %addr, id = tracing::field::Empty);
         let session = async move {
             debug!("connected to the control port");
-            let carrier = door::open(socket, self.0.tls.clone(), self.0.metrics.clone());
+            let tls_begun = TlsBegun::default();
+            let (tls, metrics) = (self.0.tls.clone(), self.0.metrics.clone());
+            let carrier = door::open(socket, tls, metrics, tls_begun.clone());
             let running = Running::start(carrier, Role::Relay, MAX_STREAMS as usize);
             let mux = running.mux.clone();
             // Apart, so that a session does not keep the memory of its handshake.
-            let admission = Box::pin(self.0.admit(running, addr, place)).await;
+            let admission = Box::pin(self.0.admit(running, addr, place, tls_begun)).await;
             match admission {
                 Admission::Admitted(mut live) => live.run(&self.0).await,
                 Admission::Turned => (),

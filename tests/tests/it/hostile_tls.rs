@@ -128,6 +128,37 @@ async fn handshakes_that_never_end_keep_no_client_out() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn tls_handshakes_that_make_room_for_newer_ones_are_failures() {
+    let secured = Secured::new();
+    let world = World::start_with(|settings| {
+        settings.tls = secured.relay_tls();
+        settings.limits.max_handshakes = Some(4);
+        settings.limits.penalise_after = Some(5);
+    })
+    .await;
+    // What has said nothing yet may have to make room, and has cost nothing.
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(TcpStream::connect(world.addrs.control).await.unwrap());
+    }
+    world.shows("six that made room", |m| m.handshakes("evicted") == 6.0).await;
+    let mut begun = Vec::new();
+    for count in 7..=16 {
+        let mut stranger = TcpStream::connect(world.addrs.control).await.unwrap();
+        stranger.write_all(&hello_of_tls_1_1()[..6]).await.unwrap();
+        begun.push(stranger);
+        let what = format!("{count} that made room");
+        world.shows(&what, |m| m.handshakes("evicted") == f64::from(count)).await;
+    }
+    // The silent ones went first, and then six of these: one more than is free.
+    handshakes(&world, "given_up", 6).await;
+    assert_eq!(world.metrics().await.handshakes("penalised"), 0.0);
+    Peer::connect(world.addrs.control).await.read_to_end_or_reset().await;
+    world.shows("a penalty", |m| m.handshakes("penalised") == 1.0).await;
+    world.stop().await;
+}
+
 /// Whoever has seen all that a client sent cannot be that client.
 #[tokio::test]
 async fn what_a_client_has_sent_is_worth_nothing_to_somebody_else() {

@@ -31,5 +31,6 @@ mod standby;
 mod stopping;
 mod stream_as_socket;
 mod tls;
+mod tls_floods;
 mod tokens;
 mod yamux;

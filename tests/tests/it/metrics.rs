@@ -121,6 +121,7 @@ async fn every_documented_metric_is_there() {
         "window_updates",
         "stray_frames",
         "message_flood",
+        "tls_flood",
     ] {
         series.push(format!("relay_breaches_total{{kind=\"{kind}\"}}"));
     }

@@ -2,10 +2,10 @@
 
 mod tcp;
 
-use std::future::{Ready, ready};
+use std::future::Ready;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,31 +25,23 @@ pub trait Carry: AsyncRead + AsyncWrite + Unpin {
         Channel::Plain
     }
 
-    /// Reads into several buffers, one after the other, as much as there is. Zero is the end of the
-    /// connection.
+    /// The peer has been admitted: from now on it may send as much as it likes.
+    ///
+    /// A carrier whose peer sends what no honest one does ends with a
+    /// [`Breach`](crate::carry::wire::Breach) as the source of its error.
+    fn admit(&mut self) {}
+
+    /// Reads into several buffers, one after the other, as much as there is, or into the first
+    /// alone. Zero is the end of the connection.
     fn poll_read_vectored(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut total = 0;
-        for buf in bufs {
-            let mut buf = ReadBuf::new(buf);
-            while buf.remaining() > 0 {
-                let before = buf.filled().len();
-                match Pin::new(&mut *self).poll_read(cx, &mut buf) {
-                    Poll::Pending if total == 0 => return Poll::Pending,
-                    Poll::Ready(Err(err)) if total == 0 => return Poll::Ready(Err(err)),
-                    Poll::Pending | Poll::Ready(Err(_)) => return Poll::Ready(Ok(total)),
-                    Poll::Ready(Ok(())) => (),
-                }
-                match buf.filled().len() - before {
-                    0 => return Poll::Ready(Ok(total)),
-                    n => total += n,
-                }
-            }
-        }
-        Poll::Ready(Ok(total))
+        let Some(first) = bufs.first_mut() else { return Poll::Ready(Ok(0)) };
+        let mut first = ReadBuf::new(first);
+        ready!(Pin::new(self).poll_read(cx, &mut first))?;
+        Poll::Ready(Ok(first.filled().len()))
     }
 }
 
@@ -69,7 +61,7 @@ impl Carrier {
     /// the handshake of one that has its own is a part of the session's: within its deadline, and
     /// given up together with it.
     pub fn tcp(socket: TcpStream) -> Ready<io::Result<Self>> {
-        ready(Ok(Self::Tcp(socket)))
+        std::future::ready(Ok(Self::Tcp(socket)))
     }
 }
 
@@ -91,6 +83,13 @@ impl Carry for Carrier {
         match self {
             Self::Tcp(socket) => socket.channel(),
             Self::Tls(tls) => tls.channel(),
+        }
+    }
+
+    fn admit(&mut self) {
+        match self {
+            Self::Tcp(socket) => socket.admit(),
+            Self::Tls(tls) => tls.admit(),
         }
     }
 

@@ -3,9 +3,13 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::ration::{HANDSHAKE, Ration, Stage};
+use crate::carry::wire::Breach;
 
 /// The buffer starts with this many bytes: the other end's part of a handshake fits, and it is
 /// little for a stranger.
@@ -13,10 +17,6 @@ const SMALLEST: usize = 4 * 1024;
 
 /// It grows to this many bytes under traffic: a system call for several records.
 const LARGEST: usize = 128 * 1024;
-
-/// The most bytes of the other end's part of a handshake: a long chain of certificates fits several
-/// times. A stranger could have twice as much kept by TLS, and much more here.
-const HANDSHAKE: usize = 32 * 1024;
 
 /// A socket that is read in large pieces, since rustls asks for 4 KiB at a time. Writing goes
 /// straight to the socket.
@@ -27,19 +27,28 @@ pub(super) struct ReadAhead {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// Bytes that may still come before the handshake is over. `None`: it is.
-    handshake: Option<usize>,
+    ration: Ration,
 }
 
 impl ReadAhead {
     pub(super) fn new(socket: TcpStream) -> Self {
-        let handshake = Some(HANDSHAKE);
-        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0, handshake }
+        let ration = Ration::new(Instant::now());
+        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0, ration }
     }
 
-    /// The handshake is over: the other end may send as much as it likes.
+    /// The handshake is over: the other end may say who it is.
     pub(super) fn has_shaken_hands(&mut self) {
-        self.handshake = None;
+        self.ration.has_shaken_hands();
+    }
+
+    /// The other end has been admitted: it may send as much as it likes.
+    pub(super) fn admit(&mut self) {
+        self.ration.admit(Instant::now());
+    }
+
+    /// TLS has handed out so many bytes of what it took.
+    pub(super) fn gave(&mut self, bytes: usize) {
+        self.ration.gave(bytes);
     }
 
     /// The socket alone; what was read ahead is lost.
@@ -54,20 +63,23 @@ impl ReadAhead {
     /// Reads into the empty buffer, which grows when it has become full.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let is_full = self.end == self.buffer.len() && self.end < LARGEST;
-        if is_full && self.handshake.is_none() {
+        if is_full && self.ration.stage() == Stage::Admitted {
             self.buffer = vec![0; (self.end * 4).min(LARGEST)];
         }
         (self.start, self.end) = (0, 0);
         let mut space = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
         self.end = space.filled().len();
-        if let Some(left) = &mut self.handshake {
-            *left = left.checked_sub(self.end).ok_or_else(|| {
-                let message = format!("its TLS handshake is longer than {HANDSHAKE} bytes");
-                io::Error::new(io::ErrorKind::InvalidData, message)
-            })?;
-        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Why nothing more is taken in.
+    fn refusal(&self) -> io::Error {
+        if self.ration.stage() == Stage::Handshake {
+            let message = format!("its TLS handshake is longer than {HANDSHAKE} bytes");
+            return io::Error::new(io::ErrorKind::InvalidData, message);
+        }
+        Breach::TlsFlood.into()
     }
 }
 
@@ -78,10 +90,18 @@ impl AsyncRead for ReadAhead {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.ration.yields() {
+            // TLS would go on and on for as long as there is something that comes to nothing.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if this.start == this.end {
             ready!(this.poll_fill(cx))?;
         }
         let n = buf.remaining().min(this.end - this.start);
+        if !this.ration.takes(n, Instant::now) {
+            return Poll::Ready(Err(this.refusal()));
+        }
         buf.put_slice(&this.buffer[this.start..this.start + n]);
         this.start += n;
         Poll::Ready(Ok(()))

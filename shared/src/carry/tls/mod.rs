@@ -9,15 +9,16 @@ mod agreement;
 mod ahead;
 pub mod pem;
 mod pin;
+mod ration;
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin as StdPin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ConnectionCommon, HandshakeKind, ServerConfig, SideData};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -34,6 +35,10 @@ const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// so that it goes out in one system call.
 const MOST_AHEAD: usize = PIECE + 1024;
 
+/// How many records are handed out before the other tasks get their turn: as many take about as
+/// long as what the wire above reads in one, however little is in each.
+const TURN: usize = 1024;
+
 /// A TCP connection after its TLS handshake.
 ///
 /// It takes the next bytes only when the socket has all that came before: what it holds back is
@@ -43,6 +48,10 @@ pub struct Tls {
     stream: TlsStream<ReadAhead>,
     /// The socket has not taken all that was encrypted.
     holds: bool,
+    /// Reads in this turn, each of one record at most.
+    reads: usize,
+    /// What ended a read that had something to hand out: the next one tells.
+    failure: Option<io::Error>,
     channel: Channel,
     kind: Option<HandshakeKind>,
 }
@@ -62,7 +71,7 @@ impl Tls {
         let mut stream = connector.connect(name, ReadAhead::new(socket)).await?;
         let (channel, kind) = agreed(stream.get_mut().1)?;
         stream.get_mut().0.has_shaken_hands();
-        Ok(Self { stream: stream.into(), holds: false, channel, kind })
+        Ok(Self { stream: stream.into(), holds: false, reads: 0, failure: None, channel, kind })
     }
 
     /// Shakes hands with a client.
@@ -80,7 +89,14 @@ impl Tls {
         match agreed(stream.get_mut().1) {
             Ok((channel, kind)) => {
                 stream.get_mut().0.has_shaken_hands();
-                Ok(Self { stream: stream.into(), holds: false, channel, kind })
+                Ok(Self {
+                    stream: stream.into(),
+                    holds: false,
+                    reads: 0,
+                    failure: None,
+                    channel,
+                    kind,
+                })
             }
             Err(err) => Err((err, stream.into_inner().0.into_socket())),
         }
@@ -89,6 +105,68 @@ impl Tls {
     /// Whether the two have met before, and so needed no certificate.
     pub fn is_resumed(&self) -> bool {
         self.kind == Some(HandshakeKind::Resumed)
+    }
+
+    /// Ready while the turn lasts.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reads < TURN {
+            return Poll::Ready(());
+        }
+        self.reads = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads into `buf` until it is full, nothing more is there, or the turn is over.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        while buf.remaining() > 0 && self.reads < TURN {
+            let read = match self.failure.take() {
+                Some(err) => Poll::Ready(Err(err)),
+                None => self.poll_record(cx, buf),
+            };
+            match read {
+                Poll::Ready(Ok(n)) if n > 0 => (),
+                Poll::Ready(Err(err)) if buf.filled().len() > before => {
+                    self.failure = Some(err);
+                    break;
+                }
+                // The next read comes to the same.
+                _ if buf.filled().len() > before => break,
+                read => return read.map_ok(|_| ()),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what is left of a record, or from the next one.
+    // Not by `poll_read`, which goes through any number of records by itself.
+    fn poll_record(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let bytes = match StdPin::new(&mut self.stream).poll_fill_buf(cx) {
+            Poll::Ready(Ok(record)) => {
+                let bytes = record.len().min(buf.remaining());
+                buf.put_slice(&record[..bytes]);
+                bytes
+            }
+            Poll::Ready(Err(err)) if err.kind() == io::ErrorKind::UnexpectedEof => {
+                // A library's words for this are about libraries.
+                let message = "the peer has gone without closing TLS";
+                return Poll::Ready(Err(io::Error::new(err.kind(), message)));
+            }
+            Poll::Ready(Err(err)) => return Poll::Ready(Err(err)),
+            Poll::Pending => {
+                self.reads = 0;
+                return Poll::Pending;
+            }
+        };
+        self.reads += 1;
+        StdPin::new(&mut self.stream).consume(bytes);
+        self.stream.get_mut().0.gave(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     /// What the socket has not taken yet goes first.
@@ -124,6 +202,35 @@ impl Carry for Tls {
     fn channel(&self) -> Channel {
         self.channel
     }
+
+    fn admit(&mut self) {
+        self.stream.get_mut().0.admit();
+    }
+
+    fn poll_read_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(cx));
+        let mut total = 0;
+        for buf in bufs {
+            let mut buf = ReadBuf::new(buf);
+            match self.poll_fill(cx, &mut buf) {
+                Poll::Ready(Ok(())) => total += buf.filled().len(),
+                Poll::Ready(Err(err)) if total > 0 => {
+                    self.failure = Some(err);
+                    break;
+                }
+                _ if total > 0 => break,
+                read => return read.map_ok(|()| 0),
+            }
+            if buf.remaining() > 0 {
+                break;
+            }
+        }
+        Poll::Ready(Ok(total))
+    }
 }
 
 impl AsyncRead for Tls {
@@ -132,14 +239,9 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = StdPin::new(&mut self.get_mut().stream).poll_read(cx, buf);
-        read.map_err(|err| match err.kind() {
-            // A library's words for this are about libraries.
-            io::ErrorKind::UnexpectedEof => {
-                io::Error::new(err.kind(), "the peer has gone without closing TLS")
-            }
-            _ => err,
-        })
+        let this = self.get_mut();
+        ready!(this.poll_turn(cx));
+        this.poll_fill(cx, buf)
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Breach {
     StrayFrames,
     /// More messages on the control stream than anybody has to say.
     MessageFlood,
+    /// Far more of TLS than what was in it.
+    TlsFlood,
 }
 
 impl Breach {
@@ -62,6 +64,7 @@ impl fmt::Display for Breach {
                 f.write_str("more window updates than anything sent could have earned")
             }
             Self::MessageFlood => f.write_str("a flood of messages"),
+            Self::TlsFlood => f.write_str("a flood of TLS records with next to nothing in them"),
             Self::StrayFrames => f.write_str("too many frames of streams that are not there"),
         }
     }

@@ -114,7 +114,7 @@ impl Link {
         if self.is_admitted() { u64::MAX } else { STRANGERS_BYTES }
     }
 
-    fn is_admitted(&self) -> bool {
+    pub(super) fn is_admitted(&self) -> bool {
         self.admitted.load(Ordering::Relaxed)
     }
 

@@ -78,6 +78,8 @@ pub struct Wire<T> {
 struct Socket<T> {
     io: T,
     link: Arc<Link>,
+    /// It knows that the peer has been admitted.
+    admitted: bool,
     /// Bytes read in this turn.
     turn: usize,
     /// When anything was last read.
@@ -88,7 +90,8 @@ impl<T: Carry> Wire<T> {
     /// A layer over `io`. `link` is the view of it that stays with its owner.
     pub fn new(io: T, role: Role, link: &Arc<Link>) -> Self {
         let now = Instant::now();
-        let socket = Socket { io, link: Arc::clone(link), turn: 0, last_read: now };
+        let socket =
+            Socket { io, link: Arc::clone(link), admitted: false, turn: 0, last_read: now };
         let streams = Streams::new(Arc::clone(link));
         let (inbound, outbound) = (Inbound::new(role, now), Outbound::new(role, &socket.io));
         Self { socket, inbound, outbound, streams, peer_closed: false, shut: false }
@@ -162,6 +165,7 @@ impl<T: Carry> Socket<T> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
+        self.admit();
         let read = Pin::new(&mut self.io).poll_read(cx, &mut buf);
         self.after_read(read.map_ok(|()| buf.filled().len()))
     }
@@ -171,8 +175,17 @@ impl<T: Carry> Socket<T> {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.admit();
         let read = self.io.poll_read_vectored(cx, bufs);
         self.after_read(read)
+    }
+
+    /// Tells the connection once that the peer has been admitted.
+    fn admit(&mut self) {
+        if !self.admitted && self.link.is_admitted() {
+            self.admitted = true;
+            self.io.admit();
+        }
     }
 
     /// Counts what a read brought towards the turn, and as a sign of life.
@@ -183,7 +196,12 @@ impl<T: Carry> Socket<T> {
                 self.last_read = Instant::now();
                 self.link.life.heard(*n, self.last_read);
             }
-            Poll::Ready(Err(_)) => (),
+            Poll::Ready(Err(err)) => {
+                let breach = err.get_ref().and_then(|source| source.downcast_ref::<Breach>());
+                if let Some(breach) = breach {
+                    self.link.break_off(breach.clone());
+                }
+            }
             Poll::Pending => self.turn = 0,
         }
         read

@@ -73,14 +73,21 @@ impl DataFolder {
     /// lock it.
     pub(crate) fn lock_file(&self, name: &str) -> io::Result<File> {
         let path = self.file(name);
-        match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+        match self.new_file(name) {
             Err(err) if err.kind() == ErrorKind::AlreadyExists => open_private(&path),
-            Err(err) => Err(err),
-            Ok(file) => {
-                self.hand_over(&file)?;
-                Ok(file)
-            }
+            made => made,
         }
+    }
+
+    /// A file that is not there yet, for nobody but the relay's user.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(crate) fn new_file(&self, name: &str) -> io::Result<File> {
+        let file = new_private(&self.file(name))?;
+        self.hand_over(&file)?;
+        Ok(file)
     }
 
     /// Whether what is called so, if it is there, is a file and no link, in a folder of somebody
@@ -108,7 +115,7 @@ impl DataFolder {
     ///
     /// What the system says.
     #[cfg(unix)]
-    pub(crate) fn hand_over(&self, file: &File) -> io::Result<()> {
+    fn hand_over(&self, file: &File) -> io::Result<()> {
         use std::os::unix::fs::{MetadataExt, fchown};
         let (folder, own) = (fs::metadata(&self.0)?, file.metadata()?);
         if own.uid() != ROOT || folder.uid() == ROOT {
@@ -123,7 +130,7 @@ impl DataFolder {
 
     /// Elsewhere a file has the rights of its folder.
     #[cfg(not(unix))]
-    pub(crate) fn hand_over(&self, _: &File) -> io::Result<()> {
+    fn hand_over(&self, _: &File) -> io::Result<()> {
         Ok(())
     }
 
@@ -138,18 +145,23 @@ impl DataFolder {
     ///
     /// What the system says.
     pub(crate) fn write_private(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let (path, new) = (self.file(name), self.file(&format!(".{name}.new")));
+        let unfinished = format!(".{name}.new");
+        let (path, new) = (self.file(name), self.file(&unfinished));
         let write = || -> io::Result<()> {
             // Left behind by a relay that was killed.
             drop(fs::remove_file(&new));
-            let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
+            let mut file = self.new_file(&unfinished)?;
             file.write_all(bytes)?;
-            self.hand_over(&file)?;
             file.sync_all()?;
             fs::rename(&new, &path)
         };
         write().with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// A file that is not there yet, which only its user can read.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().write(true).create_new(true)).open(path)
 }
 
 #[cfg(unix)]
@@ -174,11 +186,14 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(unix)]
 fn open_private(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    use rustix::fs::OFlags;
+    use rustix::io::Errno;
     let mut options = OpenOptions::new();
     // At the end of a pipe it would wait for the other one.
-    options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.write(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     let file = match options.open(path) {
-        Err(err) if err.raw_os_error() == Some(libc::ELOOP) => return Err(is_a_link()),
+        Err(err) if Errno::from_io_error(&err) == Some(Errno::LOOP) => return Err(is_a_link()),
         opened => opened?,
     };
     is_itself(&file.metadata()?)?;

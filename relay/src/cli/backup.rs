@@ -1,10 +1,11 @@
 //! `relay backup` and `relay restore`.
 
-use std::fs::{File, FileType};
+use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use shared::kit::small_file::is_pipe;
 
 use super::tools::say;
 use crate::data::DataFolder;
@@ -44,7 +45,9 @@ impl FromFile {
     ) -> anyhow::Result<String> {
         let shown = self.file.display();
         let file = File::open(&self.file).with_context(|| format!("cannot open {shown}"))?;
-        if is_endless(&file.metadata()?.file_type()) {
+        // A pipe may bring one too.
+        let found = file.metadata()?;
+        if !found.is_file() && !is_pipe(&found) {
             bail!("{shown} is no file");
         }
         let folder = at()?;
@@ -57,13 +60,4 @@ impl FromFile {
         say(&format!("restored from {shown}"));
         Ok(String::new())
     }
-}
-
-/// A pipe may bring one too.
-fn is_endless(kind: &FileType) -> bool {
-    #[cfg(unix)]
-    let is_pipe = std::os::unix::fs::FileTypeExt::is_fifo(kind);
-    #[cfg(not(unix))]
-    let is_pipe = false;
-    !kind.is_file() && !is_pipe
 }

@@ -11,11 +11,10 @@ use shared::control::protocol::HostName;
 use shared::kit::settings::quoted;
 use shared::token::{Grant, Token};
 
+use super::tools::{Answer, for_a_shell};
 use crate::certs::Identity;
 use crate::data::DataFolder;
 use crate::store::{NewToken, Place, Store};
-
-use super::tools::{Answer, for_a_shell};
 
 /// The name of the first user and of its token.
 const FIRST: &str = "admin";

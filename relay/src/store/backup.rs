@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 
-use super::pool::{FILE, Pool, SQLITE, alone, failed, new_private};
+use super::pool::{FILE, Pool, SQLITE, alone, failed};
 use super::{Store, StoreError};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, new_private};
 
 /// A backup on its way to become the store.
 const RESTORED: &str = "relay.db.restored";
@@ -66,10 +66,8 @@ impl Store {
         // Nothing is done to what is there before this one is known to be good.
         let copy = Unfinished(folder.file(RESTORED));
         copy.remove();
-        let mut new = new_private(&copy.0).map_err(|err| failed(&err))?;
-        io::copy(&mut file, &mut new)
-            .and_then(|_| folder.hand_over(&new))
-            .map_err(|err| failed(&err))?;
+        let mut new = folder.new_file(RESTORED).map_err(|err| failed(&err))?;
+        io::copy(&mut file, &mut new).map_err(|err| failed(&err))?;
         check(&copy.0).await?;
         merge(&folder.file(FILE)).await?;
         // What belongs to the old one would be taken for a part of the new one.

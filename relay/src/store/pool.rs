@@ -1,7 +1,7 @@
 //! The two databases, and how they are opened.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 #[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
@@ -209,10 +209,9 @@ impl SqliteFile {
         // The tables are not made twice.
         let _lock = alone(folder)?;
         // Nobody else can read it, nor what SQLite puts beside it.
-        match new_private(&path) {
-            Ok(file) => folder.hand_over(&file).map_err(|err| failed(&err))?,
+        match folder.new_file(FILE) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&err)),
-            Err(_) => (),
+            Ok(_) | Err(_) => (),
         }
         let options = sqlite(&path);
         let pool = |connections| {
@@ -293,15 +292,6 @@ async fn make_tables(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut connection = timeout(ANSWER, options.connect()).await.map_err(|_| late())??;
     migrator(POSTGRES).run(&mut connection).await?;
     Ok(connection.close().await?)
-}
-
-/// A file that is not there yet, which only its user can read.
-pub(super) fn new_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 pub(super) fn failed(err: &dyn fmt::Display) -> StoreError {

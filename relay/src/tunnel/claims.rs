@@ -278,8 +278,7 @@ mod tests {
 
     use super::*;
     use crate::access::Principal;
-    use crate::target::SessionTarget;
-    use crate::target::Target;
+    use crate::target::{SessionTarget, Target};
     use crate::tunnel::ConnectionId;
 
     const WELL: Health = Health { healthy: true, withdraw: false };

@@ -4,17 +4,21 @@
 //! for `<(command)`, but it is waited for only so long; one that nobody writes to holds up nobody
 //! at all. What has no end, such as `/dev/zero`, is read no further than a file may be long.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
+
+#[cfg(unix)]
+use rustix::fs::OFlags;
 
 /// How long a pipe may take: whatever writes to it may have to ask another machine first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a pipe without data is left alone before it is looked at again.
-const RETRY: Duration = Duration::from_millis(10);
+/// How a file is opened of which nobody knows what it is: at the end of a pipe it would be waited for
+/// the other end.
+#[cfg(unix)]
+pub(super) const WITHOUT_WAITING: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
 
 /// What the file at `path` holds, if that is no more than `most` bytes. May wait, so not for a
 /// thread that moves data.
@@ -46,7 +50,7 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// What the system says; also that it is no regular file.
 pub(super) fn look(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     // Opening the end of a pipe wakes whoever is at the other one.
-    let is_regular = |found: &fs::Metadata| {
+    let is_regular = |found: &Metadata| {
         if found.is_file() { Ok(()) } else { Err(io::Error::other("it is no regular file")) }
     };
     is_regular(&fs::metadata(path)?)?;
@@ -65,11 +69,10 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> io::Result<Vec<u8>
         if err.kind() != ErrorKind::WouldBlock {
             return Err(err);
         }
-        if Instant::now() >= deadline {
+        if !has_more(&file, deadline)? {
             let what = format!("it is no regular file, and did not end within {patience:?}");
             return Err(io::Error::new(ErrorKind::TimedOut, what));
         }
-        thread::sleep(RETRY);
     }
     if bytes.len() as u64 > most {
         let what = format!("it is larger than {most} bytes");
@@ -82,11 +85,30 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// Opens it without waiting: at the end of a pipe that would be for the other end.
+/// Waits until there is more to read, or the end of it, and no longer than until `deadline`. Whether
+/// there is.
+#[cfg(unix)]
+fn has_more(file: &File, deadline: Instant) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::retry_on_intr;
+    let ready = retry_on_intr(|| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        poll(&mut [PollFd::new(file, PollFlags::IN)], left.as_ref())
+    });
+    Ok(ready? > 0)
+}
+
+/// Elsewhere nothing has to be waited for.
+#[cfg(not(unix))]
+fn has_more(_: &File, _: Instant) -> io::Result<bool> {
+    Ok(false)
+}
+
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+    File::options().read(true).custom_flags(WITHOUT_WAITING).open(path)
 }
 
 /// Elsewhere a pipe has no place among files.
@@ -95,13 +117,15 @@ fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Whether it is a pipe, with a name or without.
 #[cfg(unix)]
-fn is_pipe(found: &fs::Metadata) -> bool {
+pub fn is_pipe(found: &Metadata) -> bool {
     std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type())
 }
 
+/// Elsewhere a pipe has no place among files.
 #[cfg(not(unix))]
-fn is_pipe(_: &fs::Metadata) -> bool {
+pub fn is_pipe(_: &Metadata) -> bool {
     false
 }
 
@@ -112,6 +136,9 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
     use std::process::Command;
+    use std::thread;
+
+    use rustix::io::ioctl_fionread;
 
     use super::*;
 
@@ -179,21 +206,23 @@ mod tests {
     #[test]
     fn what_comes_through_a_pipe_is_waited_for() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let late = thread::spawn(move || {
-            for half in ["one ", "two"] {
-                thread::sleep(RETRY * 3);
-                writer.write_all(half.as_bytes()).unwrap();
-            }
-        });
-        assert_eq!(read(&name_of(&reader), 7).unwrap(), b"one two");
-        late.join().unwrap();
+        let name = name_of(&reader);
+        let reading = thread::spawn(move || read(&name, 7).unwrap());
+        writer.write_all(b"one ").unwrap();
+        while ioctl_fionread(&reader).unwrap() > 0 {
+            assert!(!reading.is_finished(), "it is not all");
+            thread::yield_now();
+        }
+        writer.write_all(b"two").unwrap();
+        drop(writer);
+        assert_eq!(reading.join().unwrap(), b"one two");
         assert_eq!(kind(read(&name_of(&reader), 7)), ErrorKind::UnexpectedEof, "read already");
     }
 
     #[test]
     fn a_pipe_that_stays_silent_or_open_is_not_waited_for_for_ever() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let read = || read_within(&name_of(&reader), 7, RETRY * 3);
+        let read = || read_within(&name_of(&reader), 7, Duration::from_millis(30));
         assert_eq!(kind(read()), ErrorKind::TimedOut);
         writer.write_all(b"one").unwrap();
         assert_eq!(kind(read()), ErrorKind::TimedOut);

@@ -17,6 +17,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::kit::output::{Output, Progress, Queue};
+#[cfg(unix)]
+use crate::kit::small_file;
 
 /// The target of these lines.
 pub const AUDIT: &str = "audit";
@@ -85,10 +87,12 @@ pub(super) fn dropped() -> u64 {
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
+
+    use rustix::io::Errno;
     let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    options.open(path).map_err(|err| match err.raw_os_error() {
-        Some(libc::ENXIO) => io::Error::other("it is a pipe or a socket, and nobody reads it"),
+    options.append(true).create(true).mode(0o600).custom_flags(small_file::WITHOUT_WAITING);
+    options.open(path).map_err(|err| match Errno::from_io_error(&err) {
+        Some(Errno::NXIO) => io::Error::other("it is a pipe or a socket, and nobody reads it"),
         _ => err,
     })
 }

@@ -68,8 +68,8 @@ bench-micro:
 # Every decoder, for SECONDS each. Needs a nightly toolchain and cargo-fuzz.
 SECONDS ?= 30
 fuzz:
-	for target in $$(cd tests && $(CARGO) +nightly fuzz list); do \
-	    (cd tests && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS)) || exit 1; \
+	for target in $$(cd shared && $(CARGO) +nightly fuzz list); do \
+	    (cd shared && $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(SECONDS)) || exit 1; \
 	done
 
 # Both directions saturated over a slow wire for a minute.

@@ -191,7 +191,7 @@ mod tests {
         let tunnel = "default".parse().unwrap();
         let visitor = SocketAddr::from(([10, 0, 0, 1], 1));
         let visit = VisitIds::new().next();
-        Open { visit, tunnel, visitor, destination: None, server_name: None }
+        Open::new(visit, tunnel, visitor)
     }
 
     #[tokio::test(start_paused = true)]

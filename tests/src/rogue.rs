@@ -64,6 +64,7 @@ pub fn request(name: &str) -> TunnelRequest {
         healthy: true,
         destination: false,
         rules: Rules::default(),
+        http: None,
     }
 }
 

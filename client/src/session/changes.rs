@@ -211,6 +211,7 @@ pub(crate) fn request(
         healthy,
         destination: tunnel.proxy.is_some(),
         rules: tunnel.rules.clone(),
+        http: None,
     }
 }
 

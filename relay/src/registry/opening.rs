@@ -79,7 +79,9 @@ impl Registry {
     ) -> Result<Vec<Bound>, Refusal> {
         let mut entrances = Vec::new();
         for wanted in &request.entrances {
-            let EntranceRequest::Tcp { port, prefer } = *wanted;
+            let EntranceRequest::Tcp { port, prefer } = *wanted else {
+                return Err(no_web());
+            };
             let wish = Wish { exactly: port, before: prefer };
             entrances.push(self.bind_port(id, wish, rights).await?);
         }
@@ -251,6 +253,7 @@ fn ease(wanted: &EntranceRequest) -> u8 {
         EntranceRequest::Tcp { port: Some(_), .. } => 0,
         EntranceRequest::Tcp { prefer: Some(_), .. } => 1,
         EntranceRequest::Tcp { .. } => 2,
+        EntranceRequest::Http { .. } | EntranceRequest::Tls { .. } => 3,
     }
 }
 
@@ -265,7 +268,9 @@ fn check_entrances(
         rights.check_port(port)?;
     }
     for wanted in &request.entrances {
-        let EntranceRequest::Tcp { port, .. } = *wanted;
+        let EntranceRequest::Tcp { port, .. } = *wanted else {
+            return Err(no_web());
+        };
         if let Some(port) = port
             && !tunnel.entrances().contains(&Entrance::Port(port))
         {
@@ -279,6 +284,10 @@ fn check_entrances(
         }
     }
     Ok(())
+}
+
+fn no_web() -> Refusal {
+    Refusal::new(RefusalCode::BadRequest, "the relay serves no hosts, only ports")
 }
 
 fn cannot_open(err: &dyn fmt::Display) -> Refusal {

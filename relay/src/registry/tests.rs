@@ -39,6 +39,7 @@ fn default_tunnel() -> [TunnelRequest; 1] {
     [TunnelRequest {
         destination: false,
         rules: Rules::default(),
+        http: None,
         name: TunnelName::default_tunnel(),
         entrances: vec![EntranceRequest::Tcp { port: None, prefer: None }],
         local: String::new(),

@@ -74,6 +74,7 @@ mod tests {
             healthy: true,
             destination: false,
             rules: Rules::default(),
+            http: None,
         };
         names.iter().map(request).collect()
     }

@@ -32,7 +32,8 @@ pub enum Period {
 }
 
 /// So many in a time, such as `20/1m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Frequency {
     /// How many, one at least.
     pub count: NonZeroU32,
@@ -220,6 +221,20 @@ impl TryFrom<String> for Quota {
 
     fn try_from(text: String) -> Result<Self, BadQuota> {
         text.parse()
+    }
+}
+
+impl TryFrom<String> for Frequency {
+    type Error = BadFrequency;
+
+    fn try_from(text: String) -> Result<Self, BadFrequency> {
+        text.parse()
+    }
+}
+
+impl From<Frequency> for String {
+    fn from(value: Frequency) -> Self {
+        value.to_string()
     }
 }
 

@@ -15,6 +15,8 @@ use crate::control::protocol::TunnelName;
 const DESTINATION: u8 = 1;
 /// The server name that the visitor asked for.
 const SERVER_NAME: u8 = 2;
+/// The stream is one for requests of many visitors.
+const POOLED: u8 = 3;
 
 /// The longest [`ServerName`] in bytes, as for any name in DNS.
 const MAX_SERVER_NAME: usize = 253;
@@ -32,6 +34,9 @@ pub struct Open {
     pub destination: Option<SocketAddr>,
     /// The host that the visitor asked for, if it named one.
     pub server_name: Option<ServerName>,
+    /// Whether it is a connection for requests of HTTP, one after the other, of whoever comes:
+    /// then the visitor is only the first of them.
+    pub pooled: bool,
 }
 
 /// The name of a host as a visitor gives it: letters, digits, `-`, `_` and dots between them, as
@@ -46,7 +51,7 @@ pub struct BadServerName;
 impl Open {
     /// A visit of which no more is known than every visit has.
     pub fn new(visit: VisitId, tunnel: TunnelName, visitor: SocketAddr) -> Self {
-        Self { visit, tunnel, visitor, destination: None, server_name: None }
+        Self { visit, tunnel, visitor, destination: None, server_name: None, pooled: false }
     }
 
     /// Visit (16), name's length (1), name, the visitor's address, then extras of a type (1), a
@@ -65,6 +70,9 @@ impl Open {
         }
         if let Some(name) = &self.server_name {
             encode_extra(SERVER_NAME, name.as_str().as_bytes(), &mut body);
+        }
+        if self.pooled {
+            encode_extra(POOLED, &[], &mut body);
         }
         body
     }
@@ -94,6 +102,8 @@ impl Open {
                 SERVER_NAME => {
                     open.server_name = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
                 }
+                POOLED if value.is_empty() => open.pooled = true,
+                POOLED => return None,
                 _ => (),
             }
         }
@@ -216,6 +226,13 @@ mod tests {
             assert_eq!(open.destination, Some(([10, 0, 0, 1], 443).into()));
             assert_eq!(open.server_name.unwrap().as_str(), "example.com");
         }
+    }
+
+    #[test]
+    fn a_connection_for_many_visitors_says_so() {
+        let pooled = Open { pooled: true, ..plain() };
+        assert_eq!(Open::decode(&pooled.encode()), Some(pooled));
+        assert_eq!(decode(&[&[POOLED, 0, 1, 1]]), None);
     }
 
     #[test]

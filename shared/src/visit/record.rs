@@ -21,7 +21,7 @@ pub const MAX_DATA: usize = (1 << 24) - 1;
 pub const CHUNK: usize = PIECE - HEADER;
 
 /// The longest body in bytes of any record but `DATA`; such a body is collected before it is
-/// decoded. An `OPEN` with all that is defined today has 377 bytes; the rest is room for more.
+/// decoded. An `OPEN` with all that is defined today has 380 bytes; the rest is room for more.
 const MAX_BODY: usize = 1024;
 
 /// The longest explanation in a `FAILED` record, in bytes.

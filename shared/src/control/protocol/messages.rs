@@ -3,7 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Credential, HostName, InstanceId, PublicAddress, Refusal, TunnelName};
+use super::{
+    Credential, HostName, HttpOptions, InstanceId, PathPrefix, PublicAddress, Refusal, TunnelName,
+    WebHost,
+};
 use crate::kit::net::Rules;
 use crate::token::{Nonce, Proof};
 
@@ -222,6 +225,10 @@ pub struct TunnelRequest {
     /// together.
     #[serde(default, skip_serializing_if = "Rules::is_empty")]
     pub rules: Rules,
+    /// What is done with its requests, if it is an HTTP tunnel.
+    /// [`MAX_HTTP_OPTIONS`](super::MAX_HTTP_OPTIONS) bytes of JSON at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpOptions>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -237,7 +244,7 @@ fn healthy() -> bool {
 }
 
 /// By what the public is to reach a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EntranceRequest {
     /// A port, for bytes of TCP connections, untouched.
@@ -248,6 +255,21 @@ pub enum EntranceRequest {
         /// The port that the client had before and would like again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prefer: Option<u16>,
+    },
+    /// A host and a path, for requests of HTTP.
+    Http {
+        /// The host.
+        #[serde(flatten)]
+        at: WebHost,
+        /// What the paths begin with.
+        #[serde(default, skip_serializing_if = "PathPrefix::is_root")]
+        path: PathPrefix,
+    },
+    /// A host, for TLS connections that name it (SNI, RFC 6066, section 3), untouched.
+    Tls {
+        /// The host.
+        #[serde(flatten)]
+        at: WebHost,
     },
 }
 
@@ -321,11 +343,20 @@ mod tests {
             healthy: true,
             destination: false,
             rules: Rules::default(),
+            http: None,
         };
         let open = FromClient::Open { id: 1, tunnels: vec![request] };
         let json = r#"{"type":"open","id":1,"tunnels":[{"name":"ssh","entrances":[{"kind":"tcp","prefer":20022}],"local":"127.0.0.1:22"}]}"#;
         assert_eq!(serde_json::to_string(&open).unwrap(), json);
         assert_eq!(serde_json::from_str::<FromClient>(json).unwrap(), open);
+
+        let entrance = EntranceRequest::Http {
+            at: WebHost::Subdomain("app".parse().unwrap()),
+            path: "/api".parse().unwrap(),
+        };
+        let json = r#"{"kind":"http","subdomain":"app","path":"/api"}"#;
+        assert_eq!(serde_json::to_string(&entrance).unwrap(), json);
+        assert_eq!(serde_json::from_str::<EntranceRequest>(json).unwrap(), entrance);
 
         let answer = |name: &str, outcome| TunnelAnswer { name: name.parse().unwrap(), outcome };
         let public = vec!["tcp://relay.example:20022".parse().unwrap()];

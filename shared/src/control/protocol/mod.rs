@@ -5,6 +5,8 @@
 //! so that either end can be newer; an unknown message is an error.
 
 mod credential;
+mod hosts;
+mod http;
 mod messages;
 mod names;
 mod refusal;
@@ -12,6 +14,14 @@ mod refusal;
 use std::time::Duration;
 
 pub use self::credential::{Credential, MAX_CREDENTIAL};
+pub use self::hosts::{
+    BadDomainName, BadPathPrefix, BadSubdomain, DomainName, MAX_SEGMENTS, PathPrefix, Subdomain,
+    WebHost,
+};
+pub use self::http::{
+    Balance, HttpOptions, HttpVersion, JwtCheck, MAX_HTTP_OPTIONS, SecretDigest, WebhookCheck,
+    WebhookSender,
+};
 pub use self::messages::{
     Common, EntranceRequest, FromClient, FromRelay, Hello, Message, TunnelAnswer, TunnelHealth,
     TunnelOutcome, TunnelRequest, Welcome,
@@ -30,7 +40,7 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The largest control message in bytes that a relay reads from a client it has not admitted yet:
 /// a stranger gets no more of its memory than this.
-pub const MAX_HELLO: usize = 12 * 1024;
+pub const MAX_HELLO: usize = 20 * 1024;
 
 /// The time a client has for its whole handshake, from the accepted connection to `Welcome`.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,6 +102,10 @@ mod tests {
             healthy: false,
             destination: true,
             rules: Rules { allow: Networks::default(), deny },
+            http: Some(HttpOptions {
+                remove_header: vec!["x".repeat(MAX_HTTP_OPTIONS - 20)],
+                ..HttpOptions::default()
+            }),
         }
     }
 

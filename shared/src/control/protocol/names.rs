@@ -204,6 +204,13 @@ impl PublicAddress {
         Self(format!("tcp://{host}:{port}").into())
     }
 
+    /// What a browser is given: `port` is left out where it is that of the scheme.
+    pub fn web(tls: bool, host: &str, port: u16, path: &str) -> Self {
+        let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
+        let port = if port == usual { String::new() } else { format!(":{port}") };
+        Self(format!("{scheme}://{host}{port}{path}").into())
+    }
+
     /// The address as text.
     pub fn as_str(&self) -> &str {
         &self.0

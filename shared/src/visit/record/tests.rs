@@ -34,13 +34,14 @@ fn any_open() -> impl Strategy<Value = Open> {
     let tunnel = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|name| name.parse().unwrap());
     let destination = prop::option::of(any_address());
     let server_name = prop::option::of("[a-z0-9_-]{1,63}(\\.[a-z0-9_-]{1,63}){0,2}");
-    (visit, tunnel, any_address(), destination, server_name).prop_map(
-        |(visit, tunnel, visitor, destination, server_name)| Open {
+    (visit, tunnel, any_address(), destination, server_name, any::<bool>()).prop_map(
+        |(visit, tunnel, visitor, destination, server_name, pooled)| Open {
             visit,
             tunnel,
             visitor,
             destination,
             server_name: server_name.map(|name| name.parse().unwrap()),
+            pooled,
         },
     )
 }
@@ -134,9 +135,10 @@ fn the_longest_open_record_fits() {
         visitor: "[ffff::1]:65535".parse().unwrap(),
         destination: Some("[ffff::2]:65535".parse().unwrap()),
         server_name: Some(["n".repeat(63).as_str(); 4].join(".")[..253].parse().unwrap()),
+        pooled: true,
     };
     let bytes = Record::Open(longest.clone()).encode();
-    assert_eq!(bytes.len() - HEADER, 377);
+    assert_eq!(bytes.len() - HEADER, 380);
     assert_eq!(decode(&bytes, &[]), Ok((vec![Record::Open(longest)], Vec::new())));
 }
 

@@ -98,6 +98,7 @@ impl Client {
             healthy: true,
             destination: false,
             rules: Rules::default(),
+            http: None,
         };
         let hello = Hello {
             version: VERSION,

@@ -18,18 +18,24 @@ mod edge;
 mod entrance;
 mod limits;
 mod metrics;
+mod patience;
 mod placement;
 mod ports;
 mod registry;
 mod relay;
+mod routes;
 mod session;
 mod snapshot;
 mod store;
 mod target;
 mod tunnel;
 mod visit;
+mod web;
 
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
-pub use config::{BadSetting, Config, Diff, PortRange, Settings, TlsSettings, TlsSource};
+pub use config::{
+    BadPublicDomain, BadSetting, Config, Diff, PortRange, PublicDomain, Settings, TlsSettings,
+    TlsSource, WebSettings,
+};
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -1,45 +1,81 @@
-//! Which of a tunnel's targets a visit goes to, the same for whatever brings the visitor in.
+//! Which of a tunnel's clients a visit goes to, the same for whatever brings the visitor in.
 //!
-//! The client that serves comes first, and of its connections the least busy one. One that cannot
-//! is passed over. While a client that was here a moment ago is coming back, visitors can wait for
-//! it.
+//! The client that serves comes first, unless the tunnel shares its visits among all, and of its
+//! connections the least busy one. One that cannot is passed over. While a client that was here a
+//! moment ago is coming back, visitors can wait for it.
 
 use std::time::Duration;
 
+use shared::control::protocol::Balance;
+use shared::kit::backoff::random;
 use shared::visit::open::Open;
 use tokio::time::{timeout, timeout_at};
 
+use crate::limits::Source;
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::{Candidate, Tunnel};
 
 /// How long a visitor waits for a stream. Streams are opened at once unless the client has left
 /// hundreds of them unanswered.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long it waits before it tries another session of the same client.
 const NEXT_SESSION: Duration = Duration::from_secs(1);
 
-/// Opens a stream for a visit to `tunnel`. When no client is there, waits up to `hold` after the
-/// last one has gone, in the order of arrival. Each client that the visit is about to go to has to
-/// let it in: it may not be the one that was there when the visitor came.
+/// Why a client does not serve a visit.
+#[derive(Debug)]
+pub(crate) enum Miss<E> {
+    /// It has gone. Another one may do, or the same one when it is back.
+    Gone,
+    /// Another one may do; if none does, this is why.
+    Elsewhere(E),
+    /// No other one would.
+    Nowhere(E),
+}
+
+/// What a visit tries with each client that might serve it.
+pub(crate) trait Attempt: Send {
+    /// What a client that serves it gives.
+    type Served: Send;
+    /// Why none does.
+    type Error: From<OpenError> + Send;
+
+    /// Tries it with this client.
+    fn with(
+        &mut self,
+        client: &Candidate,
+    ) -> impl Future<Output = Result<Self::Served, Miss<Self::Error>>> + Send;
+}
+
+/// Which client is asked first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// The one that came last.
+    Newest,
+    /// As the tunnel shares visits, for a visitor from there.
+    Shared(Balance, Source),
+}
+
+/// Has a client of `tunnel` serve a visit: the first of which `attempt` has something. When no client
+/// is there, waits up to `hold` after the last one has gone, in the order of arrival.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe.
+/// Cancel safe, if `attempt` is.
 ///
 /// # Errors
 ///
-/// Why no target takes the visit, or why `admit` does not.
-pub(crate) async fn place<E: From<OpenError>>(
+/// Why no client serves the visit.
+pub(crate) async fn place<A: Attempt>(
     tunnel: &Tunnel,
-    open: Open,
+    order: Order,
     hold: Duration,
-    mut admit: impl FnMut(&Candidate) -> Result<(), E>,
-) -> Result<OpenStream, E> {
+    mut attempt: A,
+) -> Result<A::Served, A::Error> {
     if !tunnel.is_anybody_held()
-        && let Some(opened) = open_on_one(tunnel, &open, &mut admit).await?
+        && let Some(placed) = on_any(tunnel, order, &mut attempt).await?
     {
-        return Ok(opened);
+        return Ok(placed);
     }
     // Nobody serves, or others have been waiting for longer.
     let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
@@ -49,8 +85,8 @@ pub(crate) async fn place<E: From<OpenError>>(
         loop {
             // Before the attempt, so that a claim that comes in between is not missed.
             let claimed = tunnel.claimed();
-            match open_on_one(tunnel, &open, &mut admit).await? {
-                Some(opened) => return Ok(opened),
+            match on_any(tunnel, order, &mut attempt).await? {
+                Some(placed) => return Ok(placed),
                 None => claimed.await,
             }
         }
@@ -64,29 +100,72 @@ pub(crate) async fn place<E: From<OpenError>>(
     }
 }
 
-/// Opens a stream on the first target that can. `None`: all of them have gone.
-async fn open_on_one<E: From<OpenError>>(
+/// The first client of which `attempt` has something. `None`: all of them have gone.
+async fn on_any<A: Attempt>(
     tunnel: &Tunnel,
-    open: &Open,
-    admit: &mut impl FnMut(&Candidate) -> Result<(), E>,
-) -> Result<Option<OpenStream>, E> {
-    let attempt = async {
-        for candidate in &*tunnel.candidates() {
-            admit(candidate)?;
-            match open_on_client(&candidate.sessions, open).await {
-                Err(OpenError::Gone) => (),
-                opened => return Ok(Some(opened?)),
-            }
+    order: Order,
+    attempt: &mut A,
+) -> Result<Option<A::Served>, A::Error> {
+    let candidates = tunnel.candidates();
+    let mut reason = None;
+    for at in ranked(&candidates, order) {
+        match attempt.with(&candidates[at]).await {
+            Ok(placed) => return Ok(Some(placed)),
+            Err(Miss::Gone) => (),
+            Err(Miss::Elsewhere(err)) => reason = Some(err),
+            Err(Miss::Nowhere(err)) => return Err(err),
         }
-        Ok(None)
-    };
-    timeout(OPEN_TIMEOUT, attempt).await.unwrap_or_else(|_| Err(OpenError::Unresponsive.into()))
+    }
+    reason.map_or(Ok(None), Err)
 }
 
-/// Opens a stream on the least busy session of a client that can.
-async fn open_on_client(sessions: &[Target], open: &Open) -> Result<OpenStream, OpenError> {
+/// The places of candidates in the order in which they are asked.
+fn ranked(candidates: &[Candidate], order: Order) -> impl Iterator<Item = usize> + use<> {
+    let count = candidates.len();
+    let ranks = match order {
+        Order::Shared(balance, source) if count > 1 => rank(candidates, balance, source),
+        Order::Newest | Order::Shared(..) => None,
+    };
+    (0..count).map(move |at| ranks.as_ref().map_or(at, |ranks| ranks[at]))
+}
+
+fn rank(candidates: &[Candidate], balance: Balance, source: Source) -> Option<Vec<usize>> {
+    let mut places: Vec<usize> = (0..candidates.len()).collect();
+    match balance {
+        Balance::Newest => return None,
+        Balance::LeastBusy => {
+            // Those with as many take turns.
+            places.rotate_left(random() as usize % candidates.len());
+            places.sort_by_key(|at| candidates[*at].requests());
+        }
+        Balance::Random => places.rotate_left(random() as usize % candidates.len()),
+        // Each source ranks the clients in its own way, which a client that comes or goes does not
+        // change ("rendezvous hashing").
+        Balance::Sticky => places.sort_by_cached_key(|at| candidates[*at].rank_for(source)),
+    }
+    Some(places)
+}
+
+/// Opens a stream on the least busy session of a client that can, within the time that a visitor
+/// waits for one.
+///
+/// # Errors
+///
+/// Why there is none.
+pub(crate) async fn open_on_client<'a>(
+    sessions: &'a [Target],
+    open: &Open,
+) -> Result<(OpenStream, &'a Target), OpenError> {
+    let opened = timeout(OPEN_TIMEOUT, open_on_one(sessions, open)).await;
+    opened.unwrap_or(Err(OpenError::Unresponsive))
+}
+
+async fn open_on_one<'a>(
+    sessions: &'a [Target],
+    open: &Open,
+) -> Result<(OpenStream, &'a Target), OpenError> {
     if let [session] = sessions {
-        return session.open(open.clone()).await;
+        return Ok((session.open(open.clone()).await?, session));
     }
     let mut sessions: Vec<_> = sessions.iter().collect();
     sessions.sort_by_cached_key(|session| session.load());
@@ -94,7 +173,7 @@ async fn open_on_client(sessions: &[Target], open: &Open) -> Result<OpenStream, 
     while let Some((session, others)) = sessions.split_first() {
         let patience = if others.is_empty() { OPEN_TIMEOUT } else { NEXT_SESSION };
         match timeout(patience, session.open(open.clone())).await {
-            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Ok(opened)) => return Ok((opened, *session)),
             Ok(Err(OpenError::Gone)) => (),
             Ok(Err(err)) => refused = err,
             Err(_) => refused = OpenError::Unresponsive,

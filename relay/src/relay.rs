@@ -17,11 +17,10 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::{Admin, Look};
-use crate::config::Config;
-use crate::config::CurrentConfig;
+use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
 use crate::edge::Edge;
-use crate::entrance::Entrance;
+use crate::entrance::{Entrance, WebFront};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::Registry;
@@ -43,6 +42,7 @@ pub struct Relay {
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
+    http: Option<TcpListener>,
     lock: Option<DataLock>,
 }
 
@@ -55,6 +55,10 @@ pub struct Addrs {
     pub public: SocketAddr,
     /// For metrics and health.
     pub admin: SocketAddr,
+    /// For requests of HTTP.
+    pub http: Option<SocketAddr>,
+    /// For requests of HTTP by TLS.
+    pub https: Option<SocketAddr>,
 }
 
 /// Changes the configuration of a relay that runs.
@@ -99,7 +103,13 @@ impl Relay {
         let control = bind("--control", &config.control, Peers::Clients).await?;
         let public = bind("--public", &config.public, Peers::Visitors).await?;
         let admin = bind("--admin", &config.admin, Peers::Visitors).await?;
+        let http = match &config.web.http {
+            Some(addr) => Some(bind("--http", addr, Peers::Visitors).await?),
+            None => None,
+        };
         let addrs = Addrs {
+            http: http.as_ref().map(TcpListener::local_addr).transpose()?,
+            https: None,
             control: control.local_addr()?,
             public: public.local_addr()?,
             admin: admin.local_addr()?,
@@ -113,7 +123,7 @@ impl Relay {
         let (lock, store) = store(&config.now()).await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
-        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin, lock })
+        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin, http, lock })
     }
 
     /// Where the relay listens.
@@ -160,8 +170,13 @@ impl Relay {
             let limits = limits.clone();
             move || limits.count_bans()
         })?;
-        let (registry, openings) =
-            Registry::new(config.clone(), limits.clone(), metrics.clone(), stop.gracefully.clone());
+        let (registry, openings) = Registry::new(
+            config.clone(),
+            limits.clone(),
+            metrics.clone(),
+            stop.gracefully.clone(),
+            front(&config.now().web, &addrs),
+        );
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
             config.clone(),
@@ -187,6 +202,9 @@ impl Relay {
             stop.clone(),
         );
         edge.serve(default, self.public);
+        if let Some(listener) = self.http {
+            edge.serve_http(listener);
+        }
         let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
 
         let mut parts = Parts::default();
@@ -247,6 +265,19 @@ async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Stor
     let Some(place) = Place::of(config.database.as_ref(), folder) else { return Ok((lock, None)) };
     let store = Store::open(&place).await.with_context(|| format!("cannot open {place}"))?;
     Ok((lock, Some(store)))
+}
+
+/// How visitors see where the web reaches the relay.
+fn front(web: &WebSettings, addrs: &Addrs) -> WebFront {
+    let [http, https] = [addrs.http, addrs.https].map(|addr| addr.map(|addr| addr.port()));
+    let own = https.map(|port| (true, port)).or_else(|| http.map(|port| (false, port)));
+    let front = web.domain.as_ref().and_then(|domain| domain.front).or(own);
+    WebFront {
+        domain: web.domain.as_ref().map(|domain| domain.name.clone()),
+        tls: front.is_some_and(|(tls, _)| tls),
+        port: front.map(|(_, port)| port),
+        tls_port: https,
+    }
 }
 
 async fn bind(flag: &str, addr: &HostPort, peers: Peers) -> anyhow::Result<TcpListener> {

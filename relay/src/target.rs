@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::web::Pool;
+
 /// What can serve a visit. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -33,6 +35,7 @@ struct Session {
     opening: TaskTracker,
     /// Fires when those who still do have had their time.
     drained: CancellationToken,
+    pool: Pool,
 }
 
 /// A stream to the local service, and the permit that it takes up.
@@ -61,6 +64,13 @@ impl Target {
         }
     }
 
+    /// The connections to local services that are there already.
+    pub(crate) fn pool(&self) -> &Pool {
+        match self {
+            Self::Session(session) => &session.0.pool,
+        }
+    }
+
     /// Opens a stream for a visitor. Waits while the client leaves hundreds of streams unanswered;
     /// callers set a deadline.
     ///
@@ -84,6 +94,7 @@ impl SessionTarget {
             recent: Mutex::default(),
             opening: TaskTracker::new(),
             drained: CancellationToken::new(),
+            pool: Pool::default(),
         }))
     }
 
@@ -107,6 +118,7 @@ impl SessionTarget {
     /// `patience` gets none. What is said on the session from then on comes behind all of them.
     pub(crate) async fn drain(&self, patience: Duration) {
         self.0.opening.close();
+        self.0.pool.close();
         let _opened = timeout(patience, self.0.opening.wait()).await;
         self.0.drained.cancel();
     }

@@ -68,6 +68,23 @@ impl Rights {
         self.ports().all(|ports| ports.contain(port))
     }
 
+    /// Whether it goes as far as this host.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says how far it goes.
+    pub(crate) fn check_host(&self, host: &str) -> Result<(), Refusal> {
+        for Grant { hosts, .. } in &*self.0 {
+            if !hosts.is_empty() && !hosts.iter().any(|pattern| pattern.fits(host)) {
+                let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+                let message =
+                    format!("the token is not for the host {host}: it is for {}", names.join(", "));
+                return Err(Refusal::new(RefusalCode::Forbidden, message));
+            }
+        }
+        Ok(())
+    }
+
     /// The lists of ports that it is limited to. A port has to be in all of them.
     pub(crate) fn ports(&self) -> impl Iterator<Item = &shared::token::Ports> {
         self.0.iter().filter_map(|grant| grant.ports.as_ref())

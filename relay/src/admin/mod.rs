@@ -6,9 +6,7 @@
 //!
 //! - `thread`: that thread, which lives as long as the relay runs
 //! - `routes`: what there is to ask
-//! - `patience`: a socket that does not wait for ever for whoever reads the answer
 
-mod patience;
 mod routes;
 mod thread;
 
@@ -27,10 +25,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::patience::Patience;
 use self::thread::on_own_thread;
 use crate::limits::{Limits, Places};
 use crate::metrics::Metrics;
+use crate::patience::Patience;
 use crate::snapshot::Snapshot;
 
 /// How long a request's header may take to arrive.

@@ -12,6 +12,7 @@ mod tls;
 mod token;
 mod tools;
 mod user;
+mod web;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use reload::{Reloaded, Reloader};
 pub use tools::run_tool;
 
 use self::tls::TlsArgs;
+use self::web::WebArgs;
 
 /// The public end of a Sallyport tunnel.
 ///
@@ -91,6 +93,9 @@ pub struct Cli {
 
     #[command(flatten)]
     tls: TlsArgs,
+
+    #[command(flatten)]
+    web: WebArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -263,6 +268,7 @@ impl Cli {
             data: self.data,
             database: self.database,
             tls: self.tls.into_settings()?,
+            web: self.web.into(),
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,

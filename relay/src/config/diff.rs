@@ -10,7 +10,8 @@ use super::{Config, Settings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 6] = ["control", "public", "admin", "data", "database", "threads"];
+const NEEDS_RESTART: [&str; 9] =
+    ["control", "public", "admin", "data", "database", "http", "https", "domain", "threads"];
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ impl Settings {
             data,
             database,
             tls,
+            web,
             grace,
             max_visitors,
             stall_timeout,
@@ -70,6 +72,7 @@ impl Settings {
             Row::secret("database", database.as_ref().map(Hidden::fingerprint)),
         ];
         rows.extend(tls.rows());
+        rows.extend(web.rows());
         rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),

@@ -3,6 +3,7 @@
 mod current;
 mod diff;
 mod tls;
+mod web;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use crate::limits::{BanPolicy, BanRule, LimitRules};
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
 pub use tls::{TlsSettings, TlsSource};
+pub use web::{BadPublicDomain, PublicDomain, WebSettings};
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Settings {
     pub database: Option<Hidden>,
     /// How clients can reach the control port by TLS.
     pub tls: TlsSettings,
+    /// How the web reaches tunnels.
+    pub web: WebSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -112,6 +116,7 @@ impl Settings {
             data: None,
             database: None,
             tls: TlsSettings::default(),
+            web: WebSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -157,6 +162,7 @@ impl Config {
             data: _,
             database,
             tls,
+            web,
             grace,
             max_visitors,
             stall_timeout,
@@ -173,6 +179,7 @@ impl Config {
             descriptors,
         } = &settings;
         tls.check()?;
+        web.check()?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),

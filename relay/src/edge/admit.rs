@@ -43,14 +43,18 @@ impl Permit {
     fn goes_to(&mut self, accounts: &[Arc<Account>]) -> Result<(), Limit> {
         // Given back first: it may be taken once more.
         self.of_accounts = Box::default();
-        let now = SystemTime::now();
-        if !accounts.iter().all(|account| account.has_quota(now)) {
-            return Err(Limit::Quota);
-        }
-        let parts = accounts.iter().filter_map(|account| account.visitor().transpose());
-        self.of_accounts = parts.collect::<Result<_, _>>()?;
+        self.of_accounts = parts(accounts)?;
         Ok(())
     }
+}
+
+/// A visitor's part in each of these accounts.
+pub(super) fn parts(accounts: &[Arc<Account>]) -> Result<Box<[Part]>, Limit> {
+    let now = SystemTime::now();
+    if !accounts.iter().all(|account| account.has_quota(now)) {
+        return Err(Limit::Quota);
+    }
+    accounts.iter().filter_map(|account| account.visitor().transpose()).collect()
 }
 
 /// What decides whether a visitor of a tunnel is let in.

@@ -1,6 +1,7 @@
 //! What visitors reach: a listener for each entrance.
 
 mod admit;
+mod http;
 mod proxied;
 mod tcp;
 mod turned_away;
@@ -70,6 +71,11 @@ impl Edge {
         }
     }
 
+    /// Serves requests of HTTP at a listener.
+    pub(crate) fn serve_http(&mut self, listener: TcpListener) {
+        self.listeners.spawn(http::listen(Arc::clone(&self.shared), listener, self.stop.clone()));
+    }
+
     /// Serves visitors until asked to stop, then lets the open visits finish until asked to stop
     /// at once. None is left when it returns.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
@@ -100,7 +106,7 @@ impl Edge {
     /// Binds an entrance, and serves it when its tunnel is there.
     fn bind(&mut self, opening: Opening) {
         let Opening { entrance, bound, opened } = opening;
-        match self.listener(entrance) {
+        match self.listener(&entrance) {
             Ok((entrance, listener)) => {
                 // Unless the session has gone.
                 if bound.send(Ok(entrance)).is_ok() {
@@ -112,9 +118,11 @@ impl Edge {
         }
     }
 
-    fn listener(&self, entrance: Entrance) -> io::Result<(Entrance, TcpListener)> {
-        let Entrance::Port(port) = entrance;
-        let listener = listen_on(SocketAddr::new(self.ip, port), Peers::Visitors)?;
+    fn listener(&self, entrance: &Entrance) -> io::Result<(Entrance, TcpListener)> {
+        let Entrance::Port(port) = entrance else {
+            return Err(io::Error::other("nobody listens at a host"));
+        };
+        let listener = listen_on(SocketAddr::new(self.ip, *port), Peers::Visitors)?;
         let port = listener.local_addr()?.port();
         Ok((Entrance::Port(port), listener))
     }

@@ -21,7 +21,8 @@ use super::EdgeShared;
 use super::admit::{Gate, NotAdmitted, Permit, allowance};
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
-use crate::placement::place;
+use crate::limits::Account;
+use crate::placement::{Attempt, Miss, Order, open_on_client, place};
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
 use crate::tunnel::{Candidate, Tunnel};
@@ -50,8 +51,8 @@ pub(super) fn listen(
     listener: TcpListener,
     stop: Stop,
 ) -> Option<impl Future<Output = ()> + Send + use<>> {
-    let entrance = opened.entrance();
-    let tunnel = shared.registry.find(entrance)?;
+    let entrance = opened.entrance().clone();
+    let tunnel = shared.registry.find(&entrance)?;
     if ENTRANCES.allows() {
         info!(tunnel = %tunnel.name(), "{entrance} is open for visitors");
     }
@@ -79,8 +80,12 @@ impl Listening {
             shared.metrics.banned_connection();
             return Either::Left(ready(()));
         }
-        let mut visit =
-            Visit::begin(Arc::clone(tunnel), opened.entrance(), shared.visits.next(), visitor);
+        let mut visit = Visit::begin(
+            Arc::clone(tunnel),
+            opened.entrance().clone(),
+            shared.visits.next(),
+            visitor,
+        );
         let gate = Gate { shared, config: &config, tunnel };
         let admitted = match from_balancer {
             // Who visits it is not known yet.
@@ -119,11 +124,15 @@ impl Listening {
                     }
                 };
                 let visitor = visit.visitor();
-                let admit = |candidate: &Candidate| {
-                    gate.admit_to(candidate, &mut permit, visitor, &mut accounts)
-                        .map_err(Nowhere::from)
+                let attempt = Streaming {
+                    gate: &gate,
+                    open: &open,
+                    visitor,
+                    permit: &mut permit,
+                    accounts: &mut accounts,
                 };
-                let placed = place(&tunnel, open, config.hold_visitors, admit).await?;
+                let hold = config.hold_visitors;
+                let placed = place(&tunnel, Order::Newest, hold, attempt).await?;
                 visit.limit(allowance(&shared, &tunnel, &accounts));
                 Ok(placed)
             };
@@ -168,6 +177,31 @@ struct Placed {
     patience: Patience,
     /// Its own, and that of its stream.
     permits: (Permit, OwnedSemaphorePermit),
+}
+
+/// A visit that needs a stream.
+struct Streaming<'a> {
+    gate: &'a Gate<'a>,
+    open: &'a Open,
+    visitor: SocketAddr,
+    permit: &'a mut Permit,
+    accounts: &'a mut Arc<[Arc<Account>]>,
+}
+
+impl Attempt for Streaming<'_> {
+    type Served = OpenStream;
+    type Error = Nowhere;
+
+    async fn with(&mut self, client: &Candidate) -> Result<OpenStream, Miss<Nowhere>> {
+        let Self { gate, open, visitor, permit, accounts } = self;
+        let admitted = gate.admit_to(client, permit, *visitor, accounts);
+        admitted.map_err(|err| Miss::Nowhere(err.into()))?;
+        match open_on_client(&client.sessions, open).await {
+            Ok((opened, _)) => Ok(opened),
+            Err(OpenError::Gone) => Err(Miss::Gone),
+            Err(err) => Err(Miss::Nowhere(err.into())),
+        }
+    }
 }
 
 /// Why a visit has nowhere to go.

@@ -2,7 +2,8 @@
 //!
 //! The two halves of the relay meet here and nowhere else. A session claims a tunnel for each that
 //! its client asks for; the edge is told of each entrance that opens, and finds the tunnel behind
-//! it. Neither half knows that the other exists.
+//! it. Neither half knows that the other exists. Hosts are not bound by anybody: requests find their
+//! tunnels by the [`Routes`].
 //!
 //! A new tunnel comes about in three steps, so that nothing slow happens under the lock:
 //! [`opening`] reserves its name and its entrances, the edge binds them, and the registry commits.
@@ -33,16 +34,18 @@ use tracing::info;
 
 use crate::access::Owner;
 use crate::config::CurrentConfig;
-use crate::entrance::Entrance;
+use crate::entrance::{Entrance, WebFront};
 use crate::limits::Limits;
 use crate::metrics::{Limit, Metrics};
+use crate::routes::Routes;
 use crate::tunnel::{
-    Claim, Claimant, Health, MOST_CLIENTS, Over, OwnConnection, Service, Tunnel, TunnelId,
-    Vacancies,
+    Claim, Claimant, Conditions, Health, MOST_CLIENTS, Over, OwnConnection, Service, Tunnel,
+    TunnelId, Vacancies,
 };
+use crate::web::Policy;
 
 use self::membership::Latest;
-use self::opening::{Bound, Reservation};
+use self::opening::Reservation;
 
 pub(crate) use self::membership::{Membership, Peer};
 pub(crate) use self::opening::Opening;
@@ -66,6 +69,8 @@ struct Shared {
     metrics: Metrics,
     stopping: CancellationToken,
     openings: mpsc::Sender<Opening>,
+    routes: Routes,
+    front: WebFront,
     vacancies: Vacancies,
     table: Mutex<Table>,
     /// Told when a reservation is over or an entrance is free again.
@@ -78,6 +83,7 @@ struct Table {
     entrances: HashMap<Entrance, Slot>,
     connections: HashMap<OwnConnection, Latest>,
     sessions: u64,
+    routes: Routes,
 }
 
 /// What there is under a tunnel's name.
@@ -105,6 +111,8 @@ enum Slot {
 pub(crate) struct Opened {
     registry: Registry,
     entrance: Entrance,
+    /// It goes with its tunnel, and not with this.
+    is_kept: bool,
     /// Its place among the descriptors.
     _descriptor: Option<OwnedSemaphorePermit>,
 }
@@ -117,8 +125,11 @@ impl Registry {
         limits: Limits,
         metrics: Metrics,
         stopping: CancellationToken,
+        front: WebFront,
     ) -> (Self, mpsc::Receiver<Opening>) {
         let (openings, receiver) = mpsc::channel(OPENINGS);
+        let routes = Routes::default();
+        let table = Table { routes: routes.clone(), ..Table::default() };
         let shared = Shared {
             config,
             vacancies: Vacancies::new(limits.clone()),
@@ -126,7 +137,9 @@ impl Registry {
             metrics,
             stopping,
             openings,
-            table: Mutex::default(),
+            routes,
+            front,
+            table: Mutex::new(table),
             freed: Notify::new(),
         };
         (Self(Arc::new(shared)), receiver)
@@ -135,16 +148,26 @@ impl Registry {
     /// Adds the tunnel `default`, which is always there, at an entrance that is bound already.
     pub(crate) fn open_default(&self, entrance: Entrance) -> Opened {
         let id = TunnelId { owner: Owner::Anybody, name: TunnelName::default_tunnel() };
-        let tunnel = self.tunnel(id.clone(), [entrance].into());
+        let tunnel = self.tunnel(id.clone(), [entrance.clone()].into());
         let mut table = self.0.table.lock();
         table.tunnels.insert(id, Place::Open(Arc::clone(&tunnel)));
-        table.entrances.insert(entrance, Slot::Open(tunnel));
-        Opened { registry: self.clone(), entrance, _descriptor: None }
+        table.entrances.insert(entrance.clone(), Slot::Open(tunnel));
+        Opened { registry: self.clone(), entrance, is_kept: false, _descriptor: None }
+    }
+
+    /// Which tunnel requests are for.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.0.routes
+    }
+
+    /// Where the web reaches the relay.
+    pub(crate) fn front(&self) -> &WebFront {
+        &self.0.front
     }
 
     /// The tunnel that an entrance leads to.
-    pub(crate) fn find(&self, entrance: Entrance) -> Option<Arc<Tunnel>> {
-        match self.0.table.lock().entrances.get(&entrance)? {
+    pub(crate) fn find(&self, entrance: &Entrance) -> Option<Arc<Tunnel>> {
+        match self.0.table.lock().entrances.get(entrance)? {
             Slot::Open(tunnel) => Some(Arc::clone(tunnel)),
             Slot::Reserved | Slot::Closing => None,
         }
@@ -172,10 +195,13 @@ impl Registry {
             rights.check_name(&request.name)?;
         }
         self.check_parts(member, requests)?;
+        let services = requests.iter().map(service).collect::<Result<Vec<_>, _>>()?;
         loop {
             let wanted = requests.iter().map(|request| (member.tunnel(&request.name), request));
             let reservations = self.reserve(wanted.collect(), rights).await?;
-            if let Some(claims) = self.commit(member, requests, claimant, reservations)? {
+            if let Some(claims) =
+                self.commit(member, requests, &services, claimant, reservations)?
+            {
                 return Ok(claims);
             }
             // A tunnel was abandoned in the moment in between.
@@ -225,6 +251,7 @@ impl Registry {
         &self,
         member: &Membership,
         requests: &[TunnelRequest],
+        services: &[Service],
         claimant: &Arc<Claimant>,
         reservations: Vec<Reservation>,
     ) -> Result<Option<Vec<Claim>>, Refusal> {
@@ -251,18 +278,19 @@ impl Registry {
             check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
             for reservation in reservations {
                 let (id, entrances) = reservation.into_parts();
-                let tunnel =
-                    self.tunnel(id.clone(), entrances.iter().map(Bound::entrance).collect());
-                for bound in &entrances {
-                    table.entrances.insert(bound.entrance(), Slot::Open(Arc::clone(&tunnel)));
+                let all = entrances.iter().map(|bound| bound.entrance().clone());
+                let tunnel = self.tunnel(id.clone(), all.collect());
+                for entrance in tunnel.entrances() {
+                    self.0.routes.insert(entrance, &tunnel);
+                    table.entrances.insert(entrance.clone(), Slot::Open(Arc::clone(&tunnel)));
                 }
                 table.tunnels.insert(id, Place::Open(tunnel));
                 bound.extend(entrances);
             }
-            let wanted = ids.iter().zip(requests).zip(parts);
-            let claims = wanted.map(|((id, request), parts)| match &table.tunnels[id] {
+            let wanted = ids.iter().zip(services).zip(parts);
+            let claims = wanted.map(|((id, service), parts)| match &table.tunnels[id] {
                 Place::Open(tunnel) => {
-                    Some(tunnel.claim(Arc::clone(claimant), service(request), parts))
+                    Some(tunnel.claim(Arc::clone(claimant), service.clone(), parts))
                 }
                 Place::Reserved => None,
             });
@@ -378,20 +406,30 @@ impl Table {
         }
         self.tunnels.remove(tunnel.id());
         for entrance in tunnel.entrances() {
-            self.entrances.insert(*entrance, Slot::Closing);
+            self.routes.remove(entrance);
+            match entrance {
+                Entrance::Port(_) => drop(self.entrances.insert(entrance.clone(), Slot::Closing)),
+                // Nobody listens there.
+                Entrance::Web(_) | Entrance::ServerName(_) => {
+                    drop(self.entrances.remove(entrance));
+                }
+            }
         }
         tunnel.close();
     }
 }
 
 impl Opened {
-    pub(crate) fn entrance(&self) -> Entrance {
-        self.entrance
+    pub(crate) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         let mut table = self.registry.0.table.lock();
         if let Some(Slot::Open(tunnel)) = table.entrances.remove(&self.entrance) {
             // Whoever listened has stopped by itself: no visitor gets there any more.
@@ -404,10 +442,22 @@ impl Drop for Opened {
 }
 
 /// The local service behind a tunnel, as a request describes it.
-pub(crate) fn service(request: &TunnelRequest) -> Service {
-    let health = Health { healthy: request.healthy, withdraw: request.withdraw };
-    let rules = (!request.rules.is_empty()).then(|| Arc::new(request.rules.clone()));
-    Service { local: request.local.clone(), health, destination: request.destination, rules }
+///
+/// # Errors
+///
+/// The refusal that says what of it makes no sense.
+pub(crate) fn service(request: &TunnelRequest) -> Result<Service, Refusal> {
+    let TunnelRequest { name, local, healthy, withdraw, destination, rules, http, .. } = request;
+    let policy = http.as_ref().map(Policy::new).transpose().map_err(|err| {
+        let message = format!("the tunnel `{name}`: {err}");
+        Refusal::new(RefusalCode::BadRequest, message)
+    })?;
+    let conditions = match (rules.is_empty(), policy) {
+        (true, None) => None,
+        (_, policy) => Some(Arc::new(Conditions { rules: rules.clone(), policy })),
+    };
+    let health = Health { healthy: *healthy, withdraw: *withdraw };
+    Ok(Service { local: local.clone(), health, destination: *destination, conditions })
 }
 
 #[cfg(test)]

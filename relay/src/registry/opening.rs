@@ -4,12 +4,14 @@
 use std::fmt;
 use std::io;
 
-use shared::control::protocol::{EntranceRequest, Refusal, RefusalCode, TunnelRequest};
+use shared::control::protocol::{
+    EntranceRequest, PathPrefix, Refusal, RefusalCode, TunnelRequest, WebHost,
+};
 use tokio::sync::oneshot;
 
 use super::{Opened, Place, Registry, Slot};
 use crate::access::Rights;
-use crate::entrance::Entrance;
+use crate::entrance::{Entrance, WebAddress};
 use crate::ports::{Wish, candidates};
 use crate::tunnel::{Tunnel, TunnelId};
 
@@ -39,11 +41,12 @@ struct ReservedName {
     is_reserved: bool,
 }
 
-/// An entrance that the edge has bound and does not serve yet.
+/// An entrance that visitors can be let in by.
 #[derive(Debug)]
 pub(super) struct Bound {
     opened: Opened,
-    commit: oneshot::Sender<Opened>,
+    /// Tells the edge, which has bound it. `None`: there is nothing to bind.
+    commit: Option<oneshot::Sender<Opened>>,
 }
 
 impl Registry {
@@ -79,11 +82,18 @@ impl Registry {
     ) -> Result<Vec<Bound>, Refusal> {
         let mut entrances = Vec::new();
         for wanted in &request.entrances {
-            let EntranceRequest::Tcp { port, prefer } = *wanted else {
-                return Err(no_web());
-            };
-            let wish = Wish { exactly: port, before: prefer };
-            entrances.push(self.bind_port(id, wish, rights).await?);
+            entrances.push(match wanted {
+                EntranceRequest::Tcp { port, prefer } => {
+                    let wish = Wish { exactly: *port, before: *prefer };
+                    self.bind_port(id, wish, rights).await?
+                }
+                EntranceRequest::Http { at, path } => {
+                    self.reserve_host(web(at, path), rights).await?
+                }
+                EntranceRequest::Tls { at } => {
+                    self.reserve_host(Entrance::ServerName(at.clone()), rights).await?
+                }
+            });
         }
         Ok(entrances)
     }
@@ -160,6 +170,55 @@ impl Registry {
         })
     }
 
+    /// Reserves an entrance that is a host, or a part of one.
+    async fn reserve_host(&self, entrance: Entrance, rights: &Rights) -> Result<Bound, Refusal> {
+        self.check_offered(&entrance)?;
+        if let Some(host) = entrance.host() {
+            self.check_host(host, rights)?;
+        }
+        match self.reserve_entrance(entrance.clone()).await? {
+            Some(opened) => Ok(Bound { opened, commit: None }),
+            None => {
+                let message = format!(
+                    "another tunnel has {entrance} already: choose another name, host or path"
+                );
+                Err(Refusal::new(RefusalCode::TunnelTaken, message))
+            }
+        }
+    }
+
+    /// Whether the relay serves such entrances at all.
+    fn check_offered(&self, entrance: &Entrance) -> Result<(), Refusal> {
+        let front = self.front();
+        let (is_offered, flag) = match entrance {
+            Entrance::Port(_) => (true, ""),
+            Entrance::Web(_) => (front.port.is_some(), "--http or --https"),
+            Entrance::ServerName(_) => (front.tls_port.is_some(), "--https"),
+        };
+        if is_offered {
+            return Ok(());
+        }
+        let message = format!("the relay does not serve hosts: its operator can add {flag}");
+        Err(Refusal::new(RefusalCode::NotOffered, message))
+    }
+
+    /// Whether somebody may have a host.
+    fn check_host(&self, host: &WebHost, rights: &Rights) -> Result<(), Refusal> {
+        match (host, &self.front().domain) {
+            (WebHost::Host(name), Some(domain))
+                if name == domain || name.below(domain).is_some() =>
+            {
+                let message = format!(
+                    "{name} is the relay's own: ask for a subdomain of {domain} by its first label"
+                );
+                return Err(Refusal::new(RefusalCode::Forbidden, message));
+            }
+            _ => (),
+        }
+        // A subdomain without a domain is known by its label.
+        rights.check_host(&self.front().name(host).unwrap_or_else(|| host.to_string()))
+    }
+
     /// Reserves an entrance. `None`: it leads somewhere, or is about to.
     async fn reserve_entrance(&self, entrance: Entrance) -> Result<Option<Opened>, Refusal> {
         loop {
@@ -168,16 +227,23 @@ impl Registry {
                 let mut table = self.0.table.lock();
                 match table.entrances.get(&entrance) {
                     None => {
-                        let Some(descriptor) = self.0.limits.listener() else {
-                            return Err(cannot_open(&"its limit of open files is reached"));
+                        let descriptor = match entrance {
+                            Entrance::Port(_) => match self.0.limits.listener() {
+                                None => {
+                                    return Err(cannot_open(&"its limit of open files is reached"));
+                                }
+                                descriptor => descriptor,
+                            },
+                            Entrance::Web(_) | Entrance::ServerName(_) => None,
                         };
                         if entrance.is_chosen() {
-                            table.entrances.insert(entrance, Slot::Reserved);
+                            table.entrances.insert(entrance.clone(), Slot::Reserved);
                         }
                         return Ok(Some(Opened {
                             registry: self.clone(),
                             entrance,
-                            _descriptor: Some(descriptor),
+                            is_kept: false,
+                            _descriptor: descriptor,
                         }));
                     }
                     Some(Slot::Reserved | Slot::Open(_)) => return Ok(None),
@@ -193,14 +259,14 @@ impl Registry {
         let gone = || io::Error::other("the relay is stopping");
         let (bound, binding) = oneshot::channel();
         let (commit, opened) = oneshot::channel();
-        let opening = Opening { entrance: reserved.entrance, bound, opened };
+        let opening = Opening { entrance: reserved.entrance.clone(), bound, opened };
         self.0.openings.send(opening).await.map_err(|_| gone())?;
         let entrance = binding.await.map_err(|_| gone())??;
         if !reserved.entrance.is_chosen() {
-            self.0.table.lock().entrances.insert(entrance, Slot::Reserved);
+            self.0.table.lock().entrances.insert(entrance.clone(), Slot::Reserved);
             reserved.entrance = entrance;
         }
-        Ok(Bound { opened: reserved, commit })
+        Ok(Bound { opened: reserved, commit: Some(commit) })
     }
 }
 
@@ -237,13 +303,16 @@ impl Drop for ReservedName {
 }
 
 impl Bound {
-    pub(super) fn entrance(&self) -> Entrance {
-        self.opened.entrance
+    pub(super) fn entrance(&self) -> &Entrance {
+        &self.opened.entrance
     }
 
     /// Lets visitors in. Not under the lock: an edge that has stopped gives the entrance back.
-    pub(super) fn commit(self) {
-        drop(self.commit.send(self.opened));
+    pub(super) fn commit(mut self) {
+        match self.commit {
+            Some(commit) => drop(commit.send(self.opened)),
+            None => self.opened.is_kept = true,
+        }
     }
 }
 
@@ -264,30 +333,38 @@ fn check_entrances(
     rights: &Rights,
 ) -> Result<(), Refusal> {
     for entrance in tunnel.entrances() {
-        let Entrance::Port(port) = *entrance;
-        rights.check_port(port)?;
-    }
-    for wanted in &request.entrances {
-        let EntranceRequest::Tcp { port, .. } = *wanted else {
-            return Err(no_web());
-        };
-        if let Some(port) = port
-            && !tunnel.entrances().contains(&Entrance::Port(port))
-        {
-            let has: Vec<_> = tunnel.entrances().iter().map(Entrance::to_string).collect();
-            let message = format!(
-                "the tunnel `{}` has {}, not {port}: leave the port out or use another name",
-                tunnel.name(),
-                has.join(" and "),
-            );
-            return Err(Refusal::new(RefusalCode::PortMismatch, message));
+        if let Entrance::Port(port) = entrance {
+            rights.check_port(*port)?;
         }
+    }
+    let has = tunnel.entrances();
+    for wanted in &request.entrances {
+        let missing = match wanted {
+            EntranceRequest::Tcp { port: None, .. } => continue,
+            EntranceRequest::Tcp { port: Some(port), .. } => Entrance::Port(*port),
+            EntranceRequest::Http { at, path } => web(at, path),
+            EntranceRequest::Tls { at } => Entrance::ServerName(at.clone()),
+        };
+        if !has.contains(&missing) {
+            return Err(has_others(tunnel, &missing.to_string()));
+        }
+    }
+    if has.len() != request.entrances.len() {
+        return Err(has_others(tunnel, &format!("{} entrances", request.entrances.len())));
     }
     Ok(())
 }
 
-fn no_web() -> Refusal {
-    Refusal::new(RefusalCode::BadRequest, "the relay serves no hosts, only ports")
+fn web(host: &WebHost, path: &PathPrefix) -> Entrance {
+    Entrance::Web(WebAddress { host: host.clone(), path: path.clone() })
+}
+
+fn has_others(tunnel: &Tunnel, wanted: &str) -> Refusal {
+    let has: Vec<_> = tunnel.entrances().iter().map(Entrance::to_string).collect();
+    let (name, has) = (tunnel.name(), has.join(" and "));
+    let message =
+        format!("the tunnel `{name}` has {has}, not {wanted}: leave that out or use another name");
+    Refusal::new(RefusalCode::PortMismatch, message)
 }
 
 fn cannot_open(err: &dyn fmt::Display) -> Refusal {

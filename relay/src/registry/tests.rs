@@ -30,6 +30,7 @@ fn registry() -> (Registry, Opened) {
         limits,
         Metrics::new(|| 0).unwrap(),
         CancellationToken::new(),
+        WebFront::default(),
     );
     let default = registry.open_default(Entrance::Port(1));
     (registry, default)

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::control::protocol::{
-    FromRelay, HostName, MAX_ENTRANCES, MAX_LOCAL, PAGE, PublicAddress, Refusal, RefusalCode,
-    TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
+    FromRelay, HostName, MAX_ENTRANCES, MAX_HTTP_OPTIONS, MAX_LOCAL, PAGE, PublicAddress, Refusal,
+    RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
 };
 use shared::kit::logging::{Foreign, Rate};
 use shared::kit::net::MAX_NETWORKS;
 use tracing::info;
 
+use crate::entrance::WebFront;
 use crate::registry::{Membership, Registry, service};
 use crate::tunnel::{Claim, Claimant, Health};
 
@@ -22,9 +23,16 @@ static CHANGES: Rate = Rate::generous(|more| {
 /// What a session holds.
 #[derive(Debug)]
 pub(super) struct Tunnels {
-    /// The relay's name, as this client knows it.
-    relay: HostName,
+    names: PublicNames,
     held: HashMap<TunnelName, Held>,
+}
+
+/// By what names this client is told where its tunnels are.
+#[derive(Debug)]
+pub(super) struct PublicNames {
+    /// The relay's, as this client knows it.
+    pub(super) relay: HostName,
+    pub(super) front: WebFront,
 }
 
 /// A claim and what the client knows of it.
@@ -44,8 +52,8 @@ pub(super) struct Asker<'a> {
 }
 
 impl Tunnels {
-    pub(super) fn new(relay: HostName, requests: &[TunnelRequest], claims: Vec<Claim>) -> Self {
-        let mut tunnels = Self { relay, held: HashMap::new() };
+    pub(super) fn new(names: PublicNames, requests: &[TunnelRequest], claims: Vec<Claim>) -> Self {
+        let mut tunnels = Self { names, held: HashMap::new() };
         for (request, claim) in requests.iter().zip(claims) {
             tunnels.insert(request, claim);
         }
@@ -93,7 +101,7 @@ impl Tunnels {
         let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
         let mut public = Vec::new();
         for claim in claims {
-            public = addresses(&claim, &self.relay);
+            public = self.names.addresses(&claim);
             self.insert(request, claim);
         }
         Ok(TunnelOutcome::Open { public })
@@ -104,12 +112,15 @@ impl Tunnels {
         let update = |request: &TunnelRequest| {
             let outcome = match self.held.get_mut(&request.name) {
                 None => refused(&request.name, not_there(&request.name)),
-                Some(held) => {
-                    held.withdraw = request.withdraw;
-                    held.known_live = true;
-                    held.claim.update(service(request));
-                    TunnelOutcome::Open { public: addresses(&held.claim, &self.relay) }
-                }
+                Some(held) => match service(request) {
+                    Err(refusal) => refused(&request.name, refusal),
+                    Ok(service) => {
+                        held.withdraw = request.withdraw;
+                        held.known_live = true;
+                        held.claim.update(service);
+                        TunnelOutcome::Open { public: self.names.addresses(&held.claim) }
+                    }
+                },
             };
             TunnelAnswer { name: request.name.clone(), outcome }
         };
@@ -205,6 +216,11 @@ pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
         if request.rules.len() > MAX_NETWORKS {
             return bad(format!("the rules of `{name}` name more than {MAX_NETWORKS} networks"));
         }
+        let http = request.http.as_ref().and_then(|http| serde_json::to_vec(http).ok());
+        if http.is_some_and(|json| json.len() > MAX_HTTP_OPTIONS) {
+            let most = MAX_HTTP_OPTIONS;
+            return bad(format!("the HTTP options of `{name}` take up more than {most} bytes"));
+        }
         if request.local.len() > MAX_LOCAL {
             return bad(format!("the local service of `{name}` has more than {MAX_LOCAL} bytes"));
         }
@@ -218,13 +234,17 @@ pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
 }
 
 /// What a client is told of a tunnel that it has got.
-pub(super) fn answer(claim: &Claim, relay: &HostName) -> TunnelAnswer {
-    let outcome = TunnelOutcome::Open { public: addresses(claim, relay) };
+pub(super) fn answer(claim: &Claim, names: &PublicNames) -> TunnelAnswer {
+    let outcome = TunnelOutcome::Open { public: names.addresses(claim) };
     TunnelAnswer { name: claim.tunnel().name().clone(), outcome }
 }
 
-fn addresses(claim: &Claim, relay: &HostName) -> Vec<PublicAddress> {
-    claim.tunnel().entrances().iter().map(|entrance| entrance.address(relay)).collect()
+impl PublicNames {
+    /// Where visitors reach a tunnel.
+    fn addresses(&self, claim: &Claim) -> Vec<PublicAddress> {
+        let Self { relay, front } = self;
+        claim.tunnel().entrances().iter().map(|entrance| entrance.address(relay, front)).collect()
+    }
 }
 
 fn not_there(name: &TunnelName) -> Refusal {

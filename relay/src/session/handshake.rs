@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
-use super::changes::{Tunnels, answer, check_page};
+use super::changes::{PublicNames, Tunnels, answer, check_page};
 use super::door::{self, TlsBegun};
 use super::identity::shown;
 use super::live::Live;
@@ -273,13 +273,14 @@ impl SessionsShared {
         audit::admitted(membership.principal(), peer, membership.session());
 
         let config = self.config.now();
-        let name = config.public_name.clone().unwrap_or_else(|| hello.server.clone());
+        let relay = config.public_name.clone().unwrap_or_else(|| hello.server.clone());
+        let names = PublicNames { relay, front: self.registry.front().clone() };
         let welcome = Welcome {
             session: membership.session(),
             heartbeat_ms: config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            tunnels: claims.iter().map(|claim| answer(claim, &name)).collect(),
+            tunnels: claims.iter().map(|claim| answer(claim, &names)).collect(),
         };
-        let tunnels = Tunnels::new(name, &hello.tunnels, claims);
+        let tunnels = Tunnels::new(names, &hello.tunnels, claims);
         let counted = self.metrics.session();
         let heartbeat = config.heartbeat;
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))

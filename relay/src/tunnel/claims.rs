@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::InstanceId;
-use shared::kit::net::Rules;
 
+use super::Conditions;
 use super::candidate::{Candidate, Candidates};
 use super::claimant::{Claimant, OwnConnection};
 use crate::snapshot::{ClientNow, Standing};
@@ -58,7 +58,7 @@ pub(crate) enum Added {
 struct Client {
     instance: InstanceId,
     health: Health,
-    rules: Option<Arc<Rules>>,
+    conditions: Option<Arc<Conditions>>,
     sessions: Vec<(u64, Arc<Claimant>)>,
 }
 
@@ -78,7 +78,7 @@ impl Claims {
         &mut self,
         claimant: Arc<Claimant>,
         health: Health,
-        rules: Option<Arc<Rules>>,
+        conditions: Option<Arc<Conditions>>,
         now: Instant,
     ) -> (u64, Added) {
         let added = self.place(&claimant, health, now);
@@ -94,7 +94,7 @@ impl Claims {
             match clients.iter_mut().find(|client| client.instance == connection.instance) {
                 Some(client) => {
                     client.health = health;
-                    client.rules = rules;
+                    client.conditions = conditions;
                     client.sessions.push((generation, claimant));
                 }
                 None => {
@@ -102,7 +102,7 @@ impl Claims {
                     // Most tunnels never have a second one.
                     clients.reserve_exact(1);
                     let instance = connection.instance;
-                    let client = Client { instance, health, rules, sessions };
+                    let client = Client { instance, health, conditions, sessions };
                     let at = clients.iter().position(|other| Some(other.instance) == behind);
                     clients.insert(at.unwrap_or(clients.len()), client);
                 }
@@ -147,17 +147,17 @@ impl Claims {
     }
 
     /// The client with this claim says who may visit.
-    pub(crate) fn set_rules(&mut self, generation: u64, rules: Option<Arc<Rules>>) {
+    pub(crate) fn set_conditions(&mut self, generation: u64, conditions: Option<Arc<Conditions>>) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.has(generation)) {
-            client.rules = rules;
+            client.conditions = conditions;
             self.candidates = None;
         }
     }
 
     /// What the client that serves says of visitors, and the session of it that came last.
-    pub(crate) fn server(&self) -> Option<(&Option<Arc<Rules>>, &Arc<Claimant>)> {
+    pub(crate) fn server(&self) -> Option<(&Option<Arc<Conditions>>, &Arc<Claimant>)> {
         let client = serving(&self.clients)?;
-        Some((&client.rules, &client.sessions.last()?.1))
+        Some((&client.conditions, &client.sessions.last()?.1))
     }
 
     /// Whether visitors come to the session with this claim.
@@ -249,7 +249,7 @@ impl Client {
     fn candidate(&self) -> Option<Candidate> {
         let sessions = self.sessions.iter().map(|(_, claimant)| claimant.target.clone());
         let claimant = Arc::clone(&self.sessions.last()?.1);
-        Some(Candidate::new(sessions.collect(), self.rules.clone(), claimant))
+        Some(Candidate::new(sessions.collect(), self.conditions.clone(), claimant))
     }
 }
 
@@ -275,6 +275,7 @@ fn in_order(clients: &[Client]) -> impl Iterator<Item = &Client> {
 #[cfg(test)]
 mod tests {
     use shared::carry::mux;
+    use shared::kit::net::Rules;
 
     use super::*;
     use crate::access::Principal;
@@ -353,7 +354,8 @@ mod tests {
         let visitor = "10.0.0.1".parse().unwrap();
         assert!(claims.candidates()[0].permits(visitor));
         let rules = Rules { deny: vec!["10.0.0.0/8".parse().unwrap()].into(), ..Rules::default() };
-        claims.set_rules(only, Some(Arc::new(rules)));
+        let conditions = Conditions { rules, policy: None };
+        claims.set_conditions(only, Some(Arc::new(conditions)));
         assert!(!claims.candidates()[0].permits(visitor));
     }
 

@@ -27,9 +27,9 @@ use crate::entrance::Entrance;
 use crate::limits::{Account, Bucket, Pace, Part};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::TunnelNow;
+use crate::web::Policy;
 
-pub(crate) use self::candidate::Candidate;
-use self::candidate::Candidates;
+pub(crate) use self::candidate::{Candidate, Candidates};
 use self::claimant::Holder;
 pub(crate) use self::claimant::{Claimant, ConnectionId, OwnConnection};
 use self::claims::{Added, Claims};
@@ -84,22 +84,22 @@ struct State {
     served: Option<Counted>,
     /// When the last claim went. `None`: there is one, or there has never been any.
     vacated: Option<Instant>,
-    /// Who may visit, as the client says that serves, or was the last to. `None`: everybody.
-    rules: Option<Arc<Rules>>,
+    /// What the client says of visitors that serves, or was the last to. `None`: nothing.
+    conditions: Option<Arc<Conditions>>,
 }
 
 impl State {
     /// Another client may serve, or say something else. While none does, what the last one said and
     /// had still counts: who waits for it to come back has to be permitted too.
     fn follow_server(&mut self) {
-        if let Some((rules, claimant)) = self.claims.server() {
-            let (rules, claimant) = (rules.clone(), Arc::clone(claimant));
-            self.is_held_by(rules, &claimant);
+        if let Some((conditions, claimant)) = self.claims.server() {
+            let (conditions, claimant) = (conditions.clone(), Arc::clone(claimant));
+            self.is_held_by(conditions, &claimant);
         }
     }
 
-    fn is_held_by(&mut self, rules: Option<Arc<Rules>>, claimant: &Claimant) {
-        self.rules = rules;
+    fn is_held_by(&mut self, conditions: Option<Arc<Conditions>>, claimant: &Claimant) {
+        self.conditions = conditions;
         self.holder = Some(Arc::clone(&claimant.holder));
     }
 
@@ -135,7 +135,7 @@ impl Tunnel {
                 local: String::new(),
                 served: None,
                 vacated: None,
-                rules: None,
+                conditions: None,
             }),
             claimed: Notify::new(),
             closed,
@@ -201,10 +201,15 @@ impl Tunnel {
     /// Whether the client and its token let a visitor from `ip` in.
     pub(crate) fn permits(&self, ip: IpAddr) -> bool {
         let state = self.state.lock();
-        let (rules, holder) = (state.rules.clone(), state.holder.clone());
+        let (conditions, holder) = (state.conditions.clone(), state.holder.clone());
         drop(state);
-        rules.is_none_or(|rules| rules.permit(ip))
+        conditions.is_none_or(|conditions| conditions.rules.permit(ip))
             && holder.is_none_or(|holder| holder.principal.rights().admit_visitor(ip))
+    }
+
+    /// What the client says of visitors that serves, or was the last to.
+    pub(crate) fn conditions(&self) -> Option<Arc<Conditions>> {
+        self.state.lock().conditions.clone()
     }
 
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
@@ -237,10 +242,10 @@ impl Tunnel {
         let mut state = self.state.lock();
         if state.claims.is_empty() {
             // It is this client's, also while it does without visitors.
-            state.is_held_by(service.rules.clone(), &claimant);
+            state.is_held_by(service.conditions.clone(), &claimant);
         }
         let (generation, place) =
-            state.claims.add(claimant, service.health, service.rules, Instant::now());
+            state.claims.add(claimant, service.health, service.conditions, Instant::now());
         state.follow_server();
         if place == Added::HeldBack && HELD_BACK.allows() {
             warn!(
@@ -352,8 +357,17 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     /// Whether the client wants to know where visitors have connected to.
     pub(crate) destination: bool,
-    /// Who may visit. `None`: everybody.
-    pub(crate) rules: Option<Arc<Rules>>,
+    /// What the client says of visitors. `None`: nothing.
+    pub(crate) conditions: Option<Arc<Conditions>>,
+}
+
+/// What a client says of the visitors of a tunnel.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    /// Who may visit.
+    pub(crate) rules: Rules,
+    /// What is done with requests.
+    pub(crate) policy: Option<Policy>,
 }
 
 /// A visitor's place in a tunnel, until it is dropped.
@@ -420,7 +434,7 @@ impl Claim {
         let mut state = self.tunnel.state.lock();
         state.local = service.local;
         self.tunnel.asked(service.destination);
-        state.claims.set_rules(self.generation, service.rules);
+        state.claims.set_conditions(self.generation, service.conditions);
         state.follow_server();
         self.set_health_of(&mut state, service.health)
     }

@@ -43,7 +43,7 @@ fn jitter(most: Duration) -> Duration {
 /// # Panics
 ///
 /// If the system has no source of randomness: nothing that runs this program lacks one.
-pub(crate) fn random() -> u64 {
+pub fn random() -> u64 {
     getrandom::u64().expect("the operating system has random numbers")
 }
 

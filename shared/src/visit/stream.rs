@@ -152,6 +152,27 @@ impl DataStream {
         self.send(&Record::Failed(failure)).await
     }
 
+    /// Relay: waits until the local service has accepted the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken: most often, since the local service has not.
+    pub async fn wait_connected(&mut self) -> Result<(), Broken> {
+        poll_fn(|cx| {
+            while !self.is_connected() {
+                if ready!(self.poll_record(cx))?.is_some() {
+                    return Poll::Ready(Err(Broken::OutOfOrder));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
     /// Waits until the stream breaks off, without taking any payload.
     ///
     /// # Cancel safety

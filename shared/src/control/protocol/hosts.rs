@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::TunnelName;
 
 /// The name of a host in the public DNS, such as `app.example.com`: at least two labels, in lower
-/// case, those of other scripts as in DNS (`xn--…`, RFC 5890). Cheap to clone.
+/// case, those of other scripts as in DNS (`xn--…`, RFC 5890). Besides, `localhost`, for whoever
+/// tries things out. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DomainName(Arc<str>);
@@ -95,7 +96,7 @@ impl FromStr for DomainName {
         let last = name.rsplit('.').next().unwrap_or_default();
         let is_address = last.starts_with(|c: char| c.is_ascii_digit());
         let good = name.len() <= MAX_DOMAIN_NAME
-            && name.contains('.')
+            && (name.contains('.') || name == "localhost")
             && name.split('.').all(label)
             && !is_address;
         if good { Ok(Self(name.into())) } else { Err(BadDomainName) }
@@ -226,6 +227,16 @@ text!(
 );
 text!(PathPrefix, BadPathPrefix, "expected a path of up to 8 plain segments, such as /api/v1");
 
+/// A label, or a whole name.
+impl fmt::Display for WebHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subdomain(label) => label.fmt(f),
+            Self::Host(name) => name.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,13 +249,13 @@ mod tests {
             ("bücher.example", "xn--bcher-kva.example"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("1.2.example", "1.2.example"),
+            ("localhost", "localhost"),
         ];
         for (text, name) in good {
             assert_eq!(text.parse::<DomainName>().unwrap().as_str(), name, "{text}");
         }
         let long = format!("{}.example", "a".repeat(64));
-        for bad in
-            ["", ".", "localhost", "1.2.3.4", "a..b", "-a.b", "a_b.c", "[::1]", "a b.c", &long]
+        for bad in ["", ".", "example", "1.2.3.4", "a..b", "-a.b", "a_b.c", "[::1]", "a b.c", &long]
         {
             assert_eq!(bad.parse::<DomainName>(), Err(BadDomainName), "{bad}");
         }

@@ -204,6 +204,11 @@ impl PublicAddress {
         Self(format!("tcp://{host}:{port}").into())
     }
 
+    /// A port for TLS connections to `host`.
+    pub fn tls(host: &str, port: u16) -> Self {
+        Self(format!("tls://{host}:{port}").into())
+    }
+
     /// What a browser is given: `port` is left out where it is that of the scheme.
     pub fn web(tls: bool, host: &str, port: u16, path: &str) -> Self {
         let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };

@@ -39,6 +39,8 @@ pub enum RefusalCode {
     TooManyClients,
     /// The relay accepts clients over TLS only.
     TlsRequired,
+    /// The relay serves nothing of that kind.
+    NotOffered,
     /// The relay is stopping.
     ShuttingDown,
     /// The same connection has come again before this one was welcomed.
@@ -70,6 +72,7 @@ impl Refusal {
             | RefusalCode::Unauthorized
             | RefusalCode::Forbidden
             | RefusalCode::TlsRequired
+            | RefusalCode::NotOffered
             | RefusalCode::Unknown => false,
             RefusalCode::PortTaken
             | RefusalCode::NoPortFree

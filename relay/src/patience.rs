@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 /// An `S` of which a write fails when none of it has been taken for a while.
 #[derive(Debug)]
-pub(super) struct Patience<S> {
+pub(crate) struct Patience<S> {
     socket: S,
     limit: Duration,
     /// Set while a write waits.
@@ -19,7 +19,7 @@ pub(super) struct Patience<S> {
 }
 
 impl<S> Patience<S> {
-    pub(super) fn new(socket: S, limit: Duration) -> Self {
+    pub(crate) fn new(socket: S, limit: Duration) -> Self {
         Self { socket, limit, waiting: None }
     }
 

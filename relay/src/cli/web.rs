@@ -1,0 +1,48 @@
+//! The flags of the web.
+
+use std::time::Duration;
+
+use clap::Args;
+use shared::kit::args;
+use shared::kit::net::HostPort;
+
+use crate::config::{PublicDomain, WebSettings};
+
+/// How the web reaches tunnels.
+#[derive(Clone, Debug, Args)]
+pub(super) struct WebArgs {
+    /// Where visitors connect for HTTP [default: nowhere]
+    #[arg(long, env = "RELAY_HTTP", value_name = "ADDRESS")]
+    http: Option<HostPort>,
+
+    /// Where visitors connect for HTTP by TLS [default: nowhere]
+    #[arg(long, env = "RELAY_HTTPS", value_name = "ADDRESS")]
+    https: Option<HostPort>,
+
+    /// What subdomains are in front of: the tunnel app is at app.DOMAIN. With https:// in front where
+    /// something else speaks TLS for the relay [default: tunnels are told apart by paths, /t/app/]
+    #[arg(long, env = "RELAY_DOMAIN", value_name = "DOMAIN")]
+    domain: Option<PublicDomain>,
+
+    /// How long requests wait for a client that was here a moment ago; 0s: not at all
+    #[arg(long, env = "RELAY_HOLD_REQUESTS", value_name = "TIME", default_value = "10s",
+          value_parser = args::duration)]
+    hold_requests: Duration,
+
+    /// How long a local service may take to begin its answer, unless the tunnel says otherwise
+    #[arg(long, env = "RELAY_REQUEST_TIMEOUT", value_name = "TIME", default_value = "10m",
+          value_parser = args::positive_duration)]
+    request_timeout: Duration,
+
+    /// How long a connection is kept open for a visitor's next request
+    #[arg(long, env = "RELAY_KEEP_ALIVE", value_name = "TIME", default_value = "75s",
+          value_parser = args::positive_duration)]
+    keep_alive: Duration,
+}
+
+impl From<WebArgs> for WebSettings {
+    fn from(args: WebArgs) -> Self {
+        let WebArgs { http, https, domain, hold_requests, request_timeout, keep_alive } = args;
+        Self { http, https, domain, hold_requests, request_timeout, keep_alive }
+    }
+}

@@ -1,0 +1,157 @@
+//! The web: where visitors reach hosts.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use shared::control::protocol::{BadDomainName, DomainName};
+use shared::kit::args;
+use shared::kit::net::HostPort;
+use shared::kit::settings::Row;
+
+use super::{BadSetting, LONGER_THAN_ZERO, check};
+
+/// How the web reaches tunnels. As by default it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSettings {
+    /// Where visitors connect for HTTP. `None`: nowhere.
+    pub http: Option<HostPort>,
+    /// Where visitors connect for HTTP by TLS. `None`: nowhere.
+    pub https: Option<HostPort>,
+    /// What subdomains are in front of. `None`: tunnels are told apart by paths.
+    pub domain: Option<PublicDomain>,
+    /// How long requests wait for a client that was here a moment ago. Zero: not at all.
+    pub hold_requests: Duration,
+    /// How long a local service may take to begin its answer, unless the tunnel says otherwise.
+    /// Longer than zero.
+    pub request_timeout: Duration,
+    /// How long a visitor's connection is kept open without a request. Longer than zero.
+    pub keep_alive: Duration,
+}
+
+/// The domain of a relay, and how visitors reach it if that is not by its own ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicDomain {
+    /// The domain.
+    pub name: DomainName,
+    /// Whether visitors come by TLS, and to which port, when something stands in front of the relay.
+    pub front: Option<(bool, u16)>,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self {
+            http: None,
+            https: None,
+            domain: None,
+            hold_requests: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(600),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+impl WebSettings {
+    /// Whether it can be.
+    pub(super) fn check(&self) -> Result<(), BadSetting> {
+        let times = [
+            ("hold-requests", self.hold_requests),
+            ("request-timeout", self.request_timeout),
+            ("keep-alive", self.keep_alive),
+        ];
+        for (key, time) in times {
+            check(key, time <= args::LONGEST, "must be a year at most")?;
+        }
+        for (key, time) in &times[1..] {
+            check(key, !time.is_zero(), LONGER_THAN_ZERO)?;
+        }
+        let is_served = self.http.is_some() || self.https.is_some();
+        check("domain", self.domain.is_none() || is_served, "needs http or https")
+    }
+
+    /// Every setting with its key, in the order of the flags.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let Self { http, https, domain, hold_requests, request_timeout, keep_alive } = self;
+        let text = |value: Option<String>, key| Row::optional(key, value.as_deref());
+        vec![
+            text(http.as_ref().map(HostPort::to_string), "http"),
+            text(https.as_ref().map(HostPort::to_string), "https"),
+            text(domain.as_ref().map(PublicDomain::to_string), "domain"),
+            Row::new("hold-requests", args::time(*hold_requests)),
+            Row::new("request-timeout", args::time(*request_timeout)),
+            Row::new("keep-alive", args::time(*keep_alive)),
+        ]
+    }
+}
+
+/// The text is no [`PublicDomain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPublicDomain;
+
+impl FromStr for PublicDomain {
+    type Err = BadPublicDomain;
+
+    fn from_str(text: &str) -> Result<Self, BadPublicDomain> {
+        let name = |text: &str| text.parse().map_err(|_: BadDomainName| BadPublicDomain);
+        let (tls, rest) = match text.split_once("://") {
+            None => return Ok(Self { name: name(text)?, front: None }),
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            Some(_) => return Err(BadPublicDomain),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match rest.split_once(':') {
+            None => (rest, if tls { 443 } else { 80 }),
+            Some((host, port)) => (host, port.parse().map_err(|_| BadPublicDomain)?),
+        };
+        Ok(Self { name: name(host)?, front: Some((tls, port)) })
+    }
+}
+
+impl fmt::Display for PublicDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.front {
+            None => self.name.fmt(f),
+            Some((tls, port)) => {
+                let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
+                write!(f, "{scheme}://{}", self.name)?;
+                if port == usual { Ok(()) } else { write!(f, ":{port}") }
+            }
+        }
+    }
+}
+
+impl fmt::Display for BadPublicDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "expected a domain such as tunnel.example.com, or https://tunnel.example.com behind \
+             something that speaks TLS for the relay",
+        )
+    }
+}
+
+impl std::error::Error for BadPublicDomain {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_may_say_what_stands_in_front() {
+        let good = [
+            ("T.example.com", "t.example.com", None),
+            ("localhost", "localhost", None),
+            ("https://t.example.com/", "https://t.example.com", Some((true, 443))),
+            ("http://t.example.com:8080", "http://t.example.com:8080", Some((false, 8080))),
+        ];
+        for (text, shown, front) in good {
+            let domain: PublicDomain = text.parse().unwrap();
+            assert_eq!((domain.to_string().as_str(), domain.front), (shown, front), "{text}");
+        }
+        for bad in
+            ["", "example", "ftp://t.example.com", "https://t.example.com:x", "t.example.com/a"]
+        {
+            assert_eq!(bad.parse::<PublicDomain>(), Err(BadPublicDomain), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Bodies on their way: piece by piece, as fast as the other end takes them, and never whole.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+
+use super::account::{Account, UsedUp};
+use super::upstream::Kept;
+use crate::web::BodyError;
+
+/// The body of a request, from the visitor.
+pub(super) struct FromVisitor {
+    body: Incoming,
+    account: Arc<Account>,
+    /// How many bytes may still come.
+    left: u64,
+}
+
+/// The body of an answer, to the visitor.
+pub(super) enum ToVisitor {
+    /// The relay's own.
+    Own(Option<Bytes>),
+    /// From a local service.
+    Relayed(Relayed),
+}
+
+/// The body of an answer, from a local service.
+pub(super) struct Relayed {
+    body: Incoming,
+    account: Arc<Account>,
+    connection: Kept,
+    /// Told if it breaks off.
+    broke_off: Arc<AtomicBool>,
+}
+
+/// Why the relay lets a body go no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// It is longer than the tunnel takes.
+    TooLarge,
+    /// A limit of what may move is reached.
+    OverLimit,
+}
+
+impl FromVisitor {
+    /// The body of a request, of which so many bytes may come.
+    pub(super) fn new(body: Incoming, account: Arc<Account>, most: Option<u64>) -> Self {
+        Self { body, account, left: most.unwrap_or(u64::MAX) }
+    }
+}
+
+impl Relayed {
+    pub(super) fn new(
+        body: Incoming,
+        account: Arc<Account>,
+        mut connection: Kept,
+        broke_off: Arc<AtomicBool>,
+    ) -> Self {
+        if body.is_end_stream() {
+            connection.give_back();
+        }
+        Self { body, account, connection, broke_off }
+    }
+}
+
+impl From<UsedUp> for Stopped {
+    fn from(_: UsedUp) -> Self {
+        Self::OverLimit
+    }
+}
+
+impl Body for FromVisitor {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        ready!(this.account.poll_inward(cx)).map_err(Stopped::from)?;
+        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
+            return Poll::Ready(None);
+        };
+        if let Some(data) = frame.data_ref() {
+            let length = data.len() as u64;
+            if length > this.left {
+                return Poll::Ready(Some(Err(Stopped::TooLarge.into())));
+            }
+            this.left -= length;
+            this.account.moved_inward(data.len());
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Body for ToVisitor {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Relayed(relayed) => relayed.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(text) => text.is_none(),
+            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
+
+impl Relayed {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let moved =
+            ready!(self.account.poll_outward(cx)).map_err(|used_up| Stopped::from(used_up).into());
+        let frame = match moved {
+            Ok(()) => {
+                ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(BodyError::from)
+            }
+            Err(err) => Err(err),
+        };
+        let frame = frame.inspect_err(|_| self.broke_off.store(true, Ordering::Relaxed))?;
+        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
+            self.account.moved_outward(data.len());
+        }
+        if frame.is_none() || self.body.is_end_stream() {
+            self.connection.give_back();
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the body is larger than the tunnel takes",
+            Self::OverLimit => "a limit of what may move is reached",
+        })
+    }
+}
+
+impl std::error::Error for Stopped {}

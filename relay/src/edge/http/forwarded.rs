@@ -1,0 +1,209 @@
+//! Who visits, as a local service is told, and as proxies in front of the relay tell it.
+//!
+//! What strangers say of themselves is thrown away. Those of whom `--trust-proxy` says that they are
+//! to be believed may name the visitor, in `Forwarded` (RFC 7239) or in `X-Forwarded-For`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use shared::kit::net::Networks;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Everything that says so. Nothing of it is passed on from strangers.
+const ALL: [HeaderName; 8] = [
+    FORWARDED,
+    FOR,
+    HOST,
+    PORT,
+    PREFIX,
+    PROTO,
+    REAL_IP,
+    HeaderName::from_static("x-forwarded-server"),
+];
+
+/// So many hops of a request are looked at.
+const MOST_HOPS: usize = 32;
+
+/// What is known of a request's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Who the visitor is, as far as is believed.
+    pub(super) visitor: IpAddr,
+    /// The hops in front of whoever connected to the relay, as they are passed on.
+    before: Vec<IpAddr>,
+    /// Whether the visitor came by TLS.
+    pub(super) tls: bool,
+    /// Who connected to the relay.
+    peer: IpAddr,
+}
+
+impl Way {
+    /// The way of a request that `peer` has sent, by TLS or not.
+    pub(super) fn of(headers: &HeaderMap, peer: IpAddr, tls: bool, trusted: &Networks) -> Self {
+        if !trusted.contain(peer) {
+            return Self { visitor: peer, before: Vec::new(), tls, peer };
+        }
+        let hops = match headers.contains_key(FORWARDED) {
+            true => of_forwarded(headers),
+            false => of_x_forwarded(headers),
+        };
+        // From the relay back, as long as each is to be believed.
+        let mut before: Vec<IpAddr> = Vec::new();
+        for hop in hops.into_iter().rev().take(MOST_HOPS) {
+            // One that hides itself hides those before it.
+            let Some(hop) = hop else { break };
+            before.insert(0, hop);
+            if !trusted.contain(hop) {
+                break;
+            }
+        }
+        let visitor = before.first().copied().unwrap_or(peer);
+        Self { visitor, before, tls: proto(headers).unwrap_or(tls), peer }
+    }
+
+    /// Tells the local service: of the visitor's `host` as written, and of what was taken away in
+    /// front of the path.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, host: &str, prefix: Option<&str>) {
+        for name in &ALL {
+            headers.remove(name);
+        }
+        let hops = || self.before.iter().chain([&self.peer]);
+        let list: Vec<String> = hops().map(IpAddr::to_string).collect();
+        let proto = if self.tls { "https" } else { "http" };
+        insert(headers, FOR, &list.join(", "));
+        headers.insert(PROTO, HeaderValue::from_static(proto));
+        insert(headers, HOST, host);
+        if let Some(prefix) = prefix {
+            insert(headers, PREFIX, prefix);
+        }
+        let mut forwarded = String::new();
+        for hop in hops() {
+            let separator = if forwarded.is_empty() { "" } else { ", " };
+            let node = match hop {
+                IpAddr::V4(ip) => ip.to_string(),
+                // Colons and brackets have to be quoted (RFC 7239, section 6).
+                IpAddr::V6(ip) => format!("\"[{ip}]\""),
+            };
+            forwarded += &format!("{separator}for={node}");
+        }
+        forwarded += &format!(";proto={proto}");
+        if !host.is_empty() {
+            forwarded += &format!(";host=\"{host}\"");
+        }
+        insert(headers, FORWARDED, &forwarded);
+    }
+}
+
+/// Values are made of addresses, and of hosts that have been looked at.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let fields = headers.get_all(name).into_iter();
+    fields.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
+}
+
+fn of_x_forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    values(headers, FOR).map(|hop| address(hop.trim())).collect()
+}
+
+fn of_forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let node = |element: &str| {
+        let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+        let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
+        nodes.next().and_then(|(_, node)| address(node.trim().trim_matches('"')))
+    };
+    values(headers, FORWARDED).map(node).collect()
+}
+
+/// An address with or without a port. `None`: it is hidden, or none.
+fn address(text: &str) -> Option<IpAddr> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (ip, _) = rest.split_once(']')?;
+        return ip.parse::<Ipv6Addr>().ok().map(|ip| IpAddr::from(ip).to_canonical());
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
+}
+
+/// Whether the visitor came by TLS, as the first hop says.
+fn proto(headers: &HeaderMap) -> Option<bool> {
+    let of_x = || values(headers, PROTO).next().map(str::trim);
+    let pairs =
+        values(headers, FORWARDED).next().into_iter().flat_map(|element| element.split(';'));
+    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
+    let said = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
+    let said = said.map(|(_, proto)| proto.trim().trim_matches('"')).or_else(of_x)?;
+    match said {
+        "https" | "wss" => Some(true),
+        "http" | "ws" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields.map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        let mut said = headers(&[
+            (FOR, "1.2.3.4"),
+            (FORWARDED, "for=1.2.3.4;proto=https"),
+            (REAL_IP, "1.2.3.4"),
+            (PROTO, "https"),
+        ]);
+        let way = Way::of(&said, ip("192.0.2.1"), false, &Networks::default());
+        assert_eq!((way.visitor, way.tls), (ip("192.0.2.1"), false));
+        way.tell(&mut said, "app.example:8080", Some("/t/app"));
+        let told = headers(&[
+            (FOR, "192.0.2.1"),
+            (PROTO, "http"),
+            (HOST, "app.example:8080"),
+            (PREFIX, "/t/app"),
+            (FORWARDED, "for=192.0.2.1;proto=http;host=\"app.example:8080\""),
+        ]);
+        assert_eq!(said, told);
+    }
+
+    #[test]
+    fn those_who_are_trusted_name_the_visitor_and_no_one_before_a_stranger_does() {
+        let trusted: Networks = "10.0.0.0/8,2001:db8::/32".parse().unwrap();
+        let way = |fields: &[(HeaderName, &'static str)]| {
+            Way::of(&headers(fields), ip("10.0.0.1"), false, &trusted)
+        };
+        let by_x = way(&[(FOR, "6.6.6.6, 192.0.2.1, 10.0.0.2"), (PROTO, "https")]);
+        assert_eq!((by_x.visitor, by_x.tls), (ip("192.0.2.1"), true));
+        let mut told = HeaderMap::new();
+        by_x.tell(&mut told, "", None);
+        assert_eq!(told[FOR], "192.0.2.1, 10.0.0.2, 10.0.0.1");
+
+        let by_rfc = way(&[(
+            FORWARDED,
+            "for=6.6.6.6, For=\"[2001:db9::1]:4711\";proto=https, for=\"[2001:db8::7]\"",
+        )]);
+        assert_eq!((by_rfc.visitor, by_rfc.tls), (ip("2001:db9::1"), false));
+        assert_eq!(way(&[(FOR, "192.0.2.1, unknown, 10.0.0.2")]).visitor, ip("10.0.0.2"));
+        assert_eq!(way(&[]).visitor, ip("10.0.0.1"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Headers that are between two programs and not for those behind them.
+
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Headers that concern one connection alone (RFC 9110, section 7.6.1), whatever `Connection` says.
+/// `Trailer` is not among them: it announces fields that are passed on.
+const OF_ONE_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Takes away what is not for those behind, and what `Connection` names. Returns the protocol that
+/// the connection is to change to, if the message asks for one.
+pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let takes_trailers = headers.get_all(TE).iter().any(|te| has_token(te, "trailers"));
+    let mut upgrade = None;
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(tokens)
+            .filter_map(|token| token.parse().ok())
+            .collect();
+        if named.contains(&UPGRADE) {
+            upgrade = headers.get(UPGRADE).cloned();
+        }
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &OF_ONE_HOP {
+        headers.remove(name);
+    }
+    headers.remove(TE);
+    if takes_trailers {
+        // The one thing in it that is for those behind as well: gRPC needs it.
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    upgrade
+}
+
+/// Asks the next one to change to another protocol.
+pub(super) fn ask_for(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim)
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    // What stands behind a `;` are weights.
+    let name = |token: &str| token.split(';').next().unwrap_or_default().trim().to_owned();
+    tokens(value).any(|one| name(one).eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        fields.collect()
+    }
+
+    #[test]
+    fn what_concerns_one_connection_goes_with_what_it_names() {
+        let mut message = headers(&[
+            ("connection", "close, X-Own"),
+            ("x-own", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers;q=0.5"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x-sum"),
+            ("x-theirs", "2"),
+        ]);
+        assert_eq!(remove(&mut message), None);
+        assert_eq!(
+            message,
+            headers(&[("te", "trailers"), ("trailer", "x-sum"), ("x-theirs", "2")])
+        );
+    }
+
+    #[test]
+    fn another_protocol_is_asked_for_by_both_headers() {
+        let asks = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        let mut message = headers(&asks);
+        let protocol = remove(&mut message);
+        assert_eq!(protocol, Some(HeaderValue::from_static("websocket")));
+        assert!(message.is_empty());
+        ask_for(&mut message, protocol.unwrap());
+        assert_eq!(message, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
+        assert_eq!(remove(&mut headers(&[("upgrade", "websocket")])), None);
+    }
+}

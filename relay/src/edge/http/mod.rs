@@ -1,0 +1,102 @@
+//! Requests of HTTP: each is routed by itself, whichever connection it comes by.
+//!
+//! - `visitor`: a visitor's connection
+//! - `proxy`: one request, from the visitor to a local service and back
+//! - `host`, `route`: where it goes
+//! - `admit`: whether it may
+//! - `hops`, `forwarded`: what the local service sees of it
+//! - `upstream`, `lent`: the connections to local services
+//! - `body`, `upgrade`: what moves
+//! - `answers`: what the relay says itself
+//! - `account`: what became of it
+
+mod account;
+mod admit;
+mod answers;
+mod body;
+mod forwarded;
+mod hops;
+mod host;
+mod lent;
+mod proxy;
+mod route;
+mod socket;
+mod tasks;
+mod upgrade;
+mod upstream;
+mod visitor;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use shared::kit::serve::serve;
+use shared::kit::stop::Stop;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::tasks::Tasks;
+use self::upstream::Upstream;
+use super::EdgeShared;
+use crate::limits;
+
+/// What all visitors of the web have in common.
+struct Http {
+    edge: Arc<EdgeShared>,
+    upstream: Upstream,
+    /// What goes on when the connection that began it is over.
+    tasks: Tasks,
+    /// Fires when no more requests are to come.
+    stopping: CancellationToken,
+}
+
+/// Serves requests until asked to stop, then lets those that are open finish until asked to stop at
+/// once. None is left when it returns.
+pub(super) async fn listen(edge: Arc<EdgeShared>, listener: TcpListener, stop: Stop) {
+    let tasks = Tasks::new(stop.at_once.clone());
+    let http = Arc::new(Http {
+        edge,
+        upstream: Upstream::new(tasks.clone()),
+        tasks: tasks.clone(),
+        stopping: stop.gracefully.clone(),
+    });
+    let handle = {
+        let http = Arc::clone(&http);
+        move |socket, peer| visitor::serve(Arc::clone(&http), socket, peer)
+    };
+    serve(listener, stop.gracefully, stop.at_once, handle).await;
+    drop(http);
+    tasks.finish().await;
+}
+
+impl Http {
+    /// Room for one more connection, from there. `None`: whoever is there gets no answer.
+    fn admit(&self, peer: SocketAddr) -> Option<limits::Visitor> {
+        let (limits, config) = (&self.edge.limits, self.edge.config.now());
+        let from_balancer = config.trust_proxy.contain(peer.ip());
+        if !from_balancer && limits.is_banned(peer) {
+            self.edge.metrics.banned_connection();
+            return None;
+        }
+        let strike = || limits.refused(peer, config.ban_rule(peer.ip()));
+        if !from_balancer && !config.rules.permit(peer.ip()) {
+            strike();
+            return None;
+        }
+        let room = limits.visitor().and_then(|mut place| {
+            if !from_balancer {
+                limits.comes_from(&mut place, peer)?;
+            }
+            Ok(place)
+        });
+        match room {
+            Ok(place) => Some(place),
+            Err(limit) => {
+                self.edge.metrics.limit(limit);
+                if limit.is_of_a_source() {
+                    strike();
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One request: from the visitor to a local service, and its answer back.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
+use shared::control::protocol::{Balance, HttpVersion};
+use shared::visit::id::VisitId;
+use shared::visit::open::Open;
+use tokio::time::sleep;
+
+use super::Http;
+use super::account::Account;
+use super::admit::Admission;
+use super::answers;
+use super::body::{FromVisitor, Relayed, Stopped, ToVisitor};
+use super::forwarded::Way;
+use super::hops;
+use super::host::RequestedHost;
+use super::route::{Route, route};
+use super::upgrade::{self, Upgrade};
+use super::upstream::{Kept, Lease, Wanted, is_lost, of_error};
+use super::visitor::Visitor;
+use crate::placement::{Attempt, Miss, Order, place};
+use crate::tunnel::{Candidate, Conditions, Tunnel};
+use crate::web::{Fault, RequestBody};
+
+/// What tells one request from all others, at both ends.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id of a visitor's own that is passed on.
+const MAX_REQUEST_ID: usize = 64;
+
+/// The largest header of a request in bytes, its target included.
+const MAX_HEADER: usize = 32 * 1024;
+
+/// How often a request is sent at most, when the connections that it goes to turn out to be gone.
+const MOST_TRIES: u32 = 3;
+
+/// A request on its way, as far as all attempts have it in common.
+struct Exchange {
+    visitor: Arc<Visitor>,
+    tunnel: Arc<Tunnel>,
+    visit: VisitId,
+    /// As the local service is to see it, but for what its client says of that.
+    head: Parts,
+    /// The path for it.
+    target: PathAndQuery,
+    upgrade: Option<Upgrade>,
+    /// Whether it may be sent again, although something of it has been.
+    may_repeat: bool,
+    account: Arc<Account>,
+    admission: Admission,
+}
+
+/// Answers a request, in whatever way.
+pub(super) async fn answer(
+    visitor: Arc<Visitor>,
+    request: Request<Incoming>,
+) -> Result<Response<ToVisitor>, Infallible> {
+    let visit = visitor.http.edge.visits.next();
+    let id = own_id(request.headers()).unwrap_or_else(|| {
+        HeaderValue::from_str(&visit.to_string()).expect("a visit's number is plain")
+    });
+    // Whoever is refused learns why in a form that it reads.
+    let accept: HeaderMap = accepted(request.headers());
+    let account = Account::begin(request.method().clone());
+    let mut response = match serve(visitor, request, account, visit, &id).await {
+        Ok(response) => response,
+        Err(fault) => answers::fault(fault, &accept, id.to_str().unwrap_or_default()),
+    };
+    response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+    Ok(response)
+}
+
+/// Sends a request to where it belongs.
+async fn serve(
+    visitor: Arc<Visitor>,
+    mut request: Request<Incoming>,
+    mut account: Account,
+    visit: VisitId,
+    id: &HeaderValue,
+) -> Result<Response<ToVisitor>, Fault> {
+    let http = &visitor.http;
+    let mut upgrade = Upgrade::extended(&mut request);
+    if upgrade.is_none() && request.method() == Method::CONNECT {
+        return Err(Fault::MethodNotAllowed);
+    }
+    if size(&request) > MAX_HEADER {
+        return Err(Fault::HeaderTooLarge);
+    }
+    let on_upgrade = upgrade.is_none().then(|| hyper::upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    let host = RequestedHost::of(&head)?;
+    visitor.check_server_name(host.name())?;
+    let config = http.edge.config.now();
+    let registry = &http.edge.registry;
+    let (tunnel, target, prefix) =
+        match route(&host, &head.uri, registry.routes(), registry.front())? {
+            Route::To { tunnel, target, prefix } => (tunnel, target, prefix),
+            Route::AddSlash(location) => return Ok(redirect(&location)),
+        };
+    let way = Way::of(&head.headers, visitor.peer.ip(), visitor.is_tls(), &config.trust_proxy);
+    let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
+    account.goes_to(&tunnel, admission.present());
+    account.limit(admission.allowance(http));
+    let conditions = tunnel.conditions();
+    let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
+
+    if let Some(protocol) = hops::remove(&mut head.headers) {
+        upgrade = on_upgrade.map(|on| Upgrade::by_headers(on, protocol));
+    }
+    let most = policy.and_then(|policy| policy.max_body);
+    if most.is_some_and(|most| length(&head.headers).is_some_and(|length| length > most)) {
+        return Err(Fault::BodyTooLarge);
+    }
+    way.tell(&mut head.headers, &host.as_written, prefix.as_deref());
+    head.headers.insert(X_REQUEST_ID, id.clone());
+    if let Ok(host) = HeaderValue::from_str(&host.as_written) {
+        head.headers.insert(HOST, host);
+    }
+    join_cookies(&mut head.headers);
+    if let Some(upgrade) = &upgrade {
+        upgrade.ask(&mut head);
+    }
+    let account = Arc::new(account);
+    let has_body = !body.is_end_stream();
+    let body = match has_body {
+        false => RequestBody::Empty,
+        true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(&account), most))),
+    };
+    let may_repeat = !has_body && head.method.is_idempotent() && upgrade.is_none();
+    let limit = policy.and_then(|policy| policy.timeout).unwrap_or(config.web.request_timeout);
+    let hold = config.web.hold_requests;
+    let exchange = Exchange {
+        visitor: Arc::clone(&visitor),
+        tunnel,
+        visit,
+        head,
+        target,
+        upgrade,
+        may_repeat,
+        account,
+        admission,
+    };
+    exchange.run(body, way.visitor, hold, limit).await
+}
+
+impl Exchange {
+    /// Sends it until there is an answer, or no use.
+    async fn run(
+        mut self,
+        mut body: RequestBody,
+        from: IpAddr,
+        hold: Duration,
+        limit: Duration,
+    ) -> Result<Response<ToVisitor>, Fault> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let has_body = matches!(body, RequestBody::Streamed(_));
+            let (lease, conditions) = self.place(from, hold, tries, has_body).await?;
+            let is_used = lease.is_used;
+            let request = self.request(conditions.as_deref(), body);
+            let account = Arc::clone(&self.account);
+            match within(&account, limit, lease.send(request)).await.ok_or(Fault::LocalTimeout)? {
+                Ok((response, kept)) => return self.answered(response, kept),
+                Err(mut err) => match err.take_message() {
+                    Some(unsent) if tries < MOST_TRIES => body = unsent.into_body(),
+                    _ => {
+                        let err = err.into_error();
+                        // A connection that was there may have been closed in this moment, and a
+                        // session that is lost took no part in it.
+                        let repeats = self.may_repeat && (is_used || is_lost(&err));
+                        if !repeats || tries == MOST_TRIES {
+                            return Err(fault_of(&err));
+                        }
+                        body = RequestBody::Empty;
+                    }
+                },
+            }
+        }
+    }
+
+    /// A connection to the local service of one of the tunnel's clients.
+    async fn place(
+        &mut self,
+        from: IpAddr,
+        hold: Duration,
+        tries: u32,
+        has_body: bool,
+    ) -> Result<(Lease, Option<Arc<Conditions>>), Fault> {
+        let mut open = Open::new(self.visit, self.tunnel.name().clone(), self.visitor.peer);
+        open.pooled = true;
+        let order = match balance(&self.tunnel) {
+            Balance::Newest => Order::Newest,
+            balance => Order::Shared(balance, from.into()),
+        };
+        let attempt = Leasing {
+            http: &self.visitor.http,
+            admission: &mut self.admission,
+            open: &open,
+            from,
+            is_new: tries > 1,
+            is_sure: has_body,
+        };
+        place(&self.tunnel, order, hold, attempt).await
+    }
+
+    /// The request as the local service behind a client sees it.
+    fn request(&self, conditions: Option<&Conditions>, body: RequestBody) -> Request<RequestBody> {
+        let mut head = self.head.clone();
+        if let Some(policy) = conditions.and_then(|conditions| conditions.policy.as_ref()) {
+            policy.prepare(&mut head);
+        }
+        head.uri = match version(conditions) {
+            HttpVersion::Http1 => {
+                head.version = Version::HTTP_11;
+                Uri::from(self.target.clone())
+            }
+            HttpVersion::Http2 => {
+                head.version = Version::HTTP_2;
+                let authority = head.headers.remove(HOST);
+                let authority = authority.as_ref().map_or(b"".as_slice(), HeaderValue::as_bytes);
+                let uri = Uri::builder().scheme("http").authority(authority);
+                let uri = uri.path_and_query(self.target.clone()).build();
+                uri.unwrap_or_else(|_| Uri::from(self.target.clone()))
+            }
+        };
+        Request::from_parts(head, body)
+    }
+
+    /// What the visitor is answered.
+    fn answered(
+        self,
+        mut response: Response<Incoming>,
+        kept: Kept,
+    ) -> Result<Response<ToVisitor>, Fault> {
+        let Self { account, visitor, upgrade, .. } = self;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
+            account.answered(response.status());
+            return Ok(upgrade::change(upgrade, &visitor.http, response, account, kept));
+        }
+        account.answered(response.status());
+        hops::remove(response.headers_mut());
+        let broke_off = Arc::clone(&visitor.broke_off);
+        Ok(response.map(|body| ToVisitor::Relayed(Relayed::new(body, account, kept, broke_off))))
+    }
+}
+
+/// A request that needs a connection.
+struct Leasing<'a> {
+    http: &'a Http,
+    admission: &'a mut Admission,
+    open: &'a Open,
+    from: IpAddr,
+    is_new: bool,
+    is_sure: bool,
+}
+
+impl Attempt for Leasing<'_> {
+    type Served = (Lease, Option<Arc<Conditions>>);
+    type Error = Fault;
+
+    async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Fault>> {
+        self.admission.admit_to(self.http, client, self.from).map_err(Miss::Nowhere)?;
+        let conditions = client.conditions();
+        let wanted = Wanted {
+            open: self.open,
+            version: version(conditions.map(|conditions| &**conditions)),
+            is_new: self.is_new,
+            is_sure: self.is_sure,
+        };
+        Ok((self.http.upstream.lease(client, wanted).await?, conditions.cloned()))
+    }
+}
+
+/// What the local service behind a client speaks.
+fn version(conditions: Option<&Conditions>) -> HttpVersion {
+    let policy = conditions.and_then(|conditions| conditions.policy.as_ref());
+    policy.map_or(HttpVersion::Http1, |policy| policy.version)
+}
+
+fn balance(tunnel: &Tunnel) -> Balance {
+    let conditions = tunnel.conditions();
+    let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
+    policy.map_or(Balance::Newest, |policy| policy.balance)
+}
+
+/// What comes of `sending`, unless nothing of the request moves for so long.
+async fn within<T>(
+    account: &Account,
+    limit: Duration,
+    sending: impl Future<Output = T>,
+) -> Option<T> {
+    let mut sending = std::pin::pin!(sending);
+    loop {
+        tokio::select! {
+            biased;
+            sent = &mut sending => return Some(sent),
+            () = sleep(limit.saturating_sub(account.idle())) => {
+                if account.idle() >= limit {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// What an error of hyper says to the visitor.
+fn fault_of(err: &hyper::Error) -> Fault {
+    let mut source = std::error::Error::source(err);
+    while let Some(err) = source {
+        match err.downcast_ref::<Stopped>() {
+            Some(Stopped::TooLarge) => return Fault::BodyTooLarge,
+            Some(Stopped::OverLimit) => return Fault::OverLimit,
+            None => source = err.source(),
+        }
+    }
+    of_error(err)
+}
+
+fn redirect(location: &str) -> Response<ToVisitor> {
+    match HeaderValue::from_str(location) {
+        Ok(location) => answers::redirect(StatusCode::PERMANENT_REDIRECT, location),
+        Err(_) => answers::fault(Fault::UnknownTunnel, &HeaderMap::new(), ""),
+    }
+}
+
+/// The visitor's own id of a request, if it is one that logs can take.
+fn own_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(X_REQUEST_ID)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+    let good = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(plain);
+    good.then(|| id.clone())
+}
+
+fn accepted(headers: &HeaderMap) -> HeaderMap {
+    let accept = headers.get_all(hyper::header::ACCEPT).iter();
+    accept.map(|accept| (hyper::header::ACCEPT, accept.clone())).collect()
+}
+
+/// The length of a body, if the head says it.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// So many bytes a request's head takes up, as HTTP/2 counts it (RFC 9113, section 6.5.2).
+fn size(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    fields + target
+}
+
+/// HTTP/2 may have them in pieces, and HTTP/1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&pieces.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, cookie);
+    }
+}

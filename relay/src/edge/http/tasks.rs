@@ -1,0 +1,46 @@
+//! Tasks that HTTP needs beside those of connections, with an owner.
+
+use std::future::Future;
+
+use hyper::rt::Executor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Where tasks of one owner run: none of them outlives the token. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks {
+    tracker: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl Tasks {
+    /// Tasks that end when `cut` fires.
+    pub(super) fn new(cut: CancellationToken) -> Self {
+        Self { tracker: TaskTracker::new(), cut }
+    }
+
+    /// Runs `task` to its end, or until it is cut off.
+    pub(super) fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.is_some() });
+    }
+
+    /// Waits until none is left. No more come.
+    pub(super) async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// How hyper runs the streams of HTTP/2.
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}

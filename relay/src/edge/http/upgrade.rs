@@ -1,0 +1,129 @@
+//! Connections that change to another protocol: WebSocket most of all.
+//!
+//! HTTP/1.1 asks for it by headers (RFC 9110, section 7.8), HTTP/2 by a method (RFC 8441). The local
+//! service is asked by headers, whatever the visitor speaks.
+
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::header::{HeaderName, HeaderValue, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tracing::debug;
+
+use super::Http;
+use super::account::Account;
+use super::body::ToVisitor;
+use super::hops;
+use super::upstream::Kept;
+
+/// What a WebSocket's two ends agree on by (RFC 6455, section 4.1).
+const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+
+/// The other end's part of it.
+const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
+/// So much is read at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// A visitor's wish for another protocol.
+pub(super) struct Upgrade {
+    visitor: OnUpgrade,
+    protocol: HeaderValue,
+    /// It was asked for by the method.
+    is_extended: bool,
+}
+
+impl Upgrade {
+    /// What a request of HTTP/2 wishes for, if it does.
+    pub(super) fn extended(request: &mut Request<Incoming>) -> Option<Self> {
+        let protocol = request.extensions().get::<Protocol>()?.as_str();
+        let protocol = HeaderValue::from_str(protocol).ok()?;
+        Some(Self { visitor: hyper::upgrade::on(request), protocol, is_extended: true })
+    }
+
+    /// What a request of HTTP/1.1 wishes for.
+    pub(super) fn by_headers(visitor: OnUpgrade, protocol: HeaderValue) -> Self {
+        Self { visitor, protocol, is_extended: false }
+    }
+
+    /// Passes the wish on.
+    pub(super) fn ask(&self, request: &mut Parts) {
+        hops::ask_for(&mut request.headers, self.protocol.clone());
+        if self.is_extended {
+            request.method = Method::GET;
+            request.extensions.remove::<Protocol>();
+            let mut key = [0; 16];
+            key[..8].copy_from_slice(&shared::kit::backoff::random().to_be_bytes());
+            key[8..].copy_from_slice(&shared::kit::backoff::random().to_be_bytes());
+            let key = HeaderValue::from_str(&BASE64.encode(&key)).expect("base64 is plain");
+            request.headers.insert(KEY, key);
+        }
+    }
+}
+
+/// The local service has changed to the other protocol: from now on bytes go both ways, until both
+/// have ended or one breaks off.
+pub(super) fn change(
+    upgrade: Upgrade,
+    http: &Http,
+    mut response: Response<Incoming>,
+    account: Arc<Account>,
+    kept: Kept,
+) -> Response<ToVisitor> {
+    let local = hyper::upgrade::on(&mut response);
+    let (mut head, _) = response.into_parts();
+    let protocol = head.headers.get(UPGRADE).cloned();
+    hops::remove(&mut head.headers);
+    if upgrade.is_extended {
+        head.status = StatusCode::OK;
+        head.headers.remove(ACCEPT);
+    } else {
+        hops::ask_for(&mut head.headers, protocol.unwrap_or(upgrade.protocol));
+    }
+    let visitor = upgrade.visitor;
+    http.tasks.spawn(async move {
+        // It goes with the task.
+        let _connection = kept;
+        match tokio::try_join!(visitor, local) {
+            Ok((visitor, local)) => carry(visitor, local, &account).await,
+            Err(err) => debug!("a connection did not change to another protocol: {err}"),
+        }
+    });
+    Response::from_parts(head, ToVisitor::Own(None))
+}
+
+/// Copies both ways. What breaks off ends both.
+async fn carry(visitor: Upgraded, local: Upgraded, account: &Account) {
+    let (visitor_in, visitor_out) = tokio::io::split(TokioIo::new(visitor));
+    let (local_in, local_out) = tokio::io::split(TokioIo::new(local));
+    let inward = copy(visitor_in, local_out, |bytes| account.moved_inward(bytes));
+    let outward = copy(local_in, visitor_out, |bytes| account.moved_outward(bytes));
+    if let Err(err) = tokio::try_join!(inward, outward) {
+        debug!("an upgraded connection broke off: {err}");
+    }
+}
+
+async fn copy(
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
+    moved: impl Fn(usize),
+) -> std::io::Result<()> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    loop {
+        // Nothing is kept while there is nothing to copy.
+        chunk.reserve(CHUNK);
+        if from.read_buf(&mut chunk).await? == 0 {
+            return to.shutdown().await;
+        }
+        moved(chunk.len());
+        to.write_all(&chunk).await?;
+        to.flush().await?;
+        chunk.clear();
+    }
+}

@@ -1,0 +1,265 @@
+//! The way to a local service: a stream to a client is one connection of the service, which serves one
+//! request after the other, of whoever comes.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::control::protocol::{HttpVersion, TunnelName};
+use shared::visit::open::Open;
+use shared::visit::record::FailureReason;
+use shared::visit::stream::{Broken, DataStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::lent::{Lender, Lent};
+use super::tasks::Tasks;
+use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
+use crate::target::{OpenError, OpenStream, Target};
+use crate::tunnel::Candidate;
+use crate::web::{Connection, Fault, RequestBody};
+
+/// How long a connection is kept for the next request. Many servers close theirs after this time, so
+/// that longer would only be to find more of them closed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
+const MOST_BUFFERED: usize = 128 * 1024;
+
+/// The most headers of an answer.
+const MOST_HEADERS: usize = 256;
+
+/// The windows of HTTP/2 for a body from a local service, in bytes: what a visitor far away takes in a
+/// round trip. The stream below has windows of its own.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// The same for all of a connection.
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+
+/// Makes connections to local services, and uses those that are there.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    tasks: Tasks,
+}
+
+/// What a request needs of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// What the client is told of the stream, if there has to be a new one.
+    pub(super) open: &'a Open,
+    pub(super) version: HttpVersion,
+    /// None that was there before.
+    pub(super) is_new: bool,
+    /// It has to be known that the local service is there before the request is sent.
+    pub(super) is_sure: bool,
+}
+
+/// A connection, for one request.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// `None`: it is for the next request.
+    connection: Option<Connection>,
+    target: Target,
+    tunnel: TunnelName,
+    /// It has served others before.
+    pub(super) is_used: bool,
+}
+
+/// A lease whose request has been sent, until its answer is over.
+#[derive(Debug)]
+pub(super) struct Kept(Option<Lease>);
+
+impl Upstream {
+    pub(super) fn new(tasks: Tasks) -> Self {
+        Self { tasks }
+    }
+
+    /// A connection to the local service of a client.
+    pub(super) async fn lease(
+        &self,
+        candidate: &Candidate,
+        wanted: Wanted<'_>,
+    ) -> Result<Lease, Miss<Fault>> {
+        let tunnel = &wanted.open.tunnel;
+        if !wanted.is_new {
+            for target in &candidate.sessions {
+                if let Some(connection) = target.pool().take(tunnel) {
+                    return Ok(Lease::new(connection, target, tunnel, true));
+                }
+            }
+        }
+        let opened = open_on_client(&candidate.sessions, wanted.open).await;
+        let (OpenStream { mut stream, permit }, target) = opened.map_err(|err| match err {
+            OpenError::Gone => Miss::Gone,
+            OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
+        })?;
+        if wanted.is_sure {
+            connected(&mut stream).await.map_err(|broken| match broken {
+                Broken::Lost => Miss::Gone,
+                broken => Miss::Elsewhere(of_stream(&broken)),
+            })?;
+        }
+        let connection = self.connect(stream, permit, target, wanted).await;
+        let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
+        Ok(Lease::new(connection, target, tunnel, false))
+    }
+
+    /// A connection over a new stream, which a task of its own runs.
+    async fn connect(
+        &self,
+        stream: DataStream,
+        permit: OwnedSemaphorePermit,
+        target: &Target,
+        wanted: Wanted<'_>,
+    ) -> hyper::Result<Connection> {
+        let (lent, lender) = Lent::new(stream);
+        let io = TokioIo::new(lent);
+        let run =
+            Run { lender, permit, target: target.clone(), tunnel: wanted.open.tunnel.clone() };
+        match wanted.version {
+            HttpVersion::Http1 => {
+                let (sender, connection) = http1::Builder::new()
+                    .max_buf_size(MOST_BUFFERED)
+                    .max_headers(MOST_HEADERS)
+                    .handshake(io)
+                    .await?;
+                self.tasks.spawn(run.until_over(connection.with_upgrades()));
+                Ok(Connection::Http1(sender))
+            }
+            HttpVersion::Http2 => {
+                let (sender, connection) = http2::Builder::new(self.tasks.clone())
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(STREAM_WINDOW)
+                    .initial_connection_window_size(CONNECTION_WINDOW)
+                    .max_header_list_size(MOST_BUFFERED as u32)
+                    .handshake(io)
+                    .await?;
+                let kept = Connection::Http2(sender.clone());
+                run.target.pool().put(&run.tunnel, kept);
+                self.tasks.spawn(run.until_over(connection));
+                Ok(Connection::Http2(sender))
+            }
+        }
+    }
+}
+
+/// What goes with a connection for as long as it is there.
+struct Run {
+    lender: Lender,
+    permit: OwnedSemaphorePermit,
+    target: Target,
+    tunnel: TunnelName,
+}
+
+impl Run {
+    async fn until_over(self, connection: impl Future<Output = hyper::Result<()>>) {
+        let mut connection = std::pin::pin!(connection);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut connection => break ended,
+                () = sleep(IDLE) => self.target.pool().let_go(&self.tunnel, Instant::now() - IDLE),
+            }
+        };
+        if let Err(err) = ended {
+            debug!(tunnel = %self.tunnel, "a connection to a local service ended: {err}");
+        }
+        self.target.pool().sweep(&self.tunnel);
+        if let Err(broken) = self.lender.close().await {
+            debug!(tunnel = %self.tunnel, "a connection to a local service was not closed: {broken}");
+        }
+        drop(self.permit);
+    }
+}
+
+/// Waits until the local service has taken the connection.
+async fn connected(stream: &mut DataStream) -> Result<(), Broken> {
+    // The client has its own limit for this, and tells when it is over. This is for one that does not.
+    let patience = 4 * OPEN_TIMEOUT;
+    timeout(patience, stream.wait_connected()).await.unwrap_or(Err(Broken::Lost))
+}
+
+impl Lease {
+    fn new(connection: Connection, target: &Target, tunnel: &TunnelName, is_used: bool) -> Self {
+        target.pool().count(true);
+        Self {
+            connection: Some(connection),
+            target: target.clone(),
+            tunnel: tunnel.clone(),
+            is_used,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, with the request if nothing of it was sent.
+    pub(super) async fn send(
+        mut self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Kept), TrySendError<Request<RequestBody>>> {
+        let answer = match &mut self.connection {
+            Some(Connection::Http1(sender)) => sender.try_send_request(request).await,
+            Some(Connection::Http2(sender)) => sender.try_send_request(request).await,
+            None => unreachable!("it is given back after the answer"),
+        };
+        Ok((answer?, Kept(Some(self))))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.target.pool().count(false);
+    }
+}
+
+impl Kept {
+    /// The whole answer has come: the connection is for the next request.
+    pub(super) fn give_back(&mut self) {
+        let Some(mut lease) = self.0.take() else { return };
+        if let Some(connection) = lease.connection.take().and_then(Connection::again) {
+            lease.target.pool().put(&lease.tunnel, connection);
+        }
+    }
+}
+
+/// What a request that was not answered says to its visitor.
+pub(super) fn of_error(err: &hyper::Error) -> Fault {
+    match broken(err) {
+        Some(broken) => of_stream(broken),
+        None => Fault::LocalBroken,
+    }
+}
+
+/// Whether the way to the local service is gone, rather than the service.
+pub(super) fn is_lost(err: &hyper::Error) -> bool {
+    matches!(broken(err), Some(Broken::Lost))
+}
+
+fn of_stream(broken: &Broken) -> Fault {
+    match broken {
+        Broken::Failed(failure) => match failure.reason {
+            FailureReason::Refused | FailureReason::UnknownTunnel => Fault::LocalRefused,
+            FailureReason::TimedOut => Fault::LocalTimeout,
+            FailureReason::Limit => Fault::ClientBusy,
+        },
+        Broken::Lost => Fault::NoClient,
+        _ => Fault::LocalBroken,
+    }
+}
+
+/// Why the stream below broke off, if it did.
+fn broken(err: &hyper::Error) -> Option<&Broken> {
+    let mut source = std::error::Error::source(err);
+    while let Some(err) = source {
+        if let Some(err) = err.downcast_ref::<io::Error>() {
+            return err.get_ref()?.downcast_ref();
+        }
+        source = err.source();
+    }
+    None
+}

@@ -1,0 +1,13 @@
+//! What requests of HTTP have in common, whoever serves them.
+//!
+//! - `fault`: why a request is not answered by the local service, and what is said then
+//! - `policy`: what a tunnel's owner wants done with its requests
+//! - `pool`: connections to local services that wait for the next request
+
+mod fault;
+mod policy;
+mod pool;
+
+pub(crate) use self::fault::{Fault, Side};
+pub(crate) use self::policy::Policy;
+pub(crate) use self::pool::{BodyError, Connection, Pool, RequestBody};

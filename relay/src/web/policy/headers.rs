@@ -1,0 +1,72 @@
+//! Headers that the local service sees, or does not.
+
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use shared::control::protocol::HttpOptions;
+
+use super::BadOption;
+
+/// Headers that the local service sees, or does not.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    host: Option<HeaderValue>,
+    remove: Box<[HeaderName]>,
+    add: Box<[(HeaderName, HeaderValue)]>,
+}
+
+/// Those that say where a message ends or goes: another word about them would be a second truth.
+const OURS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "keep-alive",
+];
+
+impl Headers {
+    pub(super) fn new(options: &HttpOptions) -> Result<Self, BadOption> {
+        let host = options.rewrite_host.as_deref().map(|host| {
+            let is_plain =
+                host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+            let value = HeaderValue::from_str(host).ok().filter(|_| is_plain && !host.is_empty());
+            value.ok_or_else(|| BadOption::new("rewrite-host", format!("`{host}` is no host")))
+        });
+        let remove = options.remove_header.iter().map(|text| name("remove-header", text));
+        let add = options.add_header.iter().map(|(text, value)| {
+            let bad =
+                |_| BadOption::new("add-header", format!("the value of `{text}` is no value"));
+            Ok((name("add-header", text)?, HeaderValue::from_str(value).map_err(bad)?))
+        });
+        Ok(Self {
+            host: host.transpose()?,
+            remove: remove.collect::<Result<_, _>>()?,
+            add: add.collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn apply(&self, request: &mut Parts) {
+        if let Some(host) = &self.host {
+            request.headers.insert(HOST, host.clone());
+        }
+        for name in &self.remove {
+            request.headers.remove(name);
+        }
+        for (name, value) in &self.add {
+            request.headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+fn name(option: &'static str, text: &str) -> Result<HeaderName, BadOption> {
+    let name: HeaderName = text
+        .parse()
+        .map_err(|_| BadOption::new(option, format!("`{text}` is no name of a header")))?;
+    if OURS.contains(&name.as_str()) {
+        let reason = format!("`{name}` is between relay and local service, and cannot be changed");
+        return Err(BadOption::new(option, reason));
+    }
+    Ok(name)
+}

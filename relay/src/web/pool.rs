@@ -1,0 +1,217 @@
+//! Connections to local services that wait for the next request.
+//!
+//! Each is one stream of a session, and one connection of the local service. They are a session's: when
+//! it is over, so are they.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::client::conn::{http1, http2};
+use parking_lot::Mutex;
+use shared::control::protocol::TunnelName;
+
+/// So many connections of one tunnel wait at most. More than that come together again only in
+/// another rush.
+const MOST_WAITING: usize = 256;
+
+/// The connections of one session to local services.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    waiting: Mutex<Waiting>,
+    requests: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    tunnels: HashMap<TunnelName, Vec<Idle>>,
+    /// No more requests are to go this way.
+    is_closed: bool,
+}
+
+/// A connection, and since when it has been waiting.
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection to a local service.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    /// For one request at a time.
+    Http1(http1::SendRequest<RequestBody>),
+    /// For many. All who use it have a copy.
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// The body of a request on its way to a local service.
+pub(crate) enum RequestBody {
+    /// There is none.
+    Empty,
+    /// It comes from the visitor.
+    Streamed(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+/// Why a body breaks off.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Pool {
+    /// A connection of `tunnel` that works, as far as is known: the one that was used last.
+    pub(crate) fn take(&self, tunnel: &TunnelName) -> Option<Connection> {
+        let mut waiting = self.waiting.lock();
+        let connections = waiting.tunnels.get_mut(tunnel)?;
+        let mut found = None;
+        let mut at = connections.len();
+        while at > 0 && found.is_none() {
+            at -= 1;
+            match connections[at].connection.state() {
+                State::Over => drop(connections.swap_remove(at)),
+                // The end of the answer before is not through yet.
+                State::Busy => (),
+                State::Ready => {
+                    found = match &mut connections[at] {
+                        Idle { connection: Connection::Http2(sender), since } => {
+                            *since = Instant::now();
+                            Some(Connection::Http2(sender.clone()))
+                        }
+                        _ => Some(connections.remove(at).connection),
+                    };
+                }
+            }
+        }
+        if connections.is_empty() {
+            waiting.tunnels.remove(tunnel);
+        }
+        found
+    }
+
+    /// Keeps a connection for the next request, if there is room.
+    pub(crate) fn put(&self, tunnel: &TunnelName, connection: Connection) {
+        if connection.state() == State::Over {
+            return;
+        }
+        let since = Instant::now();
+        let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            return;
+        }
+        match waiting.tunnels.get_mut(tunnel) {
+            Some(connections) if connections.len() >= MOST_WAITING => (),
+            Some(connections) => connections.push(Idle { connection, since }),
+            None => {
+                waiting.tunnels.insert(tunnel.clone(), vec![Idle { connection, since }]);
+            }
+        }
+    }
+
+    /// Lets go of connections of a tunnel that are over.
+    pub(crate) fn sweep(&self, tunnel: &TunnelName) {
+        self.retain(tunnel, |_| true);
+    }
+
+    /// The same, and of those that have been waiting for longer.
+    pub(crate) fn let_go(&self, tunnel: &TunnelName, before: Instant) {
+        self.retain(tunnel, |since| since >= before);
+    }
+
+    fn retain(&self, tunnel: &TunnelName, keep: impl Fn(Instant) -> bool) {
+        let mut waiting = self.waiting.lock();
+        let Some(connections) = waiting.tunnels.get_mut(tunnel) else { return };
+        connections.retain(|idle| idle.connection.state() != State::Over && keep(idle.since));
+        if connections.is_empty() {
+            waiting.tunnels.remove(tunnel);
+        }
+    }
+
+    /// No more requests go this way. Those that are under way are not touched.
+    pub(crate) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        let connections = std::mem::take(&mut waiting.tunnels);
+        drop(waiting);
+        drop(connections);
+    }
+
+    /// How many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// One request more, or one fewer.
+    pub(crate) fn count(&self, more: bool) {
+        if more {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether a connection can take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Busy,
+    Over,
+}
+
+impl Connection {
+    /// The connection for the next request, if it is not kept already.
+    pub(crate) fn again(self) -> Option<Self> {
+        matches!(self, Self::Http1(_)).then_some(self)
+    }
+
+    fn state(&self) -> State {
+        let (is_ready, is_closed) = match self {
+            Self::Http1(sender) => (sender.is_ready(), sender.is_closed()),
+            Self::Http2(sender) => (sender.is_ready(), sender.is_closed()),
+        };
+        match (is_closed, is_ready) {
+            (true, _) => State::Over,
+            (false, true) => State::Ready,
+            (false, false) => State::Busy,
+        }
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Streamed(_) => "Streamed",
+        })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streamed(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}

@@ -77,6 +77,11 @@ impl Entrance {
 }
 
 impl WebFront {
+    /// What stands in front of the relay's domain in a name, if it ends with that.
+    pub(crate) fn label_in<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_suffix(self.domain.as_ref()?.as_str())?.strip_suffix('.')
+    }
+
     /// The whole name of a host, if it has one.
     pub(crate) fn name(&self, host: &WebHost) -> Option<String> {
         match host {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustls::ServerConfig;
+use rustls::sign::SingleCertAndKey;
 use shared::kit::logging;
 use shared::kit::net::{HostPort, Peers, listen};
 use shared::kit::stop::Stop;
@@ -17,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::{Admin, Look};
+use crate::certs::{Identity, visitors_server};
 use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
 use crate::edge::Edge;
@@ -43,6 +46,7 @@ pub struct Relay {
     public: TcpListener,
     admin: TcpListener,
     http: Option<TcpListener>,
+    https: Option<(TcpListener, Arc<ServerConfig>)>,
     lock: Option<DataLock>,
 }
 
@@ -107,9 +111,16 @@ impl Relay {
             Some(addr) => Some(bind("--http", addr, Peers::Visitors).await?),
             None => None,
         };
+        let https = match &config.web.https {
+            Some(addr) => {
+                let server = visitors_tls(&config)?;
+                Some((bind("--https", addr, Peers::Visitors).await?, server))
+            }
+            None => None,
+        };
         let addrs = Addrs {
             http: http.as_ref().map(TcpListener::local_addr).transpose()?,
-            https: None,
+            https: https.as_ref().map(|(https, _)| https.local_addr()).transpose()?,
             control: control.local_addr()?,
             public: public.local_addr()?,
             admin: admin.local_addr()?,
@@ -123,7 +134,20 @@ impl Relay {
         let (lock, store) = store(&config.now()).await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
-        Ok(Self { addrs, config, access, limits, metrics, tls, control, public, admin, http, lock })
+        Ok(Self {
+            addrs,
+            config,
+            access,
+            limits,
+            metrics,
+            tls,
+            control,
+            public,
+            admin,
+            http,
+            https,
+            lock,
+        })
     }
 
     /// Where the relay listens.
@@ -205,6 +229,9 @@ impl Relay {
         if let Some(listener) = self.http {
             edge.serve_http(listener);
         }
+        if let Some((listener, server)) = self.https {
+            edge.serve_https(listener, server);
+        }
         let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
 
         let mut parts = Parts::default();
@@ -265,6 +292,15 @@ async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Stor
     let Some(place) = Place::of(config.database.as_ref(), folder) else { return Ok((lock, None)) };
     let store = Store::open(&place).await.with_context(|| format!("cannot open {place}"))?;
     Ok((lock, Some(store)))
+}
+
+/// The TLS that visitors are shown.
+fn visitors_tls(config: &Config) -> anyhow::Result<Arc<ServerConfig>> {
+    let domain = config.web.domain.iter();
+    let own = domain.flat_map(|domain| [domain.name.to_string(), format!("*.{}", domain.name)]);
+    let identity = Identity::made(own.chain(["localhost".to_owned()]).collect())?;
+    let resolver = Arc::new(SingleCertAndKey::from(identity.key));
+    Ok(Arc::new(visitors_server(resolver)?))
 }
 
 /// How visitors see where the web reaches the relay.

@@ -5,11 +5,10 @@
 //! many routes there are.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use shared::control::protocol::{DomainName, Subdomain, WebHost};
+use shared::control::protocol::{DomainName, MAX_SEGMENTS, PathPrefix, Subdomain, WebHost};
 
 use crate::entrance::{Entrance, WebAddress};
 use crate::tunnel::Tunnel;
@@ -20,12 +19,18 @@ pub(crate) struct Routes(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    subdomains: HashMap<Subdomain, Paths>,
-    domains: HashMap<DomainName, Paths>,
-    server_names: HashMap<WebHost, Arc<Tunnel>>,
+    requests: Hosts<Paths>,
+    connections: Hosts<Arc<Tunnel>>,
 }
 
-/// The host that a request names.
+/// Something for each host.
+#[derive(Debug)]
+struct Hosts<T> {
+    subdomains: HashMap<Subdomain, T>,
+    domains: HashMap<DomainName, T>,
+}
+
+/// The host that a visitor names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host<'a> {
     /// The label in front of the relay's domain, or in a path.
@@ -39,7 +44,7 @@ pub(crate) enum Host<'a> {
 struct Paths {
     /// That of all other paths.
     root: Option<Arc<Tunnel>>,
-    others: HashMap<Box<str>, Arc<Tunnel>>,
+    others: HashMap<PathPrefix, Arc<Tunnel>>,
     /// The most segments of any.
     deepest: usize,
 }
@@ -47,26 +52,17 @@ struct Paths {
 impl Routes {
     /// The tunnel of a host whose prefix of `path` is the longest.
     pub(crate) fn find(&self, host: Host<'_>, path: &str) -> Option<Arc<Tunnel>> {
-        let table = self.0.read();
-        let paths = match host {
-            Host::Subdomain(label) => table.subdomains.get(label)?,
-            Host::Domain(name) => table.domains.get(name)?,
-        };
-        paths.find(path).map(Arc::clone)
+        self.0.read().requests.get(host)?.find(path).map(Arc::clone)
     }
 
-    /// Whether any tunnel has this host.
+    /// Whether requests for this host have a tunnel, with whatever path.
     pub(crate) fn has(&self, host: Host<'_>) -> bool {
-        let table = self.0.read();
-        match host {
-            Host::Subdomain(label) => table.subdomains.contains_key(label),
-            Host::Domain(name) => table.domains.contains_key(name),
-        }
+        self.0.read().requests.get(host).is_some()
     }
 
-    /// The tunnel for TLS connections that name `host`.
-    pub(crate) fn find_server_name(&self, host: &WebHost) -> Option<Arc<Tunnel>> {
-        self.0.read().server_names.get(host).map(Arc::clone)
+    /// The tunnel for TLS connections that name this host.
+    pub(crate) fn find_connection(&self, host: Host<'_>) -> Option<Arc<Tunnel>> {
+        self.0.read().connections.get(host).map(Arc::clone)
     }
 
     /// An entrance leads to `tunnel` from now on. A port is none of its business.
@@ -74,21 +70,15 @@ impl Routes {
         let mut table = self.0.write();
         match entrance {
             Entrance::Port(_) => (),
-            Entrance::ServerName(host) => {
-                table.server_names.insert(host.clone(), Arc::clone(tunnel));
-            }
-            Entrance::Web(WebAddress { host, path }) => {
-                let paths = match host {
-                    WebHost::Subdomain(label) => table.subdomains.entry(label.clone()).or_default(),
-                    WebHost::Host(name) => table.domains.entry(name.clone()).or_default(),
-                };
-                if path.is_root() {
-                    paths.root = Some(Arc::clone(tunnel));
-                } else {
-                    paths.others.insert(path.as_str().into(), Arc::clone(tunnel));
-                    paths.deepest = paths.deepest.max(path.segments());
+            Entrance::ServerName(host) => table.connections.insert(host, Arc::clone(tunnel)),
+            Entrance::Web(WebAddress { host, path }) => match table.requests.get_mut(host) {
+                Some(paths) => paths.insert(path, tunnel),
+                None => {
+                    let mut paths = Paths::default();
+                    paths.insert(path, tunnel);
+                    table.requests.insert(host, paths);
                 }
-            }
+            },
         }
     }
 
@@ -97,32 +87,76 @@ impl Routes {
         let mut table = self.0.write();
         match entrance {
             Entrance::Port(_) => (),
-            Entrance::ServerName(host) => drop(table.server_names.remove(host)),
-            Entrance::Web(WebAddress { host, path }) => match host {
-                WebHost::Subdomain(label) => {
-                    remove(table.subdomains.entry(label.clone()), path.as_str());
+            Entrance::ServerName(host) => table.connections.remove(host),
+            Entrance::Web(WebAddress { host, path }) => {
+                let Some(paths) = table.requests.get_mut(host) else { return };
+                paths.remove(path);
+                if paths.is_empty() {
+                    table.requests.remove(host);
                 }
-                WebHost::Host(name) => remove(table.domains.entry(name.clone()), path.as_str()),
-            },
+            }
         }
     }
 }
 
-/// Takes a path away from a host, and the host with its last path.
-fn remove<K>(host: Entry<'_, K, Paths>, path: &str) {
-    let Entry::Occupied(mut host) = host else { return };
-    let paths = host.get_mut();
-    if path == "/" {
-        paths.root = None;
-    } else {
-        paths.others.remove(path);
+impl<T> Default for Hosts<T> {
+    fn default() -> Self {
+        Self { subdomains: HashMap::new(), domains: HashMap::new() }
     }
-    if paths.root.is_none() && paths.others.is_empty() {
-        host.remove();
+}
+
+impl<T> Hosts<T> {
+    fn get(&self, host: Host<'_>) -> Option<&T> {
+        match host {
+            Host::Subdomain(label) => self.subdomains.get(label),
+            Host::Domain(name) => self.domains.get(name),
+        }
+    }
+
+    fn get_mut(&mut self, host: &WebHost) -> Option<&mut T> {
+        match host {
+            WebHost::Subdomain(label) => self.subdomains.get_mut(label),
+            WebHost::Host(name) => self.domains.get_mut(name),
+        }
+    }
+
+    fn insert(&mut self, host: &WebHost, value: T) {
+        match host {
+            WebHost::Subdomain(label) => drop(self.subdomains.insert(label.clone(), value)),
+            WebHost::Host(name) => drop(self.domains.insert(name.clone(), value)),
+        }
+    }
+
+    fn remove(&mut self, host: &WebHost) {
+        match host {
+            WebHost::Subdomain(label) => drop(self.subdomains.remove(label)),
+            WebHost::Host(name) => drop(self.domains.remove(name)),
+        }
     }
 }
 
 impl Paths {
+    fn insert(&mut self, path: &PathPrefix, tunnel: &Arc<Tunnel>) {
+        if path.is_root() {
+            self.root = Some(Arc::clone(tunnel));
+        } else {
+            self.others.insert(path.clone(), Arc::clone(tunnel));
+            self.deepest = self.deepest.max(path.segments());
+        }
+    }
+
+    fn remove(&mut self, path: &PathPrefix) {
+        if path.is_root() {
+            self.root = None;
+        } else {
+            self.others.remove(path);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.root.is_none() && self.others.is_empty()
+    }
+
     fn find(&self, path: &str) -> Option<&Arc<Tunnel>> {
         if self.others.is_empty() {
             return self.root.as_ref();
@@ -130,7 +164,7 @@ impl Paths {
         // Where segments end, as far as any prefix goes; the longest first.
         let ends = path.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'/');
         let ends = ends.map(|(at, _)| at).chain([path.len()]).take(self.deepest);
-        let mut prefixes = [0; shared::control::protocol::MAX_SEGMENTS];
+        let mut prefixes = [0; MAX_SEGMENTS];
         let mut count = 0;
         for (place, end) in prefixes.iter_mut().zip(ends) {
             *place = end;
@@ -208,6 +242,6 @@ mod tests {
         assert!(routes.find(Host::Domain("a.example"), "/").is_none());
         routes.remove(&entrances[1]);
         assert!(!routes.has(Host::Domain("a.example")));
-        assert!(routes.0.read().domains.is_empty());
+        assert!(routes.0.read().requests.domains.is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! Where certificates come from.
 
 mod self_signed;
+mod visitors;
 
 use std::fmt;
 use std::path::Path;
@@ -14,6 +15,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
 use shared::carry::tls::pem::{self, BadFile};
 use shared::carry::tls::{Pin, provider};
+
+pub(crate) use self::visitors::visitors_server;
 
 /// A certificate with its key, ready for use.
 #[derive(Clone)]

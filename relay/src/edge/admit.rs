@@ -25,6 +25,12 @@ impl Permit {
         Ok(Self { in_all: limits.visitor()?, _of_tunnel: of_tunnel, of_accounts: Box::default() })
     }
 
+    /// The same for somebody who has a place among all visitors already.
+    fn with(in_all: Visitor, tunnel: &Arc<Tunnel>, max_visitors: usize) -> Result<Self, Limit> {
+        let of_tunnel = tunnel.visitor(max_visitors)?;
+        Ok(Self { in_all, _of_tunnel: of_tunnel, of_accounts: Box::default() })
+    }
+
     /// The visitor comes from `visitor`, and is counted in these accounts. Only now does it count as
     /// one that has come to `tunnel`: whoever is not let in must not keep others out.
     fn is_for(
@@ -34,7 +40,9 @@ impl Permit {
         visitor: SocketAddr,
         accounts: &[Arc<Account>],
     ) -> Result<(), Limit> {
-        limits.comes_from(&mut self.in_all, visitor)?;
+        if !self.in_all.is_from_somewhere() {
+            limits.comes_from(&mut self.in_all, visitor)?;
+        }
         self.goes_to(accounts)?;
         tunnel.arrives(limits.rules().new_visitors_per_tunnel)
     }
@@ -75,6 +83,12 @@ impl Gate<'_> {
     /// Room for one more visitor, wherever it comes from.
     pub(super) fn room(&self) -> Result<Permit, NotAdmitted> {
         let room = Permit::new(&self.shared.limits, self.tunnel, self.config.max_visitors);
+        room.map_err(|limit| self.over(limit))
+    }
+
+    /// The same for somebody who has a place among all visitors already.
+    pub(super) fn room_for(&self, visitor: Visitor) -> Result<Permit, NotAdmitted> {
+        let room = Permit::with(visitor, self.tunnel, self.config.max_visitors);
         room.map_err(|limit| self.over(limit))
     }
 

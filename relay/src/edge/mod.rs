@@ -2,14 +2,17 @@
 
 mod admit;
 mod http;
+mod prefixed;
 mod proxied;
 mod tcp;
+mod tls;
 mod turned_away;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
 use shared::visit::id::VisitIds;
@@ -18,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::error;
 
+use self::http::Http;
 use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
@@ -29,6 +33,7 @@ use crate::registry::{Opened, Opening, Registry};
 pub(crate) struct Edge {
     openings: mpsc::Receiver<Opening>,
     shared: Arc<EdgeShared>,
+    http: Arc<Http>,
     /// Listeners that wait for their tunnel.
     bound: JoinSet<Option<(Opened, TcpListener)>>,
     listeners: JoinSet<()>,
@@ -59,8 +64,10 @@ impl Edge {
         stop: Stop,
     ) -> Self {
         let shared = EdgeShared { config, registry, limits, metrics, visits: VisitIds::new() };
+        let shared = Arc::new(shared);
+        let http = Arc::new(Http::new(Arc::clone(&shared), &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
-        Self { openings, shared: Arc::new(shared), bound, listeners, ip, stop }
+        Self { openings, shared, http, bound, listeners, ip, stop }
     }
 
     /// Serves an entrance that was bound before.
@@ -73,7 +80,13 @@ impl Edge {
 
     /// Serves requests of HTTP at a listener.
     pub(crate) fn serve_http(&mut self, listener: TcpListener) {
-        self.listeners.spawn(http::listen(Arc::clone(&self.shared), listener, self.stop.clone()));
+        self.listeners.spawn(http::listen(Arc::clone(&self.http), listener, self.stop.clone()));
+    }
+
+    /// The same by TLS, as `server` says.
+    pub(crate) fn serve_https(&mut self, listener: TcpListener, server: Arc<ServerConfig>) {
+        let http = Arc::clone(&self.http);
+        self.listeners.spawn(tls::listen(http, server, listener, self.stop.clone()));
     }
 
     /// Serves visitors until asked to stop, then lets the open visits finish until asked to stop
@@ -100,6 +113,7 @@ impl Edge {
         while let Some(ended) = self.listeners.join_next().await {
             report(ended);
         }
+        self.http.finish().await;
         Ok(())
     }
 

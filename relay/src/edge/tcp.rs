@@ -180,12 +180,12 @@ struct Placed {
 }
 
 /// A visit that needs a stream.
-struct Streaming<'a> {
-    gate: &'a Gate<'a>,
-    open: &'a Open,
-    visitor: SocketAddr,
-    permit: &'a mut Permit,
-    accounts: &'a mut Arc<[Arc<Account>]>,
+pub(super) struct Streaming<'a> {
+    pub(super) gate: &'a Gate<'a>,
+    pub(super) open: &'a Open,
+    pub(super) visitor: SocketAddr,
+    pub(super) permit: &'a mut Permit,
+    pub(super) accounts: &'a mut Arc<[Arc<Account>]>,
 }
 
 impl Attempt for Streaming<'_> {
@@ -205,7 +205,7 @@ impl Attempt for Streaming<'_> {
 }
 
 /// Why a visit has nowhere to go.
-enum Nowhere {
+pub(super) enum Nowhere {
     /// It is not known who visits.
     BadHeader(BadHeader),
     NotAdmitted(NotAdmitted),
@@ -251,23 +251,28 @@ async fn introduce(
 }
 
 /// The address that the visitor has connected to.
-fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
+pub(super) fn own_address(socket: &TcpStream) -> Option<SocketAddr> {
     let address = socket.local_addr().ok()?;
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// Ends a visit that has nowhere to go.
 async fn nowhere(mut visit: Visit, socket: ResetUnlessEnded<TcpStream>, err: Nowhere) {
-    match err {
-        Nowhere::NotAdmitted(NotAdmitted::Denied) => visit.denied(),
-        Nowhere::NotAdmitted(NotAdmitted::OverLimit(limit)) => visit.over_limit(limit),
-        Nowhere::BadHeader(err) => visit.bad_header(err.to_string()),
-        Nowhere::NotPlaced(err) => {
-            visit.not_placed(err);
-            drop(visit);
-            if err == OpenError::Gone {
-                turn_away(socket).await;
-            }
+    err.note(&mut visit);
+    drop(visit);
+    if let Nowhere::NotPlaced(OpenError::Gone) = err {
+        turn_away(socket).await;
+    }
+}
+
+impl Nowhere {
+    /// Takes it down in the account of the visit.
+    pub(super) fn note(&self, visit: &mut Visit) {
+        match self {
+            Self::NotAdmitted(NotAdmitted::Denied) => visit.denied(),
+            Self::NotAdmitted(NotAdmitted::OverLimit(limit)) => visit.over_limit(*limit),
+            Self::BadHeader(err) => visit.bad_header(err.to_string()),
+            Self::NotPlaced(err) => visit.not_placed(*err),
         }
     }
 }

@@ -95,6 +95,13 @@ pub(crate) struct Visitor {
     from_source: Option<FromSource>,
 }
 
+impl Visitor {
+    /// Whether it is counted where it comes from.
+    pub(crate) fn is_from_somewhere(&self) -> bool {
+        self.from_source.is_some()
+    }
+}
+
 impl Limits {
     /// Limits for a process that may have `descriptors` files open: a quarter is for clients, those
     /// in the middle of a handshake included, an eighth for the listeners of tunnels, the rest for

@@ -11,6 +11,7 @@
 //! # Invariants
 //!
 //! - An entrance leads to one tunnel, until what was bound for it is closed again.
+//! - All entrances of a host are of one owner: nobody else has a part of its paths.
 //! - A tunnel has the same entrances for as long as it exists.
 //! - A connection that comes back replaces its own stale session before it claims anything, and never
 //!   that of another owner.
@@ -26,7 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use shared::control::protocol::{MAX_TUNNELS, Refusal, RefusalCode, TunnelName, TunnelRequest};
+use shared::control::protocol::{
+    MAX_TUNNELS, Refusal, RefusalCode, TunnelName, TunnelRequest, WebHost,
+};
 use shared::kit::logging::Rate;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +84,8 @@ struct Shared {
 struct Table {
     tunnels: HashMap<TunnelId, Place>,
     entrances: HashMap<Entrance, Slot>,
+    /// Whose each host is, and by how many entrances: no two owners share one.
+    hosts: HashMap<WebHost, (Owner, usize)>,
     connections: HashMap<OwnConnection, Latest>,
     sessions: u64,
     routes: Routes,
@@ -410,12 +415,37 @@ impl Table {
             match entrance {
                 Entrance::Port(_) => drop(self.entrances.insert(entrance.clone(), Slot::Closing)),
                 // Nobody listens there.
-                Entrance::Web(_) | Entrance::ServerName(_) => {
-                    drop(self.entrances.remove(entrance));
-                }
+                Entrance::Web(_) | Entrance::ServerName(_) => drop(self.free(entrance)),
             }
         }
         tunnel.close();
+    }
+}
+
+impl Table {
+    /// Whether a host may have one more entrance of `owner`. It counts if it may.
+    fn take_host(&mut self, entrance: &Entrance, owner: &Owner) -> bool {
+        let Some(host) = entrance.host() else { return true };
+        let (holder, count) = self.hosts.entry(host.clone()).or_insert_with(|| (owner.clone(), 0));
+        if holder != owner {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// An entrance is for whoever comes next.
+    fn free(&mut self, entrance: &Entrance) -> Option<Slot> {
+        let slot = self.entrances.remove(entrance);
+        if let (Some(_), Some(host)) = (&slot, entrance.host())
+            && let Some((_, count)) = self.hosts.get_mut(host)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.hosts.remove(host);
+            }
+        }
+        slot
     }
 }
 
@@ -431,10 +461,10 @@ impl Drop for Opened {
             return;
         }
         let mut table = self.registry.0.table.lock();
-        if let Some(Slot::Open(tunnel)) = table.entrances.remove(&self.entrance) {
+        if let Some(Slot::Open(tunnel)) = table.free(&self.entrance) {
             // Whoever listened has stopped by itself: no visitor gets there any more.
             table.close(&tunnel);
-            table.entrances.remove(&self.entrance);
+            table.free(&self.entrance);
         }
         drop(table);
         self.registry.0.freed.notify_waiters();

@@ -10,7 +10,7 @@ use shared::control::protocol::{
 use tokio::sync::oneshot;
 
 use super::{Opened, Place, Registry, Slot};
-use crate::access::Rights;
+use crate::access::{Owner, Rights};
 use crate::entrance::{Entrance, WebAddress};
 use crate::ports::{Wish, candidates};
 use crate::tunnel::{Tunnel, TunnelId};
@@ -88,10 +88,10 @@ impl Registry {
                     self.bind_port(id, wish, rights).await?
                 }
                 EntranceRequest::Http { at, path } => {
-                    self.reserve_host(web(at, path), rights).await?
+                    self.reserve_host(id, web(at, path), rights).await?
                 }
                 EntranceRequest::Tls { at } => {
-                    self.reserve_host(Entrance::ServerName(at.clone()), rights).await?
+                    self.reserve_host(id, Entrance::ServerName(at.clone()), rights).await?
                 }
             });
         }
@@ -140,7 +140,8 @@ impl Registry {
     ) -> Result<Bound, Refusal> {
         let range = self.0.config.now().ports;
         for port in candidates(range, rights, &id.owner, &id.name, wish)? {
-            let Some(reserved) = self.reserve_entrance(Entrance::Port(port)).await? else {
+            let Some(reserved) = self.reserve_entrance(Entrance::Port(port), &id.owner).await?
+            else {
                 continue;
             };
             match self.bind(reserved).await {
@@ -171,17 +172,21 @@ impl Registry {
     }
 
     /// Reserves an entrance that is a host, or a part of one.
-    async fn reserve_host(&self, entrance: Entrance, rights: &Rights) -> Result<Bound, Refusal> {
+    async fn reserve_host(
+        &self,
+        id: &TunnelId,
+        entrance: Entrance,
+        rights: &Rights,
+    ) -> Result<Bound, Refusal> {
         self.check_offered(&entrance)?;
         if let Some(host) = entrance.host() {
             self.check_host(host, rights)?;
         }
-        match self.reserve_entrance(entrance.clone()).await? {
+        match self.reserve_entrance(entrance.clone(), &id.owner).await? {
             Some(opened) => Ok(Bound { opened, commit: None }),
             None => {
-                let message = format!(
-                    "another tunnel has {entrance} already: choose another name, host or path"
-                );
+                let message =
+                    format!("somebody has {entrance} already: choose another name, host or path");
                 Err(Refusal::new(RefusalCode::TunnelTaken, message))
             }
         }
@@ -220,7 +225,11 @@ impl Registry {
     }
 
     /// Reserves an entrance. `None`: it leads somewhere, or is about to.
-    async fn reserve_entrance(&self, entrance: Entrance) -> Result<Option<Opened>, Refusal> {
+    async fn reserve_entrance(
+        &self,
+        entrance: Entrance,
+        owner: &Owner,
+    ) -> Result<Option<Opened>, Refusal> {
         loop {
             let freed = self.0.freed.notified();
             {
@@ -236,6 +245,9 @@ impl Registry {
                             },
                             Entrance::Web(_) | Entrance::ServerName(_) => None,
                         };
+                        if !table.take_host(&entrance, owner) {
+                            return Ok(None);
+                        }
                         if entrance.is_chosen() {
                             table.entrances.insert(entrance.clone(), Slot::Reserved);
                         }

@@ -29,6 +29,7 @@ mod visitor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use shared::carry::tls::Tls;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use tokio::net::TcpListener;
@@ -39,8 +40,11 @@ use self::upstream::Upstream;
 use super::EdgeShared;
 use crate::limits;
 
+pub(super) use self::visitor::Protocol;
+
 /// What all visitors of the web have in common.
-struct Http {
+#[derive(Debug)]
+pub(super) struct Http {
     edge: Arc<EdgeShared>,
     upstream: Upstream,
     /// What goes on when the connection that began it is over.
@@ -50,27 +54,43 @@ struct Http {
 }
 
 /// Serves requests until asked to stop, then lets those that are open finish until asked to stop at
-/// once. None is left when it returns.
-pub(super) async fn listen(edge: Arc<EdgeShared>, listener: TcpListener, stop: Stop) {
-    let tasks = Tasks::new(stop.at_once.clone());
-    let http = Arc::new(Http {
-        edge,
-        upstream: Upstream::new(tasks.clone()),
-        tasks: tasks.clone(),
-        stopping: stop.gracefully.clone(),
-    });
-    let handle = {
-        let http = Arc::clone(&http);
-        move |socket, peer| visitor::serve(Arc::clone(&http), socket, peer)
-    };
+/// once.
+pub(super) async fn listen(http: Arc<Http>, listener: TcpListener, stop: Stop) {
+    let handle = move |socket, peer| visitor::serve(Arc::clone(&http), socket, peer);
     serve(listener, stop.gracefully, stop.at_once, handle).await;
-    drop(http);
-    tasks.finish().await;
 }
 
 impl Http {
+    pub(super) fn new(edge: Arc<EdgeShared>, stop: &Stop) -> Self {
+        let tasks = Tasks::new(stop.at_once.clone());
+        let upstream = Upstream::new(tasks.clone());
+        Self { edge, upstream, tasks, stopping: stop.gracefully.clone() }
+    }
+
+    pub(super) fn edge(&self) -> &EdgeShared {
+        &self.edge
+    }
+
+    /// Serves a visitor who has come by TLS, for this host if it has named one, and who takes its
+    /// `place` among all.
+    pub(super) async fn serve_tls(
+        self: &Arc<Self>,
+        tls: Tls,
+        peer: SocketAddr,
+        server_name: Option<Box<str>>,
+        protocol: Option<Protocol>,
+        place: limits::Visitor,
+    ) {
+        visitor::serve_tls(Arc::clone(self), tls, peer, server_name, protocol, place).await;
+    }
+
+    /// Waits until nothing is left of what requests have begun.
+    pub(super) async fn finish(&self) {
+        self.tasks.finish().await;
+    }
+
     /// Room for one more connection, from there. `None`: whoever is there gets no answer.
-    fn admit(&self, peer: SocketAddr) -> Option<limits::Visitor> {
+    pub(super) fn admit(&self, peer: SocketAddr) -> Option<limits::Visitor> {
         let (limits, config) = (&self.edge.limits, self.edge.config.now());
         let from_balancer = config.trust_proxy.contain(peer.ip());
         if !from_balancer && limits.is_banned(peer) {

@@ -34,11 +34,7 @@ pub(super) fn route(
 ) -> Result<Route, Fault> {
     let target = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let name = host.name();
-    let below = front
-        .domain
-        .as_ref()
-        .and_then(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'));
-    let own = match below {
+    let own = match front.label_in(name) {
         Some(label) => Some(Host::Subdomain(label)),
         None if routes.has(Host::Domain(name)) => Some(Host::Domain(name)),
         None => None,

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::carry::tls::Tls;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,8 +20,9 @@ use tracing::debug;
 
 use super::Http;
 use super::proxy::answer;
-use super::socket::{Prefixed, Socket};
+use super::socket::Socket;
 use super::tasks::Tasks;
+use crate::edge::prefixed::Prefixed;
 use crate::limits;
 use crate::patience::Patience;
 use crate::web::Fault;
@@ -72,7 +74,7 @@ pub(super) type ServerName = Option<Box<str>>;
 
 /// Which HTTP a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(in crate::edge) enum Protocol {
     Http1,
     Http2,
 }
@@ -100,6 +102,24 @@ pub(super) async fn serve(http: Arc<Http>, socket: TcpStream, peer: SocketAddr) 
     connection(Arc::new(visitor), socket).await;
 }
 
+/// The same for one that has come by TLS, and may have said already what it speaks.
+pub(super) async fn serve_tls(
+    http: Arc<Http>,
+    tls: Tls,
+    peer: SocketAddr,
+    server_name: ServerName,
+    protocol: Option<Protocol>,
+    place: limits::Visitor,
+) {
+    let broke_off = Arc::new(AtomicBool::new(false));
+    let visitor =
+        Arc::new(Visitor { http, peer, tls: Some(server_name), broke_off, _place: place });
+    match protocol {
+        Some(protocol) => serve_protocol(visitor, protocol, Bytes::new(), tls).await,
+        None => connection(visitor, tls).await,
+    }
+}
+
 /// Serves what comes on a connection.
 async fn connection(
     visitor: Arc<Visitor>,
@@ -107,15 +127,25 @@ async fn connection(
 ) {
     let config = visitor.http.edge.config.now();
     let first = timeout(config.web.keep_alive, version(&mut stream)).await;
-    let (version, seen) = match first {
+    let (protocol, seen) = match first {
         Ok(Ok(seen)) => seen,
         Ok(Err(err)) => return debug!("a visitor left before it said anything: {err}"),
         Err(_) => return debug!("a visitor said nothing"),
     };
-    let stream = Prefixed::new(seen, Patience::new(stream, config.stall_timeout));
-    let ended = match version {
-        Version::Http1 => serve_http1(visitor, stream).await,
-        Version::Http2 => serve_http2(visitor, stream).await,
+    serve_protocol(visitor, protocol, seen, stream).await;
+}
+
+async fn serve_protocol(
+    visitor: Arc<Visitor>,
+    protocol: Protocol,
+    seen: Bytes,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
+    let patience = visitor.http.edge.config.now().stall_timeout;
+    let stream = Prefixed::new(seen, Patience::new(stream, patience));
+    let ended = match protocol {
+        Protocol::Http1 => serve_http1(visitor, stream).await,
+        Protocol::Http2 => serve_http2(visitor, stream).await,
     };
     if let Err(err) = ended {
         debug!("a visitor's connection ended: {err}");
@@ -123,7 +153,7 @@ async fn connection(
 }
 
 /// Reads until it is clear which HTTP a visitor speaks. Returns what has been read as well.
-async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Version, Bytes)> {
+async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, Bytes)> {
     let mut seen = BytesMut::with_capacity(PREFACE.len());
     loop {
         let mut rest = vec![0; PREFACE.len() - seen.len()];
@@ -136,10 +166,10 @@ async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Version, 
         }
         seen.extend_from_slice(&rest[..n]);
         if !PREFACE.starts_with(&seen) {
-            return Ok((Version::Http1, seen.freeze()));
+            return Ok((Protocol::Http1, seen.freeze()));
         }
         if seen.len() == PREFACE.len() {
-            return Ok((Version::Http2, seen.freeze()));
+            return Ok((Protocol::Http2, seen.freeze()));
         }
     }
 }

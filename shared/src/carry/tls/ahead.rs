@@ -32,8 +32,15 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new(socket: TcpStream) -> Self {
+        Self::begun(socket, &[])
+    }
+
+    /// A socket of which `seen` has been read already.
+    pub(super) fn begun(socket: TcpStream, seen: &[u8]) -> Self {
         let ration = Ration::new(Instant::now());
-        Self { socket, buffer: vec![0; SMALLEST], start: 0, end: 0, ration }
+        let mut buffer = seen.to_vec();
+        buffer.resize(seen.len().max(SMALLEST), 0);
+        Self { socket, buffer, start: 0, end: seen.len(), ration }
     }
 
     /// The handshake is over: the other end may say who it is.

@@ -84,7 +84,21 @@ impl Tls {
         config: Arc<ServerConfig>,
         socket: TcpStream,
     ) -> Result<Self, (io::Error, TcpStream)> {
-        let accept = TlsAcceptor::from(config).accept(ReadAhead::new(socket)).into_fallible();
+        Self::accept_begun(config, socket, &[]).await
+    }
+
+    /// The same with somebody of whom `seen` has been read already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`accept`](Self::accept).
+    pub async fn accept_begun(
+        config: Arc<ServerConfig>,
+        socket: TcpStream,
+        seen: &[u8],
+    ) -> Result<Self, (io::Error, TcpStream)> {
+        let ahead = ReadAhead::begun(socket, seen);
+        let accept = TlsAcceptor::from(config).accept(ahead).into_fallible();
         let mut stream = accept.await.map_err(|(err, ahead)| (err, ahead.into_socket()))?;
         match agreed(stream.get_mut().1) {
             Ok((channel, kind)) => {
@@ -100,6 +114,16 @@ impl Tls {
             }
             Err(err) => Err((err, stream.into_inner().0.into_socket())),
         }
+    }
+
+    /// The protocol that the two have agreed on, if they have (RFC 7301).
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.stream.get_ref().1.alpn_protocol()
+    }
+
+    /// The other end may send as much as it likes from now on.
+    pub fn admit(&mut self) {
+        self.stream.get_mut().0.admit();
     }
 
     /// Whether the two have met before, and so needed no certificate.
@@ -204,7 +228,7 @@ impl Carry for Tls {
     }
 
     fn admit(&mut self) {
-        self.stream.get_mut().0.admit();
+        Self::admit(self);
     }
 
     fn poll_read_vectored(

@@ -1,0 +1,143 @@
+//! TLS from visitors: opened here and served as HTTP, or passed on as it is.
+//!
+//! The host that a connection names says which, so one port is for both.
+
+mod hello;
+mod passthrough;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use shared::carry::tls::Tls;
+use shared::kit::serve::serve;
+use shared::kit::stop::Stop;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tracing::debug;
+
+use self::hello::{Hello, NoHello};
+use self::passthrough::Passing;
+use super::http::{Http, Protocol};
+use crate::entrance::Entrance;
+use crate::limits::Places;
+use crate::routes::Host;
+
+/// How long a handshake may take after the client's hello.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many handshakes at a time: each holds memory of which nobody knows yet what for.
+const MOST_HANDSHAKES: usize = 1024;
+
+/// How long whoever is turned away may take to read why and close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// So much of what it says is read and thrown away at most, in bytes.
+const MOST_DISCARDED: usize = 64 * 1024;
+
+/// The whole answer to a request without TLS.
+const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 60\r\n\
+    X-Relay-Error: not_tls\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port is for TLS: write https:// in front of the address";
+
+/// What all TLS connections have in common.
+struct Shared {
+    http: Arc<Http>,
+    server: Arc<ServerConfig>,
+    handshakes: Places,
+}
+
+/// Serves TLS connections until asked to stop, then lets those that are open finish until asked to stop
+/// at once.
+pub(super) async fn listen(
+    http: Arc<Http>,
+    server: Arc<ServerConfig>,
+    listener: TcpListener,
+    stop: Stop,
+) {
+    let shared = Arc::new(Shared { http, server, handshakes: Places::new(MOST_HANDSHAKES) });
+    let handle = move |socket, peer| visit(Arc::clone(&shared), socket, peer);
+    serve(listener, stop.gracefully, stop.at_once, handle).await;
+}
+
+/// Serves one connection.
+async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
+    let Some(place) = shared.http.admit(peer) else { return };
+    let handshake = shared.handshakes.take(peer);
+    let patience = shared.http.edge().config.now().web.keep_alive;
+    let hello = tokio::select! {
+        hello = hello::read(&mut socket, patience) => hello,
+        () = handshake.evicted() => return debug!("a TLS handshake made room for newer ones"),
+    };
+    let Hello { server_name, is_challenge, seen } = match hello {
+        Ok(hello) => hello,
+        Err(NoHello::NotTls) => return turn_away(socket).await,
+        Err(NoHello::Bad(err)) => return debug!("a visitor without a TLS hello: {err}"),
+    };
+    let edge = shared.http.edge();
+    let (routes, front) = (edge.registry.routes(), edge.registry.front());
+    let host = server_name.as_deref().map(|name| match front.label_in(name) {
+        Some(label) => Host::Subdomain(label),
+        None => Host::Domain(name),
+    });
+    if let Some(tunnel) = host.and_then(|host| routes.find_connection(host)) {
+        drop(handshake);
+        let entrances = tunnel.entrances().iter();
+        let entrance = entrances.cloned().find(|at| matches!(at, Entrance::ServerName(_)));
+        let name = server_name.and_then(|name| name.parse().ok());
+        if let Some(entrance) = entrance {
+            let passing = Passing { tunnel, entrance, name, visitor: peer, place };
+            passthrough::pass(edge, passing, socket, seen).await;
+        }
+        return;
+    }
+    let accept = Tls::accept_begun(Arc::clone(&shared.server), socket, &seen);
+    let accepted = tokio::select! {
+        accepted = timeout(HANDSHAKE_TIMEOUT, accept) => accepted,
+        () = handshake.evicted() => return debug!("a TLS handshake made room for newer ones"),
+    };
+    drop((handshake, seen));
+    let mut tls = match accepted {
+        Ok(Ok(tls)) => tls,
+        Ok(Err((err, socket))) => {
+            debug!("a visitor's TLS handshake failed: {err}");
+            return linger(socket).await;
+        }
+        Err(_) => return debug!("a visitor's TLS handshake took too long"),
+    };
+    if is_challenge {
+        // The authority has seen the certificate, which is all that it came for.
+        return drop(tls.shutdown().await);
+    }
+    tls.admit();
+    let protocol = match tls.protocol() {
+        Some(b"h2") => Some(Protocol::Http2),
+        Some(_) => Some(Protocol::Http1),
+        None => None,
+    };
+    shared.http.serve_tls(tls, peer, server_name, protocol, place).await;
+}
+
+/// Says to whoever speaks something else than TLS what is spoken here.
+async fn turn_away(mut socket: TcpStream) {
+    if let Ok(Ok(())) = timeout(LINGER, socket.write_all(NOT_TLS.as_bytes())).await {
+        linger(socket).await;
+    }
+}
+
+/// Gives a peer time to read why it is turned away: closing at once could overtake that.
+async fn linger(mut socket: TcpStream) {
+    let discard = async {
+        socket.shutdown().await?;
+        let mut rest = socket.take(MOST_DISCARDED as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whoever takes longer has had its time.
+    let _discarded = timeout(LINGER, discard).await.is_ok_and(|discarded| discarded.is_ok());
+}

@@ -20,6 +20,11 @@ impl<S> Prefixed<S> {
     pub(super) fn new(prefix: Bytes, stream: S) -> Self {
         Self { prefix, stream }
     }
+
+    /// The stream, and what of the prefix has not been taken.
+    pub(super) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.prefix)
+    }
 }
 
 impl<S: Socket> Socket for Prefixed<S> {

@@ -1,22 +1,26 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
-//! - `visitor`: a visitor's connection
+//! - `visitor`, `http1`, `http2`, `activity`: a visitor's connection
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
 //! - `hops`, `forwarded`: what the local service sees of it
 //! - `upstream`, `lent`: the connections to local services
-//! - `body`, `upgrade`: what moves
+//! - `body`, `expect`, `upgrade`: what moves
 //! - `answers`: what the relay says itself
 //! - `account`: what became of it
 
 mod account;
+mod activity;
 mod admit;
 mod answers;
 mod body;
+mod expect;
 mod forwarded;
 mod hops;
 mod host;
+mod http1;
+mod http2;
 mod lent;
 mod proxy;
 mod route;

@@ -17,16 +17,17 @@ use tokio::time::sleep;
 
 use super::Http;
 use super::account::Account;
+use super::activity::Answering;
 use super::admit::Admission;
 use super::answers;
 use super::body::{FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
-use super::hops;
 use super::host::RequestedHost;
 use super::route::{Route, route};
 use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, of_error};
 use super::visitor::Visitor;
+use super::{expect, hops};
 use crate::placement::{Attempt, Miss, Order, place};
 use crate::tunnel::{Candidate, Conditions, Tunnel};
 use crate::web::{Fault, RequestBody};
@@ -63,7 +64,8 @@ struct Exchange {
 pub(super) async fn answer(
     visitor: Arc<Visitor>,
     request: Request<Incoming>,
-) -> Result<Response<ToVisitor>, Infallible> {
+) -> Result<Response<Answering<ToVisitor>>, Infallible> {
+    let _request = visitor.activity.request();
     let visit = visitor.http.edge.visits.next();
     let id = own_id(request.headers()).unwrap_or_else(|| {
         HeaderValue::from_str(&visit.to_string()).expect("a visit's number is plain")
@@ -76,7 +78,7 @@ pub(super) async fn answer(
         Err(fault) => answers::fault(fault, &accept, id.to_str().unwrap_or_default()),
     };
     response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
-    Ok(response)
+    Ok(response.map(|body| Answering { body, _request }))
 }
 
 /// Sends a request to where it belongs.
@@ -233,7 +235,10 @@ impl Exchange {
                 uri.unwrap_or_else(|_| Uri::from(self.target.clone()))
             }
         };
-        Request::from_parts(head, body)
+        let keeps_back = expect::keeps_back(&head.headers);
+        let is_by_headers = head.version < Version::HTTP_2;
+        let request = Request::from_parts(head, body);
+        if keeps_back && is_by_headers { expect::keep_back(request) } else { request }
     }
 
     /// What the visitor is answered.
@@ -246,7 +251,7 @@ impl Exchange {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.answered(response.status());
-            return Ok(upgrade::change(upgrade, &visitor.http, response, account, kept));
+            return Ok(upgrade::change(upgrade, visitor, response, account, kept));
         }
         account.answered(response.status());
         hops::remove(response.headers_mut());

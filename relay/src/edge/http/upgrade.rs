@@ -16,11 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tracing::debug;
 
-use super::Http;
 use super::account::Account;
 use super::body::ToVisitor;
 use super::hops;
 use super::upstream::Kept;
+use super::visitor::Visitor;
 
 /// What a WebSocket's two ends agree on by (RFC 6455, section 4.1).
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -71,7 +71,7 @@ impl Upgrade {
 /// have ended or one breaks off.
 pub(super) fn change(
     upgrade: Upgrade,
-    http: &Http,
+    visitor: Arc<Visitor>,
     mut response: Response<Incoming>,
     account: Arc<Account>,
     kept: Kept,
@@ -86,12 +86,13 @@ pub(super) fn change(
     } else {
         hops::ask_for(&mut head.headers, protocol.unwrap_or(upgrade.protocol));
     }
-    let visitor = upgrade.visitor;
-    http.tasks.spawn(async move {
-        // It goes with the task.
-        let _connection = kept;
-        match tokio::try_join!(visitor, local) {
-            Ok((visitor, local)) => carry(visitor, local, &account).await,
+    let theirs = upgrade.visitor;
+    let tasks = visitor.http.tasks.clone();
+    tasks.spawn(async move {
+        // What they take up goes with the task.
+        let _taken = (visitor, kept);
+        match tokio::try_join!(theirs, local) {
+            Ok((theirs, local)) => carry(theirs, local, &account).await,
             Err(err) => debug!("a connection did not change to another protocol: {err}"),
         }
     });

@@ -2,60 +2,36 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::carry::tls::Tls;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::Http;
-use super::proxy::answer;
+use super::activity::Activity;
 use super::socket::Socket;
-use super::tasks::Tasks;
+use super::{Http, http1, http2};
 use crate::edge::prefixed::Prefixed;
 use crate::limits;
 use crate::patience::Patience;
 use crate::web::Fault;
 
 /// How long the header of a request may take from its first byte on.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What hyper holds of a header that is not complete, in bytes.
-const MOST_BUFFERED: usize = 64 * 1024;
+pub(super) const MOST_BUFFERED: usize = 64 * 1024;
 
 /// The most headers of a request.
-const MOST_HEADERS: usize = 128;
-
-/// Requests at a time on one connection of HTTP/2.
-const MOST_STREAMS: u32 = 128;
-
-/// The windows of HTTP/2 for the body of a request, in bytes.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// The same for all of a connection.
-const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
-
-/// What waits of an answer for its visitor's window, in bytes.
-const MOST_UNSENT: usize = 64 * 1024;
-
-/// How often a connection of HTTP/2 is asked whether it is still there.
-const PING: Duration = Duration::from_secs(30);
-
-/// How long it may take to say so.
-const PONG: Duration = Duration::from_secs(20);
+pub(super) const MOST_HEADERS: usize = 128;
 
 /// What is the same for all requests of a connection.
 pub(super) struct Visitor {
@@ -65,6 +41,7 @@ pub(super) struct Visitor {
     pub(super) tls: Option<ServerName>,
     /// An answer has broken off.
     pub(super) broke_off: Arc<AtomicBool>,
+    pub(super) activity: Arc<Activity>,
     /// Its place among all visitors.
     _place: limits::Visitor,
 }
@@ -98,7 +75,8 @@ pub(super) async fn serve(http: Arc<Http>, socket: TcpStream, peer: SocketAddr) 
     let Some(place) = http.admit(peer) else { return };
     let broke_off = Arc::new(AtomicBool::new(false));
     let socket = Socket::new(socket, Arc::clone(&broke_off));
-    let visitor = Visitor { http, peer, tls: None, broke_off, _place: place };
+    let visitor =
+        Visitor { http, peer, tls: None, broke_off, activity: Activity::new(), _place: place };
     connection(Arc::new(visitor), socket).await;
 }
 
@@ -112,8 +90,14 @@ pub(super) async fn serve_tls(
     place: limits::Visitor,
 ) {
     let broke_off = Arc::new(AtomicBool::new(false));
-    let visitor =
-        Arc::new(Visitor { http, peer, tls: Some(server_name), broke_off, _place: place });
+    let visitor = Arc::new(Visitor {
+        http,
+        peer,
+        tls: Some(server_name),
+        broke_off,
+        activity: Activity::new(),
+        _place: place,
+    });
     match protocol {
         Some(protocol) => serve_protocol(visitor, protocol, Bytes::new(), tls).await,
         None => connection(visitor, tls).await,
@@ -141,14 +125,10 @@ async fn serve_protocol(
     seen: Bytes,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) {
-    let patience = visitor.http.edge.config.now().stall_timeout;
-    let stream = Prefixed::new(seen, Patience::new(stream, patience));
-    let ended = match protocol {
-        Protocol::Http1 => serve_http1(visitor, stream).await,
-        Protocol::Http2 => serve_http2(visitor, stream).await,
-    };
-    if let Err(err) = ended {
-        debug!("a visitor's connection ended: {err}");
+    let stream = Patience::new(stream, visitor.http.edge.config.now().stall_timeout);
+    match protocol {
+        Protocol::Http1 => http1::serve(visitor, stream, seen).await,
+        Protocol::Http2 => http2::serve(visitor, Prefixed::new(seen, stream)).await,
     }
 }
 
@@ -172,53 +152,4 @@ async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol,
             return Ok((Protocol::Http2, seen.freeze()));
         }
     }
-}
-
-async fn serve_http1(
-    visitor: Arc<Visitor>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> hyper::Result<()> {
-    let stopping = visitor.http.stopping.clone();
-    let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MOST_BUFFERED)
-        .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
-}
-
-async fn serve_http2(
-    visitor: Arc<Visitor>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> hyper::Result<()> {
-    let stopping = visitor.http.stopping.clone();
-    let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
-    let cut = CancellationToken::new();
-    // Its requests go with the connection.
-    let _cut = cut.clone().drop_guard();
-    let connection = http2::Builder::new(Tasks::new(cut))
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MOST_BUFFERED as u32)
-        .max_send_buf_size(MOST_UNSENT)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .enable_connect_protocol()
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
 }

@@ -1,0 +1,70 @@
+//! `Expect: 100-continue` (RFC 9110, section 10.1.1): a visitor keeps the body back until the local
+//! service wants it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{EXPECT, HeaderMap};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::web::{BodyError, RequestBody};
+
+/// How long a local service may take to say whether it wants the body. There are some that never do.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A body that is not looked at before it is wanted: a look has the visitor send it.
+struct Expected {
+    body: RequestBody,
+    /// `None`: it is wanted.
+    wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Whether a visitor keeps the body of a request back.
+pub(super) fn keeps_back(headers: &HeaderMap) -> bool {
+    let expects = headers.get(EXPECT).map(|expects| expects.as_bytes());
+    expects.is_some_and(|expects| expects.eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Keeps the body of a request back until the local service says that it wants it.
+pub(super) fn keep_back(request: Request<RequestBody>) -> Request<RequestBody> {
+    let wanted = CancellationToken::new();
+    let waiting = {
+        let wanted = wanted.clone();
+        async move { drop(timeout(PATIENCE, wanted.cancelled()).await) }
+    };
+    let mut request = request.map(|body| {
+        RequestBody::Streamed(Box::pin(Expected { body, wanted: Some(Box::pin(waiting)) }))
+    });
+    hyper::ext::on_informational(&mut request, move |_| wanted.cancel());
+    request
+}
+
+impl Body for Expected {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Some(wanted) = &mut this.wanted {
+            ready!(wanted.as_mut().poll(cx));
+            this.wanted = None;
+        }
+        Pin::new(&mut this.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,109 @@
+//! A visitor who speaks HTTP/1: one request after the other.
+//!
+//! Between them the connection rests: nothing is kept of it but the socket, and a byte wakes it up.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::debug;
+
+use super::activity::Noted;
+use super::proxy::answer;
+use super::visitor::{HEADER_TIMEOUT, MOST_BUFFERED, MOST_HEADERS, Visitor};
+use crate::edge::prefixed::Prefixed;
+
+/// After so long without a request a connection rests. Sooner, whoever comes again at once would wait
+/// for it to wake up.
+const LULL: Duration = Duration::from_secs(1);
+
+/// How long the visitor may take to close its end of a connection that rests for too long.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves a visitor of whom `seen` has been read already.
+pub(super) async fn serve<S>(visitor: Arc<Visitor>, mut stream: S, mut seen: Bytes)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    loop {
+        // Boxed: thousands of connections rest at a time.
+        let rested = Box::pin(awake(Arc::clone(&visitor), stream, seen)).await;
+        let Some((resting, unread)) = rested else { return };
+        (stream, seen) = (resting, unread);
+        if seen.is_empty() {
+            match rest(&visitor, &mut stream).await {
+                Some(first) => seen = first,
+                None => {
+                    // Whether it hears of it or not.
+                    return drop(timeout(LINGER, stream.shutdown()).await);
+                }
+            }
+        }
+    }
+}
+
+/// Serves requests for as long as they come. Returns the connection when they do not, and what has
+/// been read of it; `None` when it is over.
+async fn awake<S>(visitor: Arc<Visitor>, stream: S, seen: Bytes) -> Option<(S, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::clone(&visitor.activity);
+    let stopping = visitor.http.stopping.clone();
+    let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
+    let stream = Noted::new(Prefixed::new(seen, stream), Arc::clone(&activity));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MOST_BUFFERED)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut lull = std::pin::pin!(sleep(LULL));
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(err) = ended {
+                    debug!("a visitor's connection ended: {err}");
+                }
+                return None;
+            }
+            () = stopping.cancelled() => break,
+            () = lull.as_mut() => {
+                let rests_for = activity.rests_for().unwrap_or_default();
+                if rests_for >= LULL && activity.is_silent() {
+                    let parts = connection.into_parts()?;
+                    let (stream, unread) = parts.io.into_inner().into_inner().into_parts();
+                    return Some((stream, [unread, parts.read_buf].concat().into()));
+                }
+                let wait = LULL.saturating_sub(rests_for).max(LULL / 8);
+                lull.as_mut().reset(Instant::now() + wait);
+            }
+        }
+    }
+    Pin::new(&mut connection).graceful_shutdown();
+    if let Err(err) = connection.await {
+        debug!("a visitor's connection ended: {err}");
+    }
+    None
+}
+
+/// Waits for the first byte of the next request. `None`: there is none to be.
+async fn rest(visitor: &Visitor, stream: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
+    let until = Instant::now() + visitor.http.edge.config.now().web.keep_alive;
+    let mut first = [0];
+    tokio::select! {
+        read = stream.read(&mut first) => match read {
+            Ok(1..) => Some(Bytes::copy_from_slice(&first)),
+            Ok(0) | Err(_) => None,
+        },
+        () = sleep_until(until) => None,
+        () = visitor.http.stopping.cancelled() => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! A visitor who speaks HTTP/2: many requests at a time.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::proxy::answer;
+use super::tasks::Tasks;
+use super::visitor::{MOST_BUFFERED, Visitor};
+
+/// Requests at a time on one connection.
+const MOST_STREAMS: u32 = 128;
+
+/// The window for the body of a request, in bytes.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// The same for all of a connection.
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+
+/// What waits of an answer for its visitor's window, in bytes.
+const MOST_UNSENT: usize = 64 * 1024;
+
+/// How often a connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so.
+const PONG: Duration = Duration::from_secs(20);
+
+/// Serves a visitor.
+pub(super) async fn serve<S>(visitor: Arc<Visitor>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::clone(&visitor.activity);
+    let http = Arc::clone(&visitor.http);
+    let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
+    let cut = CancellationToken::new();
+    // Its requests go with the connection.
+    let _cut = cut.clone().drop_guard();
+    let connection = http2::Builder::new(Tasks::new(cut))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MOST_BUFFERED as u32)
+        .max_send_buf_size(MOST_UNSENT)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .enable_connect_protocol()
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let keep_alive = || http.edge.config.now().web.keep_alive;
+    let mut rested = pin!(sleep(keep_alive()));
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return report(ended),
+            () = http.stopping.cancelled() => break,
+            () = rested.as_mut() => {
+                let left = keep_alive().saturating_sub(activity.rests_for().unwrap_or_default());
+                if left.is_zero() {
+                    break;
+                }
+                rested.as_mut().reset(Instant::now() + left);
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    report(connection.await);
+}
+
+fn report(ended: hyper::Result<()>) {
+    if let Err(err) = ended {
+        debug!("a visitor's connection ended: {err}");
+    }
+}

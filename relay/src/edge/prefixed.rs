@@ -32,7 +32,7 @@ impl<S: Socket> Socket for Prefixed<S> {
         self.stream.pending_error()
     }
 
-    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_has_data(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.prefix.is_empty() { self.stream.poll_has_data(cx) } else { Poll::Ready(true) }
     }
 

@@ -1,5 +1,7 @@
 //! Amounts of data and what moves of them in a time, as people write them.
 
+mod size;
+
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
@@ -8,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::kit::args;
+
+pub use self::size::{BadSize, Size};
 
 /// What moves in a time, such as `10mbit`: in bits a second, as lines are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

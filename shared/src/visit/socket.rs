@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 /// A socket that a bridge can be built on.
+///
+/// What it has taken to write it passes on by itself: nobody flushes it.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Takes an error that the kernel holds for the socket, such as a reset by its peer, without
     /// reading.
@@ -20,7 +22,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
 
     /// Ready when there is something to read, and whether that is data rather than an end or an
     /// error. Takes nothing of it.
-    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool>;
+    fn poll_has_data(&mut self, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// Makes a close a reset or an ordinary one, where the socket knows such a thing.
     fn make_close_a_reset(&self, reset: bool);
@@ -31,9 +33,10 @@ impl Socket for TcpStream {
         self.take_error().ok().flatten()
     }
 
-    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        let look = || self.try_io(Interest::READABLE, || peek(&SockRef::from(self)));
-        poll_look(|| self.poll_read_ready(cx), look)
+    fn poll_has_data(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let this = &*self;
+        let look = || this.try_io(Interest::READABLE, || peek(&SockRef::from(this)));
+        poll_look(|| this.poll_read_ready(cx), look)
     }
 
     fn make_close_a_reset(&self, reset: bool) {
@@ -49,9 +52,10 @@ impl Socket for UnixStream {
         self.take_error().ok().flatten()
     }
 
-    fn poll_has_data(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        let look = || self.try_io(Interest::READABLE, || peek(&SockRef::from(self)));
-        poll_look(|| self.poll_read_ready(cx), look)
+    fn poll_has_data(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let this = &*self;
+        let look = || this.try_io(Interest::READABLE, || peek(&SockRef::from(this)));
+        poll_look(|| this.poll_read_ready(cx), look)
     }
 
     /// Unix sockets have no reset. The peer of one that closes with unread data gets an error,

@@ -40,7 +40,7 @@ pub struct Entry {
     pub line: usize,
 }
 
-/// The keys of one `[GROUP.NAME]`.
+/// The keys of one `[GROUP.NAME]`. An array is as many entries of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// What it is one of, such as `tunnels`.
@@ -147,10 +147,22 @@ impl Reader<'_> {
                 continue;
             };
             let mut entries: Vec<_> =
-                table.iter().filter_map(|(key, value)| self.entry(key, value)).collect();
+                table.iter().flat_map(|(key, value)| self.entries(key, value)).collect();
             entries.sort_by_key(|entry| entry.line);
             sections.push(Section { group: group.to_owned(), name, line, entries });
         }
+    }
+
+    /// An entry for each value of `key`.
+    fn entries(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Entry> {
+        let DeValue::Array(values) = value.get_ref() else {
+            return self.entry(key, value).into_iter().collect();
+        };
+        if values.is_empty() {
+            let what = format!("{}: an empty list: leave it out", key.get_ref());
+            self.problems.push(Problem::at(self.lines.at(&key.span()), what));
+        }
+        values.iter().filter_map(|value| self.entry(key, value)).collect()
     }
 
     fn entry(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
@@ -241,6 +253,19 @@ mod tests {
             section("ssh", 8, vec![entry("local", "22", 9)]),
         ];
         assert_eq!(file.sections, sections);
+    }
+
+    #[test]
+    fn an_array_in_a_section_is_several_values_of_its_key() {
+        let text = "[tunnels.web]\nhost = [\"a\", \"${HOST}\", 1]\nlocal = 80\n";
+        let entries = &parse(text).unwrap().sections[0].entries;
+        let found: Vec<_> = entries.iter().map(|e| (&*e.key, &*e.value, e.line)).collect();
+        let expected =
+            [("host", "a", 2), ("host", "relay.example", 2), ("host", "1", 2), ("local", "80", 3)];
+        assert_eq!(found, expected);
+        let empty = parse("[tunnels.web]\nauth = []\n").unwrap_err();
+        assert_eq!(empty, "a.toml:2: auth: an empty list: leave it out");
+        assert!(parse("[tunnels.web]\nhost = [[1]]\n").unwrap_err().contains("found array"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
 use crate::health::Health;
 use crate::session::{Follow, SessionEnd};
 use crate::status::{Event, Status};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, ServiceTls};
 
 /// A client that can run.
 #[derive(Debug)]
@@ -69,10 +69,10 @@ impl Client {
         stop: Stop,
         mut announce: impl FnMut(Event) + Send,
     ) -> anyhow::Result<()> {
-        let health = Health::new();
+        let (health, service_tls) = (Health::new(), ServiceTls::default());
         let outcome = tokio::select! {
-            outcome = self.keep_connected(&health, &stop, &mut announce) => outcome,
-            never = health.look_after(self.config.subscribe()) => match never {},
+            outcome = self.keep_connected(&health, &service_tls, &stop, &mut announce) => outcome,
+            never = health.look_after(self.config.subscribe(), &service_tls) => match never {},
         };
         self.status.send_replace(Status::Ended);
         announce(Event::Ended(match &outcome {
@@ -86,12 +86,13 @@ impl Client {
     async fn keep_connected(
         &self,
         health: &Health,
+        service_tls: &ServiceTls,
         stop: &Stop,
         announce: &mut (impl FnMut(Event) + Send),
     ) -> anyhow::Result<&'static str> {
         let config = self.config.subscribe();
-        let tls = ClientTls::default();
-        let follow = Follow { config: config.clone(), health: health.watch(), tls };
+        let (tls, service_tls) = (ClientTls::default(), service_tls.clone());
+        let follow = Follow { config: config.clone(), health: health.watch(), tls, service_tls };
         let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
         let mut backoff = connect::backoff();
         let mut public = Public::new();

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::config::Config;
 use crate::credential;
-use crate::session::{ControlStream, ENTRANCES, Follow, NotOpened, Session, may_pass, request};
+use crate::session::{ControlStream, Follow, NotOpened, Session, may_pass, request};
 use crate::tls::{Trouble, explain};
 use crate::tunnel::TunnelConfig;
 
@@ -211,7 +211,7 @@ fn opened(
         return Err(other_tunnels());
     }
     let open = |(tunnel, answer): (&TunnelConfig, &TunnelAnswer)| match &answer.outcome {
-        TunnelOutcome::Open { public } if public.len() == ENTRANCES => {
+        TunnelOutcome::Open { public } if public.len() == tunnel.addresses() => {
             Ok((tunnel.clone(), public.clone()))
         }
         TunnelOutcome::Open { .. } | TunnelOutcome::Closed | TunnelOutcome::Refused(_) => {

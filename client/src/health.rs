@@ -13,13 +13,14 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use shared::control::protocol::TunnelName;
 use shared::kit::net::{HostPort, dial_service};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::tls::ServiceTls;
 use crate::tunnel::{HealthCheck, LocalService, Probe, ProxyVersion, TunnelConfig};
 
 /// The tunnels whose local service is not healthy.
@@ -42,7 +43,11 @@ impl Health {
 
     /// Watches what `config` says is to be watched, also when that changes. Never returns: whoever
     /// polls it drops it in the end, and with it all probes.
-    pub(crate) async fn look_after(&self, mut config: watch::Receiver<Arc<Config>>) -> Infallible {
+    pub(crate) async fn look_after(
+        &self,
+        mut config: watch::Receiver<Arc<Config>>,
+        tls: &ServiceTls,
+    ) -> Infallible {
         let mut watched = HashMap::<TunnelName, Watched>::new();
         loop {
             let wanted = Arc::clone(&config.borrow_and_update());
@@ -60,7 +65,8 @@ impl Health {
                 goes_on
             });
             for (name, (tunnel, check)) in wanted {
-                watched.entry(name.clone()).or_insert_with(|| Watched::new(&self.0, tunnel, check));
+                let begin = || Watched::new(&self.0, tls, tunnel, check);
+                watched.entry(name.clone()).or_insert_with(begin);
             }
             if config.changed().await.is_err() {
                 return std::future::pending().await;
@@ -85,7 +91,7 @@ struct Watched {
 
 impl Service {
     fn of(tunnel: &TunnelConfig) -> Self {
-        Self { local: tunnel.local.clone(), proxy: tunnel.proxy }
+        Self { local: tunnel.local.clone(), proxy: tunnel.proxy() }
     }
 
     /// What comes in front of a connection to `address`, if that is the service itself: a page of
@@ -98,11 +104,17 @@ impl Service {
 }
 
 impl Watched {
-    fn new(state: &watch::Sender<Unhealthy>, tunnel: &TunnelConfig, check: &HealthCheck) -> Self {
+    fn new(
+        state: &watch::Sender<Unhealthy>,
+        tls: &ServiceTls,
+        tunnel: &TunnelConfig,
+        check: &HealthCheck,
+    ) -> Self {
         let (check, follow) = watch::channel(check.clone());
         let service = Service::of(tunnel);
         let mut task = JoinSet::new();
-        task.spawn(Watch::new(state.clone(), tunnel.name.clone(), service.clone()).run(follow));
+        let watch = Watch::new(state.clone(), tls.clone(), tunnel.name.clone(), service.clone());
+        task.spawn(watch.run(follow));
         Self { service, check, _task: task }
     }
 
@@ -136,6 +148,7 @@ fn set(state: &watch::Sender<Unhealthy>, tunnel: &TunnelName, healthy: bool) {
 /// The watch over one local service.
 struct Watch {
     state: watch::Sender<Unhealthy>,
+    tls: ServiceTls,
     tunnel: TunnelName,
     service: Service,
     healthy: bool,
@@ -146,8 +159,13 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(state: watch::Sender<Unhealthy>, tunnel: TunnelName, service: Service) -> Self {
-        Self { state, tunnel, service, healthy: true, probed: false, against: 0 }
+    fn new(
+        state: watch::Sender<Unhealthy>,
+        tls: ServiceTls,
+        tunnel: TunnelName,
+        service: Service,
+    ) -> Self {
+        Self { state, tls, tunnel, service, healthy: true, probed: false, against: 0 }
     }
 
     /// Probes as `follow` says, until nobody says anything any more.
@@ -168,14 +186,15 @@ impl Watch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let failed = match timeout(check.timeout, probe(&self.service, &check.probe)).await {
+            let probing = probe(&self.service, &check.probe, &self.tls);
+            let failed = match timeout(check.timeout, probing).await {
                 Ok(Ok(())) => None,
                 Ok(Err(err)) => Some(err.to_string()),
                 Err(_) => Some(format!("no answer within {:?}", check.timeout)),
             };
             let failed = failed.map(|reason| match &check.probe {
                 Probe::Connect => format!("{}: {reason}", self.service.local),
-                url @ Probe::Http { .. } => format!("{url}: {reason}"),
+                url @ (Probe::Http { .. } | Probe::Https { .. }) => format!("{url}: {reason}"),
             });
             self.took(check, failed);
         }
@@ -204,12 +223,16 @@ impl Watch {
     }
 }
 
-/// One look at a local service.
-async fn probe(service: &Service, probe: &Probe) -> io::Result<()> {
+/// One look at a local service. Only a URL that says so makes it a look through TLS.
+async fn probe(service: &Service, probe: &Probe, tls: &ServiceTls) -> io::Result<()> {
     match (probe, &service.local) {
         (Probe::Connect, LocalService::Tcp(address)) => {
             let (host, port) = address.or_host("127.0.0.1");
             say(dial_service(host, port).await?, service.proxy).await
+        }
+        (Probe::Connect, LocalService::Tls(at, _)) => {
+            let (host, port) = at.address();
+            dial_service(&host, port).await.map(drop)
         }
         #[cfg(unix)]
         (Probe::Connect, LocalService::Unix(path)) => {
@@ -217,7 +240,19 @@ async fn probe(service: &Service, probe: &Probe) -> io::Result<()> {
         }
         #[cfg(not(unix))]
         (Probe::Connect, LocalService::Unix(_)) => Err(io::ErrorKind::Unsupported.into()),
-        (Probe::Http { address, path }, _) => get(address, path, service.own_header(address)).await,
+        (Probe::Http { address, path }, _) => {
+            let (host, port) = address.or_host("127.0.0.1");
+            let mut socket = dial_service(host, port).await?;
+            if let Some(header) = service.own_header(address) {
+                socket.write_all(&header).await?;
+            }
+            get(socket, &address.to_string(), path).await
+        }
+        (Probe::Https { at, path }, local) => {
+            let (host, port) = at.address();
+            let socket = dial_service(&host, port).await?;
+            get(tls.over(socket, at, local.trust()).await?, &at.to_string(), path).await
+        }
     }
 }
 
@@ -230,18 +265,17 @@ async fn say(mut socket: impl AsyncWrite + Unpin, proxy: Option<ProxyVersion>) -
     }
 }
 
-/// Asks for `path`, behind `header` if there is one. Any status from 200 to 399 is a good answer.
-async fn get(address: &HostPort, path: &str, header: Option<Vec<u8>>) -> io::Result<()> {
-    let (host, port) = address.or_host("127.0.0.1");
-    let mut socket = dial_service(host, port).await?;
-    if let Some(header) = header {
-        socket.write_all(&header).await?;
-    }
+/// Asks for `path` of `host`. Any status from 200 to 399 is a good answer.
+async fn get(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    path: &str,
+) -> io::Result<()> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(socket)).await.map_err(io::Error::other)?;
     let request = Request::builder()
         .uri(path.parse::<Uri>().map_err(io::Error::other)?)
-        .header(HOST, address.to_string())
+        .header(HOST, host)
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
@@ -270,7 +304,8 @@ mod tests {
             "web=80?check=tcp&check-failures=3&check-successes=2".parse().unwrap();
         let check = tunnel.check.clone().unwrap();
         let health = Health::new();
-        let mut watch = Watch::new(health.0.clone(), tunnel.name.clone(), Service::of(&tunnel));
+        let (state, tls) = (health.0.clone(), ServiceTls::default());
+        let mut watch = Watch::new(state, tls, tunnel.name.clone(), Service::of(&tunnel));
         let state = |probe| {
             watch.took(&check, (probe == '-').then(|| "refused".to_owned()));
             if health.watch().borrow().contains(&tunnel.name) { '-' } else { '+' }

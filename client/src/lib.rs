@@ -24,6 +24,6 @@ pub use crate::client::{Client, Reconfigure};
 pub use config::{BadSettings, Config, Diff, Reconnect, Settings, TlsSettings, Update};
 pub use status::{Event, LiveTunnel, Status};
 pub use tunnel::{
-    BadProbe, BadProxyVersion, BadTunnel, HealthCheck, LocalService, Probe, ProxyVersion,
-    TunnelConfig,
+    Authorities, BadProbe, BadProxyVersion, BadTunnel, Carries, HealthCheck, Hosts, HttpTunnel,
+    Kind, LocalService, Place, Probe, Protocol, ProxyVersion, Secured, Target, Trust, TunnelConfig,
 };

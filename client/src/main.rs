@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use client::banner::Banner;
+use client::banner::{Banner, Shape};
 use client::cli::{self, Answer, Command, Loaded, Reloaded, Reloader};
 use client::{Client, Config, Reconfigure};
 use shared::kit::answer;
@@ -37,7 +37,15 @@ fn main() -> ExitCode {
             return answer::print(&script);
         }
         Some(Command::Apply { file, .. }) => return apply(&loader, file.as_deref()),
-        Some(Command::Check) | None => cli::load(&loader),
+        Some(
+            Command::Check
+            | Command::Http(_)
+            | Command::Https(_)
+            | Command::H2c(_)
+            | Command::Tcp(_)
+            | Command::Tls(_),
+        )
+        | None => cli::load(&loader),
     };
     let loaded = match outcome {
         Ok(loaded) => loaded,
@@ -48,7 +56,12 @@ fn main() -> ExitCode {
     }
     let Loaded { config, output, .. } = loaded;
     logging::around(&output.filter.clone(), output.format, None, |log| {
-        let banner = Banner::start(output.json).context("cannot start a thread for stdout")?;
+        let shape = match (output.json, output.qr) {
+            (true, _) => Shape::Json,
+            (false, true) => Shape::TextWithCode,
+            (false, false) => Shape::Text,
+        };
+        let banner = Banner::start(shape).context("cannot start a thread for stdout")?;
         run(config, &banner, |config| Reloader::new(loader, config, output), log)
     })
 }

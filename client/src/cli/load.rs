@@ -15,7 +15,7 @@ use shared::token::given;
 use super::{Cli, Command, Output, login, tools};
 use crate::config::{self, Config, TUNNELS};
 use crate::tls::check_files;
-use crate::tunnel::{LocalService, TunnelConfig};
+use crate::tunnel::{Draft, Target, TunnelConfig, Written};
 
 /// What a client accepts. The tunnels of a file are its sections.
 const ACCEPTED: Accepted = Accepted { command, groups: &[TUNNELS], not_in_files: &["tunnel"] };
@@ -117,32 +117,50 @@ fn tunnels(
     file: Option<&File>,
 ) -> Result<Vec<(TunnelConfig, Origin)>, NotMerged> {
     let in_file = file.map(config::tunnels).transpose().map_err(NotMerged::File)?;
+    let bad = |err| usage(ErrorKind::ValueValidation, &err);
+    let read = |draft: Draft| draft.read().map_err(bad);
+    let default = |local: &Target| Draft::default_tunnel(local.clone()).map_err(bad).and_then(read);
     let local_from = merged.origin("local");
-    if cli.target.is_some() && local_from == Origin::CommandLine {
+    let on_command_line = |origin: &Origin| *origin == Origin::CommandLine;
+    if cli.target.is_some() && on_command_line(&local_from) {
         return Err(usage(ErrorKind::ArgumentConflict, &"there is TARGET, and --local as well"));
     }
-    let default = |local: &LocalService| TunnelConfig::default_tunnel(local.clone());
+    let one = cli.command.as_ref().and_then(Command::one_tunnel).transpose().map_err(bad)?;
+    if cli.target.is_some() && one.is_some() {
+        return Err(usage(ErrorKind::ArgumentConflict, &"there are two targets"));
+    }
+    let is_one = one.is_some();
     let mut tunnels = Vec::new();
+    if let Some(one) = one {
+        tunnels.push((read(one)?, Origin::CommandLine));
+    }
+    // Whoever asks for one tunnel means that, whatever the environment says.
+    let counts = |origin: &Origin| !is_one || on_command_line(origin);
     match (&cli.target, &cli.local, &local_from) {
-        (Some(target), _, _) => tunnels.push((default(target), Origin::CommandLine)),
+        (Some(target), _, _) => tunnels.push((default(target)?, Origin::CommandLine)),
         (None, None, _) | (None, Some(_), Origin::File(..)) => (),
-        (None, Some(local), _) => tunnels.push((default(local), local_from.clone())),
+        (None, Some(local), _) if counts(&local_from) => {
+            tunnels.push((default(local)?, local_from.clone()));
+        }
+        (None, Some(_), _) => (),
     }
     let origin = merged.origin("tunnel");
-    let named = cli.tunnel.iter().flat_map(|tunnels| &tunnels.0);
-    tunnels.extend(named.map(|tunnel| (tunnel.clone(), origin.clone())));
+    let named = cli.tunnel.iter().flat_map(|tunnels| &tunnels.0).filter(|_| counts(&origin));
+    for draft in named {
+        tunnels.push((read(draft.clone())?, origin.clone()));
+    }
     if !tunnels.is_empty() {
         return Ok(tunnels);
     }
     if let Some(local) = &cli.local {
-        tunnels.push((default(local), local_from));
+        tunnels.push((default(local)?, local_from));
     }
     let name = file.and_then(|file| file.path.file_name()).unwrap_or_default().to_string_lossy();
     tunnels.extend(in_file.into_iter().flatten().map(|config::TunnelInFile { tunnel, line }| {
         (tunnel, Origin::File(name.clone().into_owned(), line))
     }));
     if tunnels.is_empty() {
-        tunnels.push((default(&LocalService::Tcp(DEFAULT_LOCAL)), Origin::Default));
+        tunnels.push((default(&Target::tcp(DEFAULT_LOCAL))?, Origin::Default));
     }
     Ok(tunnels)
 }
@@ -155,9 +173,10 @@ fn usage(kind: ErrorKind, reason: &dyn fmt::Display) -> NotMerged {
 impl Loaded {
     /// Every setting with its key, in the order of the flags. The tunnels are not among them.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let Output { filter, format, json } = &self.output;
+        let Output { filter, format, json, qr } = &self.output;
         let mut rows = self.config.rows();
         rows.push(Row::new("json", json));
+        rows.push(Row::new("qr", qr));
         rows.push(Row::new("log", filter));
         rows.push(Row::new("log-format", format));
         rows
@@ -177,9 +196,18 @@ impl fmt::Display for Loaded {
         }
         for (tunnel, origin) in self.config.tunnels.iter().zip(&self.origins) {
             write!(f, "\n\n[{TUNNELS}.{}] # {origin}", tunnel.name)?;
-            write!(f, "\nlocal = {}", quoted(&tunnel.local.to_string()))?;
-            for (name, value) in tunnel.options() {
-                write!(f, "\n{name} = {}", quoted(&value))?;
+            write!(f, "\nlocal = {}", quoted(&tunnel.target().to_string()))?;
+            for Written { name, values, is_secret } in tunnel.options() {
+                match &values[..] {
+                    _ if is_secret => {
+                        write!(f, "\n# {name} is (secret {})", values.join("), (secret "))?;
+                    }
+                    [value] => write!(f, "\n{name} = {}", quoted(value))?,
+                    values => {
+                        let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+                        write!(f, "\n{name} = [{}]", values.join(", "))?;
+                    }
+                }
             }
         }
         Ok(())

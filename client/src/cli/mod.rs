@@ -4,12 +4,13 @@
 mod apply;
 mod load;
 mod login;
+mod one;
 mod reload;
 mod server;
 mod tools;
+mod tunnels;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -21,22 +22,25 @@ use shared::kit::logging::LogFormat;
 use shared::token::{Hidden, Secret};
 
 use crate::config::{BadSettings, Reconnect, Settings};
-use crate::tunnel::{BadTunnel, LocalService, TunnelConfig};
+use crate::tunnel::{Target, TunnelConfig};
 
 pub use apply::{Answer, ask};
 pub use load::{Loaded, command, documented, load, start};
 pub use reload::{Reloaded, Reloader};
 pub use tools::{Tool, tool};
 
+use self::one::{HttpTunnelArgs, TcpTunnelArgs, TlsTunnelArgs};
 use self::server::{Server, TlsArgs};
+use self::tunnels::{Tunnels, TunnelsParser};
 
 /// Exposes local services through a Sallyport relay.
 ///
 /// --local exposes one service at the relay's public port, as the tunnel `default`. --tunnel
-/// exposes more, each at a port of its own.
+/// exposes more, each at a port or host of its own. `client http 3000` exposes one alone.
 ///
-/// A target is PORT (on this machine), HOST:PORT, tcp://HOST:PORT or unix:/path. A tunnel can ask
-/// for a public port with ?port=PORT.
+/// A target is PORT (on this machine), HOST:PORT or unix:/path, for the bytes of TCP connections;
+/// http://HOST:PORT, https://HOST:PORT or h2c://HOST:PORT, for requests; or tls://HOST:PORT, for TLS
+/// connections. Options stand behind a `?`, as in ?port=PORT or ?host=HOST.
 ///
 /// Each flag but --tunnel is also a key of the configuration file, without its dashes; each tunnel
 /// is a section, [tunnels.NAME]. The command line beats the environment, the environment the file.
@@ -51,7 +55,7 @@ pub struct Cli {
 
     /// The same as --local
     #[arg(value_name = "TARGET")]
-    target: Option<LocalService>,
+    target: Option<Target>,
 
     /// The configuration file [default: sallyport/client.toml in $XDG_CONFIG_HOME or ~/.config, if
     /// it is there]
@@ -81,10 +85,11 @@ pub struct Cli {
 
     /// The local service of the tunnel `default` [default: 3000, unless there is a --tunnel]
     #[arg(long, env = "CLIENT_LOCAL", value_name = "TARGET")]
-    local: Option<LocalService>,
+    local: Option<Target>,
 
     /// One more tunnel; may be repeated, or hold several with blanks between
-    #[arg(long, env = "CLIENT_TUNNEL", value_name = "NAME=TARGET")]
+    #[arg(long, env = "CLIENT_TUNNEL", value_name = "NAME=TARGET", value_parser = TunnelsParser,
+          hide_env_values = true)]
     tunnel: Vec<Tunnels>,
 
     /// Connections to the relay. More of them help where the network loses packets
@@ -120,6 +125,10 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 
+    /// Print a QR code of the first public address, for telephones
+    #[arg(long, env = "CLIENT_QR", value_parser = BoolishValueParser::new())]
+    qr: bool,
+
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `client::local=debug,info` [default: info]
     #[arg(long, env = "CLIENT_LOG", value_name = "FILTER", value_parser = args::log_filter)]
@@ -134,6 +143,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   client 3000
+  client http 3000 --subdomain app --server tls://relay.example:4444
   client --server tls://relay.example:4444 --local 3000
   client --server relay.example:4444 --tunnel ssh=22 --tunnel db=10.0.0.5:5432
   client --server relay.example:4444 --tunnel 'ssh=22?port=20022'";
@@ -156,6 +166,16 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Expose one local service that speaks HTTP
+    Http(HttpTunnelArgs),
+    /// Expose one local service that speaks HTTP over TLS
+    Https(HttpTunnelArgs),
+    /// Expose one local service that speaks HTTP/2 without TLS, such as gRPC
+    H2c(HttpTunnelArgs),
+    /// Expose one local service at a TCP port
+    Tcp(TcpTunnelArgs),
+    /// Expose one local service that does TLS by itself
+    Tls(TlsTunnelArgs),
 }
 
 /// The values of `--reconnect`.
@@ -178,6 +198,8 @@ pub struct Output {
     pub format: LogFormat,
     /// Whether stdout gets JSON instead of text.
     pub json: bool,
+    /// Whether the text has a QR code.
+    pub qr: bool,
 }
 
 impl Cli {
@@ -205,19 +227,7 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
-        Ok((settings, Output { filter, format: self.log_format, json: self.json }))
-    }
-}
-
-/// The tunnels in one value. A variable has to hold them all, and may be empty.
-#[derive(Clone, Debug)]
-struct Tunnels(Vec<TunnelConfig>);
-
-impl FromStr for Tunnels {
-    type Err = BadTunnel;
-
-    fn from_str(text: &str) -> Result<Self, BadTunnel> {
-        text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Self)
+        Ok((settings, Output { filter, format: self.log_format, json: self.json, qr: self.qr }))
     }
 }
 

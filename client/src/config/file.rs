@@ -4,7 +4,7 @@ use shared::control::protocol::{BadTunnelName, TunnelName};
 use shared::kit::nearest::did_you_mean;
 use shared::kit::settings::{File, Problem, Problems, Section};
 
-use crate::tunnel::{LocalService, Options, TunnelConfig};
+use crate::tunnel::{BadTunnel, Options, Target, TunnelConfig};
 
 /// The group of sections that are tunnels.
 pub(crate) const TUNNELS: &str = "tunnels";
@@ -48,13 +48,13 @@ fn tunnel(section: &Section, problems: &mut Vec<Problem>) -> Option<TunnelConfig
     if let Err(err) = &name {
         problems.push(Problem::at(section.line, format!("'{}': {err}", section.name)));
     }
-    let mut local = None;
+    let mut target = None;
     let mut options = Options::default();
     for entry in &section.entries {
         let (key, value) = (entry.key.as_str(), entry.value.as_str());
         let taken = if key == LOCAL {
-            let service = value.parse::<LocalService>();
-            service.map(|service| local = Some(service)).map_err(|err| entry.problem(err))
+            let parsed = value.parse::<Target>();
+            parsed.map(|parsed| target = Some(parsed)).map_err(|err| entry.problem(err))
         } else if Options::NAMES.contains(&key) {
             options.set(key, value).map_err(|err| entry.problem(err))
         } else {
@@ -63,18 +63,30 @@ fn tunnel(section: &Section, problems: &mut Vec<Problem>) -> Option<TunnelConfig
         };
         problems.extend(taken.err());
     }
-    let options = options.finish();
-    if let Err(err) = &options {
-        problems.push(Problem::at(section.line, err.to_string()));
-    }
     if !section.entries.iter().any(|entry| entry.key == LOCAL) {
         let what = format!("the tunnel `{}` needs a `local`, such as local = 3000", section.name);
         problems.push(Problem::at(section.line, what));
     }
+    // What it carries tells which options go together; a name that is bad has been noted.
+    let (name, target) = (name.ok()?, target?);
+    let finished = options.finish(name, target);
     if problems.len() > before {
+        problems.extend(finished.err().map(|err| concerning(section, &err)));
         return None;
     }
-    Some(TunnelConfig::new(name.ok()?, local?, options.ok()?))
+    let read = finished.and_then(|draft| draft.read());
+    read.map_err(|err| problems.push(concerning(section, &err))).ok()
+}
+
+/// That the tunnel of `section` is not good as a whole.
+fn concerning(section: &Section, err: &BadTunnel) -> Problem {
+    let line = match err {
+        BadTunnel::WrongKind { option, .. } | BadTunnel::File { option, .. } => {
+            section.entries.iter().find(|entry| entry.key == *option).map(|entry| entry.line)
+        }
+        _ => None,
+    };
+    Problem::at(line.unwrap_or(section.line), err.to_string())
 }
 
 #[cfg(test)]
@@ -104,10 +116,22 @@ mod tests {
     }
 
     #[test]
+    fn what_may_come_several_times_is_an_array_or_a_string() {
+        let text = "[tunnels.web]\nlocal = \"http://app:3000\"\nhost = [\"a.example\", \"b.example\"]\n\
+                    add-header = \"X-A: b & c\"\nredirect = [\"/a /b\"]\n";
+        let expected = "1: web=http://app:3000?host=a.example&host=b.example\
+                        &add-header=x-a:%20b%20%26%20c&redirect=/a%20/b";
+        assert_eq!(parse(text).unwrap(), [expected]);
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_line() {
         let text = "local = 80\n[tunnels.Web]\nlocal = 1\n[tunnels.a]\nport = 0\n\
                     [tunnels.b]\nlocal = \"x\"\nprot = 1\ncheck-timeout = \"1s\"\n\
-                    [tunnels.c]\nlocal = 1\nwithdraw = true\n[tunnels.default]\nlocal = 2\n";
+                    [tunnels.c]\nlocal = 1\nwithdraw = true\n[tunnels.default]\nlocal = 2\n\
+                    [tunnels.d]\nlocal = \"http://1\"\ncompress = true\nport = 1\n\
+                    [tunnels.e]\nlocal = 1\nport = [1, 2]\n\
+                    [tunnels.f]\nlocal = \"http://1\"\npath = \"/f\"\nauth-file = \"/not/there\"\n";
         let problems = parse(text).unwrap_err();
         let problems: Vec<&str> = problems.lines().collect();
         assert_eq!(
@@ -116,11 +140,13 @@ mod tests {
                 "a.toml:2: 'Web': a tunnel's name is 1 to 63 characters of a-z, 0-9 and -, and does not begin or end with -",
                 "a.toml:4: the tunnel `a` needs a `local`, such as local = 3000",
                 "a.toml:5: 'port=0': expected a port, 1 to 65535",
-                "a.toml:6: 'check-timeout' needs a 'check'",
-                "a.toml:7: 'x' is no target: use PORT, HOST:PORT, tcp://HOST:PORT or unix:/path",
+                "a.toml:7: 'x' is no target: use PORT, HOST:PORT, unix:/path, or a URL such as http://HOST:PORT",
                 "a.toml:8: unknown key 'prot' of a tunnel: did you mean 'port'?",
                 "a.toml:10: 'withdraw' needs a 'check'",
                 "a.toml:13: the tunnel `default` is there twice: as `local` in line 1",
+                "a.toml:18: 'port' is for tcp tunnels, and this one is http",
+                "a.toml:21: 'port' is there twice",
+                "a.toml:25: 'auth-file': /not/there: No such file or directory (os error 2)",
             ]
         );
     }

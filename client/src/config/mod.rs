@@ -9,7 +9,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use shared::control::protocol::{MAX_CONNECTIONS, MAX_TUNNELS, TunnelName};
+use shared::control::protocol::{
+    EntranceRequest, MAX_CONNECTIONS, MAX_TUNNELS, TunnelName, WebHost,
+};
 use shared::kit::args;
 use shared::kit::net::HostPort;
 use shared::token::Secret;
@@ -70,6 +72,8 @@ pub enum BadSettings {
     Twice(TunnelName),
     /// Two tunnels insist on the same public port.
     SamePort(u16),
+    /// Two tunnels want the same host and path.
+    SameHost(String),
 }
 
 impl Settings {
@@ -139,12 +143,39 @@ impl Config {
         if let Some(twice) = tunnels.iter().find(|tunnel| !names.insert(&tunnel.name)) {
             return Err(BadSettings::Twice(twice.name.clone()));
         }
-        let mut ports = HashSet::new();
-        match tunnels.iter().filter_map(|tunnel| tunnel.port).find(|port| !ports.insert(*port)) {
-            Some(port) => Err(BadSettings::SamePort(port)),
-            None => Ok(Self(settings)),
+        check_entrances(tunnels)?;
+        Ok(Self(settings))
+    }
+}
+
+/// Whether no two of `tunnels` are to be reached in the same way.
+fn check_entrances(tunnels: &[TunnelConfig]) -> Result<(), BadSettings> {
+    let (mut ports, mut requests, mut names) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for entrance in tunnels.iter().flat_map(|tunnel| tunnel.entrances(None)) {
+        let shown = |at: &WebHost, path: &str| match at {
+            WebHost::Subdomain(subdomain) => format!("the subdomain {subdomain}{path}"),
+            WebHost::Host(host) => format!("{host}{path}"),
+        };
+        match entrance {
+            EntranceRequest::Tcp { port: Some(port), .. } if !ports.insert(port) => {
+                return Err(BadSettings::SamePort(port));
+            }
+            EntranceRequest::Tcp { .. } => {}
+            EntranceRequest::Http { at, path } => {
+                let shown = shown(&at, if path.is_root() { "" } else { path.as_str() });
+                if !requests.insert((at, path)) {
+                    return Err(BadSettings::SameHost(shown));
+                }
+            }
+            EntranceRequest::Tls { at } => {
+                let shown = shown(&at, "");
+                if !names.insert(at) {
+                    return Err(BadSettings::SameHost(shown));
+                }
+            }
         }
     }
+    Ok(())
 }
 
 /// What is said of a time that is too long.
@@ -174,6 +205,9 @@ impl fmt::Display for BadSettings {
             }
             Self::SamePort(port) => {
                 write!(f, "two tunnels insist on port {port}: give each its own")
+            }
+            Self::SameHost(host) => {
+                write!(f, "two tunnels want {host}: give each its own host or path")
             }
         }
     }
@@ -260,6 +294,27 @@ mod tests {
         for good in [["?port=20001", "?port=20002"], ["", ""]] {
             assert!(config(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn two_tunnels_cannot_have_one_host_and_path() {
+        let config = |tunnels: &[&str]| {
+            let tunnels = tunnels.iter().map(|tunnel| tunnel.parse().unwrap()).collect();
+            Config::new(Settings { tunnels, ..settings() }).map_err(|err| err.to_string())
+        };
+        let bad = [
+            (["a=http://1", "b=http://2?subdomain=a"], "the subdomain a"),
+            (
+                ["a=http://1?host=a.example&path=/x", "b=h2c://2?host=a.example&path=/x/"],
+                "a.example/x",
+            ),
+            (["a=tls://1?host=a.example", "b=tls://2?host=a.example"], "a.example"),
+        ];
+        for (tunnels, what) in bad {
+            let expected = format!("two tunnels want {what}: give each its own host or path");
+            assert_eq!(config(&tunnels).unwrap_err(), expected);
+        }
+        assert!(config(&["a=http://1", "b=http://2?subdomain=a&path=/x", "c=tcp://3"]).is_ok());
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::{
-    EntranceRequest, FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal, RefusalCode,
-    TunnelAnswer, TunnelName, TunnelOutcome, TunnelRequest, page,
+    FromClient, MAX_LOCAL, MAX_MESSAGE, PAGE, PublicAddress, Refusal, RefusalCode, TunnelAnswer,
+    TunnelName, TunnelOutcome, TunnelRequest, page,
 };
 
 use crate::status::{Event, LiveTunnel};
@@ -175,7 +175,7 @@ impl Tunnels {
     /// `None`: that is no answer to such a question.
     fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Option<Event> {
         Some(match answer.outcome {
-            TunnelOutcome::Open { public } if public.len() == ENTRANCES => {
+            TunnelOutcome::Open { public } if public.len() == tunnel.addresses() => {
                 let live = live(&tunnel, &public);
                 self.opened(tunnel, public);
                 Event::Live(live)
@@ -190,9 +190,6 @@ impl Tunnels {
     }
 }
 
-/// How many entrances each tunnel is asked for, and so how many addresses it has.
-pub(crate) const ENTRANCES: usize = 1;
-
 /// What the relay is asked for a tunnel, which was at `before` and whose local service is healthy
 /// or not.
 pub(crate) fn request(
@@ -201,17 +198,17 @@ pub(crate) fn request(
     healthy: bool,
 ) -> TunnelRequest {
     let prefer = before.into_iter().flatten().find_map(PublicAddress::port);
-    let mut local = tunnel.local.to_string();
+    let mut local = tunnel.target().to_string();
     local.truncate(local.floor_char_boundary(MAX_LOCAL));
     TunnelRequest {
         name: tunnel.name.clone(),
-        entrances: vec![EntranceRequest::Tcp { port: tunnel.port, prefer }],
+        entrances: tunnel.entrances(prefer),
         local,
         withdraw: tunnel.check.as_ref().is_some_and(|check| check.withdraw),
         healthy,
-        destination: tunnel.proxy.is_some(),
+        destination: tunnel.proxy().is_some(),
         rules: tunnel.rules.clone(),
-        http: None,
+        http: tunnel.http().cloned(),
     }
 }
 
@@ -226,7 +223,7 @@ pub(crate) fn live(tunnel: &TunnelConfig, public: &[PublicAddress]) -> LiveTunne
     LiveTunnel {
         name: tunnel.name.clone(),
         public: public.to_vec(),
-        local: tunnel.local.to_string(),
+        local: tunnel.target().to_string(),
     }
 }
 
@@ -356,6 +353,22 @@ mod tests {
         let name = "b".parse().unwrap();
         let other = TunnelAnswer { name, outcome: TunnelOutcome::Closed };
         assert_eq!(session.answered(0, vec![other]), None);
+    }
+
+    #[test]
+    fn a_tunnel_has_as_many_addresses_as_it_asked_for_hosts() {
+        for (hosts, are_right) in [(1, false), (2, true), (3, false)] {
+            let mut session = with(&[]);
+            session.plan(&tunnels(&["a=http://1?host=a.example&host=b.example"]));
+            let (message, _) = session.next(&HashSet::new()).expect("a message");
+            let FromClient::Open { id, tunnels } = message else { panic!("{message:?}") };
+            let public = vec!["https://a.example".parse().unwrap(); hosts];
+            let outcome = TunnelOutcome::Open { public };
+            let answer = |name| TunnelAnswer { name, outcome: outcome.clone() };
+            let events = session.answered(id, names(tunnels).into_iter().map(answer).collect());
+            let is_live = matches!(events.as_deref(), Some([Event::Live(_)]));
+            assert_eq!((is_live, events.is_some()), (are_right, are_right), "{hosts}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::health::Unhealthy;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, ServiceTls};
 
 /// What sessions go by, which may change while they run. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,4 +15,6 @@ pub(crate) struct Follow {
     pub(crate) health: watch::Receiver<Unhealthy>,
     /// What the connections to the relay know of each other.
     pub(crate) tls: ClientTls,
+    /// What those to local services know of each other.
+    pub(crate) service_tls: ServiceTls,
 }

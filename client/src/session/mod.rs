@@ -31,7 +31,7 @@ use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
 use self::changes::live;
-pub(crate) use self::changes::{ENTRANCES, may_pass, request};
+pub(crate) use self::changes::{may_pass, request};
 pub(crate) use self::follow::Follow;
 
 /// How long the relay may take to stop sending visitors to a client that stops. A round trip is
@@ -123,12 +123,12 @@ impl Session {
         welcome: &Welcome,
         opened: Vec<(TunnelConfig, Vec<PublicAddress>)>,
     ) -> Self {
-        let Follow { config: wanted, health, .. } = follow;
+        let Follow { config: wanted, health, service_tls, tls: _ } = follow;
         let span = info_span!("session", id = welcome.session);
         // A relay that wants a heartbeat all the time, or none, does not get its way.
         let beat = Duration::from_millis(welcome.heartbeat_ms);
         let beat = beat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT);
-        let locals = Arc::new(Locals::new(wanted.clone(), welcome.session));
+        let locals = Arc::new(Locals::new(wanted.clone(), service_tls, welcome.session));
         let mut tunnels = Tunnels::default();
         let mut known_unhealthy = HashSet::new();
         for (tunnel, public) in opened {

@@ -1,6 +1,7 @@
-//! TLS with the relay: whom the client trusts, and what went wrong, in words.
+//! TLS with the relay and with local services: whom the client trusts, and what went wrong, in words.
 
 mod explain;
+mod service;
 mod trust;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::config::{Config, TlsSettings};
 
 pub(crate) use self::explain::{Trouble, explain};
+pub(crate) use self::service::{ServiceStream, ServiceTls};
 pub(crate) use self::trust::BadTls;
 
 /// TLS of all connections of a client. Cheap to clone. What its connections remember of the relay

@@ -34,9 +34,14 @@ pub(crate) enum BadTls {
 #[derive(Debug)]
 pub(super) struct WrongPin(pub(super) Pin);
 
-/// Trusts a relay for its key alone.
+/// Trusts a server without asking who has issued its certificate.
 #[derive(Debug)]
-struct Pinned(Vec<Pin>);
+pub(super) enum WithoutAuthority {
+    /// For its key, which has to be one of these.
+    Pinned(Vec<Pin>),
+    /// Whoever it is.
+    Anybody,
+}
 
 impl Inputs {
     pub(super) fn client_config(&self) -> Result<ClientConfig, BadTls> {
@@ -57,14 +62,13 @@ impl Inputs {
 
     fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, BadTls> {
         if !self.settings.pins.is_empty() {
-            return Ok(Arc::new(Pinned(self.settings.pins.clone())));
+            return Ok(Arc::new(WithoutAuthority::Pinned(self.settings.pins.clone())));
         }
         let roots = match &self.ca {
             Some(_) => self.authorities()?,
             None => system_authorities(),
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-        Ok(verifier.build().map_err(|err: VerifierBuilderError| BadTls::library(err))?)
+        Ok(by_authority(roots).map_err(BadTls::library)?)
     }
 
     /// The authorities of the file.
@@ -103,8 +107,15 @@ impl Inputs {
     }
 }
 
+/// Trusts a server with a certificate of one of these authorities.
+pub(super) fn by_authority(
+    roots: RootCertStore,
+) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()
+}
+
 /// The authorities that the system trusts; where it names none, those that browsers trust.
-fn system_authorities() -> RootCertStore {
+pub(super) fn system_authorities() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for err in &found.errors {
         debug!("of the system's authorities: {err}");
@@ -118,7 +129,7 @@ fn system_authorities() -> RootCertStore {
     roots
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for WithoutAuthority {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -127,15 +138,16 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Self::Pinned(pins) = self else { return Ok(ServerCertVerified::assertion()) };
         let seen = Pin::of(certificate)?;
-        if self.0.contains(&seen) {
+        if pins.contains(&seen) {
             return Ok(ServerCertVerified::assertion());
         }
         let wrong = OtherError(Arc::new(WrongPin(seen)));
         Err(Error::InvalidCertificate(CertificateError::Other(wrong)))
     }
 
-    // The relay has to have the key, not only the certificate.
+    // The server has to have the key, not only the certificate.
     fn verify_tls12_signature(
         &self,
         message: &[u8],

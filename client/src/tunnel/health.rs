@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use shared::kit::net::HostPort;
 
+use super::target::{Secured, host_port};
+
 /// The watch over one local service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
@@ -33,6 +35,13 @@ pub enum Probe {
     Http {
         /// Where to ask.
         address: HostPort,
+        /// What to ask for, from the first slash on.
+        path: String,
+    },
+    /// The same over TLS.
+    Https {
+        /// Where to ask.
+        at: Secured,
         /// What to ask for, from the first slash on.
         path: String,
     },
@@ -63,23 +72,23 @@ impl FromStr for Probe {
         if text == "tcp" {
             return Ok(Self::Connect);
         }
-        let rest = text.strip_prefix("http://").ok_or(BadProbe)?;
-        let (authority, path) = match rest.find(['/', '?']) {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        let with_port = match authority.ends_with(']') || !authority.contains(':') {
-            true => format!("{authority}:80"),
-            false => authority.to_owned(),
-        };
-        let address: HostPort = with_port.parse().map_err(|_| BadProbe)?;
+        let (scheme, rest) = text.split_once("://").ok_or(BadProbe)?;
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         // It becomes a line of a request.
-        let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-        if address.port == 0 || !plain {
+        if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(BadProbe);
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(Self::Http { address, path: format!("{slash}{path}") })
+        let path = format!("{slash}{path}");
+        let address = |port| host_port(authority, Some(port)).ok_or(BadProbe);
+        match scheme {
+            "http" => Ok(Self::Http { address: address(80)?, path }),
+            "https" => {
+                let at = Secured::of(address(443)?).map_err(|_| BadProbe)?;
+                Ok(Self::Https { at, path })
+            }
+            _ => Err(BadProbe),
+        }
     }
 }
 
@@ -88,6 +97,7 @@ impl fmt::Display for Probe {
         match self {
             Self::Connect => f.write_str("tcp"),
             Self::Http { address, path } => write!(f, "http://{address}{path}"),
+            Self::Https { at, path } => write!(f, "https://{at}{path}"),
         }
     }
 }
@@ -112,11 +122,13 @@ mod tests {
             ("http://app", "http://app:80/"),
             ("http://[::1]/a?b=c", "http://[::1]:80/a?b=c"),
             ("http://[::1]:8080?b", "http://[::1]:8080/?b"),
+            ("https://app/healthz", "https://app:443/healthz"),
+            ("https://[::1]:8443", "https://[::1]:8443/"),
         ];
         for (text, canonical) in good {
             assert_eq!(text.parse::<Probe>().unwrap().to_string(), canonical, "{text}");
         }
-        let bad = ["", "udp", "https://a/", "http://", "http://:80/", "http://a:0/"];
+        let bad = ["", "udp", "ftp://a/", "https://a:0/", "http://", "http://:80/", "http://a:0/"];
         for text in bad.into_iter().chain(["http://a/\r\nX: y", "http://a/b c", "http://a/#b"]) {
             assert_eq!(text.parse::<Probe>(), Err(BadProbe), "{text}");
         }

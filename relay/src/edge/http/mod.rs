@@ -67,7 +67,7 @@ pub(super) async fn listen(http: Arc<Http>, listener: TcpListener, stop: Stop) {
 impl Http {
     pub(super) fn new(edge: Arc<EdgeShared>, stop: &Stop) -> Self {
         let tasks = Tasks::new(stop.at_once.clone());
-        let upstream = Upstream::new(tasks.clone());
+        let upstream = Upstream::new(stop.at_once.clone());
         Self { edge, upstream, tasks, stopping: stop.gracefully.clone() }
     }
 
@@ -91,6 +91,7 @@ impl Http {
     /// Waits until nothing is left of what requests have begun.
     pub(super) async fn finish(&self) {
         self.tasks.finish().await;
+        self.upstream.finish().await;
     }
 
     /// Room for one more connection, from there. `None`: whoever is there gets no answer.

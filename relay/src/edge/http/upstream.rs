@@ -14,6 +14,7 @@ use shared::visit::record::FailureReason;
 use shared::visit::stream::{Broken, DataStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::lent::{Lender, Lent};
@@ -44,6 +45,8 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     tasks: Tasks,
+    /// Fires when no more requests are to come.
+    closing: CancellationToken,
 }
 
 /// What a request needs of a connection.
@@ -74,8 +77,15 @@ pub(super) struct Lease {
 pub(super) struct Kept(Option<Lease>);
 
 impl Upstream {
-    pub(super) fn new(tasks: Tasks) -> Self {
-        Self { tasks }
+    /// Connections that are cut off when `cut` fires.
+    pub(super) fn new(cut: CancellationToken) -> Self {
+        Self { tasks: Tasks::new(cut), closing: CancellationToken::new() }
+    }
+
+    /// Closes all connections, which nobody uses any more, and waits until none is left.
+    pub(super) async fn finish(&self) {
+        self.closing.cancel();
+        self.tasks.finish().await;
     }
 
     /// A connection to the local service of a client.
@@ -118,8 +128,13 @@ impl Upstream {
     ) -> hyper::Result<Connection> {
         let (lent, lender) = Lent::new(stream);
         let io = TokioIo::new(lent);
-        let run =
-            Run { lender, permit, target: target.clone(), tunnel: wanted.open.tunnel.clone() };
+        let run = Run {
+            lender,
+            permit,
+            target: target.clone(),
+            tunnel: wanted.open.tunnel.clone(),
+            closing: self.closing.clone(),
+        };
         match wanted.version {
             HttpVersion::Http1 => {
                 let (sender, connection) = http1::Builder::new()
@@ -153,6 +168,7 @@ struct Run {
     permit: OwnedSemaphorePermit,
     target: Target,
     tunnel: TunnelName,
+    closing: CancellationToken,
 }
 
 impl Run {
@@ -161,7 +177,15 @@ impl Run {
         let ended = loop {
             tokio::select! {
                 ended = &mut connection => break ended,
-                () = sleep(IDLE) => self.target.pool().let_go(&self.tunnel, Instant::now() - IDLE),
+                () = sleep(IDLE) => {
+                    if let Some(before) = Instant::now().checked_sub(IDLE) {
+                        self.target.pool().let_go(&self.tunnel, before);
+                    }
+                }
+                () = self.closing.cancelled() => {
+                    self.target.pool().close();
+                    break connection.await;
+                }
             }
         };
         if let Err(err) = ended {

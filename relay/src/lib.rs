@@ -33,9 +33,10 @@ mod visit;
 mod web;
 
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
+pub use certs::{VisitorCerts, Wanted};
 pub use config::{
-    BadPublicDomain, BadSetting, Config, Diff, PortRange, PublicDomain, Settings, TlsSettings,
-    TlsSource, WebSettings,
+    AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, CertificateSettings, Config, Diff,
+    ExternalAccount, PortRange, PublicDomain, Settings, TlsSettings, TlsSource, WebSettings,
 };
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustls::ServerConfig;
-use rustls::sign::SingleCertAndKey;
 use shared::kit::logging;
 use shared::kit::net::{HostPort, Peers, listen};
 use shared::kit::stop::Stop;
@@ -19,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::admin::{Admin, Look};
-use crate::certs::{Identity, visitors_server};
+use crate::certs::VisitorCerts;
 use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
 use crate::edge::Edge;
@@ -42,11 +40,12 @@ pub struct Relay {
     limits: Limits,
     metrics: Metrics,
     tls: ControlTls,
+    certs: VisitorCerts,
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
     http: Option<TcpListener>,
-    https: Option<(TcpListener, Arc<ServerConfig>)>,
+    https: Option<TcpListener>,
     lock: Option<DataLock>,
 }
 
@@ -73,6 +72,7 @@ pub struct Reconfigure {
     limits: Limits,
     metrics: Metrics,
     tls: ControlTls,
+    certs: VisitorCerts,
 }
 
 impl Reconfigure {
@@ -88,6 +88,7 @@ impl Reconfigure {
     /// Reads again what the configuration refers to: certificates and their keys.
     pub fn look_at_files(&self) {
         self.tls.look();
+        self.certs.look();
     }
 
     /// Counts a configuration that is not good. Everything stays as it is.
@@ -112,15 +113,12 @@ impl Relay {
             None => None,
         };
         let https = match &config.web.https {
-            Some(addr) => {
-                let server = visitors_tls(&config)?;
-                Some((bind("--https", addr, Peers::Visitors).await?, server))
-            }
+            Some(addr) => Some(bind("--https", addr, Peers::Visitors).await?),
             None => None,
         };
         let addrs = Addrs {
             http: http.as_ref().map(TcpListener::local_addr).transpose()?,
-            https: https.as_ref().map(|(https, _)| https.local_addr()).transpose()?,
+            https: https.as_ref().map(TcpListener::local_addr).transpose()?,
             control: control.local_addr()?,
             public: public.local_addr()?,
             admin: admin.local_addr()?,
@@ -132,6 +130,15 @@ impl Relay {
         let limits = Limits::new(config.now().descriptors);
         limits.set_rules(config.now().limits.clone());
         let (lock, store) = store(&config.now()).await?;
+        let certificates = &config.now().certificates;
+        let certs = VisitorCerts::new(
+            certificates,
+            addrs.https.map(|addr| addr.port()),
+            hosts_of(&config.now().web),
+            store.as_ref(),
+            metrics.clone(),
+        );
+        let certs = certs.await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         Ok(Self {
@@ -141,6 +148,7 @@ impl Relay {
             limits,
             metrics,
             tls,
+            certs,
             control,
             public,
             admin,
@@ -165,7 +173,13 @@ impl Relay {
             limits: self.limits.clone(),
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
+            certs: self.certs.clone(),
         }
+    }
+
+    /// The certificates that visitors see.
+    pub fn certs(&self) -> &VisitorCerts {
+        &self.certs
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -183,12 +197,12 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, limits, metrics, tls, lock, .. } = self;
+        let Self { addrs, config, access, limits, metrics, tls, certs, lock, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
-        let [ending, cut_sessions, stop_writing, closing] =
-            [(); 4].map(|()| CancellationToken::new());
+        let [ending, cut_sessions, stop_ordering, stop_writing, closing] =
+            [(); 5].map(|()| CancellationToken::new());
 
         metrics.show_bans({
             let limits = limits.clone();
@@ -229,8 +243,9 @@ impl Relay {
         if let Some(listener) = self.http {
             edge.serve_http(listener);
         }
-        if let Some((listener, server)) = self.https {
-            edge.serve_https(listener, server);
+        if let Some(listener) = self.https {
+            let server = certs.server_config(&[b"h2", b"http/1.1"]);
+            edge.serve_https(listener, server.context("cannot offer TLS to visitors")?.into());
         }
         let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
 
@@ -241,6 +256,7 @@ impl Relay {
             let (access, stop) = (access.clone(), stop_writing.clone());
             async move { access.follow(stop).await }
         });
+        parts.certs.spawn(certs.run(stop_ordering.clone()));
         parts.admin.spawn(admin.run(self.admin, closing.clone()));
 
         let failed = tokio::select! {
@@ -249,6 +265,7 @@ impl Relay {
             Some(part) = parts.sessions.join_next() => Some(settle(part)),
             Some(part) = parts.admin.join_next() => Some(settle(part)),
             Some(part) = parts.access.join_next() => Some(settle(part)),
+            Some(part) = parts.certs.join_next() => Some(settle(part)),
         };
 
         stop.gracefully.cancel();
@@ -263,6 +280,10 @@ impl Relay {
         if timeout(GOODBYE_TIMEOUT, finish(&mut parts.sessions)).await.is_err() {
             cut_sessions.cancel();
             finish(&mut parts.sessions).await;
+        }
+        stop_ordering.cancel();
+        if timeout(GOODBYE_TIMEOUT, finish(&mut parts.certs)).await.is_err() {
+            warn!("orders of certificates are cut off: records may stay in the DNS");
         }
         stop_writing.cancel();
         if timeout(GOODBYE_TIMEOUT, finish(&mut parts.access)).await.is_err() {
@@ -283,6 +304,7 @@ struct Parts {
     sessions: JoinSet<anyhow::Result<()>>,
     admin: JoinSet<anyhow::Result<()>>,
     access: JoinSet<anyhow::Result<()>>,
+    certs: JoinSet<anyhow::Result<()>>,
 }
 
 /// What has to last, where the configuration says it is, if it says so.
@@ -294,13 +316,13 @@ async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Stor
     Ok((lock, Some(store)))
 }
 
-/// The TLS that visitors are shown.
-fn visitors_tls(config: &Config) -> anyhow::Result<Arc<ServerConfig>> {
-    let domain = config.web.domain.iter();
-    let own = domain.flat_map(|domain| [domain.name.to_string(), format!("*.{}", domain.name)]);
-    let identity = Identity::made(own.chain(["localhost".to_owned()]).collect())?;
-    let resolver = Arc::new(SingleCertAndKey::from(identity.key));
-    Ok(Arc::new(visitors_server(resolver)?))
+/// The hosts of a relay that nobody has claimed.
+fn hosts_of(web: &WebSettings) -> Vec<String> {
+    let domain = web.domain.iter().map(|domain| &domain.name);
+    let hosts = domain.flat_map(|domain| [domain.to_string(), format!("*.{domain}")]);
+    let mut hosts: Vec<_> = hosts.chain(["localhost".to_owned()]).collect();
+    hosts.dedup();
+    hosts
 }
 
 /// How visitors see where the web reaches the relay.

@@ -1,22 +1,42 @@
 //! Where certificates come from.
+//!
+//! - [`Identity`]: that of the control port, from files or made by the relay
+//! - [`VisitorCerts`]: those that visitors see, from a folder ([`folder`]) or ordered from an
+//!   authority ([`acme`])
+//! - [`table`]: what is shown to whom; [`served`]: one of them; [`wanted`]: who needs one
+//!
+//! # Invariants
+//!
+//! - Nothing that a visitor sends makes the relay order anything: orders are for the hosts of tunnels
+//!   that it has admitted, and for the operator's own wildcard.
+//! - Orders stay within bounds of our own that are narrower than the authority's ([`acme::ration`]),
+//!   counted in the store, so that neither a flood of names nor a relay that starts again and again
+//!   uses up the account.
 
+mod acme;
+mod details;
+mod folder;
+mod name;
 mod self_signed;
+mod served;
+mod table;
 mod visitors;
+mod wanted;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::UNIX_EPOCH;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::Error;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, RootCertStore};
 use shared::carry::tls::pem::{self, BadFile};
 use shared::carry::tls::{Pin, provider};
 
-pub(crate) use self::visitors::visitors_server;
+use self::details::Details;
+pub(crate) use self::name::CertName;
+pub use self::visitors::{VisitorCerts, Wanted};
 
 /// A certificate with its key, ready for use.
 #[derive(Clone)]
@@ -50,28 +70,12 @@ impl Identity {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, Error> {
         let own = chain.first().ok_or(Error::NoCertificatesPresented)?;
-        let (pin, expires) = (Pin::of(own)?, expires(own));
+        let expires = Details::of(own).and_then(|details| {
+            details.expires.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+        });
+        let pin = Pin::of(own)?;
         let key = Arc::new(CertifiedKey::from_der(chain, key, &provider())?);
         Ok(Self { key, pin, expires })
-    }
-}
-
-/// When a certificate expires. What reads certificates does not tell; asked about a time far in the
-/// future, it says since when it has been too late.
-fn expires(certificate: &CertificateDer<'static>) -> Option<u64> {
-    /// After every time that a certificate can name.
-    const FAR: Duration = Duration::from_secs(400_000_000_000);
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).ok()?;
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok()?;
-    let name = ServerName::try_from("localhost").ok()?;
-    let far = UnixTime::since_unix_epoch(FAR);
-    match verifier.verify_server_cert(certificate, &[], &name, &[], far) {
-        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Some(not_after.as_secs())
-        }
-        _ => None,
     }
 }
 
@@ -79,21 +83,5 @@ fn expires(certificate: &CertificateDer<'static>) -> Option<u64> {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("pin", &self.pin).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-
-    use super::*;
-
-    #[test]
-    fn it_is_known_when_a_certificate_expires() {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.not_after = date_time_ymd(2040, 1, 1);
-        let certificate = params.self_signed(&key).unwrap();
-        assert_eq!(expires(certificate.der()), Some(2_208_988_800));
     }
 }

@@ -83,6 +83,7 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (config, logging) =
         cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
+    config.certificates.check_files().map_err(flag)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

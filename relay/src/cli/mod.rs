@@ -2,6 +2,7 @@
 
 mod backup;
 mod ban;
+mod certificates;
 mod database;
 mod init;
 mod limits;
@@ -38,6 +39,7 @@ pub use load::{Loaded, command, documented, load, start};
 pub use reload::{Reloaded, Reloader};
 pub use tools::run_tool;
 
+use self::certificates::CertificateArgs;
 use self::tls::TlsArgs;
 use self::web::WebArgs;
 
@@ -96,6 +98,9 @@ pub struct Cli {
 
     #[command(flatten)]
     web: WebArgs,
+
+    #[command(flatten)]
+    certificates: CertificateArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -269,6 +274,7 @@ impl Cli {
             database: self.database,
             tls: self.tls.into_settings()?,
             web: self.web.into(),
+            certificates: self.certificates.into_settings()?,
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,

@@ -6,12 +6,17 @@ use shared::kit::net::Networks;
 use shared::kit::settings::{Change, Row, changes};
 use shared::token::{Hidden, Secret};
 
+use super::certificates::NEED_RESTART;
 use super::{Config, Settings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
 const NEEDS_RESTART: [&str; 9] =
     ["control", "public", "admin", "data", "database", "http", "https", "domain", "threads"];
+
+fn needs_restart(key: &str) -> bool {
+    NEEDS_RESTART.contains(&key) || NEED_RESTART.contains(&key)
+}
 
 /// What a relay does when its configuration is to become another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,7 @@ impl Settings {
             database,
             tls,
             web,
+            certificates,
             grace,
             max_visitors,
             stall_timeout,
@@ -73,6 +79,7 @@ impl Settings {
         ];
         rows.extend(tls.rows());
         rows.extend(web.rows());
+        rows.extend(certificates.rows());
         rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),
@@ -111,13 +118,14 @@ impl Config {
     pub fn diff(&self, wished: &Self) -> Diff {
         let all = changes(self.rows(), wished.rows());
         let (needs_restart, changed) =
-            all.into_iter().partition(|change| NEEDS_RESTART.contains(&change.key));
+            all.into_iter().partition(|change| needs_restart(change.key));
         let config = Self(Settings {
             control: self.control.clone(),
             public: self.public.clone(),
             admin: self.admin.clone(),
             data: self.data.clone(),
             database: self.database.clone(),
+            certificates: self.certificates.clone(),
             threads: self.threads,
             descriptors: self.descriptors,
             ..wished.0.clone()

@@ -1,5 +1,6 @@
 //! A relay's configuration. Whatever is in a [`Config`] is valid.
 
+mod certificates;
 mod current;
 mod diff;
 mod tls;
@@ -20,6 +21,7 @@ use shared::token::{Hidden, Secret};
 use crate::access::AccessRules;
 use crate::limits::{BanPolicy, BanRule, LimitRules};
 
+pub use certificates::{AcmeChallenge, AcmeSettings, CertificateSettings, ExternalAccount};
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
 pub use tls::{TlsSettings, TlsSource};
@@ -49,6 +51,8 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// How the web reaches tunnels.
     pub web: WebSettings,
+    /// The certificates with which visitors are served.
+    pub certificates: CertificateSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -117,6 +121,7 @@ impl Settings {
             database: None,
             tls: TlsSettings::default(),
             web: WebSettings::default(),
+            certificates: CertificateSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -159,10 +164,11 @@ impl Config {
             public_name: _,
             ports: _,
             admin: _,
-            data: _,
+            data,
             database,
             tls,
             web,
+            certificates,
             grace,
             max_visitors,
             stall_timeout,
@@ -180,6 +186,7 @@ impl Config {
         } = &settings;
         tls.check()?;
         web.check()?;
+        certificates.check(data.is_some() || database.is_some())?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),

@@ -14,7 +14,9 @@ use prometheus::proto::MetricType;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
-use super::outcome::{BreachKind, Handshake, Limit, Outcome, Reload, TlsHandshake};
+use super::outcome::{
+    BreachKind, CertificateOrder, Handshake, Limit, Outcome, Reload, TlsHandshake,
+};
 use super::pulled::{Pulled, Value};
 use super::text::Samples;
 
@@ -45,6 +47,7 @@ pub(super) struct OfRelay {
     pub(super) tls_handshakes: [IntCounter; TlsHandshake::ALL.len()],
     /// In the registry only while there is a certificate.
     pub(super) certificate_expiry: IntGauge,
+    pub(super) certificate_orders: [IntCounter; CertificateOrder::ALL.len()],
 }
 
 impl OfRelay {
@@ -114,6 +117,16 @@ impl OfRelay {
             "relay_tls_certificate_expiry_timestamp_seconds",
             "When the certificate of the control port expires, in seconds since 1970.",
         )?;
+        let certificate_orders = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_certificate_orders_total",
+                    "Orders of certificates for visitors, by what came of them.",
+                ),
+                &["outcome"],
+            )?,
+        )?;
         register(
             &registry,
             Pulled::new(
@@ -131,6 +144,8 @@ impl OfRelay {
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
         let tls_handshakes =
             TlsHandshake::ALL.map(|outcome| tls_handshakes.with_label_values(&[outcome.label()]));
+        let certificate_orders = CertificateOrder::ALL
+            .map(|outcome| certificate_orders.with_label_values(&[outcome.label()]));
         Ok(Self {
             registry,
             sessions,
@@ -142,6 +157,7 @@ impl OfRelay {
             reloads,
             tls_handshakes,
             certificate_expiry,
+            certificate_orders,
         })
     }
 }

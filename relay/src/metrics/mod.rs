@@ -1,5 +1,6 @@
 //! What the relay counts and measures, for Prometheus.
 //!
+//! - `certificates`: those that visitors see
 //! - `list`: every metric, once
 //! - `outcome`: values of labels
 //! - `tls`: handshakes and the certificate of the control port
@@ -10,6 +11,7 @@
 //! Labels are names that the relay has admitted, never anything that a visitor sends. A tunnel's
 //! series come with its first visit and go when the tunnel has gone for good.
 
+mod certificates;
 mod histogram;
 mod list;
 mod outcome;
@@ -25,7 +27,7 @@ use std::sync::atomic::Ordering;
 use prometheus::{IntGauge, TextEncoder};
 use shared::carry::wire::Breach;
 
-pub(crate) use self::outcome::{Handshake, Limit, Outcome, Reload, TlsHandshake};
+pub(crate) use self::outcome::{CertificateOrder, Handshake, Limit, Outcome, Reload, TlsHandshake};
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};

@@ -126,6 +126,19 @@ impl From<&Breach> for BreachKind {
 }
 
 label! {
+    /// What came of a certificate that was wanted.
+    CertificateOrder {
+        Issued = "issued",
+        /// The authority has said no.
+        Failed = "failed",
+        /// The authority, or the store, could not be reached.
+        NotReached = "not_reached",
+        /// It has to wait for a limit of the relay's own.
+        PutOff = "put_off",
+    }
+}
+
+label! {
     /// What came of a change of the configuration file.
     Reload {
         /// It counts from now on.

@@ -32,8 +32,8 @@ impl Backoff {
     }
 }
 
-/// A random duration from zero to `most`.
-fn jitter(most: Duration) -> Duration {
+/// A random time from zero to `most`.
+pub fn jitter(most: Duration) -> Duration {
     let fraction = (random() >> 11) as f64 / (1u64 << 53) as f64;
     most.mul_f64(fraction)
 }

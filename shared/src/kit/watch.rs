@@ -6,6 +6,7 @@
 //! leads through it. Where the system cannot watch, looking is what is left.
 
 mod folders;
+mod tree;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use tokio::time::{Instant, sleep_until};
 
 use self::folders::{Folders, warn_of};
 use super::small_file;
+
+pub use self::tree::{MOST_ENTRIES, WatchTree};
 
 /// A file counts as written when its folder has been quiet for this long: whoever writes in place
 /// does so in several steps.

@@ -72,6 +72,21 @@ pub async fn dial_service(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Connects to a server of somebody else's, far away. Callers set a deadline.
+///
+/// # Cancel safety
+///
+/// Cancel safe: what has been begun is closed.
+///
+/// # Errors
+///
+/// Whatever the system says to resolving, or to connecting to the address of its first choice.
+pub async fn dial_server(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = dial(host, port).await?;
+    set_options(&SockRef::from(&stream), Peers::Visitors)?;
+    Ok(stream)
+}
+
 async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return TcpStream::connect((ip, port)).await;

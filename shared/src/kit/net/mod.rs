@@ -10,7 +10,7 @@ mod options;
 mod rules;
 
 pub use self::address::{BadHostPort, HostPort};
-pub use self::dial::{dial_relay, dial_service};
+pub use self::dial::{dial_relay, dial_server, dial_service};
 pub use self::errors::is_out_of_files;
 pub use self::listen::{listen, listen_on};
 pub use self::networks::{BadNetworks, MAX_NETWORKS, Networks};

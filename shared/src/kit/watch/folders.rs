@@ -24,9 +24,18 @@ impl Folders {
 
     /// Watches the folders that matter now: that of the file at `path`, and where links lead.
     pub(super) fn follow(&mut self, path: &Path) {
+        self.follow_where(path, || folders(path));
+    }
+
+    /// The same for several files, of which the folder at `path` is what people know.
+    pub(super) fn follow_all(&mut self, path: &Path, files: impl Fn() -> BTreeSet<PathBuf>) {
+        self.follow_where(path, || files().iter().flat_map(|file| folders(file)).collect());
+    }
+
+    fn follow_where(&mut self, path: &Path, find: impl Fn() -> BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
         let watched = &mut self.watched;
-        settle(path, |folders| {
+        settle(find, |folders| {
             for gone in watched.difference(folders) {
                 // It may be gone altogether, and its watch with it.
                 drop(watcher.unwatch(gone));
@@ -42,13 +51,13 @@ impl Folders {
     }
 }
 
-/// Has the folders of the file at `path` watched, until they are the same afterwards as before:
-/// what has changed in between was seen by nobody.
-fn settle(path: &Path, mut watch: impl FnMut(&BTreeSet<PathBuf>)) {
-    let mut now = folders(path);
+/// Has the folders watched that `find` finds, until they are the same afterwards as before: what has
+/// changed in between was seen by nobody.
+fn settle(find: impl Fn() -> BTreeSet<PathBuf>, mut watch: impl FnMut(&BTreeSet<PathBuf>)) {
+    let mut now = find();
     for _ in 0..MOST_ROUNDS {
         watch(&now);
-        let before = std::mem::replace(&mut now, folders(path));
+        let before = std::mem::replace(&mut now, find());
         if before == now {
             break;
         }
@@ -109,7 +118,8 @@ mod tests {
         let path = watched.join("sub/client.toml");
         let mut steps = [watched.clone(), watched.join("sub")].into_iter();
         let mut seen = Vec::new();
-        settle(&path, |folders| {
+        let find = || folders(&path);
+        settle(find, |folders| {
             seen.push(folders.clone());
             if let Some(step) = steps.next() {
                 fs::create_dir(step).unwrap();
@@ -124,7 +134,9 @@ mod tests {
     fn folders_that_never_settle_are_left_alone() {
         let mut rounds = 0;
         let watched = new_path();
-        settle(&watched.join("client.toml"), |_| {
+        let path = watched.join("client.toml");
+        let find = || folders(&path);
+        settle(find, |_| {
             rounds += 1;
             match rounds % 2 {
                 1 => fs::create_dir(&watched).unwrap(),

@@ -1,0 +1,96 @@
+//! What is done for one name, in a task of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use instant_acme::{CertificateIdentifier, RenewalInfo};
+use rustls::pki_types::CertificateDer;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::super::CertName;
+use super::super::table::Table;
+use super::account::Authority;
+use super::answer::Answers;
+use super::order::{Desk, Issued};
+use super::ration::LONGEST_ORDER;
+use super::trouble::Trouble;
+
+/// What has come of it.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) name: CertName,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// An order, which began at that time. `None`: the relay stops.
+    Ordered(SystemTime, Option<Result<Box<Issued>, Trouble>>),
+    /// The authority was asked when it wants the certificate renewed, and how long until it is to be
+    /// asked again. `None`: it does not say such things.
+    Asked(Result<Option<(RenewalInfo, Duration)>, Trouble>),
+}
+
+/// What answers to challenges may take to be taken back, beside the order itself.
+const TAKEN_BACK: Duration = Duration::from_secs(5 * 60);
+
+/// Orders a certificate for `name`, in the place of `old`.
+pub(super) async fn order(
+    authority: Arc<Authority>,
+    table: Table,
+    name: CertName,
+    old: Option<CertificateDer<'static>>,
+    began: SystemTime,
+    stop: CancellationToken,
+) -> Done {
+    let mut answers = Answers::default();
+    let ordering = async {
+        let (account, https) = authority.account().await?;
+        let desk = Desk {
+            account: &account,
+            https: &https,
+            table: &table,
+            settings: &authority.settings,
+            challenge: authority.challenge,
+        };
+        desk.order(&name, old.as_ref(), &mut answers).await
+    };
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        result = timeout(LONGEST_ORDER - TAKEN_BACK, ordering) => Some(
+            result.unwrap_or_else(|_| Err(Trouble::own("it takes too long").counted())),
+        ),
+    };
+    answers.take_back().await;
+    if let Some(Err(trouble)) = &result
+        && trouble.is_unknown_account()
+    {
+        authority.forget_account().await;
+    }
+    Done { name, what: What::Ordered(began, result.map(|result| result.map(Box::new))) }
+}
+
+/// Asks when the authority wants the certificate of `name` renewed.
+pub(super) async fn ask(
+    authority: Arc<Authority>,
+    name: CertName,
+    certificate: CertificateDer<'static>,
+) -> Done {
+    let what = What::Asked(renewal_info(&authority, &certificate).await);
+    Done { name, what }
+}
+
+async fn renewal_info(
+    authority: &Authority,
+    certificate: &CertificateDer<'static>,
+) -> Result<Option<(RenewalInfo, Duration)>, Trouble> {
+    let id = CertificateIdentifier::try_from(certificate).map_err(Trouble::own)?;
+    let (account, https) = authority.account().await?;
+    match account.renewal_info(&id).await {
+        Ok(info) => Ok(Some(info)),
+        Err(instant_acme::Error::Unsupported(_)) => Ok(None),
+        Err(err) => Err(Trouble::new(&err, &https)),
+    }
+}

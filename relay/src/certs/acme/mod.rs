@@ -1,0 +1,22 @@
+//! Certificates that the relay orders from an authority (ACME, RFC 8555).
+//!
+//! - [`orders`]: the task that orders what is wanted, and renews it
+//! - [`due`]: what has to be ordered; [`ration`]: how much may be; [`renewal`]: when it is time
+//! - [`job`], [`order`]: one order; [`answer`], [`hook`]: how a name is shown to be the relay's
+//! - [`account`]: the account at the authority
+//! - [`https`]: requests to the authority; [`trouble`]: what it says when it says no
+
+mod account;
+mod answer;
+mod due;
+mod hook;
+mod https;
+mod job;
+mod order;
+mod orders;
+mod ration;
+mod renewal;
+mod trouble;
+
+pub(super) use self::account::Authority;
+pub(super) use self::orders::Orders;

@@ -1,0 +1,28 @@
+-- Accounts at authorities that issue certificates, with their keys, by the URL of the authority's
+-- directory.
+CREATE TABLE acme_accounts (
+    directory TEXT PRIMARY KEY NOT NULL,
+    credentials TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What they have issued, with its key: the last one for each name, and when it is to be renewed.
+CREATE TABLE certificates (
+    directory TEXT NOT NULL,
+    name TEXT NOT NULL,
+    chain TEXT NOT NULL,
+    private_key TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    renew INTEGER NOT NULL,
+    PRIMARY KEY (directory, name)
+) STRICT, WITHOUT ROWID;
+
+-- What was ordered of late, so that relays keep within what authorities allow. Without an outcome the
+-- order goes on, or whoever placed it was killed. `again`: not before then.
+CREATE TABLE certificate_orders (
+    directory TEXT NOT NULL,
+    name TEXT NOT NULL,
+    began INTEGER NOT NULL,
+    outcome TEXT,
+    again INTEGER,
+    PRIMARY KEY (directory, name, began)
+) STRICT, WITHOUT ROWID;

@@ -5,6 +5,7 @@
 //! - [`wire`]: the link between them, which a test can cut, stall, slow down and mend
 //! - [`local`]: local services, well behaved and not
 //! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
+//! - [`acme`]: an authority that issues certificates by itself, and a relay that orders there
 //! - [`authority`]: certificates, good ones and bad ones
 //! - [`files`]: files in a folder that goes with the test
 //! - [`floods`]: frames in a number that no honest client sends
@@ -23,6 +24,7 @@
 //! what. Tests run on one thread each (`#[tokio::test]`): the harness tells its own tasks and
 //! panics from others' by their thread.
 
+pub mod acme;
 pub mod authority;
 pub mod files;
 pub mod floods;

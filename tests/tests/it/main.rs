@@ -5,6 +5,8 @@ mod bans;
 mod burst;
 mod carrier;
 mod carrying;
+mod certificates;
+mod certificates_folder;
 mod changes;
 mod connections;
 mod crowd;

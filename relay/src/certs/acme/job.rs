@@ -46,15 +46,14 @@ pub(super) async fn order(
 ) -> Done {
     let mut answers = Answers::default();
     let ordering = async {
-        let (account, https) = authority.account().await?;
-        let desk = Desk {
-            account: &account,
-            https: &https,
-            table: &table,
-            settings: &authority.settings,
-            challenge: authority.challenge,
-        };
-        desk.order(&name, old.as_ref(), &mut answers).await
+        match try_order(&authority, &table, &name, old.as_ref(), &mut answers).await {
+            Err(trouble) if trouble.is_unknown_account() => {
+                // It has heard of nothing so far.
+                authority.forget_account().await;
+                try_order(&authority, &table, &name, old.as_ref(), &mut answers).await
+            }
+            result => result,
+        }
     };
     let result = tokio::select! {
         biased;
@@ -64,12 +63,20 @@ pub(super) async fn order(
         ),
     };
     answers.take_back().await;
-    if let Some(Err(trouble)) = &result
-        && trouble.is_unknown_account()
-    {
-        authority.forget_account().await;
-    }
     Done { name, what: What::Ordered(began, result.map(|result| result.map(Box::new))) }
+}
+
+async fn try_order(
+    authority: &Authority,
+    table: &Table,
+    name: &CertName,
+    old: Option<&CertificateDer<'static>>,
+    answers: &mut Answers,
+) -> Result<Issued, Trouble> {
+    let (account, https) = authority.account().await?;
+    let (account, https, settings) = (&account, &https, &authority.settings);
+    let desk = Desk { account, https, table, settings, challenge: authority.challenge };
+    desk.order(name, old, answers).await
 }
 
 /// Asks when the authority wants the certificate of `name` renewed.

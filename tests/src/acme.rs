@@ -12,7 +12,7 @@ use relay::{AcmeSettings, CertificateSettings, Relay, VisitorCerts};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use serde_json::{Value, json};
 use shared::carry::tls::install_provider;
 use shared::kit::stop::Stop;
@@ -256,6 +256,14 @@ fn post(path: &str, body: &str) -> String {
 pub struct Visitors(Arc<ClientConfig>);
 
 impl Visitors {
+    /// The same, who come back with what they were given the last time.
+    #[must_use]
+    pub fn resuming(&self) -> Self {
+        let mut config = (*self.0).clone();
+        config.resumption = Resumption::in_memory_sessions(16);
+        Self(Arc::new(config))
+    }
+
     /// Those that trust this authority alone.
     pub fn trusting(root: CertificateDer<'static>) -> Self {
         let mut roots = RootCertStore::empty();
@@ -311,6 +319,16 @@ impl Certified {
 
     /// The certificate that a visitor of `host` sees. `None`: it has none, or none that is trusted.
     pub async fn shown(&self, visitors: &Visitors, host: &str) -> Option<CertificateDer<'static>> {
+        let visitor = self.visit(visitors, host).await?;
+        visitor.peer_certificates()?.first().cloned()
+    }
+
+    /// How the visitor's handshake went. `None`: it failed.
+    pub async fn handshake(&self, visitors: &Visitors, host: &str) -> Option<HandshakeKind> {
+        self.visit(visitors, host).await?.handshake_kind()
+    }
+
+    async fn visit(&self, visitors: &Visitors, host: &str) -> Option<ClientConnection> {
         let socket = within("a connection", TcpStream::connect(self.tls)).await.ok()?;
         let name = ServerName::try_from(host.to_owned()).expect("a name");
         let connector = TlsConnector::from(Arc::clone(&visitors.0));
@@ -318,7 +336,7 @@ impl Certified {
         let mut hello = Vec::new();
         within("a greeting", stream.read_to_end(&mut hello)).await.ok()?;
         assert_eq!(hello, b"hello");
-        stream.get_ref().1.peer_certificates()?.first().cloned()
+        Some(stream.into_inner().1)
     }
 
     /// Waits until a visitor of `host` sees a certificate that is trusted.

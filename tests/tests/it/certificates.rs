@@ -2,8 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use relay::{AcmeChallenge, AcmeSettings, Wanted};
+use relay::{AcmeChallenge, AcmeSettings, CertificateSettings, Wanted};
+use shared::token::Hidden;
 use tests::acme::{Certified, Pebble};
+use tests::postgres::Postgres;
+use tests::process::own_host;
 use tests::{Folder, eventually, stays};
 
 fn want(relay: &Certified, host: &str) -> Wanted {
@@ -212,4 +215,27 @@ async fn an_account_that_the_operator_has_with_the_authority_is_used() {
     let _wanted = want(&relay, HOST);
     relay.serves(&pebble.visitors().await, HOST).await;
     relay.stop().await;
+}
+
+#[tokio::test]
+async fn relays_that_share_a_database_order_a_certificate_once() {
+    let (pebble, database) = (Pebble::start().await, Postgres::start().await);
+    let visitors = pebble.visitors().await;
+    let start = async |host| {
+        let relay = Certified::start_with(host, |settings| {
+            settings.database = Some(Hidden(database.whole_url()));
+            settings.certificates = CertificateSettings { folder: None, acme: pebble.settings() };
+        });
+        relay.await
+    };
+    let (one, other) = (start(pebble.host()).await, start(own_host()).await);
+    let _wanted = want(&one, HOST);
+    let first = one.serves(&visitors, HOST).await;
+    one.counts("issued", 1).await;
+    let _wanted_too = want(&other, HOST);
+    assert_eq!(other.serves(&visitors, HOST).await, first);
+    assert_eq!(pebble.orders(), 1);
+    for relay in [one, other] {
+        relay.stop().await;
+    }
 }

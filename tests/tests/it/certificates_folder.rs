@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use relay::{AcmeSettings, CertificateSettings};
+use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tests::acme::{Certified, Pebble, Visitors};
@@ -60,6 +61,19 @@ async fn certificates_are_shown_for_the_names_that_stand_in_them_and_for_no_othe
     }
     let series = "relay_certificate_expiry_timestamp_seconds{name=\"*.t.example\"}";
     assert!(own.relay.metrics().await.value(series).is_some());
+    own.relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_visitor_that_comes_back_needs_no_certificate() {
+    let own = Own::start(|authority, folder| {
+        authority.relay(HOST).write(folder, "app.crt", "app.key");
+    })
+    .await;
+    let visitors = own.visitors.resuming();
+    let kinds =
+        [own.relay.handshake(&visitors, HOST).await, own.relay.handshake(&visitors, HOST).await];
+    assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
     own.relay.stop().await;
 }
 

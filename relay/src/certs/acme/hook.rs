@@ -107,10 +107,10 @@ mod tests {
         fn new(name: &str, script: &str) -> Self {
             let folder =
                 std::env::temp_dir().join(format!("sallyport-hook-{}", std::process::id()));
-            fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(&folder).expect("a folder");
             let path = folder.join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
             Self(path)
         }
 

@@ -1,6 +1,6 @@
 //! Certificates that the relay orders from an authority (ACME, RFC 8555).
 //!
-//! - [`orders`]: the task that orders what is wanted, and renews it
+//! - [`orders`]: the task that orders what is wanted, and renews it; [`outcome`]: what comes of it
 //! - [`due`]: what has to be ordered; [`ration`]: how much may be; [`renewal`]: when it is time
 //! - [`job`], [`order`]: one order; [`answer`], [`hook`]: how a name is shown to be the relay's
 //! - [`account`]: the account at the authority
@@ -14,6 +14,7 @@ mod https;
 mod job;
 mod order;
 mod orders;
+mod outcome;
 mod ration;
 mod renewal;
 mod trouble;

@@ -106,9 +106,17 @@ async fn whoever_replaces_a_token_is_told_how_long_the_old_one_is_good() {
 /// The tables of a PostgreSQL are brought up to date as those of a file are.
 #[tokio::test]
 async fn what_an_earlier_relay_has_left_in_a_server_is_all_there_and_goes_on() {
-    const LEFT: &str = include_str!("../../../../relay/src/store/fixtures/postgres_1.sql");
+    for left in [
+        include_str!("../../../../relay/src/store/fixtures/postgres_1.sql"),
+        include_str!("../../../../relay/src/store/fixtures/postgres_2.sql"),
+    ] {
+        is_all_there(left).await;
+    }
+}
+
+async fn is_all_there(left: &str) {
     let kept = Kept::in_postgres().await;
-    kept.server.as_ref().expect("a server").run(LEFT).await;
+    kept.server.as_ref().expect("a server").run(left).await;
     let list = Program::bare("relay").args(["token", "list", "--json"]).args(kept.args());
     let (status, printed, said) = list.output().await;
     assert_eq!(status, Some(0), "{said}");

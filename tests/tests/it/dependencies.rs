@@ -23,7 +23,8 @@ const RELAY: &[&[&str]] = &[
 const CLIENT: &[&[&str]] = &[
     &["tunnel", "status", "credential"],
     &["config", "banner"],
-    &["local", "health", "tls"],
+    &["tls"],
+    &["local", "health"],
     &["session"],
     &["connect"],
     &["announcer"],

@@ -74,6 +74,7 @@ async fn what_check_shows_is_a_file_that_runs_the_same() {
     for (program, args) in [
         ("relay", &["--public-name", "relay.example", "--hold-visitors", "10s"][..]),
         ("client", &["--tunnel", "a=unix:/\"a\\b?check=tcp&check-failures=5", "--tunnel", "b=22"]),
+        ("client", &["--tunnel", "a=http://80?host=a.b&host=c.d&add-header=x:%20y%23", "--qr"]),
     ] {
         let (status, first, _) = Program::bare(program).args(["check"]).args(args).output().await;
         assert_eq!(status, Some(0));
@@ -139,6 +140,12 @@ async fn a_bad_file_ends_with_status_2_and_every_mistake_by_its_line() {
             ":3: unknown key 'prot' of a tunnel: did you mean 'port'?",
         ),
         ("client", "[tunnels.ssh]\nlocal = 22\nlocal = 23\n", ":3: duplicate key"),
+        (
+            "client",
+            "[tunnels.ssh]\nlocal = 22\npath = \"/a\"\n",
+            ":3: 'path' is for http, https and h2c tunnels, and this one is tcp",
+        ),
+        ("client", "[tunnels.a]\nlocal = \"http://1\"\nauth = []\n", ":3: auth: an empty list"),
     ];
     for (program, text, reason) in cases {
         let file = folder.write("bad.toml", text);
@@ -221,11 +228,16 @@ async fn the_examples_run_and_hold_every_key() {
         let folder = Folder::new();
         folder.write("token", "correct horse battery staple");
         folder.write("jwt-key", "hs256:0123456789abcdef0123456789abcdef");
-        let here = keys.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
+        folder.write("app-token", "0123456789abcdef");
+        folder.write("app-logins", "ann:0123456789abcdef\nben:0123456789abcdef\n");
+        folder.write("app-key.pem", "-----BEGIN PUBLIC KEY-----");
+        folder.write("hook-secret", "0123456789abcdef");
+        let all = format!("{keys}\n{sections}");
+        let here = all.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
         let here = here.map(|line| line.replace("tls = false", "tls = true"));
         let here = here.collect::<Vec<_>>().join("\n");
         let here = here.replace("/etc/sallyport", &folder.path().to_string_lossy());
-        let file = folder.write("all.toml", &format!("{here}\n{sections}"));
+        let file = folder.write("all.toml", &here);
         let check = Program::bare(program).args(["check", "--config"]).args([file]);
         let (status, _, error) = check.output().await;
         assert_eq!((status, error.as_str()), (Some(0), ""), "{keys}{sections}");

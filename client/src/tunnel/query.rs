@@ -4,11 +4,7 @@
 use super::BadTunnel;
 use super::options::Options;
 
-/// The options of a query with their values.
-///
-/// # Errors
-///
-/// A `%` that stands for nothing.
+/// The options of a query with their values; an error where a `%` stands for nothing.
 pub(super) fn options(query: &str) -> impl Iterator<Item = Result<(&str, String), BadTunnel>> {
     query.split('&').map(|option| {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -49,21 +45,24 @@ pub(super) fn encoded(value: &str) -> String {
     encoded
 }
 
-/// Tunnels as they are written, without their secrets: for whoever is told that they are not good.
+/// Tunnels as they are written, without their secrets, for whoever is told that they are not good. An
+/// option that is not known may be the name of a secret, mistyped.
 pub(crate) fn masked(text: &str) -> String {
-    let is_end = |c: char| c == '&' || c.is_whitespace();
-    let mask = |part: &str| {
-        let option = part.trim_end_matches(is_end);
-        let end = &part[option.len()..];
-        // The first of a tunnel stands behind its target.
-        let begins = [0, option.find('?').map_or(0, |at| at + 1)];
-        let secret = begins.into_iter().find_map(|begin| {
-            let (name, _) = option[begin..].split_once('=')?;
-            Options::is_secret(name).then(|| &option[..begin + name.len()])
-        });
-        secret.map_or_else(|| part.to_owned(), |name| format!("{name}=***{end}"))
+    let option = |option: &str| {
+        let plain = option.trim_end_matches(|c: char| c == '&' || c.is_whitespace());
+        let end = &option[plain.len()..];
+        match plain.split_once('=') {
+            Some((name, _)) if !Options::may_be_seen(name) => format!("{name}=***{end}"),
+            _ => option.to_owned(),
+        }
     };
-    text.split_inclusive(is_end).map(mask).collect()
+    let tunnel = |tunnel: &str| match tunnel.split_once('?') {
+        None => tunnel.to_owned(),
+        Some((target, query)) => {
+            format!("{target}?{}", query.split_inclusive('&').map(option).collect::<String>())
+        }
+    };
+    text.split_inclusive(char::is_whitespace).map(tunnel).collect()
 }
 
 #[cfg(test)]
@@ -85,8 +84,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_repeated_to_whoever_has_mistyped_something_else() {
-        let text = "a=http://1?token=x&prot=1 b=http://2?prot=1&auth=me:y?z&path=/c d=3";
-        let expected = "a=http://1?token=***&prot=1 b=http://2?prot=1&auth=***&path=/c d=3";
+        let text = "a=http://1?token=x&port=1 b=http://2?auht=a:b&auth=me:y?z&path=/c d=3";
+        let expected = "a=http://1?token=***&port=1 b=http://2?auht=***&auth=***&path=/c d=3";
         assert_eq!(masked(text), expected);
     }
 }

@@ -71,9 +71,9 @@ impl Options {
         names
     };
 
-    /// Whether nobody is to see the values of the option `name`.
-    pub(crate) fn is_secret(name: &str) -> bool {
-        TABLE.iter().any(|row| row.name == name && row.is_secret)
+    /// Whether `name` is an option whose values everybody may see.
+    pub(crate) fn may_be_seen(name: &str) -> bool {
+        TABLE.iter().any(|row| row.name == name && !row.is_secret)
     }
 
     /// Takes in one option, or one more value of it.

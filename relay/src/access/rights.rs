@@ -63,6 +63,24 @@ impl Rights {
         }
     }
 
+    /// Whether it goes as far as this host name, as visitors know it.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says how far it goes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
+    pub(crate) fn check_host(&self, host: &str) -> Result<(), Refusal> {
+        for Grant { hosts, .. } in &*self.0 {
+            if !hosts.is_empty() && !hosts.iter().any(|pattern| pattern.fits(host)) {
+                let hosts: Vec<_> = hosts.iter().map(|pattern| format!("`{pattern}`")).collect();
+                let message =
+                    format!("the token is not for the host {host}: it is for {}", hosts.join(", "));
+                return Err(Refusal::new(RefusalCode::Forbidden, message));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it goes as far as this public port.
     pub(crate) fn may_have(&self, port: u16) -> bool {
         self.ports().all(|ports| ports.contain(port))
@@ -111,6 +129,7 @@ mod tests {
     fn whoever_has_no_grant_may_do_anything() {
         let rights = Rights::unlimited();
         assert!(rights.check_name(&"web".parse().unwrap()).is_ok());
+        assert!(rights.check_host("app.example.com").is_ok());
         assert!(rights.may_have(443) && rights.admit_visitor("8.8.8.8".parse().unwrap()));
         assert_eq!(rights.ends(), None);
     }
@@ -128,11 +147,34 @@ mod tests {
             assert_eq!(refusal.code, RefusalCode::Forbidden);
             assert!(refusal.message.contains(says), "{refusal}");
         }
+        assert!(rights.check_host("app.example.com").is_ok(), "no link says anything of hosts");
         assert!(rights.may_have(9005) && rights.check_port(9010).is_ok());
         assert!(!rights.may_have(9004) && rights.check_port(9011).is_err());
         assert!(rights.admit_visitor("10.1.2.3".parse().unwrap()));
         assert!(rights.admit_visitor("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!rights.admit_visitor("10.2.2.3".parse().unwrap()));
         assert_eq!(rights.ends(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000)));
+    }
+
+    #[test]
+    fn a_host_has_to_fit_a_pattern_of_every_link_that_has_some() {
+        let rights = Rights::of(&[
+            r#"{"hosts":["*.example.com","shop.example"]}"#,
+            "{}",
+            r#"{"hosts":["a*","shop.example"]}"#,
+        ]);
+        for good in ["app.example.com", "APP.Example.COM", "a.b.example.com", "shop.example"] {
+            assert!(rights.check_host(good).is_ok(), "{good}");
+        }
+        for (bad, says) in [
+            ("example.com", "it is for `*.example.com`, `shop.example`"),
+            ("www.example.com", "it is for `a*`, `shop.example`"),
+            ("app.example.com.evil.example", "not for the host app.example.com.evil.example"),
+            ("appexample.com", "it is for `*.example.com`"),
+        ] {
+            let refusal = rights.check_host(bad).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::Forbidden);
+            assert!(refusal.message.contains(says), "{refusal}");
+        }
     }
 }

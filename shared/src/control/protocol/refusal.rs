@@ -51,6 +51,12 @@ pub enum RefusalCode {
     Forbidden,
     /// Somebody else has the tunnel.
     TunnelTaken,
+    /// The host name is not one that this owner may have.
+    HostNotAllowed,
+    /// The owner has not proven yet that the host name is its own.
+    HostNotProven,
+    /// Somebody else has the host name.
+    HostTaken,
     /// The client or its owner has as much as it may have.
     OverLimit,
     /// The relay cannot find out who the client is right now.
@@ -71,6 +77,7 @@ impl Refusal {
             | RefusalCode::PortMismatch
             | RefusalCode::Unauthorized
             | RefusalCode::Forbidden
+            | RefusalCode::HostNotAllowed
             | RefusalCode::TlsRequired
             | RefusalCode::NotOffered
             | RefusalCode::Unknown => false,
@@ -80,6 +87,8 @@ impl Refusal {
             | RefusalCode::ShuttingDown
             | RefusalCode::Replaced
             | RefusalCode::TunnelTaken
+            | RefusalCode::HostNotProven
+            | RefusalCode::HostTaken
             | RefusalCode::OverLimit
             | RefusalCode::Unavailable => true,
         };

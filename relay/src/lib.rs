@@ -14,6 +14,7 @@ mod certs;
 pub mod cli;
 mod config;
 mod data;
+mod domains;
 mod edge;
 mod entrance;
 mod limits;
@@ -35,8 +36,9 @@ mod web;
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use certs::{VisitorCerts, Wanted};
 pub use config::{
-    AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, CertificateSettings, Config, Diff,
-    ExternalAccount, PortRange, PublicDomain, Settings, TlsSettings, TlsSource, WebSettings,
+    AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, BadTsigKey, CertificateSettings,
+    Config, Diff, DnsUpdate, DomainSettings, ExternalAccount, PortRange, PublicDomain, Settings,
+    TlsSettings, TlsSource, TsigKey, WebSettings,
 };
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

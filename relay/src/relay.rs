@@ -20,6 +20,7 @@ use crate::admin::{Admin, Look};
 use crate::certs::VisitorCerts;
 use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
+use crate::domains::Domains;
 use crate::edge::Edge;
 use crate::entrance::{Entrance, WebFront};
 use crate::limits::Limits;
@@ -37,6 +38,7 @@ pub struct Relay {
     addrs: Addrs,
     config: CurrentConfig,
     access: Access,
+    domains: Domains,
     limits: Limits,
     metrics: Metrics,
     tls: ControlTls,
@@ -139,6 +141,7 @@ impl Relay {
             metrics.clone(),
         );
         let certs = certs.await?;
+        let domains = Domains::new(config.clone(), store.clone(), metrics.clone()).await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         Ok(Self {
@@ -154,6 +157,7 @@ impl Relay {
             admin,
             http,
             https,
+            domains,
             lock,
         })
     }
@@ -197,7 +201,7 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, limits, metrics, tls, certs, lock, .. } = self;
+        let Self { addrs, config, access, domains, limits, metrics, tls, certs, lock, .. } = self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -257,6 +261,10 @@ impl Relay {
             async move { access.follow(stop).await }
         });
         parts.certs.spawn(certs.run(stop_ordering.clone()));
+        parts.domains.spawn({
+            let stop = ending.clone();
+            async move { domains.follow(stop).await }
+        });
         parts.admin.spawn(admin.run(self.admin, closing.clone()));
 
         let failed = tokio::select! {
@@ -266,6 +274,7 @@ impl Relay {
             Some(part) = parts.admin.join_next() => Some(settle(part)),
             Some(part) = parts.access.join_next() => Some(settle(part)),
             Some(part) = parts.certs.join_next() => Some(settle(part)),
+            Some(part) = parts.domains.join_next() => Some(settle(part)),
         };
 
         stop.gracefully.cancel();
@@ -285,6 +294,7 @@ impl Relay {
         if timeout(GOODBYE_TIMEOUT, finish(&mut parts.certs)).await.is_err() {
             warn!("orders of certificates are cut off: records may stay in the DNS");
         }
+        finish(&mut parts.domains).await;
         stop_writing.cancel();
         if timeout(GOODBYE_TIMEOUT, finish(&mut parts.access)).await.is_err() {
             warn!("the store does not answer: the last traffic is not written down");
@@ -305,6 +315,7 @@ struct Parts {
     admin: JoinSet<anyhow::Result<()>>,
     access: JoinSet<anyhow::Result<()>>,
     certs: JoinSet<anyhow::Result<()>>,
+    domains: JoinSet<anyhow::Result<()>>,
 }
 
 /// What has to last, where the configuration says it is, if it says so.

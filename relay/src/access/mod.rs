@@ -177,7 +177,7 @@ impl Access {
 
     /// Follows what others change.
     async fn hear(&self, store: &Store) -> Infallible {
-        let mut changes = store.changes();
+        let mut changes = store.changes("tokens");
         // Whatever was missed because the store went away in the middle.
         let mut owed = Vec::new();
         loop {

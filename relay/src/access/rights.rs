@@ -68,7 +68,6 @@ impl Rights {
     /// # Errors
     ///
     /// The refusal that says how far it goes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
     pub(crate) fn check_host(&self, host: &str) -> Result<(), Refusal> {
         for Grant { hosts, .. } in &*self.0 {
             if !hosts.is_empty() && !hosts.iter().any(|pattern| pattern.fits(host)) {
@@ -84,23 +83,6 @@ impl Rights {
     /// Whether it goes as far as this public port.
     pub(crate) fn may_have(&self, port: u16) -> bool {
         self.ports().all(|ports| ports.contain(port))
-    }
-
-    /// Whether it goes as far as this host.
-    ///
-    /// # Errors
-    ///
-    /// The refusal that says how far it goes.
-    pub(crate) fn check_host(&self, host: &str) -> Result<(), Refusal> {
-        for Grant { hosts, .. } in &*self.0 {
-            if !hosts.is_empty() && !hosts.iter().any(|pattern| pattern.fits(host)) {
-                let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-                let message =
-                    format!("the token is not for the host {host}: it is for {}", names.join(", "));
-                return Err(Refusal::new(RefusalCode::Forbidden, message));
-            }
-        }
-        Ok(())
     }
 
     /// The lists of ports that it is limited to. A port has to be in all of them.

@@ -215,6 +215,7 @@ impl Tokens {
             changes.iter().any(|change| match change {
                 Change::Token(id) => known.id == *id,
                 Change::Owner(name) => known.owner.to_string() == name.as_str(),
+                Change::Domain(_) => false,
                 Change::Everything => true,
             })
         };

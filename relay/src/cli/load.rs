@@ -10,6 +10,7 @@ use shared::kit::settings::{Accepted, Loader, Merged, NotMerged, Origin, Row, Sh
 use shared::kit::small_file;
 use shared::token::{Hidden, given};
 
+use super::domains::key_in;
 use super::{Cli, Command, Logging, database, tools};
 use crate::access::JwtKeys;
 use crate::config::Config;
@@ -73,6 +74,7 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let token =
         given(cli.token.as_ref(), &origin, cli.token_file.as_deref(), &[]).map_err(usage)?;
     let jwt_keys = cli.jwt_key.as_deref().map(jwt_keys).transpose().map_err(usage)?;
+    let tsig_key = cli.domains.key_file().map(key_in).transpose().map_err(usage)?;
     let flag = |err: String| usage(format!("--{err}"));
     if let Some(Hidden(url)) = &cli.database {
         if merged.origin("database") == Origin::CommandLine && database::has_password(url) {
@@ -81,7 +83,7 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
         database::check_parameters(url).map_err(|err| flag(format!("database: {err}")))?;
     }
     let (config, logging) =
-        cli.into_config(token, jwt_keys).map_err(|err| flag(err.to_string()))?;
+        cli.into_config(token, jwt_keys, tsig_key).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
     config.certificates.check_files().map_err(flag)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })

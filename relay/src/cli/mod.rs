@@ -4,6 +4,8 @@ mod backup;
 mod ban;
 mod certificates;
 mod database;
+mod domain;
+mod domains;
 mod init;
 mod limits;
 mod load;
@@ -29,9 +31,10 @@ use shared::kit::settings::Row;
 use shared::token::{Hidden, Secret};
 
 use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
-use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, descriptors};
+use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, TsigKey, descriptors};
 use crate::limits::{BanPolicy, BanRule};
 
+use self::domains::DomainArgs;
 use self::limits::LimitArgs;
 
 pub use ban::Ban;
@@ -101,6 +104,9 @@ pub struct Cli {
 
     #[command(flatten)]
     certificates: CertificateArgs,
+
+    #[command(flatten)]
+    domains: DomainArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -260,6 +266,7 @@ impl Cli {
         self,
         token: Option<Secret>,
         jwt_keys: Option<JwtKeys>,
+        tsig_key: Option<TsigKey>,
     ) -> Result<(Config, Logging), BadSetting> {
         let mut admin = self.admin;
         // Metrics are nobody's business but the operator's.
@@ -273,6 +280,7 @@ impl Cli {
             data: self.data,
             database: self.database,
             tls: self.tls.into_settings()?,
+            domains: self.domains.into_settings(self.web.domain_name(), tsig_key)?,
             web: self.web.into(),
             certificates: self.certificates.into_settings()?,
             grace: self.grace,
@@ -334,7 +342,8 @@ mod tests {
     #[test]
     fn a_bare_admin_port_is_on_loopback() {
         let matches = command().try_get_matches_from(["relay", "--admin", "9000"]).unwrap();
-        let (config, _) = Cli::from_arg_matches(&matches).unwrap().into_config(None, None).unwrap();
+        let (config, _) =
+            Cli::from_arg_matches(&matches).unwrap().into_config(None, None, None).unwrap();
         assert_eq!(config.admin.to_string(), "127.0.0.1:9000");
     }
 
@@ -342,7 +351,7 @@ mod tests {
     fn everything_that_can_be_set_is_shown() {
         let matches = command().try_get_matches_from(["relay"]).unwrap();
         let (config, logging) =
-            Cli::from_arg_matches(&matches).unwrap().into_config(None, None).unwrap();
+            Cli::from_arg_matches(&matches).unwrap().into_config(None, None, None).unwrap();
         let shown: Vec<_> = load::rows(&config, &logging).iter().map(|row| row.key).collect();
         let command = command();
         let flags = command.get_arguments().filter_map(clap::Arg::get_long);

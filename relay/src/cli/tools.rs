@@ -1,4 +1,5 @@
-//! What the program does besides running a relay: it keeps users and tokens, and sets a relay up.
+//! What the program does besides running a relay: it keeps users, tokens and host names, and sets a
+//! relay up.
 //!
 //! These have arguments of their own, which would not go together with the settings.
 
@@ -14,6 +15,7 @@ use shared::kit::answer;
 use shared::token::{ON_COMMAND_LINE, is_among};
 
 use super::backup::{FromFile, ToFile};
+use super::domain::{DnsAt, DomainTool};
 use super::init::Init;
 use super::load::{command, load, start};
 use super::token::TokenTool;
@@ -47,6 +49,15 @@ enum Tool {
         at: At,
         #[command(subcommand)]
         tool: TokenTool,
+    },
+    /// Say whose host names are: domains that are proven in DNS, and subdomains
+    Domain {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        dns: DnsAt,
+        #[command(subcommand)]
+        tool: DomainTool,
     },
     /// Copy users and tokens into a file, also while a relay runs
     Backup {
@@ -142,6 +153,10 @@ impl Tool {
                 let answer = tool.run(&at.store(false).await?, at.json).await?;
                 Ok(answer.with_place(&at.words()))
             }
+            Self::Domain { at, dns, tool } => {
+                let config = at.config(&dns.args())?;
+                Ok(Answer::Text(tool.run(&at.store(false).await?, &config, at.json).await?))
+            }
             Self::Backup { at, to } => Ok(Answer::Text(to.run(&at.store(false).await?).await?)),
             Self::Restore { at, from } => Ok(Answer::Text(from.run(|| at.folder()).await?)),
         }
@@ -170,13 +185,14 @@ impl Answer {
 }
 
 impl At {
-    /// The settings of the relay, as far as they are given here.
-    fn config(&self) -> anyhow::Result<Config> {
+    /// The settings of the relay, as far as they are given here, and with these arguments.
+    fn config(&self, more: &[String]) -> anyhow::Result<Config> {
         let mut args: Vec<OsString> = vec!["relay".into()];
         let file = self.config.iter();
         args.extend(file.flat_map(|path| ["--config".into(), path.clone().into()]));
         let database = self.database.iter();
         args.extend(database.flat_map(|url| ["--database".into(), url.into()]));
+        args.extend(more.iter().map(Into::into));
         let (_, loader) = start(args)?;
         let loaded = load(&loader).map_err(|err| anyhow::anyhow!("{err}"))?;
         Ok(loaded.config)
@@ -194,7 +210,7 @@ impl At {
         if let Some(folder) = &self.data {
             return Ok(Place::Folder(open(folder)?));
         }
-        let config = self.config()?;
+        let config = self.config(&[])?;
         if let Some(url) = &config.database {
             return Ok(Place::Database(url.clone()));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use shared::control::protocol::DomainName;
 use shared::kit::args;
 use shared::kit::net::HostPort;
 
@@ -38,6 +39,13 @@ pub(super) struct WebArgs {
     #[arg(long, env = "RELAY_KEEP_ALIVE", value_name = "TIME", default_value = "75s",
           value_parser = args::positive_duration)]
     keep_alive: Duration,
+}
+
+impl WebArgs {
+    /// The relay's domain.
+    pub(super) fn domain_name(&self) -> Option<&DomainName> {
+        self.domain.as_ref().map(|domain| &domain.name)
+    }
 }
 
 impl From<WebArgs> for WebSettings {

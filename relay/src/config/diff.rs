@@ -51,6 +51,7 @@ impl Settings {
             tls,
             web,
             certificates,
+            domains,
             grace,
             max_visitors,
             stall_timeout,
@@ -80,6 +81,7 @@ impl Settings {
         rows.extend(tls.rows());
         rows.extend(web.rows());
         rows.extend(certificates.rows());
+        rows.extend(domains.rows());
         rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),

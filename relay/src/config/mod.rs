@@ -3,7 +3,9 @@
 mod certificates;
 mod current;
 mod diff;
+mod domains;
 mod tls;
+mod tsig;
 mod web;
 
 use std::fmt;
@@ -24,7 +26,10 @@ use crate::limits::{BanPolicy, BanRule, LimitRules};
 pub use certificates::{AcmeChallenge, AcmeSettings, CertificateSettings, ExternalAccount};
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
+pub use domains::{DnsUpdate, DomainSettings};
 pub use tls::{TlsSettings, TlsSource};
+pub(crate) use tsig::TsigHash;
+pub use tsig::{BadTsigKey, TsigKey};
 pub use web::{BadPublicDomain, PublicDomain, WebSettings};
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
@@ -53,6 +58,8 @@ pub struct Settings {
     pub web: WebSettings,
     /// The certificates with which visitors are served.
     pub certificates: CertificateSettings,
+    /// By which host names the web reaches tunnels, and what proves whose they are.
+    pub domains: DomainSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -122,6 +129,7 @@ impl Settings {
             tls: TlsSettings::default(),
             web: WebSettings::default(),
             certificates: CertificateSettings::default(),
+            domains: DomainSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -169,6 +177,7 @@ impl Config {
             tls,
             web,
             certificates,
+            domains,
             grace,
             max_visitors,
             stall_timeout,
@@ -187,6 +196,7 @@ impl Config {
         tls.check()?;
         web.check()?;
         certificates.check(data.is_some() || database.is_some())?;
+        domains.check(web.domain_name())?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),

@@ -65,8 +65,12 @@ impl WebSettings {
         for (key, time) in &times[1..] {
             check(key, !time.is_zero(), LONGER_THAN_ZERO)?;
         }
-        let is_served = self.http.is_some() || self.https.is_some();
-        check("domain", self.domain.is_none() || is_served, "needs http or https")
+        Ok(())
+    }
+
+    /// The relay's domain.
+    pub(crate) fn domain_name(&self) -> Option<&DomainName> {
+        self.domain.as_ref().map(|domain| &domain.name)
     }
 
     /// Every setting with its key, in the order of the flags.

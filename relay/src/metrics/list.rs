@@ -15,7 +15,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
 use super::outcome::{
-    BreachKind, CertificateOrder, Handshake, Limit, Outcome, Reload, TlsHandshake,
+    BreachKind, CertificateOrder, DnsChange, Handshake, HostRefusal, Limit, Outcome, Proof, Reload,
+    TlsHandshake,
 };
 use super::pulled::{Pulled, Value};
 use super::text::Samples;
@@ -44,6 +45,9 @@ pub(super) struct OfRelay {
     pub(super) breaches: [IntCounter; BreachKind::ALL.len()],
     pub(super) banned_connections: IntCounter,
     pub(super) reloads: [IntCounter; Reload::ALL.len()],
+    pub(super) hosts_refused: [IntCounter; HostRefusal::ALL.len()],
+    pub(super) proofs: [IntCounter; Proof::ALL.len()],
+    pub(super) dns_updates: [IntCounter; DnsChange::ALL.len()],
     pub(super) tls_handshakes: [IntCounter; TlsHandshake::ALL.len()],
     /// In the registry only while there is a certificate.
     pub(super) certificate_expiry: IntGauge,
@@ -103,6 +107,24 @@ impl OfRelay {
                 &["outcome"],
             )?,
         )?;
+        let hosts_refused = counters(
+            &registry,
+            "relay_hosts_refused_total",
+            "Host names that a client did not get, by why.",
+            "reason",
+        )?;
+        let proofs = counters(
+            &registry,
+            "relay_host_proofs_total",
+            "Looks at the proofs of host names, by what came of them.",
+            "outcome",
+        )?;
+        let dns_updates = counters(
+            &registry,
+            "relay_dns_updates_total",
+            "Changes of the relay's zone, by what came of them.",
+            "outcome",
+        )?;
         let tls_handshakes = register(
             &registry,
             IntCounterVec::new(
@@ -142,6 +164,11 @@ impl OfRelay {
         let limits = Limit::ALL.map(|limit| limits.with_label_values(&[limit.label()]));
         let breaches = BreachKind::ALL.map(|kind| breaches.with_label_values(&[kind.label()]));
         let reloads = Reload::ALL.map(|outcome| reloads.with_label_values(&[outcome.label()]));
+        let hosts_refused =
+            HostRefusal::ALL.map(|reason| hosts_refused.with_label_values(&[reason.label()]));
+        let proofs = Proof::ALL.map(|outcome| proofs.with_label_values(&[outcome.label()]));
+        let dns_updates =
+            DnsChange::ALL.map(|outcome| dns_updates.with_label_values(&[outcome.label()]));
         let tls_handshakes =
             TlsHandshake::ALL.map(|outcome| tls_handshakes.with_label_values(&[outcome.label()]));
         let certificate_orders = CertificateOrder::ALL
@@ -155,6 +182,9 @@ impl OfRelay {
             breaches,
             banned_connections,
             reloads,
+            hosts_refused,
+            proofs,
+            dns_updates,
             tls_handshakes,
             certificate_expiry,
             certificate_orders,
@@ -172,6 +202,16 @@ impl OfRelay {
         let (name, help) = ("relay_bans", "Sources that are banned.");
         register(&self.registry, Pulled::new(name, help, MetricType::GAUGE, bans)?).map(drop)
     }
+}
+
+/// Counters that one label tells apart.
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), &[label])?)
 }
 
 fn register<C: Collector + Clone + 'static>(

@@ -27,13 +27,15 @@ use std::sync::atomic::Ordering;
 use prometheus::{IntGauge, TextEncoder};
 use shared::carry::wire::Breach;
 
-pub(crate) use self::outcome::{CertificateOrder, Handshake, Limit, Outcome, Reload, TlsHandshake};
+pub(crate) use self::outcome::{
+    CertificateOrder, Handshake, HostRefusal, Limit, Outcome, Proof, Reload, TlsHandshake,
+};
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
 
 use self::list::OfRelay;
-use self::outcome::BreachKind;
+use self::outcome::{BreachKind, DnsChange};
 use self::tunnels::{Series, Tunnels};
 
 /// All metrics of a relay. Cheap to clone.
@@ -102,6 +104,22 @@ impl Metrics {
     /// Counts somebody who has come up against a limit.
     pub(crate) fn limit(&self, limit: Limit) {
         self.0.relay.limits[limit as usize].inc();
+    }
+
+    /// Counts a host name that a client did not get.
+    pub(crate) fn host_refused(&self, reason: HostRefusal) {
+        self.0.relay.hosts_refused[reason as usize].inc();
+    }
+
+    /// Counts a look at the proof of a host name.
+    pub(crate) fn proof(&self, outcome: Proof) {
+        self.0.relay.proofs[outcome as usize].inc();
+    }
+
+    /// Counts a change of the relay's zone.
+    pub(crate) fn dns_update(&self, is_done: bool) {
+        let outcome = if is_done { DnsChange::Done } else { DnsChange::Failed };
+        self.0.relay.dns_updates[outcome as usize].inc();
     }
 
     /// Counts a client as connected until the guard is dropped.

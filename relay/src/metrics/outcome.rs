@@ -52,6 +52,40 @@ label! {
 }
 
 label! {
+    /// Why somebody does not get a host name.
+    HostRefusal {
+        /// It is a label that is kept back.
+        KeptBack = "kept_back",
+        /// It is the relay's own, or below its domain.
+        Own = "own",
+        /// Somebody else has it.
+        Taken = "taken",
+        /// It is not proven.
+        NotProven = "not_proven",
+        /// Only a user could have it.
+        NoUser = "no_user",
+    }
+}
+
+label! {
+    /// What came of a look at the proof of a host name.
+    Proof {
+        Found = "found",
+        Missing = "missing",
+        /// Nobody can say.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// What came of a change of the relay's zone.
+    DnsChange {
+        Done = "done",
+        Failed = "failed",
+    }
+}
+
+label! {
     /// How a client's handshake ended.
     Handshake {
         Accepted = "accepted",

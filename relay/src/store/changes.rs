@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::control::protocol::WebHost;
 use shared::token::TokenId;
 use sqlx::Row;
 use sqlx::postgres::{PgListener, PgPool};
@@ -9,6 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
+use super::domains::host;
 use super::pool::{Pool, for_listening, read, within_answer, write_all};
 use super::{Name, Store, StoreError};
 
@@ -31,8 +33,10 @@ pub(super) const MOST_CHANGES: i64 = 2 * KEPT;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Token(TokenId),
-    /// All tokens of this owner.
+    /// All tokens and host names of this owner.
     Owner(Name),
+    /// Whose this host name is.
+    Domain(WebHost),
     /// Perhaps everything.
     Everything,
 }
@@ -41,6 +45,8 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Changes {
     store: Store,
+    /// What somebody follows them for, in the plural.
+    subject: &'static str,
     /// The number of the last change that is known. `None`: nothing has been read yet.
     last: Option<i64>,
     signal: Signal,
@@ -65,14 +71,16 @@ enum Signal {
 
 impl Store {
     /// The changes from now on. The first is [`Change::Everything`], as soon as the store can be
-    /// reached: what is read after it is up to date, or told of later.
-    pub(crate) fn changes(&self) -> Changes {
+    /// reached: what is read after it is up to date, or told of later. `subject` is what they are
+    /// followed for, for the log.
+    pub(crate) fn changes(&self, subject: &'static str) -> Changes {
         let signal = match &*self.0 {
             Pool::Sqlite(_) => Signal::File(None),
             Pool::Postgres(_) => Signal::Server(None),
         };
         Changes {
             store: self.clone(),
+            subject,
             last: None,
             signal,
             is_due: false,
@@ -89,8 +97,8 @@ impl Store {
 
     /// The changes after number `last`, with the number of the last one.
     async fn changes_after(&self, last: Option<i64>) -> Result<(i64, Vec<Change>), StoreError> {
-        const AFTER: &str = "SELECT number, token, owner FROM changes WHERE number > $1 \
-            ORDER BY number";
+        const AFTER: &str = "SELECT number, token, owner, domain FROM changes \
+            WHERE number > $1 ORDER BY number";
         const BOUNDS: &str = "SELECT COALESCE(MIN(number), 0) AS first, \
             COALESCE(MAX(number), 0) AS newest FROM changes";
         const PRUNE: &str = "DELETE FROM changes WHERE number < $1";
@@ -107,9 +115,11 @@ impl Store {
                 newest = row.try_get("number")?;
                 let token: Option<String> = row.try_get("token")?;
                 let owner: Option<String> = row.try_get("owner")?;
+                let domain: Option<String> = row.try_get("domain")?;
                 let token = token.and_then(|id| id.parse().ok()).map(Change::Token);
                 let owner = owner.and_then(|name| name.parse().ok()).map(Change::Owner);
-                changes.push(token.or(owner).unwrap_or(Change::Everything));
+                let domain = domain.and_then(|name| host(&name).ok()).map(Change::Domain);
+                changes.push(token.or(owner).or(domain).unwrap_or(Change::Everything));
             }
             Ok((newest, first, changes))
         })?;
@@ -137,7 +147,10 @@ impl Changes {
                 Ok(changes) => {
                     let is_told = !matches!(self.signal, Signal::Server(None));
                     if is_told && std::mem::take(&mut self.is_away) {
-                        info!("the store is back");
+                        info!(
+                            "the store is back, and what is known of {} is up to date",
+                            self.subject
+                        );
                     }
                     if !changes.is_empty() {
                         return changes;
@@ -145,7 +158,7 @@ impl Changes {
                 }
                 Err(err) => {
                     if !std::mem::replace(&mut self.is_away, true) {
-                        warn!("tokens that are known go on being good: {err}");
+                        warn!("{} that are known go on being good: {err}", self.subject);
                     }
                     // Its connection may be gone.
                     match &mut self.signal {

@@ -1,17 +1,20 @@
 //! What has to last: users, their tokens, what has moved under a quota, and certificates that
 //! authorities have issued.
+//! What has to last: users, their tokens and host names, and what has moved under a quota.
 //!
 //! It is kept in a SQLite file in the data folder, or in PostgreSQL; both are asked alike. Whoever
 //! changes something, this process or another one, [`Changes`] tells the relays that run.
 //!
 //! - [`pool`]: the two databases, and how they are opened
 //! - [`users`], [`tokens`], [`traffic`], [`certificates`]: what is asked of them
+//! - [`users`], [`tokens`], [`domains`], [`traffic`]: what is asked of them
 //! - [`changes`]: what others have changed
 //! - [`backup`]: a copy of the file, and its way back
 
 mod backup;
 mod certificates;
 mod changes;
+mod domains;
 mod error;
 mod pool;
 mod records;
@@ -25,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::certificates::{KeptCertificate, OrderEnd, PastOrder};
 pub(crate) use self::changes::Change;
+pub(crate) use self::domains::DomainRecord;
 pub(crate) use self::error::StoreError;
 pub(crate) use self::pool::Place;
 pub(crate) use self::records::{Name, NewToken, TokenRecord, User};

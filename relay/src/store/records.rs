@@ -115,12 +115,12 @@ impl fmt::Display for BadName {
 impl std::error::Error for BadName {}
 
 /// As it is shown: seconds since the beginning of 1970.
-fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     serializer.serialize_u64(since.as_secs())
 }
 
-fn maybe_seconds<S: Serializer>(
+pub(super) fn maybe_seconds<S: Serializer>(
     time: &Option<SystemTime>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

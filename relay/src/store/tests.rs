@@ -107,7 +107,7 @@ async fn who_cannot_wait_any_longer_is_told_that_it_may_work_later() {
 async fn a_change_by_somebody_else_is_told_and_so_is_that_some_are_missing() {
     let kept = Kept::new().await;
     kept.change().await;
-    let mut changes = kept.store.changes();
+    let mut changes = kept.store.changes("users");
     assert_eq!(changes.next().await, [Change::Everything], "what was there before");
     let other = open(&kept.path).await.unwrap();
     let ann = name("ann");

@@ -10,6 +10,7 @@ const RELAY: &[&[&str]] = &[
     &["limits", "store"],
     &["access"],
     &["config"],
+    &["domains"],
     &["certs", "target", "ports", "snapshot"],
     &["tunnel"],
     &["placement", "visit", "registry"],

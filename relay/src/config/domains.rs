@@ -1,0 +1,104 @@
+//! The relay's domain, host names of others, and DNS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use shared::control::protocol::{DomainName, Subdomain};
+use shared::kit::args;
+use shared::kit::net::HostPort;
+use shared::kit::settings::Row;
+
+use super::{BadSetting, TsigKey, check};
+
+/// Whose host names are, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainSettings {
+    /// Labels that nobody gets in front of it by asking, besides those that mislead.
+    pub reserved: Vec<Subdomain>,
+    /// Whether whoever comes first has a host name that nobody has proven to be its own.
+    pub any_host: bool,
+    /// The name server that is asked. `None`: those of the system.
+    pub resolver: Option<SocketAddr>,
+    /// How often proofs are looked for again. Longer than zero.
+    pub recheck: Duration,
+    /// How long a domain stays an owner's whose proof is not there any more.
+    pub grace: Duration,
+    /// The zone in which the relay makes records by itself.
+    pub update: Option<DnsUpdate>,
+}
+
+/// A zone in which the relay makes records by itself (RFC 2136).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsUpdate {
+    /// The name server that takes them. It has a host.
+    pub server: HostPort,
+    /// What they are signed with.
+    pub key: TsigKey,
+    /// The zone.
+    pub zone: DomainName,
+    /// Where all subdomains of the relay's domain lead. None: that is not the relay's business.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Default for DomainSettings {
+    fn default() -> Self {
+        Self {
+            reserved: Vec::new(),
+            any_host: false,
+            resolver: None,
+            recheck: Duration::from_secs(3600),
+            grace: Duration::from_secs(72 * 3600),
+            update: None,
+        }
+    }
+}
+
+impl DomainSettings {
+    /// Whether it can be, for a relay of this domain.
+    pub(super) fn check(&self, domain: Option<&DomainName>) -> Result<(), BadSetting> {
+        check("domain-recheck", !self.recheck.is_zero(), super::LONGER_THAN_ZERO)?;
+        for (key, time) in [("domain-recheck", self.recheck), ("domain-grace", self.grace)] {
+            check(key, time <= args::LONGEST, "must be a year at most")?;
+        }
+        let Some(DnsUpdate { server, zone, addresses, .. }) = &self.update else { return Ok(()) };
+        check("dns-update", server.host.is_some(), "must have a host")?;
+        let is_in_zone = |domain: &DomainName| domain == zone || domain.below(zone).is_some();
+        let must = "needs domain, to which the addresses belong";
+        check("dns-address", addresses.is_empty() || domain.is_some(), must)?;
+        let domain = domain.filter(|_| !addresses.is_empty());
+        let must = "must be the domain or above it, since there are addresses for that";
+        check("dns-update-zone", domain.is_none_or(is_in_zone), must)
+    }
+
+    /// Every setting with its key, in the order of the documentation.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        // All are named, so that a new one is not forgotten.
+        let Self { reserved, any_host, resolver, recheck, grace, update } = self;
+        let (server, key, zone, addresses) = match update {
+            Some(DnsUpdate { server, key, zone, addresses }) => {
+                (Some(server), Some(key), Some(zone), &addresses[..])
+            }
+            None => (None, None, None, &[][..]),
+        };
+        vec![
+            list("reserved-names", reserved),
+            Row::new("any-host", any_host),
+            optional("resolver", resolver.as_ref()),
+            Row::new("domain-recheck", args::time(*recheck)),
+            Row::new("domain-grace", args::time(*grace)),
+            optional("dns-update", server),
+            Row::secret("dns-update-key-file", key.map(TsigKey::fingerprint)),
+            optional("dns-update-zone", zone),
+            list("dns-address", addresses),
+        ]
+    }
+}
+
+fn optional(key: &'static str, value: Option<&impl ToString>) -> Row {
+    Row::optional(key, value.map(ToString::to_string).as_deref())
+}
+
+fn list(key: &'static str, values: &[impl ToString]) -> Row {
+    let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
+    Row::optional(key, Some(shown.join(",")).filter(|_| !shown.is_empty()).as_deref())
+}

@@ -1,0 +1,154 @@
+//! Whether somebody may have a host name: a decision about what is known, and nothing else.
+
+use std::collections::HashMap;
+
+use shared::control::protocol::{DomainName, Refusal, RefusalCode, Subdomain, WebHost};
+
+use super::own::{OwnNames, Place};
+use super::proof::Records;
+use super::reserved::Reserved;
+use crate::access::Owner;
+use crate::config::DomainSettings;
+use crate::metrics::HostRefusal;
+use crate::store::DomainRecord;
+
+/// What a store knows of host names.
+#[derive(Debug, Default)]
+pub(super) struct Table(HashMap<WebHost, Vec<DomainRecord>>);
+
+/// A refusal, and what it is counted as.
+pub(super) type Refused = (HostRefusal, Refusal);
+
+impl Table {
+    pub(super) fn new(records: Vec<DomainRecord>) -> Self {
+        let mut table: HashMap<_, Vec<_>> = HashMap::new();
+        for record in records {
+            table.entry(record.host.clone()).or_default().push(record);
+        }
+        Self(table)
+    }
+
+    /// Everything that is known.
+    pub(super) fn all(&self) -> impl Iterator<Item = &DomainRecord> {
+        self.0.values().flatten()
+    }
+
+    /// Whose a host name is.
+    pub(super) fn holder(&self, host: &WebHost) -> Option<&DomainRecord> {
+        self.of(host).find(|record| record.proven.is_some())
+    }
+
+    /// What everybody says who has to do with a host name.
+    fn of(&self, host: &WebHost) -> impl Iterator<Item = &DomainRecord> {
+        self.0.get(host).into_iter().flatten()
+    }
+}
+
+/// What a decision is made from.
+pub(super) struct Claims<'a> {
+    pub(super) own: &'a OwnNames,
+    pub(super) settings: &'a DomainSettings,
+    pub(super) table: &'a Table,
+    /// Whether there are users who could have host names.
+    pub(super) has_users: bool,
+}
+
+impl Claims<'_> {
+    /// Whether `owner` may have `host`.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says what would help.
+    pub(super) fn check(&self, owner: &Owner, host: &WebHost) -> Result<(), Refused> {
+        match host {
+            WebHost::Subdomain(label) => self.subdomain(owner, host, label),
+            WebHost::Host(name) => self.domain(owner, host, name),
+        }
+    }
+
+    fn subdomain(&self, owner: &Owner, host: &WebHost, label: &Subdomain) -> Result<(), Refused> {
+        match self.table.holder(host) {
+            // The operator has thought about it.
+            Some(holder) if is_of(holder, owner) => return Ok(()),
+            Some(_) => {
+                let message = format!(
+                    "the subdomain `{label}` is kept for another user of the relay: choose another"
+                );
+                return Err((HostRefusal::Taken, Refusal::new(RefusalCode::HostTaken, message)));
+            }
+            None => (),
+        }
+        Reserved::new(self.own, &self.settings.reserved).permits(label).map_err(|why| {
+            let message = format!(
+                "the subdomain `{label}` cannot be had by asking: it {why}. Choose another, or ask \
+                 the operator of the relay for it (`relay domain reserve {label} --user USER`)"
+            );
+            (HostRefusal::KeptBack, Refusal::new(RefusalCode::HostNotAllowed, message))
+        })
+    }
+
+    fn domain(&self, owner: &Owner, host: &WebHost, name: &DomainName) -> Result<(), Refused> {
+        if let Some(message) = own(self.own, name) {
+            return Err((HostRefusal::Own, Refusal::new(RefusalCode::HostNotAllowed, message)));
+        }
+        match self.table.holder(host) {
+            Some(holder) if is_of(holder, owner) => return Ok(()),
+            Some(_) => {
+                let message = format!("{name} belongs to another user of the relay");
+                return Err((HostRefusal::Taken, Refusal::new(RefusalCode::HostTaken, message)));
+            }
+            None if self.settings.any_host => return Ok(()),
+            None => (),
+        }
+        let not_allowed = |message| {
+            Err((HostRefusal::NoUser, Refusal::new(RefusalCode::HostNotAllowed, message)))
+        };
+        if !self.has_users {
+            return not_allowed(format!(
+                "the relay keeps no users, so it cannot know whose {name} is: its operator can keep \
+                 them (`relay --data DIR`, then `relay domain add {name} --user USER`), or let \
+                 whoever comes first have any host name (`relay --any-host`)"
+            ));
+        }
+        let Owner::User(user) = owner else {
+            return not_allowed(format!(
+                "{name} can only be had by a user of the relay who has proven that it is theirs: \
+                 come with a token of `relay token create`. The operator can add it (`relay domain \
+                 add {name} --user USER`), or let whoever comes first have any host name (`relay \
+                 --any-host`)"
+            ));
+        };
+        let pending = self.table.of(host).find(|record| is_of(record, owner));
+        let message = match pending {
+            None => format!(
+                "the relay does not know that {name} is yours: ask its operator for `relay domain \
+                 add {name} --user {user}`, which says what to do"
+            ),
+            Some(DomainRecord { code, .. }) => format!(
+                "it is not proven yet, or not any more, that {name} is yours: make the record \
+                 {}, then let `relay domain verify {name}` look for it",
+                Records::new(name, code, self.own, [""; 0]).as_txt()
+            ),
+        };
+        Err((HostRefusal::NotProven, Refusal::new(RefusalCode::HostNotProven, message)))
+    }
+}
+
+/// Why nobody may have `name` as a host name of its own, if it is the relay's.
+pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
+    match own.place(name) {
+        Place::Elsewhere => None,
+        Place::Own => Some(format!("{name} is the relay's own name: choose another")),
+        Place::Subdomain(label) => Some(format!(
+            "{name} is below the relay's own domain: ask for the subdomain `{label}` instead"
+        )),
+        Place::Below => Some(format!(
+            "{name} is below the relay's own domain, where tunnels have one label of a-z, 0-9 and - \
+             in front: choose another"
+        )),
+    }
+}
+
+fn is_of(record: &DomainRecord, owner: &Owner) -> bool {
+    matches!(owner, Owner::User(user) if **user == *record.owner.as_str())
+}

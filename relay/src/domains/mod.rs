@@ -1,0 +1,149 @@
+//! Whose host names are.
+//!
+//! A label in front of the relay's domain is for whoever comes first, unless it misleads
+//! ([`reserved`]) or is kept for somebody. A domain of somebody else's is for the first user who has
+//! proven in DNS that it is theirs ([`proof`]), as long as the proof is there.
+//!
+//! - [`Domains`] answers whether somebody may have a host name, from what it knows; it never waits
+//! - [`follow`] keeps that up to date: what others change in the store, proofs that go
+//! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
+//! - [`update`] makes records where the relay may (RFC 2136)
+//!
+//! # Invariants
+//!
+//! - A domain has one owner. The store sees to it, whoever proves what at the same time.
+//! - What nobody can say, because a name server is silent, takes a domain from nobody; nor does it
+//!   give one to anybody.
+//! - The relay's own names, and all below its domain, are nobody's but as subdomains.
+
+mod audit;
+mod claims;
+mod follow;
+mod own;
+mod proof;
+mod prover;
+mod reserved;
+mod resolver;
+#[cfg(test)]
+mod tests;
+mod update;
+mod words;
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use shared::control::protocol::{DomainName, Refusal, WebHost};
+use tokio::sync::watch;
+
+use crate::access::Owner;
+use crate::config::CurrentConfig;
+use crate::metrics::Metrics;
+use crate::store::{Store, StoreError};
+
+pub(crate) use self::claims::own;
+pub(crate) use self::proof::{Records, Verdict, Wanted, new_code};
+pub(crate) use self::prover::Prover;
+pub(crate) use self::reserved::{Reserved, Why};
+pub(crate) use self::update::Zone;
+
+use self::claims::{Claims, Table};
+use self::prover::own_names;
+
+/// Whose host names are. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Domains(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: CurrentConfig,
+    store: Option<Store>,
+    /// Everything that the store knows: operators add what is in it, so there is no end of it that a
+    /// client could reach, and nothing has to be asked while a client waits.
+    table: RwLock<Arc<Table>>,
+    changed: watch::Sender<()>,
+    metrics: Metrics,
+}
+
+impl Domains {
+    /// Those of this store, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub(crate) async fn new(
+        config: CurrentConfig,
+        store: Option<Store>,
+        metrics: Metrics,
+    ) -> Result<Self, StoreError> {
+        let records = match &store {
+            Some(store) => store.domains().await?,
+            None => Vec::new(),
+        };
+        let table = RwLock::new(Arc::new(Table::new(records)));
+        let changed = watch::Sender::default();
+        Ok(Self(Arc::new(Shared { config, store, table, changed, metrics })))
+    }
+
+    /// Whether `owner` may have `host`, as far as anybody else who has it, or has had it, goes by
+    /// the store. Who of several may that nobody keeps it for, is for the registry to say.
+    ///
+    /// It answers from what it knows, which is as new as the store's last change.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that the client gets. It says which record or command helps.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
+    pub(crate) fn may_claim(&self, owner: &Owner, host: &WebHost) -> Result<(), Refusal> {
+        let config = self.0.config.now();
+        let claims = Claims {
+            own: &own_names(&config),
+            settings: &config.domains,
+            table: &self.table(),
+            has_users: self.0.store.is_some(),
+        };
+        claims.check(owner, host).map_err(|(reason, refusal)| {
+            self.0.metrics.host_refused(reason);
+            refusal
+        })
+    }
+
+    /// Looks again whether what proves whose `domain` is, is there. Also that nothing has to be
+    /// proven: below the relay's own domain, and with `--any-host` where no user has it.
+    ///
+    /// For whoever is about to order a certificate. `false` also if nobody can say: without DNS there
+    /// would be none.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "there are no certificates for host names yet")
+    )]
+    pub(crate) async fn recheck(&self, domain: &DomainName) -> bool {
+        let config = self.0.config.now();
+        if own(&own_names(&config), domain).is_some() {
+            return true;
+        }
+        let holder = self.table().holder(&WebHost::Host(domain.clone())).cloned();
+        match holder {
+            Some(holder) => matches!(self.look_again(&holder).await, Some(Verdict::Proven(_))),
+            None => config.domains.any_host,
+        }
+    }
+
+    /// What may make a difference to [`may_claim`](Self::may_claim): host names that are somebody's
+    /// now, or nobody's any more. Whoever has given tunnels host names asks again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.0.table.read())
+    }
+}
+
+/// A host name as it is written in the store: a label alone, or a whole name.
+pub(crate) fn host_text(host: &WebHost) -> &str {
+    match host {
+        WebHost::Subdomain(label) => label.as_str(),
+        WebHost::Host(domain) => domain.as_str(),
+    }
+}

@@ -1,0 +1,249 @@
+//! Who may have which host name, by what a store says, and that a relay hears of its changes. The
+//! proofs themselves are looked up by the tests of the programs, at a real name server.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use shared::control::protocol::{RefusalCode, WebHost};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::{Config, DomainSettings, Settings};
+use crate::data::DataFolder;
+use crate::store::{DomainRecord, Name, Place};
+
+/// A store with the users ann and bob, in a folder that is removed with it.
+struct Kept {
+    path: PathBuf,
+    store: Store,
+}
+
+impl Kept {
+    async fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sallyport-domains-{}-{next}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let kept = Self { store: Self::open(&path).await, path };
+        for user in ["ann", "bob"] {
+            kept.store.create_user(&name_of(user)).await.unwrap();
+        }
+        kept
+    }
+
+    async fn open(path: &std::path::Path) -> Store {
+        Store::open(&Place::Folder(DataFolder::open(path).unwrap())).await.unwrap()
+    }
+
+    async fn add(&self, owner: &str, name: &str, is_proven: bool) {
+        let created = SystemTime::now();
+        let new = DomainRecord {
+            host: host(name),
+            owner: name_of(owner),
+            code: format!("code-of-{owner}"),
+            created,
+            proven: is_proven.then_some(created),
+            missing: None,
+        };
+        self.store.add_domain(&new).await.unwrap();
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.path));
+    }
+}
+
+fn name_of(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn host(text: &str) -> WebHost {
+    match text.contains('.') {
+        true => WebHost::Host(text.parse().unwrap()),
+        false => WebHost::Subdomain(text.parse().unwrap()),
+    }
+}
+
+fn user(name: &str) -> Owner {
+    Owner::User(name.into())
+}
+
+async fn domains(store: Option<&Store>, adjust: impl FnOnce(&mut DomainSettings)) -> Domains {
+    let mut settings = Settings::loopback();
+    settings.public_name = Some("relay.t.example".parse().unwrap());
+    settings.web.domain = Some("t.example".parse().unwrap());
+    // Nobody answers there, and nobody is asked.
+    settings.domains.resolver = Some("127.0.0.1:9".parse().unwrap());
+    adjust(&mut settings.domains);
+    let config = CurrentConfig::new(Config::new(settings).unwrap());
+    Domains::new(config, store.cloned(), Metrics::new(|| 0).unwrap()).await.unwrap()
+}
+
+/// The refusal's code, if it says this.
+fn refused(domains: &Domains, owner: &Owner, name: &str, says: &str) -> RefusalCode {
+    let refusal = domains.may_claim(owner, &host(name)).unwrap_err();
+    assert!(refusal.message.contains(says), "{owner} {name}: {refusal}");
+    refusal.code
+}
+
+#[tokio::test]
+async fn a_domain_is_for_the_user_who_has_proven_it_and_a_refusal_says_what_to_do() {
+    let kept = Kept::new().await;
+    kept.add("ann", "app.example.com", true).await;
+    kept.add("bob", "app.example.com", false).await;
+    kept.add("ann", "new.example.com", false).await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+
+    assert!(domains.may_claim(&ann, &host("app.example.com")).is_ok());
+    let taken = refused(&domains, &bob, "app.example.com", "belongs to another user");
+    assert_eq!(taken, RefusalCode::HostTaken);
+    let record = "_sallyport.new.example.com. TXT \"sallyport-verify=code-of-ann\"";
+    let pending = refused(&domains, &ann, "new.example.com", record);
+    assert_eq!(pending, RefusalCode::HostNotProven);
+    refused(&domains, &bob, "new.example.com", "`relay domain add new.example.com --user bob`");
+    // One that is below another is another one.
+    refused(&domains, &ann, "www.app.example.com", "does not know that");
+    let owners = [Owner::Anybody, Owner::Shared, Owner::Subject("jwt:ann".into())];
+    for owner in &owners {
+        let code = refused(&domains, owner, "new.example.com", "come with a token of");
+        assert_eq!(code, RefusalCode::HostNotAllowed);
+        refused(&domains, owner, "app.example.com", "belongs to another user");
+    }
+    assert!(!domains.recheck(&"new.example.com".parse().unwrap()).await, "it is nobody's");
+}
+
+#[tokio::test]
+async fn the_relays_own_names_are_nobodys_whatever_is_allowed() {
+    let kept = Kept::new().await;
+    // As an older relay with another domain may have left it.
+    kept.add("ann", "shop.t.example", true).await;
+    let domains = domains(Some(&kept.store), |settings| settings.any_host = true).await;
+    for (name, says) in [
+        ("t.example", "the relay's own name"),
+        ("relay.t.example", "the relay's own name"),
+        ("shop.t.example", "ask for the subdomain `shop`"),
+        ("a.b.t.example", "one label"),
+        ("xn--bcher-kva.t.example", "one label"),
+    ] {
+        let code = refused(&domains, &user("ann"), name, says);
+        assert_eq!(code, RefusalCode::HostNotAllowed);
+        assert!(domains.recheck(&name.parse().unwrap()).await, "the relay's own needs no proof");
+    }
+    assert!(domains.may_claim(&user("ann"), &host("xn--bcher-kva.example")).is_ok());
+}
+
+#[tokio::test]
+async fn a_subdomain_is_for_everybody_unless_it_misleads_or_is_kept_for_somebody() {
+    let kept = Kept::new().await;
+    kept.add("ann", "shop", true).await;
+    kept.add("ann", "status", true).await;
+    let listed = |settings: &mut DomainSettings| settings.reserved = vec!["brand".parse().unwrap()];
+    let domains = domains(Some(&kept.store), listed).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+    for owner in [&ann, &bob, &Owner::Anybody] {
+        assert!(domains.may_claim(owner, &host("app")).is_ok());
+        for (label, says) in [
+            ("login", "could be taken for the operator's own"),
+            ("brand", "kept back by the operator"),
+            ("relay", "the relay's own"),
+        ] {
+            let code = refused(&domains, owner, label, says);
+            assert_eq!(code, RefusalCode::HostNotAllowed);
+        }
+    }
+    // Also one of the words, since the operator says so.
+    for label in ["shop", "status"] {
+        assert!(domains.may_claim(&ann, &host(label)).is_ok(), "{label}");
+        let code = refused(&domains, &bob, label, "kept for another user");
+        assert_eq!(code, RefusalCode::HostTaken);
+    }
+}
+
+#[tokio::test]
+async fn without_users_a_domain_is_for_whoever_comes_first_only_if_the_operator_says_so() {
+    let closed = domains(None, |_| ()).await;
+    let name = "app.example.com";
+    for owner in [Owner::Anybody, Owner::Shared] {
+        refused(&closed, &owner, name, "`relay domain add app.example.com --user USER`");
+        refused(&closed, &owner, name, "`relay --any-host`");
+        assert!(closed.may_claim(&owner, &host("app")).is_ok());
+    }
+    let open = domains(None, |settings| settings.any_host = true).await;
+    assert!(open.may_claim(&Owner::Anybody, &host(name)).is_ok());
+    assert!(open.recheck(&name.parse().unwrap()).await);
+    assert!(!closed.recheck(&name.parse().unwrap()).await);
+
+    // What a user has proven is nobody else's even so.
+    let kept = Kept::new().await;
+    kept.add("ann", name, true).await;
+    let open = domains(Some(&kept.store), |settings| settings.any_host = true).await;
+    refused(&open, &Owner::Anybody, name, "belongs to another user");
+    assert!(open.may_claim(&Owner::Anybody, &host("other.example.com")).is_ok());
+}
+
+#[tokio::test]
+async fn a_relay_hears_of_a_domain_that_was_removed_or_whose_user_is_gone() {
+    let kept = Kept::new().await;
+    kept.add("ann", "app.example.com", true).await;
+    kept.add("bob", "shop", true).await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let mut changes = domains.changes();
+    let stop = CancellationToken::new();
+    let mut following = JoinSet::new();
+    following.spawn({
+        let (domains, stop) = (domains.clone(), stop.clone());
+        async move { domains.follow(stop).await }
+    });
+    // Somebody else at the same file.
+    let tool = Kept::open(&kept.path).await;
+    assert!(domains.may_claim(&user("ann"), &host("app.example.com")).is_ok());
+    tool.remove_domain(&host("app.example.com"), &name_of("ann")).await.unwrap();
+    tool.delete_user(&name_of("bob")).await.unwrap();
+    let heard = timeout(Duration::from_secs(20), async {
+        while domains.may_claim(&user("ann"), &host("app.example.com")).is_ok()
+            || domains.may_claim(&user("ann"), &host("shop")).is_err()
+        {
+            changes.changed().await.unwrap();
+        }
+    });
+    heard.await.expect("the relay to hear of it");
+    stop.cancel();
+    following.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_domain_is_lost_when_its_proof_was_missing_for_long_enough_and_only_then() {
+    let kept = Kept::new().await;
+    let (name, ann) = (host("app.example.com"), name_of("ann"));
+    kept.add("ann", "app.example.com", true).await;
+    let store = &kept.store;
+    let now = SystemTime::now() + Duration::from_secs(1);
+    assert!(!store.lose_domain(&name, &ann, now).await.unwrap(), "the proof is there");
+    assert!(store.note_missing(&name, &ann, true).await.unwrap());
+    assert!(!store.note_missing(&name, &ann, true).await.unwrap(), "that is known");
+    let before = now - Duration::from_secs(3600);
+    assert!(!store.lose_domain(&name, &ann, before).await.unwrap(), "not yet");
+    assert!(store.note_missing(&name, &ann, false).await.unwrap());
+    assert!(!store.lose_domain(&name, &ann, now).await.unwrap(), "it is there again");
+    assert!(store.note_missing(&name, &ann, true).await.unwrap());
+    assert!(store.lose_domain(&name, &ann, now).await.unwrap());
+    let left = store.domain(&name).await.unwrap();
+    assert!(left[0].proven.is_none() && left[0].missing.is_none(), "{left:?}");
+
+    // Now somebody else can prove it, and then ann cannot.
+    kept.add("bob", "app.example.com", false).await;
+    store.prove_domain(&name, &name_of("bob"), None).await.unwrap();
+    let late = store.prove_domain(&name, &ann, None).await;
+    assert_eq!(late, Err(StoreError::Exists));
+    store.prove_domain(&name, &ann, Some(&name_of("bob"))).await.unwrap();
+    let owners: Vec<_> = store.domain(&name).await.unwrap();
+    assert!(owners.iter().all(|record| record.proven.is_some() == (record.owner == ann)));
+    let nobody = store.prove_domain(&name, &name_of("eve"), None).await;
+    assert_eq!(nobody, Err(StoreError::NotFound));
+}

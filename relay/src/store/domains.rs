@@ -1,0 +1,221 @@
+//! Host names that belong to somebody.
+
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+use shared::control::protocol::WebHost;
+use sqlx::Row;
+
+use super::pool::{read, write_all};
+use super::records::{maybe_seconds, seconds};
+use super::{Name, Store, StoreError, from_millis, to_millis};
+
+/// What a record is made from.
+const COLUMNS: &str = "SELECT name, owner, code, created, proven, missing FROM domains";
+
+/// A host name that somebody says is its own. Who has proven it has it, and that is one alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct DomainRecord {
+    /// A domain, or a label in front of the relay's, which is kept for its owner.
+    #[serde(rename = "name", serialize_with = "as_text")]
+    pub(crate) host: WebHost,
+    pub(crate) owner: Name,
+    /// What the owner puts into DNS to prove it: another one for each owner and domain.
+    pub(crate) code: String,
+    #[serde(serialize_with = "seconds")]
+    pub(crate) created: SystemTime,
+    /// Since when it is the owner's. For a label, since it is kept.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(crate) proven: Option<SystemTime>,
+    /// Since when the proof is not there any more.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(crate) missing: Option<SystemTime>,
+}
+
+/// The host name in this text: labels have no dot, and domains have one.
+pub(super) fn host(text: &str) -> Result<WebHost, StoreError> {
+    let unreadable = |err: &dyn std::fmt::Display| StoreError::Unreadable(err.to_string());
+    match text.contains('.') {
+        true => text.parse().map(WebHost::Host).map_err(|err| unreadable(&err)),
+        false => text.parse().map(WebHost::Subdomain).map_err(|err| unreadable(&err)),
+    }
+}
+
+/// What a host name is kept as.
+fn text(host: &WebHost) -> &str {
+    match host {
+        WebHost::Subdomain(label) => label.as_str(),
+        WebHost::Host(domain) => domain.as_str(),
+    }
+}
+
+impl Store {
+    /// Keeps what `new` says.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user; or it has said so already, or somebody else has it where `new` is
+    /// proven.
+    pub(crate) async fn add_domain(&self, new: &DomainRecord) -> Result<(), StoreError> {
+        const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
+            VALUES ($1, $2, $3, $4, $5)";
+        let name = text(&new.host);
+        write_all!(self, |all, lock| {
+            let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
+            let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
+            insert.execute(&mut *all).await?;
+            sqlx::query(lock).execute(&mut *all).await?;
+            let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+            note.bind(name).execute(&mut *all).await?;
+        });
+        Ok(())
+    }
+
+    /// All host names, by name and owner.
+    pub(crate) async fn domains(&self) -> Result<Vec<DomainRecord>, StoreError> {
+        let sql = format!("{COLUMNS} ORDER BY name, owner");
+        read!(self, |pool| {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await?;
+            rows.into_iter().map(|row| record!(row)).collect()
+        })
+    }
+
+    /// Whoever says that this host name is its own, by owner.
+    pub(crate) async fn domain(&self, host: &WebHost) -> Result<Vec<DomainRecord>, StoreError> {
+        let sql = format!("{COLUMNS} WHERE name = $1 ORDER BY owner");
+        read!(self, |pool| {
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(text(host));
+            let rows = query.fetch_all(pool).await?;
+            rows.into_iter().map(|row| record!(row)).collect()
+        })
+    }
+
+    /// The host name is the owner's from now on, and not that of `instead_of` any more.
+    ///
+    /// # Errors
+    ///
+    /// The owner does not say that it is, or somebody else has it.
+    pub(crate) async fn prove_domain(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+        instead_of: Option<&Name>,
+    ) -> Result<(), StoreError> {
+        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL \
+            WHERE name = $1 AND owner = $2";
+        const PROVE: &str = "UPDATE domains SET proven = COALESCE(proven, $3), missing = NULL \
+            WHERE name = $1 AND owner = $2";
+        let (name, now) = (text(host), to_millis(SystemTime::now()));
+        write_all!(self, |all, lock| {
+            if let Some(other) = instead_of {
+                let lose = sqlx::query(LOSE).bind(name).bind(other.as_str());
+                lose.execute(&mut *all).await?;
+            }
+            let prove = sqlx::query(PROVE).bind(name).bind(owner.as_str()).bind(now);
+            if prove.execute(&mut *all).await?.rows_affected() == 0 {
+                return Err(StoreError::NotFound);
+            }
+            sqlx::query(lock).execute(&mut *all).await?;
+            let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+            note.bind(name).execute(&mut *all).await?;
+        });
+        Ok(())
+    }
+
+    /// Since now the proof of what is the owner's is not there, or it is again. Whether that is new.
+    pub(crate) async fn note_missing(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+        is_missing: bool,
+    ) -> Result<bool, StoreError> {
+        const GONE: &str = "UPDATE domains SET missing = $3 \
+            WHERE name = $1 AND owner = $2 AND proven IS NOT NULL AND missing IS NULL";
+        const BACK: &str = "UPDATE domains SET missing = $3 \
+            WHERE name = $1 AND owner = $2 AND missing IS NOT NULL";
+        let since = is_missing.then(|| to_millis(SystemTime::now()));
+        self.note(if is_missing { GONE } else { BACK }, host, owner, since).await
+    }
+
+    /// The host name is the owner's no longer, if its proof is still missing since `missing` or
+    /// before. Whether that is new.
+    pub(crate) async fn lose_domain(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+        missing: SystemTime,
+    ) -> Result<bool, StoreError> {
+        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL \
+            WHERE name = $1 AND owner = $2 AND proven IS NOT NULL AND missing <= $3";
+        self.note(LOSE, host, owner, Some(to_millis(missing))).await
+    }
+
+    /// Changes what is kept of an owner's host name. Whether there was anything to change.
+    async fn note(
+        &self,
+        update: &'static str,
+        host: &WebHost,
+        owner: &Name,
+        time: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let (name, mut is_new) = (text(host), false);
+        write_all!(self, |all, lock| {
+            let update = sqlx::query(update).bind(name).bind(owner.as_str()).bind(time);
+            is_new = update.execute(&mut *all).await?.rows_affected() > 0;
+            if is_new {
+                sqlx::query(lock).execute(&mut *all).await?;
+                let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+                note.bind(name).execute(&mut *all).await?;
+            }
+        });
+        Ok(is_new)
+    }
+
+    /// The owner has nothing to do with the host name any more.
+    ///
+    /// # Errors
+    ///
+    /// It had not before.
+    pub(crate) async fn remove_domain(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+    ) -> Result<(), StoreError> {
+        const DELETE: &str = "DELETE FROM domains WHERE name = $1 AND owner = $2";
+        let name = text(host);
+        write_all!(self, |all, lock| {
+            let delete = sqlx::query(DELETE).bind(name).bind(owner.as_str());
+            if delete.execute(&mut *all).await?.rows_affected() == 0 {
+                return Err(StoreError::NotFound);
+            }
+            sqlx::query(lock).execute(&mut *all).await?;
+            let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+            note.bind(name).execute(&mut *all).await?;
+        });
+        Ok(())
+    }
+}
+
+/// The record in a row of whichever database.
+macro_rules! record {
+    ($row:expr) => {{
+        let row = $row;
+        let time = |column: &str| -> Result<Option<SystemTime>, StoreError> {
+            let millis: Option<i64> = row.try_get(column)?;
+            Ok(millis.map(from_millis))
+        };
+        Ok(DomainRecord {
+            host: host(row.try_get("name")?)?,
+            owner: super::tokens::name(row.try_get("owner")?)?,
+            code: row.try_get("code")?,
+            created: from_millis(row.try_get("created")?),
+            proven: time("proven")?,
+            missing: time("missing")?,
+        })
+    }};
+}
+use record;
+
+fn as_text<S: Serializer>(host: &WebHost, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text(host))
+}

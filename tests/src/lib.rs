@@ -10,6 +10,7 @@
 //! - [`files`]: files in a folder that goes with the test
 //! - [`floods`]: frames in a number that no honest client sends
 //! - [`kept`]: where users and tokens are kept
+//! - [`name_server`]: a real name server with zones of its own
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
 //! - [`jwt`]: JSON Web Tokens, put together and signed by hand
@@ -31,6 +32,7 @@ pub mod floods;
 pub mod jwt;
 pub mod kept;
 pub mod local;
+pub mod name_server;
 pub mod pattern;
 pub mod peer;
 pub mod postgres;
@@ -49,6 +51,7 @@ pub mod world;
 pub use authority::{Authority, Identity};
 pub use files::Folder;
 pub use local::Local;
+pub use name_server::NameServer;
 pub use peer::Peer;
 pub use secured::Secured;
 pub use tasks::Tasks;

@@ -1,0 +1,94 @@
+//! What a relay that runs does about domains: it looks their proofs up again, and hears of what
+//! others change.
+
+use serde_json::Value;
+use tests::eventually;
+use tests::kept::Kept;
+use tests::process::{Program, Relay};
+use tests::scrape::shows;
+
+use super::domains::Place;
+
+impl Place {
+    /// A relay that looks at proofs all the time.
+    async fn relay(&self, grace: &str) -> Relay {
+        let relay = match &self.kept.server {
+            Some(server) => Program::relay().env("RELAY_DATABASE", server.whole_url()),
+            None => Program::relay().args(self.kept.args()),
+        };
+        let resolver = self.dns.addr().to_string();
+        let flags = ["--domain", "tunnel.test", "--resolver", &resolver];
+        let times = ["--domain-recheck", "50ms", "--domain-grace", grace];
+        Relay::of(relay.args(flags).args(times)).await
+    }
+}
+
+/// Waits for a line of the audit log about a domain.
+async fn event(relay: &Relay, event: &str, domain: &str) -> Value {
+    let what = format!("{event} of {domain}");
+    relay.logged_where(&what, |line| line["event"] == event && line["domain"] == domain).await
+}
+
+#[tokio::test]
+async fn a_domain_whose_proof_is_gone_is_its_owners_for_a_while_and_then_no_longer() {
+    for kept in Kept::both().await {
+        let place = Place::of(kept).await;
+        let code = place.proven("ann", "app.example.test").await;
+        let relay = place.relay("1h").await;
+        place.dns.remove("_sallyport.app.example.test", "TXT").await;
+        assert_eq!(event(&relay, "missing", "app.example.test").await["owner"], "ann");
+        let warned = relay.logged("the proof of the host name is gone").await;
+        assert!(warned["message"].as_str().expect("a text").contains("in 1h"), "{warned}");
+        assert_eq!(place.states().await, ["app.example.test ann missing"]);
+
+        place.add_text("app.example.test", &code).await;
+        event(&relay, "found", "app.example.test").await;
+        assert_eq!(place.states().await, ["app.example.test ann proven"]);
+        drop(relay);
+
+        let relay = place.relay("0s").await;
+        place.dns.remove("_sallyport.app.example.test", "TXT").await;
+        event(&relay, "lost", "app.example.test").await;
+        relay.logged("its owner's no longer").await;
+        assert_eq!(place.states().await, ["app.example.test ann pending"]);
+        let proofs = "relay_host_proofs_total{outcome=\"missing\"}";
+        shows(relay.admin, "a look in vain", |m| m.value(proofs) >= Some(1.0)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_that_is_away_takes_no_domain_from_anybody() {
+    let place = Place::new().await;
+    place.proven("ann", "app.example.test").await;
+    let relay = place.relay("0s").await;
+    let found = "relay_host_proofs_total{outcome=\"found\"}";
+    shows(relay.admin, "a proof", |m| m.value(found) >= Some(1.0)).await;
+    place.dns.stop().await;
+    relay.logged("nobody can say whether the proof is there").await;
+    let unknown = "relay_host_proofs_total{outcome=\"unknown\"}";
+    shows(relay.admin, "a look in vain", |m| m.value(unknown) >= Some(1.0)).await;
+    assert_eq!(place.states().await, ["app.example.test ann proven"]);
+    place.dns.start_again().await;
+    let before = tests::scrape::scrape(relay.admin).await.value(found);
+    shows(relay.admin, "the proof again", |m| m.value(found) > before).await;
+}
+
+#[tokio::test]
+async fn a_relay_hears_within_a_moment_of_what_the_tools_change() {
+    for kept in Kept::both().await {
+        let place = Place::of(kept).await;
+        let relay = place.relay("1h").await;
+        place.ask(&["reserve", "shop", "--user", "ann"]).await;
+        event(&relay, "changed", "shop").await;
+        place.proven("ann", "app.example.test").await;
+        let heard = || {
+            let lines = relay.stderr.as_json();
+            let is_one =
+                |line: &&Value| line["event"] == "changed" && line["domain"] == "app.example.test";
+            lines.iter().filter(is_one).count()
+        };
+        eventually("the relay to hear of both", async || heard() == 2).await;
+        place.ask(&["remove", "app.example.test"]).await;
+        eventually("the relay to hear that it is gone", async || heard() == 3).await;
+    }
+}

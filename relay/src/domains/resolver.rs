@@ -151,9 +151,8 @@ fn servers_in(path: &Path) -> Result<Vec<SocketAddr>, String> {
 
 fn servers(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
-        let mut words = line.split_whitespace();
-        let ip: IpAddr =
-            words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
+        let ip = line.trim().strip_prefix("nameserver")?;
+        let ip: IpAddr = ip.split_whitespace().next()?.parse().ok()?;
         Some(SocketAddr::new(ip, PORT))
     };
     text.lines().filter_map(server).take(MOST_SERVERS).collect()

@@ -153,6 +153,15 @@ async fn every_documented_metric_is_there() {
     for outcome in ["applied", "refused"] {
         series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));
     }
+    for reason in ["kept_back", "own", "taken", "not_proven", "no_user"] {
+        series.push(format!("relay_hosts_refused_total{{reason=\"{reason}\"}}"));
+    }
+    for outcome in ["found", "missing", "unknown"] {
+        series.push(format!("relay_host_proofs_total{{outcome=\"{outcome}\"}}"));
+    }
+    for outcome in ["done", "failed"] {
+        series.push(format!("relay_dns_updates_total{{outcome=\"{outcome}\"}}"));
+    }
     for histogram in ["relay_connect_seconds", "relay_first_byte_seconds", "relay_visit_seconds"] {
         series.push(format!("{histogram}_count{{tunnel=\"default\"}}"));
         series.push(format!("{histogram}_sum{{tunnel=\"default\"}}"));

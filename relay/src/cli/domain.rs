@@ -14,8 +14,8 @@ use super::domains::name_server;
 use super::table::{ago, table};
 use super::tools::say;
 use crate::config::Config;
-use crate::domains::{Prover, Records, Reserved, Verdict, Why, Zone, host_text, new_code, own};
-use crate::store::{DomainRecord, Name, Store, StoreError};
+use crate::domains::{Prover, Records, Reserved, Verdict, Wanted, Why, Zone, new_code, own};
+use crate::store::{DomainRecord, Name, Store, StoreError, host_in, host_text};
 
 /// How long to wait before a proof is looked for once more.
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ pub(super) enum DomainTool {
     /// Take a domain or a subdomain from a user
     Remove {
         /// The domain, or the label of the subdomain
-        #[arg(value_name = "NAME", value_parser = any_host)]
+        #[arg(value_name = "NAME", value_parser = host_in)]
         host: WebHost,
         /// Whose it is, if several say so
         #[arg(long, value_name = "USER")]
@@ -220,7 +220,7 @@ async fn proven(
     name: &DomainName,
     record: &DomainRecord,
     wait: Duration,
-) -> anyhow::Result<crate::domains::Wanted> {
+) -> anyhow::Result<Wanted> {
     let end = Instant::now() + wait;
     let mut is_told = false;
     loop {
@@ -329,14 +329,6 @@ async fn user_or_only(store: &Store, user: Option<Name>) -> anyhow::Result<Name>
     match <[_; 1]>::try_from(users) {
         Ok([only]) => Ok(only.name),
         Err(_) => bail!("whose is it? give --user; `relay user list` shows all users"),
-    }
-}
-
-/// The host name in an argument: a label has no dot.
-fn any_host(text: &str) -> Result<WebHost, String> {
-    match text.contains('.') {
-        true => text.parse().map(WebHost::Host).map_err(|err| format!("{err}")),
-        false => text.parse().map(WebHost::Subdomain).map_err(|err| format!("{err}")),
     }
 }
 

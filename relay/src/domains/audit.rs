@@ -3,8 +3,7 @@
 use shared::kit::logging::AUDIT;
 use tracing::info;
 
-use super::host_text;
-use crate::store::{Change, DomainRecord};
+use crate::store::{Change, DomainRecord, host_text};
 
 /// Somebody has changed what is kept of a host name.
 pub(super) fn changed(change: &Change) {

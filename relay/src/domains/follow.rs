@@ -16,7 +16,7 @@ use super::update::Zone;
 use super::{Domains, Verdict, audit};
 use crate::config::DnsUpdate;
 use crate::metrics::Proof;
-use crate::store::{Change, DomainRecord, Store, StoreError};
+use crate::store::{Change, DomainRecord, Store, StoreError, host_text};
 
 /// When what has changed is asked for again, after that has failed.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -184,7 +184,7 @@ async fn note(
     grace: Duration,
 ) -> Result<(), StoreError> {
     let DomainRecord { host, owner, .. } = record;
-    let domain = super::host_text(host);
+    let domain = host_text(host);
     match verdict {
         Verdict::Unknown(_) => Ok(()),
         Verdict::Proven(_) => {

@@ -139,11 +139,3 @@ impl Domains {
         Arc::clone(&self.0.table.read())
     }
 }
-
-/// A host name as it is written in the store: a label alone, or a whole name.
-pub(crate) fn host_text(host: &WebHost) -> &str {
-    match host {
-        WebHost::Subdomain(label) => label.as_str(),
-        WebHost::Host(domain) => domain.as_str(),
-    }
-}

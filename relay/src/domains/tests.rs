@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::{Config, DomainSettings, Settings};
 use crate::data::DataFolder;
-use crate::store::{DomainRecord, Name, Place};
+use crate::store::{DomainRecord, Name, Place, host_in};
 
 /// A store with the users ann and bob, in a folder that is removed with it.
 struct Kept {
@@ -63,10 +63,7 @@ fn name_of(text: &str) -> Name {
 }
 
 fn host(text: &str) -> WebHost {
-    match text.contains('.') {
-        true => WebHost::Host(text.parse().unwrap()),
-        false => WebHost::Subdomain(text.parse().unwrap()),
-    }
+    host_in(text).unwrap()
 }
 
 fn user(name: &str) -> Owner {

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-use super::domains::host;
+use super::domains::host_in;
 use super::pool::{Pool, for_listening, read, within_answer, write_all};
 use super::{Name, Store, StoreError};
 
@@ -118,7 +118,7 @@ impl Store {
                 let domain: Option<String> = row.try_get("domain")?;
                 let token = token.and_then(|id| id.parse().ok()).map(Change::Token);
                 let owner = owner.and_then(|name| name.parse().ok()).map(Change::Owner);
-                let domain = domain.and_then(|name| host(&name).ok()).map(Change::Domain);
+                let domain = domain.and_then(|name| host_in(&name).ok()).map(Change::Domain);
                 changes.push(token.or(owner).or(domain).unwrap_or(Change::Everything));
             }
             Ok((newest, first, changes))

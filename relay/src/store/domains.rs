@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 use shared::control::protocol::WebHost;
 use sqlx::Row;
+use tracing::warn;
 
 use super::pool::{read, write_all};
 use super::records::{maybe_seconds, seconds};
@@ -33,16 +34,20 @@ pub(crate) struct DomainRecord {
 }
 
 /// The host name in this text: labels have no dot, and domains have one.
-pub(super) fn host(text: &str) -> Result<WebHost, StoreError> {
-    let unreadable = |err: &dyn std::fmt::Display| StoreError::Unreadable(err.to_string());
+///
+/// # Errors
+///
+/// What was expected.
+pub(crate) fn host_in(text: &str) -> Result<WebHost, String> {
+    let expected = |err: &dyn std::fmt::Display| err.to_string();
     match text.contains('.') {
-        true => text.parse().map(WebHost::Host).map_err(|err| unreadable(&err)),
-        false => text.parse().map(WebHost::Subdomain).map_err(|err| unreadable(&err)),
+        true => text.parse().map(WebHost::Host).map_err(|err| expected(&err)),
+        false => text.parse().map(WebHost::Subdomain).map_err(|err| expected(&err)),
     }
 }
 
-/// What a host name is kept as.
-fn text(host: &WebHost) -> &str {
+/// A host name as it is written here: a label alone, or a whole name.
+pub(crate) fn host_text(host: &WebHost) -> &str {
     match host {
         WebHost::Subdomain(label) => label.as_str(),
         WebHost::Host(domain) => domain.as_str(),
@@ -59,7 +64,7 @@ impl Store {
     pub(crate) async fn add_domain(&self, new: &DomainRecord) -> Result<(), StoreError> {
         const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
             VALUES ($1, $2, $3, $4, $5)";
-        let name = text(&new.host);
+        let name = host_text(&new.host);
         write_all!(self, |all, lock| {
             let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
             let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
@@ -71,12 +76,13 @@ impl Store {
         Ok(())
     }
 
-    /// All host names, by name and owner.
+    /// All host names that can be read, by name and owner.
     pub(crate) async fn domains(&self) -> Result<Vec<DomainRecord>, StoreError> {
         let sql = format!("{COLUMNS} ORDER BY name, owner");
         read!(self, |pool| {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await?;
-            rows.into_iter().map(|row| record!(row)).collect()
+            let records = rows.into_iter().map(|row| record!(row));
+            records.filter(is_readable).collect()
         })
     }
 
@@ -84,7 +90,7 @@ impl Store {
     pub(crate) async fn domain(&self, host: &WebHost) -> Result<Vec<DomainRecord>, StoreError> {
         let sql = format!("{COLUMNS} WHERE name = $1 ORDER BY owner");
         read!(self, |pool| {
-            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(text(host));
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(host_text(host));
             let rows = query.fetch_all(pool).await?;
             rows.into_iter().map(|row| record!(row)).collect()
         })
@@ -105,7 +111,7 @@ impl Store {
             WHERE name = $1 AND owner = $2";
         const PROVE: &str = "UPDATE domains SET proven = COALESCE(proven, $3), missing = NULL \
             WHERE name = $1 AND owner = $2";
-        let (name, now) = (text(host), to_millis(SystemTime::now()));
+        let (name, now) = (host_text(host), to_millis(SystemTime::now()));
         write_all!(self, |all, lock| {
             if let Some(other) = instead_of {
                 let lose = sqlx::query(LOSE).bind(name).bind(other.as_str());
@@ -158,7 +164,7 @@ impl Store {
         owner: &Name,
         time: Option<i64>,
     ) -> Result<bool, StoreError> {
-        let (name, mut is_new) = (text(host), false);
+        let (name, mut is_new) = (host_text(host), false);
         write_all!(self, |all, lock| {
             let update = sqlx::query(update).bind(name).bind(owner.as_str()).bind(time);
             is_new = update.execute(&mut *all).await?.rows_affected() > 0;
@@ -182,7 +188,7 @@ impl Store {
         owner: &Name,
     ) -> Result<(), StoreError> {
         const DELETE: &str = "DELETE FROM domains WHERE name = $1 AND owner = $2";
-        let name = text(host);
+        let name = host_text(host);
         write_all!(self, |all, lock| {
             let delete = sqlx::query(DELETE).bind(name).bind(owner.as_str());
             if delete.execute(&mut *all).await?.rows_affected() == 0 {
@@ -196,6 +202,15 @@ impl Store {
     }
 }
 
+/// One that is kept in a way that cannot be read says nothing of the others.
+fn is_readable(record: &Result<DomainRecord, StoreError>) -> bool {
+    if let Err(err @ StoreError::Unreadable(_)) = record {
+        warn!("a host name is nobody's: {err}");
+        return false;
+    }
+    true
+}
+
 /// The record in a row of whichever database.
 macro_rules! record {
     ($row:expr) => {{
@@ -205,7 +220,7 @@ macro_rules! record {
             Ok(millis.map(from_millis))
         };
         Ok(DomainRecord {
-            host: host(row.try_get("name")?)?,
+            host: host_in(row.try_get("name")?).map_err(StoreError::Unreadable)?,
             owner: super::tokens::name(row.try_get("owner")?)?,
             code: row.try_get("code")?,
             created: from_millis(row.try_get("created")?),
@@ -217,5 +232,5 @@ macro_rules! record {
 use record;
 
 fn as_text<S: Serializer>(host: &WebHost, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text(host))
+    serializer.serialize_str(host_text(host))
 }

@@ -25,7 +25,7 @@ use crate::edge::Edge;
 use crate::entrance::{Entrance, WebFront};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
-use crate::registry::Registry;
+use crate::registry::{Hosting, Registry};
 use crate::session::{ControlTls, Phases, Sessions};
 use crate::store::{Place, Store};
 
@@ -132,16 +132,17 @@ impl Relay {
         let limits = Limits::new(config.now().descriptors);
         limits.set_rules(config.now().limits.clone());
         let (lock, store) = store(&config.now()).await?;
+        let domains = Domains::new(config.clone(), store.clone(), metrics.clone()).await?;
         let certificates = &config.now().certificates;
         let certs = VisitorCerts::new(
             certificates,
             addrs.https.map(|addr| addr.port()),
             hosts_of(&config.now().web),
             store.as_ref(),
+            domains.clone(),
             metrics.clone(),
         );
         let certs = certs.await?;
-        let domains = Domains::new(config.clone(), store.clone(), metrics.clone()).await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         Ok(Self {
@@ -217,7 +218,11 @@ impl Relay {
             limits.clone(),
             metrics.clone(),
             stop.gracefully.clone(),
-            front(&config.now().web, &addrs),
+            Hosting {
+                front: front(&config.now().web, &addrs),
+                domains: domains.clone(),
+                certs: certs.clone(),
+            },
         );
         let phases = Phases { stopping: stop.gracefully.clone(), ending: ending.clone() };
         let sessions = Sessions::new(
@@ -240,6 +245,7 @@ impl Relay {
             metrics.clone(),
             registry,
             openings,
+            certs.clone(),
             addrs.public.ip(),
             stop.clone(),
         );

@@ -172,6 +172,14 @@ impl Tunnels {
         })
     }
 
+    /// The relay has closed a tunnel. `None`: it was not open.
+    pub(super) fn closed_by_relay(&mut self, name: TunnelName, refusal: Refusal) -> Option<Event> {
+        let (tunnel, _) = self.open.remove(&name)?;
+        let reason = refusal.to_string();
+        self.refused.insert(name.clone(), (tunnel, refusal));
+        Some(Event::Refused(name, reason))
+    }
+
     /// `None`: that is no answer to such a question.
     fn became(&mut self, tunnel: TunnelConfig, answer: TunnelAnswer) -> Option<Event> {
         Some(match answer.outcome {

@@ -329,6 +329,12 @@ impl Session {
                 self.plan().await?;
                 return self.tell_health().await;
             }
+            FromRelay::Closed { tunnel, refusal } => {
+                if let Some(event) = self.tunnels.closed_by_relay(tunnel, refusal) {
+                    self.on_answer(&event);
+                    announce(event);
+                }
+            }
             FromRelay::Standby { tunnel } => {
                 if SAID.allows() {
                     info!(%tunnel, "standing by: visitors of the tunnel do not come here");

@@ -23,6 +23,7 @@ use super::table::{ACME_TLS, Resolver, Table};
 use super::wanted::Hosts;
 pub use super::wanted::Wanted;
 use crate::config::CertificateSettings;
+use crate::domains::Domains;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -56,6 +57,7 @@ impl VisitorCerts {
         https: Option<u16>,
         own: Vec<String>,
         store: Option<&Store>,
+        domains: Domains,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
         let (table, hosts) = (Table::default(), Hosts::default());
@@ -65,7 +67,7 @@ impl VisitorCerts {
         };
         let authority = if settings.acme.on {
             let store = store.context("--acme needs --data or --database")?.clone();
-            let authority = Authority::new(&settings.acme, https, store)?;
+            let authority = Authority::new(&settings.acme, https, store, domains)?;
             authority.show_kept(&table).await?;
             Some(Arc::new(authority))
         } else {

@@ -92,7 +92,6 @@ impl Domains {
     /// # Errors
     ///
     /// The refusal that the client gets. It says which record or command helps.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
     pub(crate) fn may_claim(&self, owner: &Owner, host: &WebHost) -> Result<(), Refusal> {
         let config = self.0.config.now();
         let claims = Claims {
@@ -112,10 +111,6 @@ impl Domains {
     ///
     /// For whoever is about to order a certificate. `false` also if nobody can say: without DNS there
     /// would be none.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "there are no certificates for host names yet")
-    )]
     pub(crate) async fn recheck(&self, domain: &DomainName) -> bool {
         let config = self.0.config.now();
         if own(&own_names(&config), domain).is_some() {
@@ -130,7 +125,6 @@ impl Domains {
 
     /// What may make a difference to [`may_claim`](Self::may_claim): host names that are somebody's
     /// now, or nobody's any more. Whoever has given tunnels host names asks again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tunnels have no host names yet"))]
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
     }

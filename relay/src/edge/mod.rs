@@ -10,6 +10,7 @@ mod turned_away;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use self::http::Http;
+use crate::certs::VisitorCerts;
 use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
 use crate::limits::Limits;
@@ -60,12 +62,13 @@ impl Edge {
         metrics: Metrics,
         registry: Registry,
         openings: mpsc::Receiver<Opening>,
+        certs: VisitorCerts,
         ip: IpAddr,
         stop: Stop,
     ) -> Self {
         let shared = EdgeShared { config, registry, limits, metrics, visits: VisitIds::new() };
         let shared = Arc::new(shared);
-        let http = Arc::new(Http::new(Arc::clone(&shared), &stop));
+        let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
         Self { openings, shared, http, bound, listeners, ip, stop }
     }
@@ -94,6 +97,7 @@ impl Edge {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let stopping = self.stop.gracefully.clone();
         let registry = self.shared.registry.clone();
+        let mut dispossessed = pin!(registry.close_dispossessed());
         loop {
             tokio::select! {
                 biased;
@@ -106,6 +110,7 @@ impl Edge {
                 },
                 Some(opening) = self.openings.recv() => self.bind(opening),
                 never = registry.close_abandoned() => match never {},
+                never = dispossessed.as_mut() => match never {},
             }
         }
         // Entrances that nobody has taken up are closed like the others.

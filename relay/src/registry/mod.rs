@@ -17,6 +17,7 @@
 //!   that of another owner.
 //! - The lock is never held across an `.await`, nor over more than a few look-ups.
 
+mod hosts;
 mod look;
 mod membership;
 mod opening;
@@ -47,9 +48,11 @@ use crate::tunnel::{
 };
 use crate::web::Policy;
 
+use self::hosts::HeldHost;
 use self::membership::Latest;
 use self::opening::Reservation;
 
+pub(crate) use self::hosts::Hosting;
 pub(crate) use self::membership::{Membership, Peer};
 pub(crate) use self::opening::Opening;
 
@@ -73,7 +76,7 @@ struct Shared {
     stopping: CancellationToken,
     openings: mpsc::Sender<Opening>,
     routes: Routes,
-    front: WebFront,
+    hosting: Hosting,
     vacancies: Vacancies,
     table: Mutex<Table>,
     /// Told when a reservation is over or an entrance is free again.
@@ -84,8 +87,7 @@ struct Shared {
 struct Table {
     tunnels: HashMap<TunnelId, Place>,
     entrances: HashMap<Entrance, Slot>,
-    /// Whose each host is, and by how many entrances: no two owners share one.
-    hosts: HashMap<WebHost, (Owner, usize)>,
+    hosts: HashMap<WebHost, HeldHost>,
     connections: HashMap<OwnConnection, Latest>,
     sessions: u64,
     routes: Routes,
@@ -130,7 +132,7 @@ impl Registry {
         limits: Limits,
         metrics: Metrics,
         stopping: CancellationToken,
-        front: WebFront,
+        hosting: Hosting,
     ) -> (Self, mpsc::Receiver<Opening>) {
         let (openings, receiver) = mpsc::channel(OPENINGS);
         let routes = Routes::default();
@@ -143,7 +145,7 @@ impl Registry {
             stopping,
             openings,
             routes,
-            front,
+            hosting,
             table: Mutex::new(table),
             freed: Notify::new(),
         };
@@ -167,7 +169,7 @@ impl Registry {
 
     /// Where the web reaches the relay.
     pub(crate) fn front(&self) -> &WebFront {
-        &self.0.front
+        &self.0.hosting.front
     }
 
     /// The tunnel that an entrance leads to.
@@ -287,6 +289,7 @@ impl Registry {
                 let tunnel = self.tunnel(id.clone(), all.collect());
                 for entrance in tunnel.entrances() {
                     self.0.routes.insert(entrance, &tunnel);
+                    table.want_certificate(entrance, &self.0.hosting);
                     table.entrances.insert(entrance.clone(), Slot::Open(Arc::clone(&tunnel)));
                 }
                 table.tunnels.insert(id, Place::Open(tunnel));
@@ -419,33 +422,6 @@ impl Table {
             }
         }
         tunnel.close();
-    }
-}
-
-impl Table {
-    /// Whether a host may have one more entrance of `owner`. It counts if it may.
-    fn take_host(&mut self, entrance: &Entrance, owner: &Owner) -> bool {
-        let Some(host) = entrance.host() else { return true };
-        let (holder, count) = self.hosts.entry(host.clone()).or_insert_with(|| (owner.clone(), 0));
-        if holder != owner {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    /// An entrance is for whoever comes next.
-    fn free(&mut self, entrance: &Entrance) -> Option<Slot> {
-        let slot = self.entrances.remove(entrance);
-        if let (Some(_), Some(host)) = (&slot, entrance.host())
-            && let Some((_, count)) = self.hosts.get_mut(host)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.hosts.remove(host);
-            }
-        }
-        slot
     }
 }
 

@@ -180,7 +180,7 @@ impl Registry {
     ) -> Result<Bound, Refusal> {
         self.check_offered(&entrance)?;
         if let Some(host) = entrance.host() {
-            self.check_host(host, rights)?;
+            self.check_host(&id.owner, host, rights)?;
         }
         match self.reserve_entrance(entrance.clone(), &id.owner).await? {
             Some(opened) => Ok(Bound { opened, commit: None }),
@@ -207,19 +207,9 @@ impl Registry {
         Err(Refusal::new(RefusalCode::NotOffered, message))
     }
 
-    /// Whether somebody may have a host.
-    fn check_host(&self, host: &WebHost, rights: &Rights) -> Result<(), Refusal> {
-        match (host, &self.front().domain) {
-            (WebHost::Host(name), Some(domain))
-                if name == domain || name.below(domain).is_some() =>
-            {
-                let message = format!(
-                    "{name} is the relay's own: ask for a subdomain of {domain} by its first label"
-                );
-                return Err(Refusal::new(RefusalCode::Forbidden, message));
-            }
-            _ => (),
-        }
+    /// Whether somebody may have a host, as long as nobody else has it now.
+    fn check_host(&self, owner: &Owner, host: &WebHost, rights: &Rights) -> Result<(), Refusal> {
+        self.0.hosting.domains.may_claim(owner, host)?;
         // A subdomain without a domain is known by its label.
         rights.check_host(&self.front().name(host).unwrap_or_else(|| host.to_string()))
     }

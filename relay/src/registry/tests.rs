@@ -4,7 +4,9 @@ use shared::kit::net::Rules;
 
 use super::*;
 use crate::access::Principal;
-use crate::config::Config;
+use crate::certs::VisitorCerts;
+use crate::config::{CertificateSettings, Config};
+use crate::domains::Domains;
 use crate::limits::Terms;
 use crate::target::{SessionTarget, Target};
 use crate::tunnel::ConnectionId;
@@ -22,16 +24,16 @@ fn claimant_of(connection: ConnectionId, principal: Principal) -> Arc<Claimant> 
 }
 
 /// A registry with the tunnel `default` alone.
-fn registry() -> (Registry, Opened) {
-    let config = Config::loopback();
-    let limits = Limits::new(config.descriptors);
-    let (registry, _openings) = Registry::new(
-        CurrentConfig::new(config),
-        limits,
-        Metrics::new(|| 0).unwrap(),
-        CancellationToken::new(),
-        WebFront::default(),
-    );
+async fn registry() -> (Registry, Opened) {
+    let config = CurrentConfig::new(Config::loopback());
+    let (limits, metrics) = (Limits::new(config.now().descriptors), Metrics::new(|| 0).unwrap());
+    let domains = Domains::new(config.clone(), None, metrics.clone()).await.unwrap();
+    let settings = CertificateSettings::default();
+    let certs =
+        VisitorCerts::new(&settings, None, Vec::new(), None, domains.clone(), metrics.clone());
+    let hosting = Hosting { front: WebFront::default(), domains, certs: certs.await.unwrap() };
+    let (registry, _openings) =
+        Registry::new(config, limits, metrics, CancellationToken::new(), hosting);
     let default = registry.open_default(Entrance::Port(1));
     (registry, default)
 }
@@ -55,7 +57,7 @@ fn peer() -> Peer {
 
 #[tokio::test]
 async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
-    let (registry, _default) = registry();
+    let (registry, _default) = registry().await;
     let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
     let requests = default_tunnel();
     let join = || registry.join(connection, Principal::default(), peer()).unwrap();
@@ -71,7 +73,7 @@ async fn a_handshake_that_was_overtaken_takes_nothing_from_the_newer_one() {
 #[tokio::test]
 async fn whoever_has_all_that_it_may_have_is_refused_before_anything_is_bound() {
     // Nobody binds anything: a tunnel that got that far would be refused for another reason.
-    let (registry, _default) = registry();
+    let (registry, _default) = registry().await;
     let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
     let account = registry.0.limits.owner("ann");
     account.set_terms(Terms { max_tunnels: Some(1), ..Terms::default() });
@@ -89,7 +91,7 @@ async fn whoever_has_all_that_it_may_have_is_refused_before_anything_is_bound() 
 
 #[tokio::test]
 async fn a_session_is_replaced_by_its_own_owner_alone() {
-    let (registry, _default) = registry();
+    let (registry, _default) = registry().await;
     let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
     let join = |name: &str| {
         let principal = Principal::of_user(name, registry.0.limits.owner(name));

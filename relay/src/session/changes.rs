@@ -159,7 +159,18 @@ impl Tunnels {
 
     /// What the client is to be told because tunnels have changed hands.
     pub(super) fn changes_of_standing(&mut self) -> Vec<FromRelay> {
-        self.held.iter_mut().filter_map(|(name, held)| held.change_of_standing(name)).collect()
+        let revoked = self.held.iter().filter_map(|(name, held)| {
+            Some((name.clone(), held.claim.tunnel().revoked()?.clone()))
+        });
+        let revoked: Vec<_> = revoked.collect();
+        let mut changes = Vec::new();
+        for (tunnel, refusal) in revoked {
+            self.held.remove(&tunnel);
+            changes.push(FromRelay::Closed { tunnel, refusal });
+        }
+        let standing = self.held.iter_mut();
+        changes.extend(standing.filter_map(|(name, held)| held.change_of_standing(name)));
+        changes
     }
 
     /// The same of these tunnels alone.

@@ -154,6 +154,13 @@ impl Claims {
         }
     }
 
+    /// Has all who claim the tunnel look at it.
+    pub(crate) fn tell_all(&self) {
+        for (_, claimant) in self.clients.iter().flat_map(|client| &client.sessions) {
+            claimant.standing_changes();
+        }
+    }
+
     /// What the client that serves says of visitors, and the session of it that came last.
     pub(crate) fn server(&self) -> Option<(&Option<Arc<Conditions>>, &Arc<Claimant>)> {
         let client = serving(&self.clients)?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use shared::control::protocol::{InstanceId, TunnelName};
+use shared::control::protocol::{InstanceId, Refusal, TunnelName};
 use shared::kit::amounts::{Bandwidth, Frequency};
 use shared::kit::logging::Rate;
 use shared::kit::net::Rules;
@@ -69,6 +69,8 @@ pub(crate) struct Tunnel {
     state: Mutex<State>,
     claimed: Notify,
     closed: CancellationToken,
+    /// Why nobody may have it any more.
+    revoked: OnceLock<Refusal>,
     vacancies: Vacancies,
 }
 
@@ -139,6 +141,7 @@ impl Tunnel {
             }),
             claimed: Notify::new(),
             closed,
+            revoked: OnceLock::new(),
             vacancies,
         })
     }
@@ -294,6 +297,18 @@ impl Tunnel {
     pub(crate) fn close(&self) {
         self.closed.cancel();
         self.leave_vacancies(&mut self.state.lock());
+    }
+
+    /// Nobody may have it any more, for this reason: its clients are told.
+    pub(crate) fn revoke(&self, refusal: Refusal) {
+        // The first reason stays.
+        drop(self.revoked.set(refusal));
+        self.state.lock().claims.tell_all();
+    }
+
+    /// Why nobody may have it any more, if that is so.
+    pub(crate) fn revoked(&self) -> Option<&Refusal> {
+        self.revoked.get()
     }
 
     fn leave_vacancies(&self, state: &mut State) {

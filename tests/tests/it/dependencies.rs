@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["data", "metrics", "entrance"],
+    &["data", "metrics", "entrance", "patience"],
     &["limits", "store"],
     &["access"],
     &["config"],
-    &["domains"],
+    &["domains", "web"],
     &["certs", "target", "ports", "snapshot"],
     &["tunnel"],
-    &["placement", "visit", "registry"],
+    &["placement", "visit", "routes"],
+    &["registry"],
     &["session", "edge", "admin"],
     &["relay"],
     &["cli"],

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::https::{Https, Trust};
 use super::trouble::Trouble;
 use crate::config::{AcmeChallenge, AcmeSettings};
+use crate::domains::Domains;
 use crate::store::Store;
 
 /// The longest file with a key of an account: some hundred bytes are usual.
@@ -22,6 +23,7 @@ pub(in super::super) struct Authority {
     pub(super) settings: AcmeSettings,
     pub(super) challenge: AcmeChallenge,
     pub(in super::super) store: Store,
+    pub(super) domains: Domains,
     trust: Trust,
     /// The key of the account that the operator has there already, and what it is called.
     external: Option<(String, Hidden)>,
@@ -37,6 +39,7 @@ impl Authority {
         settings: &AcmeSettings,
         https: Option<u16>,
         store: Store,
+        domains: Domains,
     ) -> anyhow::Result<Self> {
         let trust = Trust::new(settings.ca.as_deref()).context("--acme-ca")?;
         let external = settings.external.as_ref().map(|external| {
@@ -45,7 +48,7 @@ impl Authority {
         });
         let challenge = settings.challenge_at(https);
         let external = external.transpose()?;
-        Ok(Self { settings: settings.clone(), challenge, store, trust, external })
+        Ok(Self { settings: settings.clone(), challenge, store, domains, trust, external })
     }
 
     /// The directory, which is what an authority goes by.

@@ -73,6 +73,11 @@ async fn try_order(
     old: Option<&CertificateDer<'static>>,
     answers: &mut Answers,
 ) -> Result<Issued, Trouble> {
+    if let CertName::Host(host) = name
+        && !authority.domains.recheck(host).await
+    {
+        return Err(Trouble::own("nothing proves any more whose it is: see `relay domain verify`"));
+    }
     let (account, https) = authority.account().await?;
     let (account, https, settings) = (&account, &https, &authority.settings);
     let desk = Desk { account, https, table, settings, challenge: authority.challenge };

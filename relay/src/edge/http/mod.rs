@@ -33,15 +33,21 @@ mod visitor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::Response;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
+
 use shared::carry::tls::Tls;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::body::ToVisitor;
 use self::tasks::Tasks;
 use self::upstream::Upstream;
 use super::EdgeShared;
+use crate::certs::VisitorCerts;
 use crate::limits;
 
 pub(super) use self::visitor::Protocol;
@@ -50,6 +56,7 @@ pub(super) use self::visitor::Protocol;
 #[derive(Debug)]
 pub(super) struct Http {
     edge: Arc<EdgeShared>,
+    certs: VisitorCerts,
     upstream: Upstream,
     /// What goes on when the connection that began it is over.
     tasks: Tasks,
@@ -65,10 +72,10 @@ pub(super) async fn listen(http: Arc<Http>, listener: TcpListener, stop: Stop) {
 }
 
 impl Http {
-    pub(super) fn new(edge: Arc<EdgeShared>, stop: &Stop) -> Self {
+    pub(super) fn new(edge: Arc<EdgeShared>, certs: VisitorCerts, stop: &Stop) -> Self {
         let tasks = Tasks::new(stop.at_once.clone());
         let upstream = Upstream::new(stop.at_once.clone());
-        Self { edge, upstream, tasks, stopping: stop.gracefully.clone() }
+        Self { edge, certs, upstream, tasks, stopping: stop.gracefully.clone() }
     }
 
     pub(super) fn edge(&self) -> &EdgeShared {
@@ -86,6 +93,16 @@ impl Http {
         place: limits::Visitor,
     ) {
         visitor::serve_tls(Arc::clone(self), tls, peer, server_name, protocol, place).await;
+    }
+
+    /// The answer for an authority that looks whether a host is the relay's (RFC 8555, section 8.3).
+    fn challenge(&self, request: &Parts, is_tls: bool) -> Option<Response<ToVisitor>> {
+        let token = request.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
+        let answer = self.certs.http01(token).filter(|_| !is_tls)?;
+        let mut response = Response::new(ToVisitor::Own(Some(answer.into())));
+        let octets = HeaderValue::from_static("application/octet-stream");
+        response.headers_mut().insert(CONTENT_TYPE, octets);
+        Some(response)
     }
 
     /// Waits until nothing is left of what requests have begun.

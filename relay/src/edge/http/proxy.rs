@@ -99,6 +99,9 @@ async fn serve(
     }
     let on_upgrade = upgrade.is_none().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
+    if let Some(answer) = http.challenge(&head, visitor.is_tls()) {
+        return Ok(answer);
+    }
     let host = RequestedHost::of(&head)?;
     visitor.check_server_name(host.name())?;
     let config = http.edge.config.now();

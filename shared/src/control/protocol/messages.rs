@@ -95,6 +95,13 @@ pub enum FromRelay {
         /// The tunnel's name.
         tunnel: TunnelName,
     },
+    /// The relay has closed this tunnel, which the client does not have any more.
+    Closed {
+        /// The tunnel's name.
+        tunnel: TunnelName,
+        /// Why.
+        refusal: Refusal,
+    },
     /// This client serves the tunnel again.
     Live {
         /// The tunnel's name.

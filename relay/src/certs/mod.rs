@@ -36,6 +36,7 @@ use shared::carry::tls::{Pin, provider};
 
 use self::details::Details;
 pub(crate) use self::name::CertName;
+pub(crate) use self::visitors::check_files;
 pub use self::visitors::{VisitorCerts, Wanted};
 
 /// A certificate with its key, ready for use.

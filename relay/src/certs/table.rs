@@ -115,10 +115,13 @@ impl Table {
         good.or_else(|| found.clone().next()).cloned()
     }
 
-    /// Every name with the time at which its certificate expires, in seconds since 1970.
-    pub(super) fn expiries(&self) -> Vec<(String, u64)> {
+    /// The operator's own names, and what was ordered and is still wanted, with the time at which the
+    /// certificate of each expires, in seconds since 1970.
+    pub(super) fn expiries(&self, is_wanted: &dyn Fn(&CertName) -> bool) -> Vec<(String, u64)> {
         let held = self.0.read();
-        let ordered = held.ordered.iter().map(|(name, ordered)| (name, &ordered.served));
+        let wanted = |name: &str| name.parse().is_ok_and(|name| is_wanted(&name));
+        let ordered = held.ordered.iter().filter(|(name, _)| wanted(name));
+        let ordered = ordered.map(|(name, ordered)| (name, &ordered.served));
         // The operator's own come last, and stay.
         let all: BTreeMap<_, _> = ordered.chain(&held.folder).collect();
         let seconds = |served: &Served| {

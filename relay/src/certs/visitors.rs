@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Identity;
+use super::CertName;
 use super::acme::{Authority, Orders};
 use super::folder::Folder;
 use super::table::{ACME_TLS, Resolver, Table};
@@ -83,8 +84,13 @@ impl VisitorCerts {
             None
         };
         metrics.show_certificates({
-            let table = table.clone();
-            move || table.expiries()
+            let (table, hosts) = (table.clone(), hosts.clone());
+            let wildcard = settings.acme.wildcard.clone().map(CertName::Below);
+            let is_wanted = move |name: &CertName| match name {
+                CertName::Host(host) => hosts.has(host),
+                CertName::Below(_) => Some(name) == wildcard.as_ref(),
+            };
+            move || table.expiries(&is_wanted)
         })?;
         let (folder, look) = (Mutex::new(folder), Notify::new());
         Ok(Self(Arc::new(Shared { table, hosts, metrics, authority, made, look, folder })))
@@ -177,6 +183,24 @@ impl VisitorCerts {
         tokio::join!(follow, order);
         Ok(())
     }
+}
+
+/// Whether there is what the settings name.
+///
+/// # Errors
+///
+/// The first that is not there, or not as it should be, with its flag.
+pub(crate) fn check_files(settings: &CertificateSettings) -> Result<(), String> {
+    let CertificateSettings { folder, acme } = settings;
+    if let Some(folder) = folder {
+        std::fs::read_dir(folder).map_err(|err| format!("certs: {}: {err}", folder.display()))?;
+    }
+    if let Some(hook) = &acme.dns_hook
+        && !std::fs::metadata(hook).is_ok_and(|found| found.is_file())
+    {
+        return Err(format!("acme-dns-hook: {}: there is no such program", hook.display()));
+    }
+    Authority::read(acme).map(drop)
 }
 
 impl Authority {

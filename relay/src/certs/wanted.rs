@@ -51,6 +51,11 @@ impl Hosts {
         Wanted { hosts: self.clone(), host }
     }
 
+    /// Whether anybody wants it.
+    pub(super) fn has(&self, host: &DomainName) -> bool {
+        self.0.held.lock().hosts.contains_key(host)
+    }
+
     /// All of them, in the order in which they came.
     pub(super) fn all(&self) -> Vec<DomainName> {
         let held = self.0.held.lock();

@@ -44,7 +44,7 @@ pub(super) struct CertificateArgs {
     #[arg(long, env = "RELAY_ACME_EAB_KEY_FILE", value_name = "FILE")]
     acme_eab_key_file: Option<PathBuf>,
 
-    /// How the authority sees that a host is yours [default: tls-alpn-01 with --https at port 443,
+    /// How the authority sees that a host is yours [default: tls-alpn-01 where HTTPS is at port 443,
     /// else http-01]
     #[arg(long, env = "RELAY_ACME_CHALLENGE", value_name = "KIND")]
     acme_challenge: Option<AcmeChallenge>,

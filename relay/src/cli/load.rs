@@ -13,6 +13,7 @@ use shared::token::{Hidden, given};
 use super::domains::key_in;
 use super::{Cli, Command, Logging, database, tools};
 use crate::access::JwtKeys;
+use crate::certs;
 use crate::config::Config;
 use crate::session::check_files;
 
@@ -85,7 +86,7 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
     let (config, logging) =
         cli.into_config(token, jwt_keys, tsig_key).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
-    config.certificates.check_files().map_err(flag)?;
+    certs::check_files(&config.certificates).map_err(flag)?;
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

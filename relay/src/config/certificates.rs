@@ -1,7 +1,7 @@
 //! Certificates with which visitors are served.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use shared::control::protocol::DomainName;
@@ -190,27 +190,6 @@ pub(super) const NEED_RESTART: [&str; 11] = [
     "acme-wildcard",
     "acme-ca",
 ];
-
-/// The files and folders that have to be there.
-impl CertificateSettings {
-    /// Whether what the settings name can be used: the first that cannot, with its flag.
-    pub(crate) fn check_files(&self) -> Result<(), String> {
-        let about = |flag: &str, path: &Path, err: &dyn fmt::Display| {
-            Err(format!("{flag}: {}: {err}", path.display()))
-        };
-        if let Some(folder) = &self.folder
-            && let Err(err) = std::fs::read_dir(folder)
-        {
-            return about("certs", folder, &err);
-        }
-        if let Some(hook) = &self.acme.dns_hook
-            && !std::fs::metadata(hook).is_ok_and(|found| found.is_file())
-        {
-            return about("acme-dns-hook", hook, &"there is no such program");
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! What a store of SQLite goes through: others at the same file, kills, copies, other versions.
 
+mod certificates;
 mod versions;
 
 use std::env;

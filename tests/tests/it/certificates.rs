@@ -35,6 +35,7 @@ async fn a_host_has_a_certificate_soon_and_a_relay_that_starts_again_asks_for_no
         let expires = relay.metrics().await.value(EXPIRY).expect("when it expires");
         assert!(expires > 1_700_000_000.0, "{expires}");
         drop(wanted);
+        assert_eq!(relay.metrics().await.value(EXPIRY), None);
         assert_eq!(relay.shown(&visitors, HOST).await, Some(first.clone()), "it stays");
         relay.stop().await;
 

@@ -148,11 +148,13 @@ async fn nothing_is_ordered_for_hosts_that_the_operators_own_certificates_cover(
 
 #[tokio::test]
 async fn a_relay_says_at_once_what_is_missing() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--certs", "/nonexistent"], "certs: /nonexistent: No such file"),
         (&["--acme", "--data", "/tmp"], "acme needs acme-agree-tos"),
         (&["--acme", "--acme-agree-tos"], "acme needs data or database"),
         (&["--acme-challenge", "dns-01"], "dns-01 needs acme-dns-hook"),
+        (&["--acme-ca", "/nonexistent"], "acme-ca: /nonexistent: is not there"),
+        (&["--acme-dns-hook", "/nonexistent"], "acme-dns-hook: /nonexistent"),
         (&["--acme-eab-kid", "one"], "acme-eab-kid needs acme-eab-key-file"),
     ];
     for (args, expected) in cases {

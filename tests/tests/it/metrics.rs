@@ -128,6 +128,9 @@ async fn every_documented_metric_is_there() {
     for outcome in ["full", "resumed", "failed", "given_up"] {
         series.push(format!("relay_tls_handshakes_total{{outcome=\"{outcome}\"}}"));
     }
+    for outcome in ["issued", "failed", "not_reached", "put_off"] {
+        series.push(format!("relay_certificate_orders_total{{outcome=\"{outcome}\"}}"));
+    }
     for limit in [
         "visitors",
         "visitors_per_tunnel",

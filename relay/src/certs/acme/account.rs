@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use instant_acme::{Account, ExternalAccountKey, NewAccount};
 use shared::kit::small_file;
@@ -41,14 +41,29 @@ impl Authority {
         store: Store,
         domains: Domains,
     ) -> anyhow::Result<Self> {
-        let trust = Trust::new(settings.ca.as_deref()).context("--acme-ca")?;
+        let (trust, external) = Self::read(settings).map_err(|err| anyhow!("--{err}"))?;
+        let challenge = settings.challenge_at(https);
+        Ok(Self { settings: settings.clone(), challenge, store, trust, external })
+    }
+
+    /// Whom it trusts, and the key of the operator's account, from the files of the settings.
+    ///
+    /// # Errors
+    ///
+    /// A file that does not hold what it should, with its flag.
+    pub(in super::super) fn read(
+        settings: &AcmeSettings,
+    ) -> Result<(Trust, Option<(String, Hidden)>), String> {
+        let trust = Trust::new(settings.ca.as_deref()).map_err(|err| format!("acme-ca: {err}"))?;
         let external = settings.external.as_ref().map(|external| {
             let key = external_key(&external.key_file);
-            key.map(|key| (external.kid.clone(), key)).context("--acme-eab-key-file")
+            key.map(|key| (external.kid.clone(), key))
         });
         let challenge = settings.challenge_at(https);
         let external = external.transpose()?;
         Ok(Self { settings: settings.clone(), challenge, store, domains, trust, external })
+        let external = external.transpose();
+        Ok((trust, external.map_err(|err| format!("acme-eab-key-file: {err:#}"))?))
     }
 
     /// The directory, which is what an authority goes by.

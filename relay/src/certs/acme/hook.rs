@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use shared::kit::logging::Foreign;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -73,7 +74,7 @@ impl Record {
         let (out, err, status) =
             ended.map_err(|_| format!("{shown} {action} has not ended within {LONGEST:?}"))?;
         for line in out.lines().chain(err.lines()).filter(|line| !line.is_empty()) {
-            info!("{shown} {action} {}: {line}", self.name);
+            info!("{shown} {action} {}: {}", self.name, Foreign(line));
         }
         match status {
             Ok(status) if status.success() => Ok(()),

@@ -34,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Whom the relay takes for an authority. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Trust(TlsConnector);
+pub(in super::super) struct Trust(TlsConnector);
 
 /// What asks an authority. Clones go together.
 #[derive(Clone)]

@@ -168,6 +168,8 @@ impl Orders {
                 Verdict::Now => {
                     if self.begin(&due.name, now).await? {
                         ration.count(now);
+                    } else {
+                        look_at = look_at.min(now + OTHERS_AGAIN);
                     }
                 }
                 Verdict::At(_, Why::Running) => {

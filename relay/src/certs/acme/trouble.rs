@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use instant_acme::{Error, Problem};
+use shared::kit::logging::Foreign;
 
 use super::https::Https;
 use crate::config::AcmeChallenge;
@@ -22,9 +23,6 @@ pub(super) struct Trouble {
 
 /// What the types of problems begin with (RFC 8555, section 6.7).
 const TYPES: &str = "urn:ietf:params:acme:error:";
-
-/// The longest text of others that is passed on: they may quote what a visitor has sent.
-const LONGEST: usize = 500;
 
 impl Trouble {
     /// Something of our own, of which the authority has not heard.
@@ -115,8 +113,8 @@ fn whole(err: &dyn std::error::Error) -> String {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.what.char_indices().nth(LONGEST).map_or(self.what.len(), |(end, _)| end);
-        f.write_str(&self.what[..end])
+        // It may quote what a visitor has sent.
+        fmt::Display::fmt(&Foreign(&self.what), f)
     }
 }
 
@@ -142,11 +140,5 @@ mod tests {
         let refused = problem(r#"{"type":"urn:ietf:params:acme:error:connection","detail":"x"}"#);
         assert!(refused.advice(AcmeChallenge::Http01).contains("port 80"));
         assert!(refused.advice(AcmeChallenge::TlsAlpn01).contains("port 443"));
-    }
-
-    #[test]
-    fn what_others_say_is_cut_off_somewhere() {
-        let long = "ü".repeat(10_000);
-        assert_eq!(Trouble::own(&long).to_string().chars().count(), LONGEST);
     }
 }

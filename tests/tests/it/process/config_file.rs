@@ -235,6 +235,10 @@ async fn the_examples_run_and_hold_every_key() {
         let all = format!("{keys}\n{sections}");
         let here = all.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
         folder.write("dns-key", "relay:hmac-sha256:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+        folder.write("acme-key", "MDEyMzQ1Njc4OWFiY2RlZg");
+        folder.write("dns-hook", "#!/bin/sh\n");
+        std::fs::create_dir(folder.file("certs")).expect("a folder");
+        let here = keys.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
         let here = here.map(|line| line.replace("tls = false", "tls = true"));
         let here = here.collect::<Vec<_>>().join("\n");
         let here = here.replace("/etc/sallyport", &folder.path().to_string_lossy());

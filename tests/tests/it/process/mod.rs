@@ -2,6 +2,7 @@
 
 mod audit;
 mod bans;
+mod certificates;
 mod closing;
 mod command_line;
 mod config_file;

@@ -84,7 +84,7 @@ async fn one_host_is_shown_by_the_dns_if_somebody_wants_it_so() {
 async fn a_certificate_is_renewed_before_it_expires_and_visitors_never_go_without() {
     let short = |settings: &mut serde_json::Value| {
         settings["profiles"] =
-            serde_json::json!({ "default": { "description": "short", "validityPeriod": 9 } });
+            serde_json::json!({ "default": { "description": "short", "validityPeriod": 15 } });
     };
     let (pebble, data) = (Pebble::start_with(short).await, Folder::new());
     let visitors = pebble.visitors().await;

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Identity;
 use super::CertName;
+use super::Identity;
 use super::acme::{Authority, Orders};
 use super::folder::Folder;
 use super::table::{ACME_TLS, Resolver, Table};

@@ -43,7 +43,7 @@ impl Authority {
     ) -> anyhow::Result<Self> {
         let (trust, external) = Self::read(settings).map_err(|err| anyhow!("--{err}"))?;
         let challenge = settings.challenge_at(https);
-        Ok(Self { settings: settings.clone(), challenge, store, trust, external })
+        Ok(Self { settings: settings.clone(), challenge, store, domains, trust, external })
     }
 
     /// Whom it trusts, and the key of the operator's account, from the files of the settings.
@@ -59,9 +59,6 @@ impl Authority {
             let key = external_key(&external.key_file);
             key.map(|key| (external.kid.clone(), key))
         });
-        let challenge = settings.challenge_at(https);
-        let external = external.transpose()?;
-        Ok(Self { settings: settings.clone(), challenge, store, domains, trust, external })
         let external = external.transpose();
         Ok((trust, external.map_err(|err| format!("acme-eab-key-file: {err:#}"))?))
     }

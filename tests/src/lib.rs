@@ -19,6 +19,7 @@
 //! - [`rogue`]: clients and relays that do not play by the rules
 //! - [`usage`]: what this process holds; tests that need a process of their own
 //! - [`wait`]: waiting for something, but not forever
+//! - [`web`]: HTTP: a local service, a client of an HTTP tunnel and visitors
 //! - [`process`]: the relay and the client as real processes
 //!
 //! Nothing here uses a port that the kernel did not choose, and everything that waits says for
@@ -45,6 +46,7 @@ pub mod secured;
 pub mod tasks;
 pub mod usage;
 pub mod wait;
+pub mod web;
 pub mod wire;
 pub mod world;
 
@@ -56,5 +58,6 @@ pub use peer::Peer;
 pub use secured::Secured;
 pub use tasks::Tasks;
 pub use wait::{eventually, stays, within, within_time};
+pub use web::{WebClient, WebService};
 pub use wire::Wire;
 pub use world::{RunningClient, World};

@@ -38,4 +38,5 @@ mod stream_as_socket;
 mod tls;
 mod tls_floods;
 mod tokens;
+mod web_policy;
 mod yamux;

@@ -91,6 +91,13 @@ impl WebFront {
     }
 }
 
+impl WebFront {
+    /// The port that visitors reach by TLS: that of HTTP by TLS unless another one is known.
+    pub(crate) fn https_port(&self) -> u16 {
+        self.port.filter(|_| self.tls).or(self.tls_port).unwrap_or(443)
+    }
+}
+
 fn label(host: &WebHost) -> &str {
     match host {
         WebHost::Subdomain(label) => label.as_str(),

@@ -33,6 +33,17 @@ pub(crate) enum Miss<E> {
     Nowhere(E),
 }
 
+impl<E> Miss<E> {
+    /// The same, with another word for why.
+    pub(crate) fn map<F>(self, map: impl FnOnce(E) -> F) -> Miss<F> {
+        match self {
+            Self::Gone => Miss::Gone,
+            Self::Elsewhere(err) => Miss::Elsewhere(map(err)),
+            Self::Nowhere(err) => Miss::Nowhere(map(err)),
+        }
+    }
+}
+
 /// What a visit tries with each client that might serve it.
 pub(crate) trait Attempt: Send {
     /// What a client that serves it gives.

@@ -39,6 +39,7 @@ use self::standing::Standing;
 use self::tokens::Tokens;
 
 pub use self::anonymous::Anonymous;
+pub(crate) use self::jwt::BadJwt;
 pub use self::jwt::{BadJwtKeys, JwtKeys, JwtRules};
 pub(crate) use self::owner::Owner;
 pub(crate) use self::principal::Principal;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use shared::kit::amounts::Frequency;
@@ -50,17 +50,28 @@ impl Pace {
     /// Whether one more may happen now. It counts if it may. As many as the frequency says may come
     /// at once, if none came for its time.
     pub(crate) fn allow(&mut self, frequency: Frequency, now: Instant) -> bool {
-        let each = frequency.time / frequency.count.get();
-        // It may have been another frequency before.
-        let latest = now + frequency.time;
-        let before = self.0.map_or(now, |until| until.clamp(now, latest));
-        let allowed = before + each <= latest;
-        self.0 = Some(if allowed { before + each } else { before });
+        let (spread, each) = self.spread(frequency, now);
+        let allowed = spread + each <= now + frequency.time;
+        self.0 = Some(if allowed { spread + each } else { spread });
         allowed
     }
 
+    /// How long one more would have to wait now.
+    pub(crate) fn wait(&self, frequency: Frequency, now: Instant) -> Duration {
+        let (spread, each) = self.spread(frequency, now);
+        (spread + each).saturating_duration_since(now + frequency.time)
+    }
+
+    /// The moment until which what has happened is spread out, and the time of each.
+    fn spread(&self, frequency: Frequency, now: Instant) -> (Instant, Duration) {
+        let each = frequency.time / frequency.count.get();
+        // It may have been another frequency before.
+        let latest = now + frequency.time;
+        (self.0.map_or(now, |until| until.clamp(now, latest)), each)
+    }
+
     /// Whether it is as if nothing had ever happened.
-    fn is_over(&self, now: Instant) -> bool {
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.0.is_none_or(|until| until <= now)
     }
 }
@@ -119,7 +130,6 @@ impl Drop for FromSource {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     use super::*;
 

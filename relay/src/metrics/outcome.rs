@@ -193,6 +193,12 @@ label! {
         VisitorsPerToken = "visitors_per_token",
         NewVisitorsPerSource = "new_visitors_per_source",
         NewVisitorsPerTunnel = "new_visitors_per_tunnel",
+        /// Of a tunnel whose owner says how often they may come.
+        RequestsPerSource = "requests_per_source",
+        /// Of a tunnel with passwords: wrong ones.
+        LoginsPerSource = "logins_per_source",
+        /// Of a tunnel whose requests are signed: those that are held until it is known by whom.
+        SignedBodies = "signed_bodies",
         /// Of a token, in its day or month.
         Quota = "quota",
         /// Of tokens that are narrowed from one, and used in a day or month.
@@ -228,6 +234,9 @@ impl Limit {
             Self::VisitorsPerToken => "visitors for the client's token",
             Self::NewVisitorsPerSource => "new visitors from one source",
             Self::NewVisitorsPerTunnel => "new visitors of the tunnel",
+            Self::RequestsPerSource => "requests from one source",
+            Self::LoginsPerSource => "wrong passwords from one source",
+            Self::SignedBodies => "signed bodies of the tunnel",
             Self::Quota => "bytes for the client's quota",
             Self::QuotasPerToken => "quotas of tokens narrowed from one",
             Self::Sessions => "clients",

@@ -94,7 +94,7 @@ impl Claims {
             match clients.iter_mut().find(|client| client.instance == connection.instance) {
                 Some(client) => {
                     client.health = health;
-                    client.conditions = conditions;
+                    client.set_conditions(conditions);
                     client.sessions.push((generation, claimant));
                 }
                 None => {
@@ -149,7 +149,7 @@ impl Claims {
     /// The client with this claim says who may visit.
     pub(crate) fn set_conditions(&mut self, generation: u64, conditions: Option<Arc<Conditions>>) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.has(generation)) {
-            client.conditions = conditions;
+            client.set_conditions(conditions);
             self.candidates = None;
         }
     }
@@ -246,6 +246,14 @@ impl Takeovers {
 impl Client {
     fn has(&self, generation: u64) -> bool {
         self.sessions.iter().any(|(own, _)| *own == generation)
+    }
+
+    /// Those that say the same as before stay as they are: who has come how often, or has guessed
+    /// passwords, is not forgotten because a connection comes back or a health changes.
+    fn set_conditions(&mut self, conditions: Option<Arc<Conditions>>) {
+        if self.conditions != conditions {
+            self.conditions = conditions;
+        }
     }
 
     /// Whether visitors may come to it at all.

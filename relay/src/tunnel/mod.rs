@@ -377,7 +377,7 @@ pub(crate) struct Service {
 }
 
 /// What a client says of the visitors of a tunnel.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Conditions {
     /// Who may visit.
     pub(crate) rules: Rules,

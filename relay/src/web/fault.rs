@@ -19,8 +19,8 @@ pub(crate) enum Fault {
     TokenNeeded,
     /// It has no user and password, or wrong ones.
     LoginNeeded,
-    /// It has no JSON Web Token, or one that is not good.
-    JwtNeeded,
+    /// It has no JSON Web Token, or one that is not good, for this reason.
+    JwtNeeded(Option<&'static str>),
     /// Its sender has not signed it.
     Unsigned,
     /// It asks for a method that is not passed on.
@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     BodyTooLarge,
     /// So many come from there that this one has to wait for so long.
     TooMany(Duration),
+    /// So many wrong passwords have come from there that the next one has to wait for so long.
+    TooManyGuesses(Duration),
     /// The tunnel or its owner has as many visitors as it may have.
     OverLimit,
     /// It took too long to arrive.
@@ -100,7 +102,7 @@ impl Fault {
     /// When it may be worth another try.
     pub(crate) fn retry_after(self) -> Option<Duration> {
         match self {
-            Self::TooMany(wait) => Some(wait),
+            Self::TooMany(wait) | Self::TooManyGuesses(wait) => Some(wait),
             Self::NoClient | Self::ClientBusy | Self::OverLimit | Self::Stopping => Some(SOON),
             _ => None,
         }
@@ -146,7 +148,7 @@ impl Fault {
                 "This tunnel needs a user and a password",
                 "Ask the tunnel's owner for them.",
             ),
-            Self::JwtNeeded => (
+            Self::JwtNeeded(_) => (
                 401,
                 "jwt_needed",
                 Visitor,
@@ -179,7 +181,8 @@ impl Fault {
                 "body_too_large",
                 Visitor,
                 "The body of this request is too large",
-                "The tunnel's owner has set how large one may be.",
+                "The tunnel's owner has set how large one may be. Where it has to be signed, 1 MiB is the \
+                 most.",
             ),
             Self::TooMany(_) => (
                 429,
@@ -187,6 +190,13 @@ impl Fault {
                 Visitor,
                 "Too many requests come from where you are",
                 "Wait a moment.",
+            ),
+            Self::TooManyGuesses(_) => (
+                429,
+                "too_many_guesses",
+                Visitor,
+                "Too many wrong passwords come from where you are",
+                "Wait a moment, and ask the tunnel's owner for the right one.",
             ),
             Self::OverLimit => (
                 503,

@@ -5,9 +5,9 @@
 //! - `pool`: connections to local services that wait for the next request
 
 mod fault;
-mod policy;
+pub(crate) mod policy;
 mod pool;
 
 pub(crate) use self::fault::{Fault, Side};
-pub(crate) use self::policy::Policy;
+pub(crate) use self::policy::{Arrival, Policy, Verdict};
 pub(crate) use self::pool::{BodyError, Connection, Pool, RequestBody};

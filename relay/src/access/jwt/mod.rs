@@ -1,5 +1,6 @@
 //! JSON Web Tokens (RFC 7519), from whoever has the key to make them.
 
+mod check;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -7,8 +8,6 @@ mod tests;
 use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::control::protocol::Refusal;
@@ -18,6 +17,8 @@ use super::principal::expired;
 use super::standing::Standing;
 use super::{Admitted, Owner, unauthorized};
 
+pub(crate) use self::check::BadJwt;
+use self::check::check;
 use self::keys::JwtKey;
 pub use self::keys::{BadJwtKeys, JwtKeys};
 
@@ -96,79 +97,28 @@ impl Jwt {
         let Some(rules) = rules else {
             return Err(unauthorized("the relay takes no JSON Web Tokens"));
         };
-        let (claims, key) = check(jwt, rules)?;
+        let (claims, key) = check::<Claims>(jwt, rules, SAYS)?;
         let owner = subject(&claims.sub)?;
         let Claims { exp, sallyport: grant, .. } = claims;
         let lifetime = Grant { expires: Some(exp), ..Grant::default() };
         // The rules may have become others meanwhile.
         let standing = self.0.lock().get(&GoodBy::new(rules, key)).cloned();
-        let standing = standing.ok_or_else(|| unauthorized(BAD_SIGNATURE))?;
+        let standing = standing.ok_or(BadJwt::Signature)?;
         let key = counted_as(&owner, &grant)?;
         let grants = vec![(Some(key), grant), (None, lifetime)];
         Ok(Admitted { owner, token: None, standing, grants })
     }
 }
 
-const BAD_SIGNATURE: &str = "the relay does not know who signed this token";
+/// What a client's token has to say beside whom it is for.
+const SAYS: &[&str] = &["exp", "sub"];
 
-/// What a token says, if one of the keys has signed it and it is for us and now.
-fn check<'a>(jwt: &str, rules: &'a JwtRules) -> Result<(Claims, &'a JwtKey), Refusal> {
-    let header = decode_header(jwt).map_err(|_| unauthorized(BAD_SIGNATURE))?;
-    if header.crit.is_some() {
-        // RFC 7515, section 4.1.11.
-        return Err(unauthorized("the token asks for what the relay does not know (`crit`)"));
-    }
-    let named = |key: &&JwtKey| header.kid.is_some() && key.id == header.kid;
-    let by_name = rules.keys.iter().any(|key| named(&key));
-    // The key decides on the algorithm. A token that asks for another one is not even looked at
-    // with it: what checks a signature must never be taken for a shared key.
-    let candidates = rules.keys.iter().filter(|key| key.algorithm == header.alg);
-    let mut refused = unauthorized(BAD_SIGNATURE);
-    for key in candidates.filter(|key| !by_name || named(key)) {
-        match decode::<Claims>(jwt, &key.key, &validation(key.algorithm, rules)) {
-            Ok(token) => return Ok((token.claims, key)),
-            Err(err) if matches!(err.kind(), ErrorKind::InvalidSignature) => (),
-            Err(err) => refused = refusal(err.kind()),
+impl From<BadJwt> for Refusal {
+    fn from(bad: BadJwt) -> Self {
+        match bad {
+            BadJwt::Expired => expired(),
+            other => unauthorized(other.to_string()),
         }
-    }
-    Err(refused)
-}
-
-fn validation(algorithm: Algorithm, rules: &JwtRules) -> Validation {
-    let mut validation = Validation::new(algorithm);
-    // The session ends when the token does, to the second.
-    validation.leeway = 0;
-    validation.validate_nbf = true;
-    validation.set_audience(&[&rules.audience]);
-    let mut required = vec!["exp", "sub", "aud"];
-    if let Some(issuer) = &rules.issuer {
-        validation.set_issuer(&[issuer]);
-        required.push("iss");
-    }
-    validation.set_required_spec_claims(&required);
-    validation
-}
-
-/// What the holder is told. Only what a good signature stands behind is told in detail.
-fn refusal(kind: &ErrorKind) -> Refusal {
-    match kind {
-        ErrorKind::ExpiredSignature => expired(),
-        ErrorKind::ImmatureSignature => unauthorized("the token is not good yet"),
-        ErrorKind::InvalidAudience => unauthorized("the token is for somebody else (`aud`)"),
-        ErrorKind::InvalidIssuer => {
-            unauthorized("the relay does not take tokens of this issuer (`iss`)")
-        }
-        ErrorKind::MissingRequiredClaim(claim) => {
-            unauthorized(format!("the token does not say `{claim}`"))
-        }
-        ErrorKind::InvalidClaimFormat(claim) => {
-            unauthorized(format!("what the token says in `{claim}` is no number"))
-        }
-        // Signed, and yet not understood: a grant that the relay does not know, say.
-        ErrorKind::Json(err) => {
-            unauthorized(format!("the relay does not understand the token: {err}"))
-        }
-        _ => unauthorized(BAD_SIGNATURE),
     }
 }
 

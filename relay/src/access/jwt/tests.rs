@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::check::BAD_SIGNATURE;
 use super::*;
 use crate::access::Rights;
 

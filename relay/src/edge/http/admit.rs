@@ -10,7 +10,7 @@ use crate::limits::{Account, Allowance, Part};
 use crate::metrics::Limit;
 use crate::target::OpenError;
 use crate::tunnel::{Candidate, Present, Tunnel};
-use crate::web::Fault;
+use crate::web::{Fault, Verdict};
 
 /// What a request takes up in the accounts of whoever serves it.
 pub(super) struct Admission {
@@ -77,6 +77,23 @@ impl Admission {
 fn over(http: &Http, limit: Limit) -> Fault {
     http.edge.metrics.limit(limit);
     Fault::OverLimit
+}
+
+/// Counts those whom a tunnel's policy turns away for being too many.
+pub(super) fn counted(http: &Http, verdict: Verdict) -> Verdict {
+    let limit = match verdict {
+        Verdict::Fault(Fault::TooMany(_)) => Limit::RequestsPerSource,
+        Verdict::Fault(Fault::TooManyGuesses(_)) => Limit::LoginsPerSource,
+        _ => return verdict,
+    };
+    http.edge.metrics.limit(limit);
+    verdict
+}
+
+impl From<OpenError> for Verdict {
+    fn from(err: OpenError) -> Self {
+        Self::Fault(err.into())
+    }
 }
 
 impl From<OpenError> for Fault {

@@ -7,7 +7,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use super::body::ToVisitor;
-use crate::web::{Fault, Side};
+use crate::web::{Fault, Side, Verdict};
 
 /// Which of the relay's own answers it is, for programs.
 const X_RELAY_ERROR: HeaderName = HeaderName::from_static("x-relay-error");
@@ -35,16 +35,17 @@ pub(super) fn fault(fault: Fault, request: &HeaderMap, id: &str) -> Response<ToV
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(wait) = fault.retry_after() {
-        // In whole seconds (RFC 9110, section 10.2.3).
-        headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        // In whole seconds (RFC 9110, section 10.2.3), none of which is too few.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     match fault {
         Fault::LoginNeeded => {
             let basic = HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\"");
             headers.insert(WWW_AUTHENTICATE, basic);
         }
-        Fault::JwtNeeded => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Fault::JwtNeeded(reason) => {
+            headers.insert(WWW_AUTHENTICATE, bearer(reason));
         }
         Fault::MethodNotAllowed => {
             let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -53,6 +54,22 @@ pub(super) fn fault(fault: Fault, request: &HeaderMap, id: &str) -> Response<ToV
         _ => (),
     }
     response
+}
+
+/// What a tunnel's policy answers in the place of the local service.
+pub(super) fn instead(verdict: Verdict) -> Result<Response<ToVisitor>, Fault> {
+    match verdict {
+        Verdict::Fault(fault) => Err(fault),
+        Verdict::Redirect { status, location } => Ok(redirect(status, location)),
+    }
+}
+
+/// Asks for a token, and says what is wrong with the one that came (RFC 6750, section 3).
+fn bearer(reason: Option<&str>) -> HeaderValue {
+    let plain = HeaderValue::from_static("Bearer realm=\"tunnel\"");
+    let Some(reason) = reason else { return plain };
+    let error = format!("error=\"invalid_token\", error_description=\"{reason}\"");
+    HeaderValue::from_str(&format!("Bearer realm=\"tunnel\", {error}")).unwrap_or(plain)
 }
 
 /// Sends the visitor to another place, with this status.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::account::{Account, UsedUp};
+use super::shrink::Shrunk;
 use super::upstream::Kept;
 use crate::web::BodyError;
 
@@ -26,6 +27,8 @@ pub(super) enum ToVisitor {
     Own(Option<Bytes>),
     /// From a local service.
     Relayed(Relayed),
+    /// The same, compressed.
+    Compressed(Box<Shrunk>),
 }
 
 /// The body of an answer, from a local service.
@@ -116,46 +119,61 @@ impl Body for ToVisitor {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Self::Relayed(relayed) => relayed.poll_frame(cx),
+            Self::Relayed(relayed) => Pin::new(relayed).poll_frame(cx),
+            Self::Compressed(shrunk) => Pin::new(&mut shrunk.body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(text) => text.is_none(),
-            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+            Self::Relayed(relayed) => relayed.is_end_stream(),
+            Self::Compressed(shrunk) => shrunk.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Relayed(relayed) => relayed.body.size_hint(),
+            Self::Relayed(relayed) => relayed.size_hint(),
+            Self::Compressed(shrunk) => shrunk.body.size_hint(),
         }
     }
 }
 
-impl Relayed {
+impl Body for Relayed {
+    type Data = Bytes;
+    type Error = BodyError;
+
     fn poll_frame(
-        &mut self,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
         let moved =
-            ready!(self.account.poll_outward(cx)).map_err(|used_up| Stopped::from(used_up).into());
+            ready!(this.account.poll_outward(cx)).map_err(|used_up| Stopped::from(used_up).into());
         let frame = match moved {
             Ok(()) => {
-                ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose().map_err(BodyError::from)
+                ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose().map_err(BodyError::from)
             }
             Err(err) => Err(err),
         };
-        let frame = frame.inspect_err(|_| self.broke_off.store(true, Ordering::Relaxed))?;
+        let frame = frame.inspect_err(|_| this.broke_off.store(true, Ordering::Relaxed))?;
         if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
-            self.account.moved_outward(data.len());
+            this.account.moved_outward(data.len());
         }
-        if frame.is_none() || self.body.is_end_stream() {
-            self.connection.give_back();
+        if frame.is_none() || this.body.is_end_stream() {
+            this.connection.give_back();
         }
         Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -6,7 +6,7 @@
 //! - `admit`: whether it may
 //! - `hops`, `forwarded`: what the local service sees of it
 //! - `upstream`, `lent`: the connections to local services
-//! - `body`, `expect`, `upgrade`: what moves
+//! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
 //! - `answers`: what the relay says itself
 //! - `account`: what became of it
 
@@ -24,6 +24,8 @@ mod http2;
 mod lent;
 mod proxy;
 mod route;
+mod shrink;
+mod signed;
 mod socket;
 mod tasks;
 mod upgrade;
@@ -44,6 +46,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::body::ToVisitor;
+use self::shrink::Room;
 use self::tasks::Tasks;
 use self::upstream::Upstream;
 use super::EdgeShared;
@@ -58,6 +61,8 @@ pub(super) struct Http {
     edge: Arc<EdgeShared>,
     certs: VisitorCerts,
     upstream: Upstream,
+    /// For answers that are compressed.
+    room: Room,
     /// What goes on when the connection that began it is over.
     tasks: Tasks,
     /// Fires when no more requests are to come.
@@ -75,7 +80,8 @@ impl Http {
     pub(super) fn new(edge: Arc<EdgeShared>, certs: VisitorCerts, stop: &Stop) -> Self {
         let tasks = Tasks::new(stop.at_once.clone());
         let upstream = Upstream::new(stop.at_once.clone());
-        Self { edge, certs, upstream, tasks, stopping: stop.gracefully.clone() }
+        let (room, stopping) = (Room::new(), stop.gracefully.clone());
+        Self { edge, certs, upstream, room, tasks, stopping }
     }
 
     pub(super) fn edge(&self) -> &EdgeShared {

@@ -1,12 +1,13 @@
 //! One request: from the visitor to a local service, and its answer back.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY,
+};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -18,19 +19,21 @@ use tokio::time::sleep;
 use super::Http;
 use super::account::Account;
 use super::activity::Answering;
-use super::admit::Admission;
+use super::admit::{Admission, counted};
 use super::answers;
 use super::body::{FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
 use super::host::RequestedHost;
 use super::route::{Route, route};
+use super::shrink::Wish;
+use super::signed;
 use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, of_error};
 use super::visitor::Visitor;
 use super::{expect, hops};
 use crate::placement::{Attempt, Miss, Order, place};
 use crate::tunnel::{Candidate, Conditions, Tunnel};
-use crate::web::{Fault, RequestBody};
+use crate::web::{Arrival, Fault, RequestBody, Verdict};
 
 /// What tells one request from all others, at both ends.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,6 +56,11 @@ struct Exchange {
     head: Parts,
     /// The path for it.
     target: PathAndQuery,
+    arrival: Arrival,
+    /// What its answer is to be.
+    wish: Wish,
+    /// By whose policies it has been let in.
+    passed: Vec<Arc<Conditions>>,
     upgrade: Option<Upgrade>,
     /// Whether it may be sent again, although something of it has been.
     may_repeat: bool,
@@ -73,11 +81,15 @@ pub(super) async fn answer(
     // Whoever is refused learns why in a form that it reads.
     let accept: HeaderMap = accepted(request.headers());
     let account = Account::begin(request.method().clone());
-    let mut response = match serve(visitor, request, account, visit, &id).await {
+    let mut hsts = None;
+    let mut response = match serve(visitor, request, account, visit, &id, &mut hsts).await {
         Ok(response) => response,
         Err(fault) => answers::fault(fault, &accept, id.to_str().unwrap_or_default()),
     };
     response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
+    if let Some(hsts) = hsts {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     Ok(response.map(|body| Answering { body, _request }))
 }
 
@@ -88,6 +100,7 @@ async fn serve(
     mut account: Account,
     visit: VisitId,
     id: &HeaderValue,
+    hsts: &mut Option<HeaderValue>,
 ) -> Result<Response<ToVisitor>, Fault> {
     let http = &visitor.http;
     let mut upgrade = Upgrade::extended(&mut request);
@@ -112,11 +125,24 @@ async fn serve(
             Route::AddSlash(location) => return Ok(redirect(&location)),
         };
     let way = Way::of(&head.headers, visitor.peer.ip(), visitor.is_tls(), &config.trust_proxy);
+    let conditions = tunnel.conditions();
+    let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
+    *hsts = policy.and_then(|policy| policy.hsts()).filter(|_| way.tls).cloned();
     let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
     account.goes_to(&tunnel, admission.present());
     account.limit(admission.allowance(http));
-    let conditions = tunnel.conditions();
-    let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
+    let arrival = Arrival {
+        host: host.as_written.clone(),
+        prefix,
+        visitor: way.visitor,
+        is_tls: way.tls,
+        https_port: registry.front().https_port(),
+    };
+    if let Some(policy) = policy
+        && let Err(verdict) = policy.admit(&head, &target, &arrival)
+    {
+        return answers::instead(counted(http, verdict));
+    }
 
     if let Some(protocol) = hops::remove(&mut head.headers) {
         upgrade = on_upgrade.map(|on| Upgrade::by_headers(on, protocol));
@@ -125,9 +151,9 @@ async fn serve(
     if most.is_some_and(|most| length(&head.headers).is_some_and(|length| length > most)) {
         return Err(Fault::BodyTooLarge);
     }
-    way.tell(&mut head.headers, &host.as_written, prefix.as_deref());
+    way.tell(&mut head.headers, &arrival.host, arrival.prefix.as_deref());
     head.headers.insert(X_REQUEST_ID, id.clone());
-    if let Ok(host) = HeaderValue::from_str(&host.as_written) {
+    if let Ok(host) = HeaderValue::from_str(&arrival.host) {
         head.headers.insert(HOST, host);
     }
     join_cookies(&mut head.headers);
@@ -136,10 +162,13 @@ async fn serve(
     }
     let account = Arc::new(account);
     let has_body = !body.is_end_stream();
-    let body = match has_body {
+    let mut body = match has_body {
         false => RequestBody::Empty,
         true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(&account), most))),
     };
+    if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
+        body = signed::check(http, webhook, &head.headers, body).await?;
+    }
     let may_repeat = !has_body && head.method.is_idempotent() && upgrade.is_none();
     let limit = policy.and_then(|policy| policy.timeout).unwrap_or(config.web.request_timeout);
     let hold = config.web.hold_requests;
@@ -147,14 +176,17 @@ async fn serve(
         visitor: Arc::clone(&visitor),
         tunnel,
         visit,
+        wish: Wish::of(&head.method, &head.headers),
         head,
         target,
+        arrival,
+        passed: conditions.into_iter().collect(),
         upgrade,
         may_repeat,
         account,
         admission,
     };
-    exchange.run(body, way.visitor, hold, limit).await
+    exchange.run(body, hold, limit).await.or_else(answers::instead)
 }
 
 impl Exchange {
@@ -162,20 +194,28 @@ impl Exchange {
     async fn run(
         mut self,
         mut body: RequestBody,
-        from: IpAddr,
         hold: Duration,
         limit: Duration,
-    ) -> Result<Response<ToVisitor>, Fault> {
+    ) -> Result<Response<ToVisitor>, Verdict> {
         let mut tries = 0;
         loop {
             tries += 1;
             let has_body = matches!(body, RequestBody::Streamed(_));
-            let (lease, conditions) = self.place(from, hold, tries, has_body).await?;
+            let passed = self.passed.len();
+            let (lease, conditions) = self.place(hold, tries, has_body).await?;
+            for policy in self.passed[passed..].iter().filter_map(|new| new.policy.as_ref()) {
+                if let Some(webhook) = &policy.webhook {
+                    let http = &self.visitor.http;
+                    body = signed::check(http, webhook, &self.head.headers, body).await?;
+                }
+            }
             let is_used = lease.is_used;
             let request = self.request(conditions.as_deref(), body);
             let account = Arc::clone(&self.account);
             match within(&account, limit, lease.send(request)).await.ok_or(Fault::LocalTimeout)? {
-                Ok((response, kept)) => return self.answered(response, kept),
+                Ok((response, kept)) => {
+                    return Ok(self.answered(conditions.as_deref(), response, kept)?);
+                }
                 Err(mut err) => match err.take_message() {
                     Some(unsent) if tries < MOST_TRIES => body = unsent.into_body(),
                     _ => {
@@ -184,7 +224,7 @@ impl Exchange {
                         // session that is lost took no part in it.
                         let repeats = self.may_repeat && (is_used || is_lost(&err));
                         if !repeats || tries == MOST_TRIES {
-                            return Err(fault_of(&err));
+                            return Err(fault_of(&err).into());
                         }
                         body = RequestBody::Empty;
                     }
@@ -196,22 +236,24 @@ impl Exchange {
     /// A connection to the local service of one of the tunnel's clients.
     async fn place(
         &mut self,
-        from: IpAddr,
         hold: Duration,
         tries: u32,
         has_body: bool,
-    ) -> Result<(Lease, Option<Arc<Conditions>>), Fault> {
+    ) -> Result<(Lease, Option<Arc<Conditions>>), Verdict> {
         let mut open = Open::new(self.visit, self.tunnel.name().clone(), self.visitor.peer);
         open.pooled = true;
         let order = match balance(&self.tunnel) {
             Balance::Newest => Order::Newest,
-            balance => Order::Shared(balance, from.into()),
+            balance => Order::Shared(balance, self.arrival.visitor.into()),
         };
         let attempt = Leasing {
             http: &self.visitor.http,
             admission: &mut self.admission,
+            head: &self.head,
+            target: &self.target,
+            arrival: &self.arrival,
+            passed: &mut self.passed,
             open: &open,
-            from,
             is_new: tries > 1,
             is_sure: has_body,
         };
@@ -220,22 +262,25 @@ impl Exchange {
 
     /// The request as the local service behind a client sees it.
     fn request(&self, conditions: Option<&Conditions>, body: RequestBody) -> Request<RequestBody> {
-        let mut head = self.head.clone();
+        let (mut head, mut target) = (self.head.clone(), self.target.clone());
+        for policy in self.passed.iter().filter_map(|passed| passed.policy.as_ref()) {
+            policy.forget(&mut head, &mut target);
+        }
         if let Some(policy) = conditions.and_then(|conditions| conditions.policy.as_ref()) {
             policy.prepare(&mut head);
         }
         head.uri = match version(conditions) {
             HttpVersion::Http1 => {
                 head.version = Version::HTTP_11;
-                Uri::from(self.target.clone())
+                Uri::from(target)
             }
             HttpVersion::Http2 => {
                 head.version = Version::HTTP_2;
                 let authority = head.headers.remove(HOST);
                 let authority = authority.as_ref().map_or(b"".as_slice(), HeaderValue::as_bytes);
                 let uri = Uri::builder().scheme("http").authority(authority);
-                let uri = uri.path_and_query(self.target.clone()).build();
-                uri.unwrap_or_else(|_| Uri::from(self.target.clone()))
+                let uri = uri.path_and_query(target.clone()).build();
+                uri.unwrap_or_else(|_| Uri::from(target))
             }
         };
         let keeps_back = expect::keeps_back(&head.headers);
@@ -247,10 +292,11 @@ impl Exchange {
     /// What the visitor is answered.
     fn answered(
         self,
+        conditions: Option<&Conditions>,
         mut response: Response<Incoming>,
         kept: Kept,
     ) -> Result<Response<ToVisitor>, Fault> {
-        let Self { account, visitor, upgrade, .. } = self;
+        let Self { account, visitor, upgrade, wish, .. } = self;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.answered(response.status());
@@ -259,7 +305,14 @@ impl Exchange {
         account.answered(response.status());
         hops::remove(response.headers_mut());
         let broke_off = Arc::clone(&visitor.broke_off);
-        Ok(response.map(|body| ToVisitor::Relayed(Relayed::new(body, account, kept, broke_off))))
+        let (mut head, body) = response.into_parts();
+        let body = Relayed::new(body, account, kept, broke_off);
+        let policy = conditions.and_then(|conditions| conditions.policy.as_ref());
+        let body = match policy.is_some_and(|policy| policy.compress) {
+            true => wish.grant(&visitor.http.room, &mut head, body),
+            false => ToVisitor::Relayed(body),
+        };
+        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -267,26 +320,50 @@ impl Exchange {
 struct Leasing<'a> {
     http: &'a Http,
     admission: &'a mut Admission,
+    head: &'a Parts,
+    target: &'a PathAndQuery,
+    arrival: &'a Arrival,
+    passed: &'a mut Vec<Arc<Conditions>>,
     open: &'a Open,
-    from: IpAddr,
     is_new: bool,
     is_sure: bool,
 }
 
 impl Attempt for Leasing<'_> {
     type Served = (Lease, Option<Arc<Conditions>>);
-    type Error = Fault;
+    type Error = Verdict;
 
-    async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Fault>> {
-        self.admission.admit_to(self.http, client, self.from).map_err(Miss::Nowhere)?;
+    async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {
+        let admitted = self.admission.admit_to(self.http, client, self.arrival.visitor);
+        admitted.map_err(|fault| Miss::Nowhere(fault.into()))?;
         let conditions = client.conditions();
+        if let Some(conditions) = conditions {
+            self.pass(conditions).map_err(Miss::Nowhere)?;
+        }
         let wanted = Wanted {
             open: self.open,
             version: version(conditions.map(|conditions| &**conditions)),
             is_new: self.is_new,
             is_sure: self.is_sure,
         };
-        Ok((self.http.upstream.lease(client, wanted).await?, conditions.cloned()))
+        let lease = self.http.upstream.lease(client, wanted).await;
+        Ok((lease.map_err(|miss| miss.map(Verdict::from))?, conditions.cloned()))
+    }
+}
+
+impl Leasing<'_> {
+    /// Has a request pass the policy of a client that it may go to, unless it has before: each says
+    /// for itself whom it lets in.
+    fn pass(&mut self, conditions: &Arc<Conditions>) -> Result<(), Verdict> {
+        if self.passed.iter().any(|passed| Arc::ptr_eq(passed, conditions)) {
+            return Ok(());
+        }
+        if let Some(policy) = &conditions.policy {
+            let admitted = policy.admit(self.head, self.target, self.arrival);
+            admitted.map_err(|verdict| counted(self.http, verdict))?;
+        }
+        self.passed.push(Arc::clone(conditions));
+        Ok(())
     }
 }
 

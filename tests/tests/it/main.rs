@@ -38,5 +38,6 @@ mod stream_as_socket;
 mod tls;
 mod tls_floods;
 mod tokens;
+mod web_compress;
 mod web_policy;
 mod yamux;

@@ -123,7 +123,7 @@ async fn whoever_comes_too_often_is_told_when_to_come_again() {
     scene
         .world
         .shows("a request that came too soon", |metrics| {
-            metrics.value("relay_limit_hits_total", &[("limit", "requests_per_source")]) == 1.0
+            metrics.value(r#"relay_limits_total{limit="requests_per_source"}"#) == Some(1.0)
         })
         .await;
     scene.stop().await;
@@ -225,7 +225,9 @@ async fn what_is_signed_comes_through_as_it_was_sent() {
         assert_eq!(answer.status(), 200);
         let seen = scene.service.request();
         assert!(seen.body() == body, "{} bytes", seen.body().len());
-        assert_eq!(seen.headers()["content-length"], body.len().to_string());
+        if !body.is_empty() {
+            assert_eq!(seen.headers()["content-length"], body.len().to_string());
+        }
     }
     for (request, status, code) in [
         (hook("another", "body"), 403, "unsigned"),

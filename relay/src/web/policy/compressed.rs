@@ -181,7 +181,7 @@ mod tests {
     const ALL: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
     /// A body whose pieces a test sends.
-    struct Sent(mpsc::UnboundedReceiver<Result<Frame<Bytes>, BodyError>>);
+    struct Sent(mpsc::Receiver<Result<Frame<Bytes>, BodyError>>);
 
     impl Body for Sent {
         type Data = Bytes;
@@ -195,10 +195,10 @@ mod tests {
         }
     }
 
-    type Pieces = mpsc::UnboundedSender<Result<Frame<Bytes>, BodyError>>;
+    type Pieces = mpsc::Sender<Result<Frame<Bytes>, BodyError>>;
 
     fn compressed(coding: Coding) -> (Pieces, Compressed<Sent>) {
-        let (send, receive) = mpsc::unbounded_channel();
+        let (send, receive) = mpsc::channel(64);
         (send, Compressed::new(Sent(receive), coding))
     }
 
@@ -231,14 +231,14 @@ mod tests {
             for whole in [text.clone(), noise(200_000), b"a".to_vec(), Vec::new()] {
                 let (pieces, body) = compressed(coding);
                 for piece in whole.chunks(33_333) {
-                    pieces.send(Ok(Frame::data(Bytes::copy_from_slice(piece)))).unwrap();
+                    pieces.try_send(Ok(Frame::data(Bytes::copy_from_slice(piece)))).unwrap();
                 }
                 drop(pieces);
                 let bytes = body.collect().await.unwrap().to_bytes();
                 assert!(expanded(coding, &bytes).await == whole, "{coding:?} {}", whole.len());
             }
             let (pieces, body) = compressed(coding);
-            pieces.send(Ok(Frame::data(text.clone().into()))).unwrap();
+            pieces.try_send(Ok(Frame::data(text.clone().into()))).unwrap();
             drop(pieces);
             assert!(body.collect().await.unwrap().to_bytes().len() < text.len() / 100);
         }
@@ -251,7 +251,7 @@ mod tests {
             let (mut sent, mut came) = (Vec::new(), Vec::new());
             for piece in ["one", "two", "three"] {
                 assert!(body.frame().now_or_never().is_none());
-                pieces.send(Ok(Frame::data(piece.into()))).unwrap();
+                pieces.try_send(Ok(Frame::data(piece.into()))).unwrap();
                 sent.extend_from_slice(piece.as_bytes());
                 while let Some(frame) = body.frame().now_or_never() {
                     came.extend(frame.unwrap().unwrap().into_data().unwrap());
@@ -265,7 +265,7 @@ mod tests {
     async fn no_piece_is_much_longer_than_a_chunk() {
         for coding in ALL {
             let (pieces, mut body) = compressed(coding);
-            pieces.send(Ok(Frame::data(noise(1_000_000).into()))).unwrap();
+            pieces.try_send(Ok(Frame::data(noise(1_000_000).into()))).unwrap();
             drop(pieces);
             while let Some(frame) = body.frame().await {
                 let length = frame.unwrap().into_data().unwrap().len();
@@ -281,16 +281,16 @@ mod tests {
             let (pieces, body) = compressed(coding);
             let trailers: HeaderMap =
                 [("x-sum".parse().unwrap(), "1".parse().unwrap())].into_iter().collect();
-            pieces.send(Ok(Frame::data("text".into()))).unwrap();
-            pieces.send(Ok(Frame::trailers(trailers.clone()))).unwrap();
+            pieces.try_send(Ok(Frame::data("text".into()))).unwrap();
+            pieces.try_send(Ok(Frame::trailers(trailers.clone()))).unwrap();
             drop(pieces);
             let collected = body.collect().await.unwrap();
             assert_eq!(collected.trailers(), Some(&trailers));
             assert_eq!(expanded(coding, &collected.to_bytes()).await, b"text");
 
             let (pieces, body) = compressed(coding);
-            pieces.send(Ok(Frame::data("text".into()))).unwrap();
-            pieces.send(Err("broken".into())).unwrap();
+            pieces.try_send(Ok(Frame::data("text".into()))).unwrap();
+            pieces.try_send(Err("broken".into())).unwrap();
             assert!(body.collect().await.is_err());
         }
     }

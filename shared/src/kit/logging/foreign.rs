@@ -1,5 +1,6 @@
 //! What others say, as it may stand in a log.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 /// So many characters of what others say are shown.
@@ -22,13 +23,28 @@ impl<T: Display> Display for Foreign<T> {
     }
 }
 
+/// The same of `text`, of which as many as `most` characters are shown.
+pub fn harmless(text: &str, most: usize) -> Cow<'_, str> {
+    // Nearly everything is.
+    if text.len() <= most && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    let mut harmless = Harmless { to: &mut shown, room: most };
+    // It fails when there is no room for more, and for no other reason.
+    if harmless.write_str(text).is_err() {
+        shown.push('…');
+    }
+    Cow::Owned(shown)
+}
+
 /// Passes on characters as long as there is room.
-struct Harmless<'a, 'f> {
-    to: &'a mut fmt::Formatter<'f>,
+struct Harmless<'a, W> {
+    to: &'a mut W,
     room: usize,
 }
 
-impl Write for Harmless<'_, '_> {
+impl<W: Write> Write for Harmless<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             self.room = self.room.checked_sub(1).ok_or(fmt::Error)?;
@@ -80,5 +96,8 @@ mod tests {
         assert_eq!(Foreign(&exactly).to_string(), exactly);
         assert_eq!(Foreign("ä".repeat(201)).to_string(), format!("{exactly}…"));
         assert_eq!(Foreign(format_args!("{exactly}{exactly}")).to_string(), format!("{exactly}…"));
+        assert_eq!(harmless("four", 4), "four");
+        assert_eq!(harmless("five!", 4), "five…");
+        assert_eq!(harmless("\u{1b}a", 2), "\\u{1b}a");
     }
 }

@@ -6,9 +6,11 @@
 //! own besides.
 
 mod audit;
+mod file;
 mod foreign;
 mod plain;
 mod rate;
+mod utc;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Debug, Display};
@@ -28,14 +30,16 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use self::audit::Audit;
+use self::audit::AUDIT_LOG;
 use self::plain::Plain;
 use self::rate::settle;
 use super::output::{Output, Progress, Queue};
 
 pub use self::audit::AUDIT;
-pub use self::foreign::Foreign;
+pub use self::file::LogFile;
+pub use self::foreign::{Foreign, harmless};
 pub use self::rate::{LeftOut, Rate};
+pub use self::utc::Utc;
 
 /// What a log line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,7 +85,7 @@ pub struct Log {
     filter: reload::Handle<Targets, Registry>,
     output: Arc<Output>,
     // Dropped behind the log, whose end may have lines for it.
-    audit: Option<Arc<Audit>>,
+    audit: Option<Arc<LogFile>>,
 }
 
 /// The queue of the log, once it has been started.
@@ -126,7 +130,7 @@ fn start(filter: &str, format: LogFormat, audit: Option<&Path>) -> io::Result<Lo
     let filter = filter.parse::<Targets>().map_err(io::Error::other)?;
     let started = |path: &Path| {
         let about = |err| io::Error::other(format!("--audit-log: {}: {err}", path.display()));
-        Audit::start(path).map_err(about)
+        LogFile::start(AUDIT_LOG, path).map_err(about)
     };
     let audit = audit.map(started).transpose()?;
     let output = Output::start("log", io::stderr(), attend)?;
@@ -143,7 +147,7 @@ fn log_to(
     filter: Targets,
     format: LogFormat,
     colour: bool,
-    audit: Option<Audit>,
+    audit: Option<LogFile>,
 ) -> (Dispatch, Log) {
     let (filter, handle) = reload::Layer::new(filter);
     let (registry, queue) = (tracing_subscriber::registry(), output.queue());
@@ -151,7 +155,7 @@ fn log_to(
         None => Dispatch::new(registry.with(filter).with(lines(queue, format, colour))),
         Some(audit) => {
             let lines = lines(queue, format, colour).with_filter(filter);
-            Dispatch::new(registry.with(lines).with(audit.layer()))
+            Dispatch::new(registry.with(lines).with(audit::layer(audit)))
         }
     };
     let audit = audit.map(Arc::new);
@@ -179,10 +183,18 @@ where
     }
 }
 
-/// How many lines of the log, and of the audit log, were dropped since the process started, because
+/// How many lines of the log, and of files beside it, were dropped since the process started, because
 /// nobody read them or they could not be written.
 pub fn dropped() -> u64 {
-    LOG.get().map_or(0, |queue| queue.dropped()) + audit::dropped()
+    LOG.get().map_or(0, |queue| queue.dropped()) + file::dropped()
+}
+
+/// Queues a line as it is, which ends with a line feed: one that has its own form and stands with the
+/// others of the log, whatever its filter leaves out.
+pub fn push(line: &[u8]) {
+    if let Some(log) = LOG.get() {
+        log.push(line);
+    }
 }
 
 impl Log {
@@ -266,7 +278,7 @@ mod tests {
     use super::*;
 
     /// What is in a log whose filter changes again and again.
-    fn logged(audit: Option<Audit>) -> Vec<String> {
+    fn logged(audit: Option<LogFile>) -> Vec<String> {
         let (mut reader, pipe) = io::pipe().unwrap();
         let output = Output::start("test", pipe, |_| None).unwrap();
         let filter = "info".parse().unwrap();
@@ -292,7 +304,7 @@ mod tests {
         assert_eq!(logged(None), expected);
 
         let path = std::env::temp_dir().join(format!("sallyport-filter-{}", std::process::id()));
-        assert_eq!(logged(Some(Audit::start(&path).unwrap())), expected);
+        assert_eq!(logged(Some(LogFile::start(AUDIT_LOG, &path).unwrap())), expected);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         let messages = text.lines().map(|line| {

@@ -4,7 +4,6 @@
 //! thread that moves visitors' bytes makes two for each visit.
 
 use std::fmt::{self, Debug, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -12,6 +11,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::utc::{TIMESTAMP, Utc};
 
 /// Time, level, spans, module, message and fields.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +28,7 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        line.write_str(timestamp(now.as_secs(), now.subsec_micros(), &mut [0; TIMESTAMP]))?;
+        line.write_str(Utc::now().text(&mut [0; TIMESTAMP]))?;
         line.write_str(match *event.metadata().level() {
             Level::TRACE => " TRACE ",
             Level::DEBUG => " DEBUG ",
@@ -142,45 +142,6 @@ impl Write for Harmless<'_, '_> {
     }
 }
 
-/// The length of a time such as `2026-11-20T11:21:11.213296Z`.
-const TIMESTAMP: usize = 27;
-
-/// A time since 1970 as text, in UTC and microseconds.
-fn timestamp(seconds: u64, micros: u32, text: &mut [u8; TIMESTAMP]) -> &str {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date(days);
-    *text = *b"0000-00-00T00:00:00.000000Z";
-    let fields = [
-        (0..4, year),
-        (5..7, month),
-        (8..10, day),
-        (11..13, second / 3600),
-        (14..16, second / 60 % 60),
-        (17..19, second % 60),
-        (20..26, micros.into()),
-    ];
-    for (place, mut number) in fields {
-        for digit in text[place].iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-    }
-    std::str::from_utf8(text).unwrap_or_default()
-}
-
-/// Year, month and day from the days since 1970, by Howard Hinnant's `civil_from_days`: years
-/// begin in March, so that the day which not every year has is the last.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468; // Since the first of March of the year 0.
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153; // From March.
-    let day_of_month = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day_of_month)
-}
-
 /// The most digits of a number.
 const DECIMAL: usize = 20;
 
@@ -258,19 +219,5 @@ mod tests {
             ours,
             format!("  INFO shared::{place}: é\\u{{7}} agent=a\\u{{1b}}[2Jb\\u{{9b}}31m\n")
         );
-    }
-
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        let cases = [
-            (0, 0, "1970-01-01T00:00:00.000000Z"),
-            (951_782_400, 7, "2000-02-29T00:00:00.000007Z"),
-            (1_709_251_199, 999_999, "2024-02-29T23:59:59.999999Z"),
-            (1_795_444_213, 5_000, "2026-11-23T14:30:13.005000Z"),
-            (4_107_542_400, 0, "2100-03-01T00:00:00.000000Z"),
-        ];
-        for (seconds, micros, text) in cases {
-            assert_eq!(timestamp(seconds, micros, &mut [0; TIMESTAMP]), text);
-        }
     }
 }

@@ -41,6 +41,12 @@ impl<const N: usize> Histogram<N> {
         self.sum.fetch_add(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How long they were on average. `None`: there is none.
+    pub(super) fn mean(&self) -> Option<Duration> {
+        let Reading { count, sum, .. } = self.read();
+        (count > 0).then(|| sum.div_f64(count as f64))
+    }
+
     pub(super) fn read(&self) -> Reading<N> {
         let mut count = 0;
         let mut so_far = |bucket: &AtomicU64| {
@@ -71,5 +77,7 @@ mod tests {
         assert_eq!(buckets, [(BOUNDS[0], 2), (BOUNDS[1], 3)]);
         assert_eq!(count, 4);
         assert_eq!(sum, Duration::from_millis(5024));
+        assert_eq!(histogram.mean(), Some(Duration::from_millis(1256)));
+        assert_eq!(Histogram::new(&BOUNDS).mean(), None);
     }
 }

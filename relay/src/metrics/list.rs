@@ -1,5 +1,5 @@
 //! The one list of the relay's own metrics: what each is called, means, is labelled with and how
-//! its values are told apart.
+//! its values are told apart. Those that tunnels have are in `of_tunnels`.
 //!
 //! What there is once in a relay is kept by the `prometheus` crate. What there is once in a tunnel
 //! is kept as plain atomics: a relay has thousands of tunnels, and each chunk of each visit counts.
@@ -11,15 +11,14 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::histogram::{Bounds, Histogram};
 use super::outcome::{
-    BreachKind, CertificateOrder, DnsChange, Handshake, HostRefusal, Limit, Outcome, Proof, Reload,
-    TlsHandshake,
+    BreachKind, CertificateOrder, DnsChange, FaultCode, Handshake, HostRefusal, Limit, Outcome,
+    Proof, Reload, TlsHandshake, WebVersion,
 };
 use super::pulled::{Pulled, Value};
-use super::text::Samples;
 
 /// How long it takes to connect the local service: the client is near, it is far or its service
 /// slow, a packet was lost on the way.
@@ -49,6 +48,8 @@ pub(super) struct OfRelay {
     pub(super) proofs: [IntCounter; Proof::ALL.len()],
     pub(super) dns_updates: [IntCounter; DnsChange::ALL.len()],
     pub(super) tls_handshakes: [IntCounter; TlsHandshake::ALL.len()],
+    pub(super) http_connections: [IntGauge; WebVersion::ALL.len()],
+    pub(super) unrouted_requests: [IntCounter; FaultCode::ALL.len()],
     /// In the registry only while there is a certificate.
     pub(super) certificate_expiry: IntGauge,
     pub(super) certificate_orders: [IntCounter; CertificateOrder::ALL.len()],
@@ -135,6 +136,23 @@ impl OfRelay {
                 &["outcome"],
             )?,
         )?;
+        let http_connections = register(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new("relay_http_connections", "Connections of HTTP, by its version."),
+                &["version"],
+            )?,
+        )?;
+        let unrouted_requests = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "relay_unrouted_requests_total",
+                    "Requests that are for no tunnel, by the fault they were answered with.",
+                ),
+                &["code"],
+            )?,
+        )?;
         let certificate_expiry = IntGauge::new(
             "relay_tls_certificate_expiry_timestamp_seconds",
             "When the certificate of the control port expires, in seconds since 1970.",
@@ -173,6 +191,10 @@ impl OfRelay {
             TlsHandshake::ALL.map(|outcome| tls_handshakes.with_label_values(&[outcome.label()]));
         let certificate_orders = CertificateOrder::ALL
             .map(|outcome| certificate_orders.with_label_values(&[outcome.label()]));
+        let http_connections =
+            WebVersion::ALL.map(|version| http_connections.with_label_values(&[version.label()]));
+        let unrouted_requests =
+            FaultCode::ALL.map(|code| unrouted_requests.with_label_values(&[code.label()]));
         Ok(Self {
             registry,
             sessions,
@@ -186,6 +208,8 @@ impl OfRelay {
             proofs,
             dns_updates,
             tls_handshakes,
+            http_connections,
+            unrouted_requests,
             certificate_expiry,
             certificate_orders,
         })
@@ -227,8 +251,6 @@ fn register<C: Collector + Clone + 'static>(
 pub(super) struct Visits {
     pub(super) open: AtomicI64,
     pub(super) ended: [AtomicU64; Outcome::ALL.len()],
-    pub(super) bytes_in: AtomicU64,
-    pub(super) bytes_out: AtomicU64,
     pub(super) connect: Histogram<3>,
     pub(super) first_byte: Histogram<3>,
     pub(super) length: Histogram<3>,
@@ -239,96 +261,9 @@ impl Visits {
         Self {
             open: AtomicI64::new(0),
             ended: Outcome::ALL.map(|_| AtomicU64::new(0)),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
             connect: Histogram::new(&CONNECT),
             first_byte: Histogram::new(&FIRST_BYTE),
             length: Histogram::new(&VISIT),
         }
     }
 }
-
-/// A metric that every visited tunnel has, labelled with the tunnel's name.
-pub(super) struct OfTunnels {
-    pub(super) name: &'static str,
-    /// Prometheus's name for the type.
-    pub(super) kind: &'static str,
-    pub(super) help: &'static str,
-    /// Writes the samples of one tunnel.
-    pub(super) write: fn(&Shown<'_>, &mut Samples<'_>),
-}
-
-/// What a tunnel shows.
-pub(super) struct Shown<'a> {
-    pub(super) visits: &'a Visits,
-    /// None before the first heartbeat's.
-    pub(super) round_trip: Option<Duration>,
-    pub(super) healthy: bool,
-}
-
-/// All metrics of tunnels, in the order in which they are shown.
-pub(super) static OF_TUNNELS: [OfTunnels; 8] = [
-    OfTunnels {
-        name: "relay_visitors",
-        kind: "gauge",
-        help: "Open visits.",
-        write: |shown, samples| samples.number(shown.visits.open.load(Ordering::Relaxed)),
-    },
-    OfTunnels {
-        name: "relay_visitors_total",
-        kind: "counter",
-        help: "Visits that are over, by how they ended.",
-        write: |shown, samples| {
-            for outcome in Outcome::ALL {
-                let visits = shown.visits.ended[outcome as usize].load(Ordering::Relaxed);
-                // Of nine ways to fail most tunnels see one or two.
-                if visits > 0 || outcome == Outcome::Completed {
-                    samples.labelled("outcome", outcome.label(), visits);
-                }
-            }
-        },
-    },
-    OfTunnels {
-        name: "relay_bytes_total",
-        kind: "counter",
-        help: "Payload bytes: in from visitors, out to visitors.",
-        write: |shown, samples| {
-            samples.labelled("direction", "in", shown.visits.bytes_in.load(Ordering::Relaxed));
-            samples.labelled("direction", "out", shown.visits.bytes_out.load(Ordering::Relaxed));
-        },
-    },
-    OfTunnels {
-        name: "relay_connect_seconds",
-        kind: "histogram",
-        help: "From a visitor's arrival to the connection of the local service.",
-        write: |shown, samples| samples.histogram(&shown.visits.connect.read()),
-    },
-    OfTunnels {
-        name: "relay_first_byte_seconds",
-        kind: "histogram",
-        help: "From a visitor's arrival to the first byte back.",
-        write: |shown, samples| samples.histogram(&shown.visits.first_byte.read()),
-    },
-    OfTunnels {
-        name: "relay_visit_seconds",
-        kind: "histogram",
-        help: "Length of visits.",
-        write: |shown, samples| samples.histogram(&shown.visits.length.read()),
-    },
-    OfTunnels {
-        name: "relay_tunnel_healthy",
-        kind: "gauge",
-        help: "Whether a client with a healthy local service claims the tunnel, if any claims it.",
-        write: |shown, samples| samples.number(u8::from(shown.healthy)),
-    },
-    OfTunnels {
-        name: "relay_session_rtt_seconds",
-        kind: "gauge",
-        help: "Last heartbeat's round trip of the session that serves the tunnel.",
-        write: |shown, samples| {
-            if let Some(round_trip) = shown.round_trip {
-                samples.time(round_trip);
-            }
-        },
-    },
-];

@@ -1,21 +1,24 @@
 //! What the relay counts and measures, for Prometheus.
 //!
 //! - `certificates`: those that visitors see
-//! - `list`: every metric, once
+//! - `list`, `of_tunnels`: every metric, once
 //! - `outcome`: values of labels
 //! - `tls`: handshakes and the certificate of the control port
 //! - `tunnels`: the series of tunnels, which visits move
+//! - `requests`: what requests of HTTP move
 //! - `scrape`, `text`: what Prometheus sees of it
 //! - `histogram`, `pulled`: what the `prometheus` crate does not have, or not small enough
 //!
 //! Labels are names that the relay has admitted, never anything that a visitor sends. A tunnel's
-//! series come with its first visit and go when the tunnel has gone for good.
+//! series come with its first visit or request, and go when the tunnel has gone for good.
 
 mod certificates;
 mod histogram;
 mod list;
+mod of_tunnels;
 mod outcome;
 mod pulled;
+mod requests;
 mod scrape;
 mod text;
 mod tls;
@@ -28,8 +31,10 @@ use prometheus::{IntGauge, TextEncoder};
 use shared::carry::wire::Breach;
 
 pub(crate) use self::outcome::{
-    CertificateOrder, Handshake, HostRefusal, Limit, Outcome, Proof, Reload, TlsHandshake,
+    CertificateOrder, FaultCode, Handshake, HostRefusal, Limit, Outcome, Proof, Reload,
+    TlsHandshake, WebVersion,
 };
+pub(crate) use self::requests::{RequestOver, RequestTotals};
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};
@@ -130,6 +135,11 @@ impl Metrics {
     /// Counts a tunnel as served until the guard is dropped.
     pub(crate) fn served_tunnel(&self) -> Counted {
         Counted::in_relay(self.0.relay.tunnels.clone())
+    }
+
+    /// How many sessions there are, and tunnels that one serves.
+    pub(crate) fn served(&self) -> (i64, i64) {
+        (self.0.relay.sessions.get(), self.0.relay.tunnels.get())
     }
 
     /// The series of one tunnel. They go when this is dropped.

@@ -1,4 +1,4 @@
-//! How visits, handshakes and sessions end, as values of a label.
+//! How visits, requests, handshakes and sessions end, as values of a label.
 
 use shared::carry::wire::Breach;
 
@@ -13,7 +13,7 @@ macro_rules! label {
 
         impl $name {
             /// All values, each at the place of its number.
-            pub(super) const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
+            pub(crate) const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
 
             /// The value's text.
             pub(crate) fn label(self) -> &'static str {
@@ -215,6 +215,68 @@ label! {
         RatePerTunnel = "rate_per_tunnel",
         RatePerOwner = "rate_per_owner",
         RatePerToken = "rate_per_token",
+    }
+}
+
+label! {
+    /// Which kind of status a request was answered with.
+    StatusClass {
+        Informational = "1xx",
+        Successful = "2xx",
+        Redirection = "3xx",
+        OfVisitor = "4xx",
+        OfServer = "5xx",
+        /// With none: its visitor left before there was an answer.
+        Unanswered = "none",
+    }
+}
+
+impl StatusClass {
+    /// That of a status; zero stands for none.
+    pub(super) fn of(status: u16) -> Self {
+        match status {
+            0 => Self::Unanswered,
+            ..200 => Self::Informational,
+            200..300 => Self::Successful,
+            300..400 => Self::Redirection,
+            400..500 => Self::OfVisitor,
+            500.. => Self::OfServer,
+        }
+    }
+}
+
+label! {
+    /// Why the relay answers a request itself. Programs know it by this name, which never changes.
+    FaultCode {
+        BadRequest = "bad_request",
+        Misdirected = "misdirected",
+        UnknownTunnel = "unknown_tunnel",
+        Denied = "denied",
+        TokenNeeded = "token_needed",
+        LoginNeeded = "login_needed",
+        JwtNeeded = "jwt_needed",
+        Unsigned = "unsigned",
+        MethodNotAllowed = "method_not_allowed",
+        HeaderTooLarge = "header_too_large",
+        BodyTooLarge = "body_too_large",
+        TooManyRequests = "too_many_requests",
+        TooManyGuesses = "too_many_guesses",
+        OverLimit = "over_limit",
+        RequestTimeout = "request_timeout",
+        NoClient = "no_client",
+        ClientBusy = "client_busy",
+        LocalRefused = "local_refused",
+        LocalBroken = "local_broken",
+        LocalTimeout = "local_timeout",
+        Stopping = "stopping",
+    }
+}
+
+label! {
+    /// Which HTTP a visitor's connection speaks.
+    WebVersion {
+        Http1 = "1",
+        Http2 = "2",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Everything that Prometheus sees, piece by piece.
 
 use super::Metrics;
-use super::list::OF_TUNNELS;
+use super::of_tunnels::OF_TUNNELS;
 use super::text::{Samples, head};
 use super::tunnels::Labels;
 
@@ -48,7 +48,7 @@ impl Iterator for Scrape {
             for series in &page {
                 if let Some(shown) = series.shown() {
                     let (name, labels) = (metric.name, series.labels());
-                    (metric.write)(&shown, &mut Samples { text: &mut text, name, labels });
+                    metric.write(&shown, &mut Samples { text: &mut text, name, labels });
                 }
             }
             self.after = page.last().map(|series| series.labels().clone());

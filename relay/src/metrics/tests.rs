@@ -61,6 +61,49 @@ fn a_visited_tunnel_has_at_most_a_page_of_text() {
 }
 
 #[test]
+fn a_tunnel_of_http_has_at_most_as_much_text_and_nothing_of_visits() {
+    let metrics = metrics();
+    let heads = text(&metrics).len();
+    let tunnel = metrics.tunnel(labels("tunnel-12"));
+    tunnel.round_trip(Duration::from_micros(12_345));
+    let over = RequestOver {
+        status: 200,
+        fault: None,
+        aborted: false,
+        length: Duration::from_micros(23_456_789),
+    };
+    let faulty = RequestOver { status: 502, fault: Some(FaultCode::LocalRefused), ..over };
+    for over in [over, faulty, RequestOver { aborted: true, ..over }] {
+        for _ in 0..10_000 {
+            tunnel.request_begins();
+            tunnel.bytes_out(123_456);
+            tunnel.request_answered(over.status, Duration::from_micros(12_345));
+            tunnel.request_over(&over);
+        }
+    }
+    tunnel.request_begins();
+    let length = text(&metrics).len() - heads;
+    assert!(length <= 1536, "{length} bytes:\n{}", text(&metrics));
+    assert!(size_of::<requests::Requests>() <= 512);
+    let lines = samples(&metrics);
+    assert!(!lines.iter().any(|line| line.starts_with("relay_vis")), "{lines:?}");
+    for line in [
+        "relay_requests{tunnel=\"tunnel-12\"} 1",
+        "relay_requests_total{status=\"2xx\",tunnel=\"tunnel-12\"} 20000",
+        "relay_requests_total{status=\"5xx\",tunnel=\"tunnel-12\"} 10000",
+        "relay_request_faults_total{code=\"local_refused\",tunnel=\"tunnel-12\"} 10000",
+        "relay_requests_aborted_total{tunnel=\"tunnel-12\"} 10000",
+        "relay_request_first_byte_seconds_count{tunnel=\"tunnel-12\"} 30000",
+        "relay_request_seconds_count{tunnel=\"tunnel-12\"} 30000",
+    ] {
+        assert!(lines.iter().any(|there| there == line), "{line}: {lines:?}");
+    }
+    let requests = tunnel.totals().requests.unwrap();
+    assert_eq!((requests.in_flight, requests.last_status), (1, Some(200)));
+    assert_eq!(requests.latency, Some(Duration::from_micros(12_345)));
+}
+
+#[test]
 fn a_tunnel_that_is_opened_again_while_visits_end_goes_on_counting() {
     let metrics = metrics();
     let former = metrics.tunnel(labels("web"));
@@ -97,7 +140,7 @@ fn every_tunnel_is_shown_once_for_each_metric_whatever_comes_and_goes_meanwhile(
     text.extend(scrape);
 
     let heads = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(heads, list::OF_TUNNELS.len());
+    assert_eq!(heads, of_tunnels::OF_TUNNELS.len());
     for i in (2..900).step_by(2) {
         for metric in ["relay_visitors", "relay_visit_seconds_count"] {
             let series = format!("{metric}{{tunnel=\"t{i:04}\"}} ");

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::histogram::Reading;
-use super::list::OfTunnels;
+use super::of_tunnels::OfTunnels;
 use super::tunnels::Labels;
 
 /// Writes what comes before the samples of a metric.

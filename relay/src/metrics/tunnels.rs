@@ -12,8 +12,10 @@ use serde::Serialize;
 use shared::control::protocol::TunnelName;
 
 use super::Counted;
-use super::list::{Shown, Visits};
+use super::list::Visits;
+use super::of_tunnels::Shown;
 use super::outcome::Outcome;
+use super::requests::{RequestTotals, Requests};
 
 /// What tells the series of one tunnel from those of others. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +37,14 @@ struct Held {
     holders: usize,
 }
 
-/// The series of one tunnel. There is hardly anything before its first visit.
+/// The series of one tunnel. There is hardly anything before its first visit or request.
 #[derive(Debug)]
 pub(super) struct Series {
     labels: Labels,
     visits: OnceLock<Box<Visits>>,
+    requests: OnceLock<Box<Requests>>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
     /// In nanoseconds; zero before the first heartbeat's.
     round_trip: AtomicU64,
     healthy: AtomicBool,
@@ -51,16 +56,28 @@ impl Series {
         self.visits.get_or_init(|| Box::new(Visits::new()))
     }
 
+    /// What moves with requests, from the first one on.
+    fn requests(&self) -> &Requests {
+        self.requests.get_or_init(|| Box::new(Requests::new()))
+    }
+
     pub(super) fn labels(&self) -> &Labels {
         &self.labels
     }
 
-    /// What there is to show: nothing before the first visit.
+    /// What there is to show: nothing before the first visit or request.
     pub(super) fn shown(&self) -> Option<Shown<'_>> {
+        let visits = self.visits.get().map(|visits| &**visits);
+        let requests = self.requests.get().map(|requests| &**requests);
+        if visits.is_none() && requests.is_none() {
+            return None;
+        }
         let round_trip = Some(self.round_trip.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0);
         let round_trip = round_trip.map(Duration::from_nanos);
         let healthy = self.healthy.load(Ordering::Relaxed);
-        Some(Shown { visits: self.visits.get()?, round_trip, healthy })
+        let bytes_in = self.bytes_in.load(Ordering::Relaxed);
+        let bytes_out = self.bytes_out.load(Ordering::Relaxed);
+        Some(Shown { visits, requests, bytes_in, bytes_out, round_trip, healthy })
     }
 }
 
@@ -74,30 +91,39 @@ impl Tunnels {
     }
 }
 
-/// What the visits of a tunnel came to so far.
+/// What the visits and requests of a tunnel came to so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Totals {
     /// Those that are open.
     pub(crate) visitors: i64,
     /// Those that are over, by how they ended. What never happened is left out.
     pub(crate) visits: BTreeMap<&'static str, u64>,
+    /// How long it took on average until a visitor had a first byte.
+    #[serde(skip)]
+    pub(crate) first_byte: Option<Duration>,
+    /// What its requests came to. None has come: missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<RequestTotals>,
     /// Payload from visitors.
     pub(crate) bytes_in: u64,
     /// Payload to visitors.
     pub(crate) bytes_out: u64,
 }
 
-impl From<&Visits> for Totals {
-    fn from(visits: &Visits) -> Self {
+impl Totals {
+    fn of(series: &Series) -> Self {
+        let visits = series.visits.get();
         let ended = |outcome: Outcome| {
-            let ended = visits.ended[outcome as usize].load(Ordering::Relaxed);
+            let ended = visits?.ended[outcome as usize].load(Ordering::Relaxed);
             (ended > 0).then_some((outcome.label(), ended))
         };
         Self {
-            visitors: visits.open.load(Ordering::Relaxed),
+            visitors: visits.map_or(0, |visits| visits.open.load(Ordering::Relaxed)),
             visits: Outcome::ALL.into_iter().filter_map(ended).collect(),
-            bytes_in: visits.bytes_in.load(Ordering::Relaxed),
-            bytes_out: visits.bytes_out.load(Ordering::Relaxed),
+            first_byte: visits.and_then(|visits| visits.first_byte.mean()),
+            requests: series.requests.get().map(|requests| requests.totals()),
+            bytes_in: series.bytes_in.load(Ordering::Relaxed),
+            bytes_out: series.bytes_out.load(Ordering::Relaxed),
         }
     }
 }
@@ -116,6 +142,9 @@ impl TunnelMetrics {
             series: Arc::new(Series {
                 labels,
                 visits: OnceLock::new(),
+                requests: OnceLock::new(),
+                bytes_in: AtomicU64::new(0),
+                bytes_out: AtomicU64::new(0),
                 round_trip: AtomicU64::new(0),
                 healthy: AtomicBool::new(true),
             }),
@@ -141,12 +170,12 @@ impl TunnelMetrics {
 
     /// Counts bytes from a visitor.
     pub(crate) fn bytes_in(&self, n: usize) {
-        self.series.visits().bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+        self.series.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
     }
 
     /// Counts bytes to a visitor.
     pub(crate) fn bytes_out(&self, n: usize) {
-        self.series.visits().bytes_out.fetch_add(n as u64, Ordering::Relaxed);
+        self.series.bytes_out.fetch_add(n as u64, Ordering::Relaxed);
     }
 
     /// The local service accepted the connection, so long after the visitor's arrival.
@@ -159,9 +188,14 @@ impl TunnelMetrics {
         self.series.visits().first_byte.observe(after);
     }
 
-    /// What its visits came to so far.
+    /// What moves with its requests.
+    pub(super) fn requests(&self) -> &Requests {
+        self.series.requests()
+    }
+
+    /// What its visits and requests came to so far.
     pub(crate) fn totals(&self) -> Totals {
-        self.series.visits.get().map(|visits| Totals::from(&**visits)).unwrap_or_default()
+        Totals::of(&self.series)
     }
 
     /// A client with a healthy local service claims the tunnel, or nobody says that its own is not.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+use crate::metrics::FaultCode as Code;
+
 /// Why a request is not answered by the local service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -65,8 +67,7 @@ pub(crate) enum Side {
 /// What is said of a fault.
 struct Words {
     status: StatusCode,
-    /// For programs, in `X-Relay-Error`.
-    code: &'static str,
+    code: Code,
     side: Side,
     title: &'static str,
     advice: &'static str,
@@ -77,8 +78,13 @@ impl Fault {
         self.words().status
     }
 
-    /// What it is called for programs. It never changes.
+    /// What it is called for programs, in `X-Relay-Error`. It never changes.
     pub(crate) fn code(self) -> &'static str {
+        self.words().code.label()
+    }
+
+    /// What it counts as.
+    pub(crate) fn counts_as(self) -> Code {
         self.words().code
     }
 
@@ -111,31 +117,31 @@ impl Fault {
     fn words(self) -> Words {
         use Side::{Owner, Relay, Visitor};
         let (status, code, side, title, advice) = match self {
-            Self::BadRequest(_) => (400, "bad_request", Visitor, "This is no good request", ""),
+            Self::BadRequest(_) => (400, Code::BadRequest, Visitor, "This is no good request", ""),
             Self::Misdirected => (
                 421,
-                "misdirected",
+                Code::Misdirected,
                 Visitor,
                 "This connection is for another host",
                 "Open a connection of its own for each host.",
             ),
             Self::UnknownTunnel => (
                 404,
-                "unknown_tunnel",
+                Code::UnknownTunnel,
                 Visitor,
                 "There is no tunnel here",
                 "Check the address. If it is yours, start your client.",
             ),
             Self::Denied => (
                 403,
-                "denied",
+                Code::Denied,
                 Visitor,
                 "You may not visit from where you are",
                 "The tunnel's owner lets in certain addresses alone.",
             ),
             Self::TokenNeeded => (
                 403,
-                "token_needed",
+                Code::TokenNeeded,
                 Visitor,
                 "This tunnel needs an access token",
                 "Send the one that the tunnel's owner gave you in the header X-Tunnel-Token, or as \
@@ -143,42 +149,42 @@ impl Fault {
             ),
             Self::LoginNeeded => (
                 401,
-                "login_needed",
+                Code::LoginNeeded,
                 Visitor,
                 "This tunnel needs a user and a password",
                 "Ask the tunnel's owner for them.",
             ),
             Self::JwtNeeded(_) => (
                 401,
-                "jwt_needed",
+                Code::JwtNeeded,
                 Visitor,
                 "This tunnel needs a token that is good",
                 "Send a JSON Web Token that has not expired as Authorization: Bearer.",
             ),
             Self::Unsigned => (
                 403,
-                "unsigned",
+                Code::Unsigned,
                 Visitor,
                 "This request is not signed as it has to be",
                 "Sender and tunnel have to share one secret, and their clocks have to agree.",
             ),
             Self::MethodNotAllowed => (
                 405,
-                "method_not_allowed",
+                Code::MethodNotAllowed,
                 Visitor,
                 "That method is not passed on",
                 "A tunnel is no proxy for other places: CONNECT is of no use here.",
             ),
             Self::HeaderTooLarge => (
                 431,
-                "header_too_large",
+                Code::HeaderTooLarge,
                 Visitor,
                 "The header of this request is too large",
                 "Send fewer or shorter fields: cookies, most of the time.",
             ),
             Self::BodyTooLarge => (
                 413,
-                "body_too_large",
+                Code::BodyTooLarge,
                 Visitor,
                 "The body of this request is too large",
                 "The tunnel's owner has set how large one may be. Where it has to be signed, 1 MiB is the \
@@ -186,49 +192,49 @@ impl Fault {
             ),
             Self::TooMany(_) => (
                 429,
-                "too_many_requests",
+                Code::TooManyRequests,
                 Visitor,
                 "Too many requests come from where you are",
                 "Wait a moment.",
             ),
             Self::TooManyGuesses(_) => (
                 429,
-                "too_many_guesses",
+                Code::TooManyGuesses,
                 Visitor,
                 "Too many wrong passwords come from where you are",
                 "Wait a moment, and ask the tunnel's owner for the right one.",
             ),
             Self::OverLimit => (
                 503,
-                "over_limit",
+                Code::OverLimit,
                 Owner,
                 "This tunnel has as much to do as it may have",
                 "Try again in a moment.",
             ),
             Self::RequestTimeout => (
                 408,
-                "request_timeout",
+                Code::RequestTimeout,
                 Visitor,
                 "This request took too long to arrive",
                 "Try again on a connection that is quicker.",
             ),
             Self::NoClient => (
                 503,
-                "no_client",
+                Code::NoClient,
                 Owner,
                 "The tunnel is not connected right now",
                 "Its client is away. Try again shortly; if the tunnel is yours, start the client.",
             ),
             Self::ClientBusy => (
                 503,
-                "client_busy",
+                Code::ClientBusy,
                 Owner,
                 "The tunnel's client has no room for one more request",
                 "Try again in a moment.",
             ),
             Self::LocalRefused => (
                 502,
-                "local_refused",
+                Code::LocalRefused,
                 Owner,
                 "The service behind this tunnel is not there",
                 "The tunnel is connected, but nothing takes connections at its end. If it is yours, \
@@ -236,20 +242,20 @@ impl Fault {
             ),
             Self::LocalBroken => (
                 502,
-                "local_broken",
+                Code::LocalBroken,
                 Owner,
                 "The service behind this tunnel gave no good answer",
                 "It broke off, or does not speak the HTTP that its client says it does.",
             ),
             Self::LocalTimeout => (
                 504,
-                "local_timeout",
+                Code::LocalTimeout,
                 Owner,
                 "The service behind this tunnel did not answer in time",
                 "Try again later. If it is yours, look at what it is doing.",
             ),
             Self::Stopping => {
-                (503, "stopping", Relay, "The relay is stopping", "It may be back in a moment.")
+                (503, Code::Stopping, Relay, "The relay is stopping", "It may be back in a moment.")
             }
         };
         let status = StatusCode::from_u16(status).expect("a status of HTTP");

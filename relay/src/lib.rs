@@ -36,9 +36,9 @@ mod web;
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use certs::{VisitorCerts, Wanted};
 pub use config::{
-    AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, BadTsigKey, CertificateSettings,
-    Config, Diff, DnsUpdate, DomainSettings, ExternalAccount, PortRange, PublicDomain, Settings,
-    TlsSettings, TlsSource, TsigKey, WebSettings,
+    AccessLogFormat, AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, BadTsigKey,
+    CertificateSettings, Config, Diff, DnsUpdate, DomainSettings, ExternalAccount, PortRange,
+    PublicDomain, Settings, TlsSettings, TlsSource, TsigKey, WebSettings,
 };
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

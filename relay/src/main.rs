@@ -105,6 +105,8 @@ async fn serve(
         control = %addrs.control,
         public = %addrs.public,
         admin = %addrs.admin,
+        http = addrs.http.map(tracing::field::display),
+        https = addrs.https.map(tracing::field::display),
         "relay {} is ready",
         env!("CARGO_PKG_VERSION"),
     );
@@ -116,15 +118,19 @@ async fn serve(
     }
 }
 
-/// Has the certificate read again at SIGHUP, and the audit log opened again, whether there is a
-/// configuration file or not.
+/// Has certificates and pages read again at SIGHUP, and the files of logs opened again, whether there
+/// is a configuration file or not.
 async fn look_at_files(mut hangup: Hangup, reconfigure: &Reconfigure, log: &Log) -> Infallible {
     loop {
         hangup.next().await;
         reconfigure.look_at_files();
-        let log = log.clone();
+        let (log, reconfigure) = (log.clone(), reconfigure.clone());
+        let reopen = move || {
+            log.reopen_audit();
+            reconfigure.reopen_logs();
+        };
         // Not on the thread that moves data. A panic has been logged.
-        drop(tokio::task::spawn_blocking(move || log.reopen_audit()).await);
+        drop(tokio::task::spawn_blocking(reopen).await);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use shared::kit::logging;
@@ -16,18 +16,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::access::Access;
-use crate::admin::{Admin, Look};
+use crate::admin::{About, Admin, Listeners, Look};
 use crate::certs::VisitorCerts;
 use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
 use crate::domains::Domains;
-use crate::edge::Edge;
+use crate::edge::{Edge, Web};
 use crate::entrance::{Entrance, WebFront};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::{Hosting, Registry};
 use crate::session::{ControlTls, Phases, Sessions};
 use crate::store::{Place, Store};
+use crate::web::{AccessLog, ErrorPages};
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,6 +49,7 @@ pub struct Relay {
     admin: TcpListener,
     http: Option<TcpListener>,
     https: Option<TcpListener>,
+    web: Web,
     lock: Option<DataLock>,
 }
 
@@ -75,6 +77,7 @@ pub struct Reconfigure {
     metrics: Metrics,
     tls: ControlTls,
     certs: VisitorCerts,
+    web: Web,
 }
 
 impl Reconfigure {
@@ -84,13 +87,20 @@ impl Reconfigure {
         self.limits.set_rules(config.limits.clone());
         self.config.set(config);
         self.tls.look();
+        self.web.error_pages.look();
         self.metrics.reload(Reload::Applied);
     }
 
-    /// Reads again what the configuration refers to: certificates and their keys.
+    /// Reads again what the configuration refers to: certificates and their keys, and pages.
     pub fn look_at_files(&self) {
         self.tls.look();
         self.certs.look();
+        self.web.error_pages.look();
+    }
+
+    /// Goes on with the access log in the file that has its name now. May wait for the disk.
+    pub fn reopen_logs(&self) {
+        self.web.access_log.reopen();
     }
 
     /// Counts a configuration that is not good. Everything stays as it is.
@@ -105,7 +115,8 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// A port that cannot be had, with the flag that asked for it; a certificate that is not good.
+    /// A port that cannot be had, with the flag that asked for it; a certificate that is not good; a
+    /// file or folder that is none.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let control = bind("--control", &config.control, Peers::Clients).await?;
         let public = bind("--public", &config.public, Peers::Visitors).await?;
@@ -145,6 +156,10 @@ impl Relay {
         let certs = certs.await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
+        let web = Web {
+            access_log: AccessLog::new(&config.now().web)?,
+            error_pages: ErrorPages::new(config.clone()).await?,
+        };
         Ok(Self {
             addrs,
             config,
@@ -159,6 +174,7 @@ impl Relay {
             http,
             https,
             domains,
+            web,
             lock,
         })
     }
@@ -179,6 +195,7 @@ impl Relay {
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
             certs: self.certs.clone(),
+            web: self.web.clone(),
         }
     }
 
@@ -202,7 +219,8 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, domains, limits, metrics, tls, certs, lock, .. } = self;
+        let Self { addrs, config, access, domains, limits, metrics, tls, certs, web, lock, .. } =
+            self;
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -247,6 +265,7 @@ impl Relay {
             openings,
             certs.clone(),
             addrs.public.ip(),
+            web,
             stop.clone(),
         );
         edge.serve(default, self.public);
@@ -257,7 +276,10 @@ impl Relay {
             let server = certs.server_config(&[b"h2", b"http/1.1"]);
             edge.serve_https(listener, server.context("cannot offer TLS to visitors")?.into());
         }
-        let admin = Admin::new(metrics, limits, look, stop.gracefully.clone());
+        let Addrs { control, public, http, https, .. } = addrs;
+        let listeners = Listeners { control, public, http, https };
+        let about = About { config: config.clone(), listeners, started: Instant::now() };
+        let admin = Admin::new(metrics, limits, look, about, stop.gracefully.clone());
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());

@@ -27,12 +27,28 @@ pub(crate) struct TunnelNow {
     pub(crate) owner: String,
     /// By what visitors reach it, such as `port 20000`.
     pub(crate) entrances: Vec<String>,
+    /// What comes in there.
+    pub(crate) kind: Kind,
+    /// The same as visitors write it, such as `tcp://relay.example:20000`.
+    pub(crate) public: Vec<String>,
     /// The local service as the client that came last describes it.
     pub(crate) local: String,
     /// Those that claim it, the one that serves first.
     pub(crate) clients: Vec<ClientNow>,
     #[serde(flatten)]
     pub(crate) totals: Totals,
+}
+
+/// What comes in at a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// Connections of TCP.
+    Tcp,
+    /// Requests of HTTP.
+    Http,
+    /// TLS connections that the relay does not open.
+    Tls,
 }
 
 /// A client that claims a tunnel.

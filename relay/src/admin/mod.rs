@@ -6,7 +6,9 @@
 //!
 //! - `thread`: that thread, which lives as long as the relay runs
 //! - `routes`: what there is to ask
+//! - `api`: what programs are told
 
+mod api;
 mod routes;
 mod thread;
 
@@ -25,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(crate) use self::api::{About, Listeners};
 use self::thread::on_own_thread;
 use crate::limits::{Limits, Places};
 use crate::metrics::Metrics;
@@ -59,15 +62,16 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// An admin port that shows `metrics`, and what `look` sees. `stopping` fires when the relay
+    /// An admin port that shows `metrics`, what `look` sees and what is known `about` the relay. `stopping` fires when the relay
     /// takes no new visitors any more.
     pub(crate) fn new(
         metrics: Metrics,
         limits: Limits,
         look: Look,
+        about: About,
         stopping: CancellationToken,
     ) -> Self {
-        let router = routes::router(metrics, limits, look, stopping);
+        let router = routes::router(metrics, limits, look, about, stopping);
         Self { router, connections: Places::new(MOST_CONNECTIONS) }
     }
 

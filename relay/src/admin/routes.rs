@@ -14,12 +14,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use hyper::body::Frame;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Look, OnThisMachine};
+use super::api::{Health, Tunnels};
+use super::{About, Look, OnThisMachine};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Scrape};
+
+/// What is said to those who ask for something else.
+const HINT: &str =
+    "try /metrics, /healthz, /readyz, /api/health, /api/tunnels, /snapshot or /bans\n";
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -27,6 +33,7 @@ struct Source {
     metrics: Metrics,
     limits: Limits,
     look: Look,
+    about: About,
     stopping: CancellationToken,
 }
 
@@ -35,23 +42,26 @@ pub(super) fn router(
     metrics: Metrics,
     limits: Limits,
     look: Look,
+    about: About,
     stopping: CancellationToken,
 ) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get("ok\n"))
         .route("/readyz", get(ready))
+        .route("/api/health", get(health))
+        .route("/api/tunnels", get(tunnels))
         .route("/snapshot", get(snapshot))
         .route("/bans", get(bans))
         .route(
             "/bans/{ip}",
             delete(lift_ban).fallback((StatusCode::METHOD_NOT_ALLOWED, "only DELETE\n")),
         )
-        .fallback((StatusCode::NOT_FOUND, "try /metrics, /healthz, /readyz, /snapshot or /bans\n"))
+        .fallback((StatusCode::NOT_FOUND, HINT))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
         })
-        .with_state(Arc::new(Source { metrics, limits, look, stopping }))
+        .with_state(Arc::new(Source { metrics, limits, look, about, stopping }))
 }
 
 async fn scrape(State(source): State<Arc<Source>>) -> Response {
@@ -72,18 +82,21 @@ async fn ready(State(source): State<Arc<Source>>) -> (StatusCode, &'static str) 
     }
 }
 
+async fn health(State(source): State<Arc<Source>>) -> Response {
+    let health = Health::of(&source.about, &source.metrics, source.stopping.is_cancelled());
+    json("the health", &health)
+}
+
+async fn tunnels(State(source): State<Arc<Source>>) -> Response {
+    json("the tunnels", &Tunnels::of((source.look)().tunnels))
+}
+
 async fn snapshot(State(source): State<Arc<Source>>) -> Response {
-    match serde_json::to_vec(&(source.look)()) {
-        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(err) => failed("the snapshot cannot be encoded", &err),
-    }
+    json("the snapshot", &(source.look)())
 }
 
 async fn bans(State(source): State<Arc<Source>>) -> Response {
-    match serde_json::to_vec(&source.limits.bans()) {
-        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(err) => failed("the bans cannot be encoded", &err),
-    }
+    json("the bans", &source.limits.bans())
 }
 
 async fn lift_ban(
@@ -105,7 +118,14 @@ async fn lift_ban(
     }
 }
 
-fn failed(what: &'static str, err: &dyn std::error::Error) -> Response {
+fn json(what: &str, answer: &impl Serialize) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(err) => failed(&format!("{what} cannot be encoded"), &err),
+    }
+}
+
+fn failed(what: &str, err: &dyn std::error::Error) -> Response {
     error!("{what}: {err}");
     (StatusCode::INTERNAL_SERVER_ERROR, format!("{what}\n")).into_response()
 }

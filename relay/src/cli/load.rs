@@ -16,6 +16,7 @@ use crate::access::JwtKeys;
 use crate::certs;
 use crate::config::Config;
 use crate::session::check_files;
+use crate::web::Pages;
 
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "/etc/sallyport/relay.toml";
@@ -87,6 +88,9 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
         cli.into_config(token, jwt_keys, tsig_key).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
     certs::check_files(&config.certificates).map_err(flag)?;
+    if let Some(folder) = &config.web.error_pages {
+        Pages::read(folder).map_err(|err| flag(format!("{err:#}")))?;
+    }
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
 }
 

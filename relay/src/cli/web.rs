@@ -1,5 +1,6 @@
 //! The flags of the web.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use shared::control::protocol::DomainName;
 use shared::kit::args;
 use shared::kit::net::HostPort;
 
-use crate::config::{PublicDomain, WebSettings};
+use crate::config::{AccessLogFormat, PublicDomain, WebSettings};
 
 /// How the web reaches tunnels.
 #[derive(Clone, Debug, Args)]
@@ -39,6 +40,19 @@ pub(super) struct WebArgs {
     #[arg(long, env = "RELAY_KEEP_ALIVE", value_name = "TIME", default_value = "75s",
           value_parser = args::positive_duration)]
     keep_alive: Duration,
+
+    /// What a line about a request looks like; `off`: none is written
+    #[arg(long, env = "RELAY_ACCESS_LOG", value_name = "FORMAT", default_value = "text")]
+    access_log: AccessLogFormat,
+
+    /// A file for these lines [default: they stand with the other log]. SIGHUP opens it again
+    #[arg(long, env = "RELAY_ACCESS_LOG_FILE", value_name = "FILE")]
+    access_log_file: Option<PathBuf>,
+
+    /// A folder with pages for people whose requests are not answered: 404.html, 5xx.html,
+    /// no_client.html, default.html. SIGHUP reads them again [default: the relay's own page]
+    #[arg(long, env = "RELAY_ERROR_PAGES", value_name = "DIR")]
+    error_pages: Option<PathBuf>,
 }
 
 impl WebArgs {
@@ -50,7 +64,27 @@ impl WebArgs {
 
 impl From<WebArgs> for WebSettings {
     fn from(args: WebArgs) -> Self {
-        let WebArgs { http, https, domain, hold_requests, request_timeout, keep_alive } = args;
-        Self { http, https, domain, hold_requests, request_timeout, keep_alive }
+        let WebArgs {
+            http,
+            https,
+            domain,
+            hold_requests,
+            request_timeout,
+            keep_alive,
+            access_log,
+            access_log_file,
+            error_pages,
+        } = args;
+        Self {
+            http,
+            https,
+            domain,
+            hold_requests,
+            request_timeout,
+            keep_alive,
+            access_log,
+            access_log_file,
+            error_pages,
+        }
     }
 }

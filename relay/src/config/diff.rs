@@ -7,12 +7,23 @@ use shared::kit::settings::{Change, Row, changes};
 use shared::token::{Hidden, Secret};
 
 use super::certificates::NEED_RESTART;
-use super::{Config, Settings};
+use super::{Config, Settings, WebSettings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 9] =
-    ["control", "public", "admin", "data", "database", "http", "https", "domain", "threads"];
+const NEEDS_RESTART: [&str; 11] = [
+    "control",
+    "public",
+    "admin",
+    "data",
+    "database",
+    "http",
+    "https",
+    "domain",
+    "access-log",
+    "access-log-file",
+    "threads",
+];
 
 fn needs_restart(key: &str) -> bool {
     NEEDS_RESTART.contains(&key) || NEED_RESTART.contains(&key)
@@ -128,6 +139,14 @@ impl Config {
             data: self.data.clone(),
             database: self.database.clone(),
             certificates: self.certificates.clone(),
+            web: WebSettings {
+                http: self.web.http.clone(),
+                https: self.web.https.clone(),
+                domain: self.web.domain.clone(),
+                access_log: self.web.access_log,
+                access_log_file: self.web.access_log_file.clone(),
+                ..wished.web.clone()
+            },
             threads: self.threads,
             descriptors: self.descriptors,
             ..wished.0.clone()
@@ -141,6 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::AccessLogFormat;
 
     #[test]
     fn limits_and_times_change_at_once_and_addresses_with_a_restart() {
@@ -148,6 +168,8 @@ mod tests {
         let mut wished = Settings::loopback();
         wished.control.port = 4444;
         wished.threads = 2;
+        wished.web.access_log = AccessLogFormat::Json;
+        wished.web.error_pages = Some("/srv/pages".into());
         wished.max_visitors = 7;
         wished.ports = "20000-20009".parse().unwrap();
         wished.hold = Duration::from_secs(60);
@@ -169,7 +191,11 @@ mod tests {
         );
         assert_eq!(
             lines(&diff.needs_restart),
-            ["~ control: 127.0.0.1:0 -> 127.0.0.1:4444", "~ threads: 1 -> 2",]
+            [
+                "~ control: 127.0.0.1:0 -> 127.0.0.1:4444",
+                "~ access-log: text -> json",
+                "~ threads: 1 -> 2",
+            ]
         );
         assert_eq!((diff.config.control.port, diff.config.threads), (0, 1));
         assert_eq!((diff.config.max_visitors, diff.config.hold.as_secs()), (7, 60));

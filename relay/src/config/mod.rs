@@ -30,7 +30,7 @@ pub use domains::{DnsUpdate, DomainSettings};
 pub use tls::{TlsSettings, TlsSource};
 pub(crate) use tsig::TsigHash;
 pub use tsig::{BadTsigKey, TsigKey};
-pub use web::{BadPublicDomain, PublicDomain, WebSettings};
+pub use web::{AccessLogFormat, BadPublicDomain, PublicDomain, WebSettings};
 
 /// How a relay is to be set up, as somebody wishes. [`Config::new`] says whether it can be.
 #[derive(Clone, Debug, PartialEq, Eq)]

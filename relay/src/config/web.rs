@@ -1,9 +1,11 @@
 //! The web: where visitors reach hosts.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use shared::control::protocol::{BadDomainName, DomainName};
 use shared::kit::args;
 use shared::kit::net::HostPort;
@@ -27,6 +29,39 @@ pub struct WebSettings {
     pub request_timeout: Duration,
     /// How long a visitor's connection is kept open without a request. Longer than zero.
     pub keep_alive: Duration,
+    /// What is written down of requests that are over.
+    pub access_log: AccessLogFormat,
+    /// The file for that. `None`: it stands with the other log.
+    pub access_log_file: Option<PathBuf>,
+    /// A folder with pages that people see instead of the relay's own. `None`: they see these.
+    pub error_pages: Option<PathBuf>,
+}
+
+/// What a line about a request looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessLogFormat {
+    /// No lines
+    Off,
+    /// Time, and fields with their names
+    Text,
+    /// One JSON object a line
+    Json,
+    /// As web servers write it: the Common Log Format
+    Common,
+    /// The same with where visitors came from and what they use
+    Combined,
+}
+
+impl fmt::Display for AccessLogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Common => "common",
+            Self::Combined => "combined",
+        })
+    }
 }
 
 /// The domain of a relay, and how visitors reach it if that is not by its own ports.
@@ -47,6 +82,9 @@ impl Default for WebSettings {
             hold_requests: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
             keep_alive: Duration::from_secs(75),
+            access_log: AccessLogFormat::Text,
+            access_log_file: None,
+            error_pages: None,
         }
     }
 }
@@ -65,7 +103,8 @@ impl WebSettings {
         for (key, time) in &times[1..] {
             check(key, !time.is_zero(), LONGER_THAN_ZERO)?;
         }
-        Ok(())
+        let is_written = self.access_log != AccessLogFormat::Off || self.access_log_file.is_none();
+        check("access-log-file", is_written, "needs an access-log that is not off")
     }
 
     /// The relay's domain.
@@ -75,7 +114,18 @@ impl WebSettings {
 
     /// Every setting with its key, in the order of the flags.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let Self { http, https, domain, hold_requests, request_timeout, keep_alive } = self;
+        let Self {
+            http,
+            https,
+            domain,
+            hold_requests,
+            request_timeout,
+            keep_alive,
+            access_log,
+            access_log_file,
+            error_pages,
+        } = self;
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let text = |value: Option<String>, key| Row::optional(key, value.as_deref());
         vec![
             text(http.as_ref().map(HostPort::to_string), "http"),
@@ -84,6 +134,9 @@ impl WebSettings {
             Row::new("hold-requests", args::time(*hold_requests)),
             Row::new("request-timeout", args::time(*request_timeout)),
             Row::new("keep-alive", args::time(*keep_alive)),
+            Row::new("access-log", access_log),
+            text(path(access_log_file), "access-log-file"),
+            text(path(error_pages), "error-pages"),
         ]
     }
 }
@@ -139,6 +192,16 @@ impl std::error::Error for BadPublicDomain {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_for_a_log_that_is_off_is_a_mistake() {
+        let file = Some("/var/log/access.log".into());
+        let on = WebSettings { access_log_file: file, ..WebSettings::default() };
+        assert_eq!(on.check(), Ok(()));
+        let off = WebSettings { access_log: AccessLogFormat::Off, ..on };
+        let said = off.check().unwrap_err().to_string();
+        assert_eq!(said, "access-log-file needs an access-log that is not off");
+    }
 
     #[test]
     fn a_domain_may_say_what_stands_in_front() {

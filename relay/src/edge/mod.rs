@@ -29,6 +29,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{Opened, Opening, Registry};
+use crate::web::{AccessLog, ErrorPages};
 
 /// The visitors' half of the relay.
 #[derive(Debug)]
@@ -44,6 +45,15 @@ pub(crate) struct Edge {
     stop: Stop,
 }
 
+/// What requests of HTTP need beside what all visitors do.
+#[derive(Clone, Debug)]
+pub(crate) struct Web {
+    /// Where they are written down.
+    pub(crate) access_log: AccessLog,
+    /// What people see who get no answer.
+    pub(crate) error_pages: ErrorPages,
+}
+
 /// What all listeners have in common.
 #[derive(Debug)]
 struct EdgeShared {
@@ -52,6 +62,8 @@ struct EdgeShared {
     limits: Limits,
     metrics: Metrics,
     visits: VisitIds,
+    access_log: AccessLog,
+    error_pages: ErrorPages,
 }
 
 impl Edge {
@@ -64,9 +76,13 @@ impl Edge {
         openings: mpsc::Receiver<Opening>,
         certs: VisitorCerts,
         ip: IpAddr,
+        web: Web,
         stop: Stop,
     ) -> Self {
-        let shared = EdgeShared { config, registry, limits, metrics, visits: VisitIds::new() };
+        let Web { access_log, error_pages } = web;
+        let visits = VisitIds::new();
+        let shared =
+            EdgeShared { config, registry, limits, metrics, visits, access_log, error_pages };
         let shared = Arc::new(shared);
         let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
@@ -98,6 +114,8 @@ impl Edge {
         let stopping = self.stop.gracefully.clone();
         let registry = self.shared.registry.clone();
         let mut dispossessed = pin!(registry.close_dispossessed());
+        let error_pages = self.shared.error_pages.clone();
+        let mut following_pages = pin!(error_pages.follow());
         loop {
             tokio::select! {
                 biased;
@@ -111,6 +129,7 @@ impl Edge {
                 Some(opening) = self.openings.recv() => self.bind(opening),
                 never = registry.close_abandoned() => match never {},
                 never = dispossessed.as_mut() => match never {},
+                never = &mut following_pages => match never {},
             }
         }
         // Entrances that nobody has taken up are closed like the others.

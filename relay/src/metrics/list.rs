@@ -5,7 +5,7 @@
 //! is kept as plain atomics: a relay has thousands of tunnels, and each chunk of each visit counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus::core::Collector;

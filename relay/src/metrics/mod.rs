@@ -34,7 +34,7 @@ pub(crate) use self::outcome::{
     CertificateOrder, FaultCode, Handshake, HostRefusal, Limit, Outcome, Proof, Reload,
     TlsHandshake, WebVersion,
 };
-pub(crate) use self::requests::{RequestOver, RequestTotals};
+pub(crate) use self::requests::RequestOver;
 pub(crate) use self::scrape::Scrape;
 pub(crate) use self::tls::TlsAttempt;
 pub(crate) use self::tunnels::{Labels, Totals, TunnelMetrics};

@@ -1,9 +1,13 @@
 //! A look at everything from outside.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use shared::control::protocol::{DomainName, HostName};
+
 use super::{Place, Registry};
+use crate::entrance::Entrance;
 use crate::snapshot::{SessionNow, Snapshot};
 use crate::tunnel::{OwnConnection, Tunnel};
 
@@ -27,6 +31,22 @@ impl Registry {
 
         tunnels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         sessions.sort_unstable_by_key(|session| session.id);
-        Snapshot { tunnels: tunnels.iter().map(|tunnel| tunnel.look(&numbers)).collect(), sessions }
+        let host = self.host();
+        let public =
+            |entrance: &Entrance| entrance.address(&host, &self.0.hosting.front).to_string();
+        let tunnels = tunnels.iter().map(|tunnel| tunnel.look(&numbers, public)).collect();
+        Snapshot { tunnels, sessions }
+    }
+
+    /// The name by which visitors know the relay, as far as it knows itself.
+    fn host(&self) -> HostName {
+        let config = self.0.config.now();
+        let is_somewhere =
+            |host: &&String| host.parse::<IpAddr>().map_or(true, |ip| !ip.is_unspecified());
+        let domain = self.0.hosting.front.domain.as_ref().map(DomainName::as_str);
+        let bound = config.public.host.as_ref().filter(is_somewhere).map(String::as_str);
+        let named = domain.or(bound).and_then(|name| name.parse().ok());
+        let named = config.public_name.clone().or(named);
+        named.unwrap_or_else(|| "localhost".parse().expect("the name of a host"))
     }
 }

@@ -26,7 +26,7 @@ use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
 use crate::limits::{Account, Bucket, Pace, Part};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
-use crate::snapshot::TunnelNow;
+use crate::snapshot::{Kind, TunnelNow};
 use crate::web::Policy;
 
 pub(crate) use self::candidate::{Candidate, Candidates};
@@ -220,8 +220,13 @@ impl Tunnel {
         self.state.lock().claims.candidates()
     }
 
-    /// The tunnel for whoever looks from outside. `numbers` are those of the sessions.
-    pub(crate) fn look(&self, numbers: &HashMap<OwnConnection, u64>) -> TunnelNow {
+    /// The tunnel for whoever looks from outside. `numbers` are those of the sessions; `public` is how
+    /// visitors write an entrance.
+    pub(crate) fn look(
+        &self,
+        numbers: &HashMap<OwnConnection, u64>,
+        public: impl Fn(&Entrance) -> String,
+    ) -> TunnelNow {
         let state = self.state.lock();
         let (local, clients) = (state.local.clone(), state.claims.look(numbers));
         drop(state);
@@ -229,6 +234,12 @@ impl Tunnel {
             name: self.id.name.clone(),
             owner: self.id.owner.to_string(),
             entrances: self.entrances.iter().map(Entrance::to_string).collect(),
+            kind: match self.entrances.first() {
+                Some(Entrance::Web(_)) => Kind::Http,
+                Some(Entrance::ServerName(_)) => Kind::Tls,
+                Some(Entrance::Port(_)) | None => Kind::Tcp,
+            },
+            public: self.entrances.iter().map(public).collect(),
             local,
             clients,
             totals: self.series.totals(),

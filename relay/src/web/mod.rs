@@ -1,13 +1,19 @@
 //! What requests of HTTP have in common, whoever serves them.
 //!
+//! - `access_log`: what is written down of them
 //! - `fault`: why a request is not answered by the local service, and what is said then
+//! - `pages`: what people see then
 //! - `policy`: what a tunnel's owner wants done with its requests
 //! - `pool`: connections to local services that wait for the next request
 
+mod access_log;
 mod fault;
+mod pages;
 pub(crate) mod policy;
 mod pool;
 
+pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
 pub(crate) use self::fault::{Fault, Side};
+pub(crate) use self::pages::{ErrorPages, Pages, side};
 pub(crate) use self::policy::{Arrival, Policy, Verdict};
 pub(crate) use self::pool::{BodyError, Connection, Pool, RequestBody};

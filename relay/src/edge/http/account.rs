@@ -1,37 +1,50 @@
 //! The account of one request: whose, what became of it, what moved, and its line in the log.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hyper::{Method, StatusCode};
+use hyper::header::HeaderValue;
+use hyper::{Request, StatusCode};
 use parking_lot::Mutex;
-use tracing::debug;
 
+use crate::edge::EdgeShared;
 use crate::limits::Allowance;
+use crate::metrics::{FaultCode, RequestOver};
 use crate::tunnel::{Present, Tunnel};
+use crate::web::{Asked, Became, Fault, Outcome};
 
-/// A request that is going on. It is counted and logged when dropped, so none is forgotten.
+/// A request that is going on. It is counted and logged when dropped, so none is forgotten, not even
+/// one whose visitor has left.
 #[derive(Debug)]
 pub(super) struct Account {
-    method: Method,
+    edge: Arc<EdgeShared>,
     arrived: Instant,
-    tunnel: Option<Counted>,
+    tunnel: OnceLock<Arc<Tunnel>>,
+    /// Its place in the tunnel.
+    present: OnceLock<Present>,
+    /// Zero until it is answered.
     status: AtomicU16,
+    /// Why the relay answered it itself, if it did.
+    fault: OnceLock<FaultCode>,
+    /// A local service answered it.
+    served: AtomicBool,
+    /// The answer has come to its end.
+    is_complete: AtomicBool,
+    /// Something broke off before its end.
+    is_aborted: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     /// When something of it moved last, in milliseconds after its arrival.
     moved: AtomicU64,
+    /// When it was answered, in microseconds after its arrival.
+    first_byte: AtomicU64,
     /// What it may move, if that is limited.
-    allowance: Option<Mutex<Allowance>>,
-}
-
-/// The tunnel that it goes to, where it takes up a place.
-#[derive(Debug)]
-struct Counted {
-    tunnel: Arc<Tunnel>,
-    _present: Option<Present>,
+    allowance: OnceLock<Mutex<Allowance>>,
+    /// What the log is to tell, if it is to tell anything.
+    asked: Option<Mutex<Box<Asked>>>,
 }
 
 /// It may move nothing more.
@@ -39,33 +52,84 @@ struct Counted {
 pub(super) struct UsedUp;
 
 impl Account {
-    pub(super) fn begin(method: Method) -> Self {
-        Self {
-            method,
+    /// A request has come from `peer`, which gets the number `id`.
+    pub(super) fn begin<B>(
+        edge: &Arc<EdgeShared>,
+        peer: IpAddr,
+        request: &Request<B>,
+        id: &HeaderValue,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            asked: edge.access_log.note(request, peer, id).map(Mutex::new),
+            edge: Arc::clone(edge),
             arrived: Instant::now(),
-            tunnel: None,
+            tunnel: OnceLock::new(),
+            present: OnceLock::new(),
             status: AtomicU16::new(0),
+            fault: OnceLock::new(),
+            served: AtomicBool::new(false),
+            is_complete: AtomicBool::new(false),
+            is_aborted: AtomicBool::new(false),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             moved: AtomicU64::new(0),
-            allowance: None,
+            first_byte: AtomicU64::new(0),
+            allowance: OnceLock::new(),
+        })
+    }
+
+    /// Somebody who is believed says who the visitor is.
+    pub(super) fn comes_from(&self, visitor: IpAddr) {
+        if let Some(asked) = &self.asked {
+            asked.lock().comes_from(visitor);
         }
     }
 
-    /// It goes to this tunnel.
-    pub(super) fn goes_to(&mut self, tunnel: &Arc<Tunnel>, present: Option<Present>) {
-        self.tunnel = Some(Counted { tunnel: Arc::clone(tunnel), _present: present });
+    /// It is for this tunnel, whether it is let in or not.
+    pub(super) fn goes_to(&self, tunnel: &Arc<Tunnel>) {
+        if self.tunnel.set(Arc::clone(tunnel)).is_ok() {
+            tunnel.metrics().request_begins();
+        }
     }
 
-    /// What it may move.
-    pub(super) fn limit(&mut self, allowance: Option<Allowance>) {
-        self.allowance = allowance.map(Mutex::new);
+    /// It is let in: where it takes up a place, and what it may move.
+    pub(super) fn admitted(&self, present: Option<Present>, allowance: Option<Allowance>) {
+        // Each request is admitted once.
+        present.and_then(|present| self.present.set(present).err());
+        allowance.and_then(|allowance| self.allowance.set(Mutex::new(allowance)).err());
+    }
+
+    /// The relay answers it itself, for this reason.
+    pub(super) fn failed(&self, fault: Fault) {
+        // The first reason is the one that it is told.
+        drop(self.fault.set(fault.counts_as()));
+    }
+
+    /// A local service answers it.
+    pub(super) fn served(&self) {
+        self.served.store(true, Ordering::Relaxed);
     }
 
     /// It is answered with this status.
     pub(super) fn answered(&self, status: StatusCode) {
+        let after = self.arrived.elapsed();
         self.status.store(status.as_u16(), Ordering::Relaxed);
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        self.first_byte.store(micros, Ordering::Relaxed);
+        if let Some(tunnel) = self.tunnel.get() {
+            tunnel.metrics().request_answered(status.as_u16(), after);
+        }
         self.touch();
+    }
+
+    /// The answer has come to its end: all of it is with the visitor's connection.
+    pub(super) fn completed(&self) {
+        self.is_complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Something of it broke off.
+    pub(super) fn aborted(&self) {
+        self.is_aborted.store(true, Ordering::Relaxed);
     }
 
     /// How long nothing of it has moved.
@@ -81,7 +145,7 @@ impl Account {
 
     /// Ready when something may come from the visitor.
     pub(super) fn poll_inward(&self, cx: &mut Context<'_>) -> Poll<Result<(), UsedUp>> {
-        match &self.allowance {
+        match self.allowance.get() {
             None => Poll::Ready(Ok(())),
             Some(allowance) => Poll::Ready(match ready!(allowance.lock().poll_inward(cx)) {
                 0 => Err(UsedUp),
@@ -92,7 +156,7 @@ impl Account {
 
     /// Ready when something may go to the visitor.
     pub(super) fn poll_outward(&self, cx: &mut Context<'_>) -> Poll<Result<(), UsedUp>> {
-        match &self.allowance {
+        match self.allowance.get() {
             None => Poll::Ready(Ok(())),
             Some(allowance) => Poll::Ready(match ready!(allowance.lock().poll_outward(cx)) {
                 0 => Err(UsedUp),
@@ -103,13 +167,13 @@ impl Account {
 
     /// Payload has come from the visitor.
     pub(super) fn moved_inward(&self, bytes: usize) {
-        if let Some(allowance) = &self.allowance {
+        if let Some(allowance) = self.allowance.get() {
             let mut allowance = allowance.lock();
             allowance.moved_inward(bytes);
             allowance.pause_inward();
         }
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Some(Counted { tunnel, .. }) = &self.tunnel {
+        if let Some(tunnel) = self.tunnel.get() {
             tunnel.metrics().bytes_in(bytes);
         }
         self.touch();
@@ -117,31 +181,56 @@ impl Account {
 
     /// Payload goes to the visitor.
     pub(super) fn moved_outward(&self, bytes: usize) {
-        if let Some(allowance) = &self.allowance {
+        if let Some(allowance) = self.allowance.get() {
             let mut allowance = allowance.lock();
             allowance.moved_outward(bytes);
             allowance.pause_outward();
         }
-        let before = self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Some(Counted { tunnel, .. }) = &self.tunnel {
-            if before == 0 {
-                tunnel.metrics().first_byte(self.arrived.elapsed());
-            }
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(tunnel) = self.tunnel.get() {
             tunnel.metrics().bytes_out(bytes);
         }
+    }
+
+    /// Something of the relay's own goes to the visitor, which is no payload.
+    pub(super) fn said(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        debug!(
-            method = %self.method,
-            tunnel = self.tunnel.as_ref().map(|counted| counted.tunnel.name().as_str()),
-            status = self.status.load(Ordering::Relaxed),
-            bytes_in = self.bytes_in.load(Ordering::Relaxed),
-            bytes_out = self.bytes_out.load(Ordering::Relaxed),
-            seconds = self.arrived.elapsed().as_secs_f64(),
-            "request over",
-        );
+        let length = self.arrived.elapsed();
+        let status = *self.status.get_mut();
+        let fault = self.fault.get().copied();
+        let is_whole = *self.is_complete.get_mut() && !*self.is_aborted.get_mut();
+        let outcome = match (status, is_whole) {
+            (0, _) => Outcome::VisitorLeft,
+            (_, true) => Outcome::Complete,
+            (_, false) => Outcome::Aborted,
+        };
+        let tunnel = self.tunnel.get();
+        match (tunnel, fault) {
+            (Some(tunnel), fault) => {
+                let aborted = outcome == Outcome::Aborted;
+                tunnel.metrics().request_over(&RequestOver { status, fault, aborted, length });
+            }
+            (None, Some(fault)) => self.edge.metrics.unrouted_request(fault),
+            (None, None) => (),
+        }
+        let Some(asked) = &mut self.asked else { return };
+        let owner = tunnel.and_then(|tunnel| tunnel.id().owner.label());
+        let became = Became {
+            tunnel: tunnel.map(|tunnel| (tunnel.name().as_str(), owner.as_deref())),
+            status,
+            fault,
+            served: *self.served.get_mut(),
+            outcome,
+            bytes_in: *self.bytes_in.get_mut(),
+            bytes_out: *self.bytes_out.get_mut(),
+            length,
+            first_byte: (status > 0).then(|| Duration::from_micros(*self.first_byte.get_mut())),
+        };
+        self.edge.access_log.write(asked.get_mut(), &became);
     }
 }

@@ -1,30 +1,30 @@
 //! What the relay answers itself: why a request got no further, for people and for programs.
 
+use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
+use super::accept::Format;
 use super::body::ToVisitor;
-use crate::web::{Fault, Side, Verdict};
+use crate::web::{Fault, Pages, Side, Verdict, side};
 
 /// Which of the relay's own answers it is, for programs.
 const X_RELAY_ERROR: HeaderName = HeaderName::from_static("x-relay-error");
 
-/// What a visitor reads most easily.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Html,
-    Json,
-    Text,
-}
-
 /// The answer to a request that got no further, which has the number `id`.
-pub(super) fn fault(fault: Fault, request: &HeaderMap, id: &str) -> Response<ToVisitor> {
+pub(super) fn fault(
+    fault: Fault,
+    request: &HeaderMap,
+    id: &str,
+    pages: &Pages,
+) -> Response<ToVisitor> {
     let format = Format::of(request);
     let body = match format {
-        Format::Html => html(fault, id),
+        Format::Html => pages.html(fault, id),
         Format::Json => json(fault, id),
         Format::Text => text(fault, id),
     };
@@ -80,28 +80,13 @@ pub(super) fn redirect(status: StatusCode, location: HeaderValue) -> Response<To
     response
 }
 
-impl Format {
-    /// The one that a request asks for. Browsers name HTML first, programs what they read.
-    fn of(request: &HeaderMap) -> Self {
-        let accept = request.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-        for range in accept.flat_map(|accept| accept.split(',')) {
-            let range = range.split(';').next().unwrap_or_default().trim();
-            match range {
-                "text/html" | "application/xhtml+xml" => return Self::Html,
-                "application/json" | "application/problem+json" => return Self::Json,
-                "text/plain" => return Self::Text,
-                _ => (),
-            }
-        }
-        Self::Text
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Html => "text/html; charset=utf-8",
-            Self::Json => "application/problem+json",
-            Self::Text => "text/plain; charset=utf-8",
-        }
+/// Leaves out what has no place in an answer to HEAD, and says how long it would have been (RFC 9110,
+/// section 9.3.2).
+pub(super) fn leave_out_body(response: &mut Response<ToVisitor>) {
+    if let ToVisitor::Own(body) = response.body_mut()
+        && let Some(length) = body.take().as_ref().map(Bytes::len)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -110,72 +95,65 @@ fn text(fault: Fault, id: &str) -> String {
     format!("{title}. {advice}\n\n{side}\nRequest {id}\n")
 }
 
-/// Problem details (RFC 9457).
+/// Problem details (RFC 9457), and what else programs may want to know.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    status: u16,
+    title: &'static str,
+    detail: &'static str,
+    code: &'static str,
+    side: &'static str,
+    request: &'a str,
+}
+
 fn json(fault: Fault, id: &str) -> String {
-    serde_json::json!({
-        "type": "about:blank",
-        "status": fault.status().as_u16(),
-        "title": fault.title(),
-        "detail": fault.advice(),
-        "code": fault.code(),
-        "side": match fault.side() {
+    let problem = Problem {
+        r#type: "about:blank",
+        status: fault.status().as_u16(),
+        title: fault.title(),
+        detail: fault.advice(),
+        code: fault.code(),
+        side: match fault.side() {
             Side::Visitor => "visitor",
             Side::Owner => "owner",
             Side::Relay => "relay",
         },
-        "request": id,
-    })
-    .to_string()
-}
-
-/// Nothing in it comes from the visitor but the request's number, which is plain.
-fn html(fault: Fault, id: &str) -> String {
-    let status = fault.status().as_u16().to_string();
-    let words = [
-        ("{{status}}", status.as_str()),
-        ("{{title}}", fault.title()),
-        ("{{advice}}", fault.advice()),
-        ("{{side}}", side(fault.side())),
-        ("{{id}}", id),
-    ];
-    let page = include_str!("page.html").to_owned();
-    words.iter().fold(page, |page, (place, word)| page.replace(place, word))
-}
-
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Visitor => "The request itself is the reason.",
-        Side::Owner => "The tunnel's owner can do something about it; the relay is fine.",
-        Side::Relay => "The relay's operator can do something about it.",
-    }
+        request: id,
+    };
+    serde_json::to_string(&problem).expect("texts and a number")
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::body::Body;
+    use hyper::header::ACCEPT;
+
     use super::*;
 
-    fn format(accept: &'static str) -> Format {
-        Format::of(&[(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect())
-    }
-
-    #[test]
-    fn browsers_get_a_page_and_programs_what_they_read() {
-        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        assert_eq!(format(browser), Format::Html);
-        assert_eq!(format("application/json, text/plain"), Format::Json);
-        assert_eq!(format("*/*"), Format::Text);
-        assert_eq!(Format::of(&HeaderMap::new()), Format::Text);
+    fn answer(headers: &HeaderMap) -> Response<ToVisitor> {
+        fault(Fault::NoClient, headers, "1-2", &Pages::default())
     }
 
     #[test]
     fn an_answer_says_whose_it_is_to_do_something() {
         let headers: HeaderMap =
             [(ACCEPT, HeaderValue::from_static("application/json"))].into_iter().collect();
-        let response = fault(Fault::NoClient, &headers, "1-2");
+        let response = answer(&headers);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[RETRY_AFTER], "5");
         assert_eq!(response.headers()[X_RELAY_ERROR], "no_client");
         let json: serde_json::Value = serde_json::from_str(&json(Fault::NoClient, "1-2")).unwrap();
         assert_eq!((&json["side"], &json["request"]), (&"owner".into(), &"1-2".into()));
+        assert_eq!((&json["type"], &json["status"]), (&"about:blank".into(), &503.into()));
+    }
+
+    #[test]
+    fn an_answer_to_head_has_no_body_and_says_how_long_it_would_be() {
+        let mut response = answer(&HeaderMap::new());
+        let length = response.body().size_hint().exact().unwrap();
+        leave_out_body(&mut response);
+        assert!(response.body().is_end_stream());
+        assert_eq!(response.headers()[CONTENT_LENGTH], length.to_string());
     }
 }

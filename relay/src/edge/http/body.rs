@@ -29,6 +29,14 @@ pub(super) enum ToVisitor {
     Relayed(Relayed),
     /// The same, compressed.
     Compressed(Box<Shrunk>),
+    /// None: what comes is no body but another protocol.
+    Changed,
+}
+
+/// An answer's body on its way to the visitor, whose account learns whether it came to its end.
+pub(super) struct Accounted {
+    body: ToVisitor,
+    account: Arc<Account>,
 }
 
 /// The body of an answer, from a local service.
@@ -67,6 +75,21 @@ impl Relayed {
             connection.give_back();
         }
         Self { body, account, connection, broke_off }
+    }
+}
+
+impl Accounted {
+    pub(super) fn new(body: ToVisitor, account: Arc<Account>) -> Self {
+        let this = Self { body, account };
+        this.look();
+        this
+    }
+
+    /// A body that is over may not be asked for its end: hyper knows it beforehand.
+    fn look(&self) {
+        if self.body.is_end_stream() && !matches!(self.body, ToVisitor::Changed) {
+            self.account.completed();
+        }
     }
 }
 
@@ -121,6 +144,7 @@ impl Body for ToVisitor {
             Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Relayed(relayed) => Pin::new(relayed).poll_frame(cx),
             Self::Compressed(shrunk) => Pin::new(&mut shrunk.body).poll_frame(cx),
+            Self::Changed => Poll::Ready(None),
         }
     }
 
@@ -129,6 +153,7 @@ impl Body for ToVisitor {
             Self::Own(text) => text.is_none(),
             Self::Relayed(relayed) => relayed.is_end_stream(),
             Self::Compressed(shrunk) => shrunk.body.is_end_stream(),
+            Self::Changed => true,
         }
     }
 
@@ -137,7 +162,41 @@ impl Body for ToVisitor {
             Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Self::Relayed(relayed) => relayed.size_hint(),
             Self::Compressed(shrunk) => shrunk.body.size_hint(),
+            Self::Changed => SizeHint::with_exact(0),
         }
+    }
+}
+
+impl Body for Accounted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let is_own = matches!(this.body, ToVisitor::Own(_));
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            None => this.account.completed(),
+            Some(Err(_)) => this.account.aborted(),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref().filter(|_| is_own) {
+                    this.account.said(data.len());
+                }
+                this.look();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

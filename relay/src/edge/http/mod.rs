@@ -7,9 +7,10 @@
 //! - `hops`, `forwarded`: what the local service sees of it
 //! - `upstream`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
-//! - `answers`: what the relay says itself
+//! - `answers`, `accept`: what the relay says itself
 //! - `account`: what became of it
 
+mod accept;
 mod account;
 mod activity;
 mod admit;

@@ -21,7 +21,7 @@ use super::account::Account;
 use super::activity::Answering;
 use super::admit::{Admission, counted};
 use super::answers;
-use super::body::{FromVisitor, Relayed, Stopped, ToVisitor};
+use super::body::{Accounted, FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
 use super::host::RequestedHost;
 use super::route::{Route, route};
@@ -72,32 +72,42 @@ struct Exchange {
 pub(super) async fn answer(
     visitor: Arc<Visitor>,
     request: Request<Incoming>,
-) -> Result<Response<Answering<ToVisitor>>, Infallible> {
+) -> Result<Response<Answering<Accounted>>, Infallible> {
     let _request = visitor.activity.request();
-    let visit = visitor.http.edge.visits.next();
+    let edge = Arc::clone(&visitor.http.edge);
+    let visit = edge.visits.next();
     let id = own_id(request.headers()).unwrap_or_else(|| {
         HeaderValue::from_str(&visit.to_string()).expect("a visit's number is plain")
     });
     // Whoever is refused learns why in a form that it reads.
     let accept: HeaderMap = accepted(request.headers());
-    let account = Account::begin(request.method().clone());
+    let is_head = request.method() == Method::HEAD;
+    let account = Account::begin(&edge, visitor.peer.ip(), &request, &id);
     let mut hsts = None;
-    let mut response = match serve(visitor, request, account, visit, &id, &mut hsts).await {
+    let mut response = match serve(visitor, request, &account, visit, &id, &mut hsts).await {
         Ok(response) => response,
-        Err(fault) => answers::fault(fault, &accept, id.to_str().unwrap_or_default()),
+        Err(fault) => {
+            account.failed(fault);
+            let id = id.to_str().unwrap_or_default();
+            answers::fault(fault, &accept, id, &edge.error_pages.now())
+        }
     };
+    if is_head {
+        answers::leave_out_body(&mut response);
+    }
     response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
     if let Some(hsts) = hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
-    Ok(response.map(|body| Answering { body, _request }))
+    account.answered(response.status());
+    Ok(response.map(|body| Answering { body: Accounted::new(body, account), _request }))
 }
 
 /// Sends a request to where it belongs.
 async fn serve(
     visitor: Arc<Visitor>,
     mut request: Request<Incoming>,
-    mut account: Account,
+    account: &Arc<Account>,
     visit: VisitId,
     id: &HeaderValue,
     hsts: &mut Option<HeaderValue>,
@@ -115,22 +125,23 @@ async fn serve(
     if let Some(answer) = http.challenge(&head, visitor.is_tls()) {
         return Ok(answer);
     }
+    let config = http.edge.config.now();
+    let way = Way::of(&head.headers, visitor.peer.ip(), visitor.is_tls(), &config.trust_proxy);
+    account.comes_from(way.visitor);
     let host = RequestedHost::of(&head)?;
     visitor.check_server_name(host.name())?;
-    let config = http.edge.config.now();
     let registry = &http.edge.registry;
     let (tunnel, target, prefix) =
         match route(&host, &head.uri, registry.routes(), registry.front())? {
             Route::To { tunnel, target, prefix } => (tunnel, target, prefix),
-            Route::AddSlash(location) => return Ok(redirect(&location)),
+            Route::AddSlash(location) => return redirect(&location),
         };
-    let way = Way::of(&head.headers, visitor.peer.ip(), visitor.is_tls(), &config.trust_proxy);
+    account.goes_to(&tunnel);
     let conditions = tunnel.conditions();
     let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
     *hsts = policy.and_then(|policy| policy.hsts()).filter(|_| way.tls).cloned();
     let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
-    account.goes_to(&tunnel, admission.present());
-    account.limit(admission.allowance(http));
+    account.admitted(admission.present(), admission.allowance(http));
     let arrival = Arrival {
         host: host.as_written.clone(),
         prefix,
@@ -160,11 +171,10 @@ async fn serve(
     if let Some(upgrade) = &upgrade {
         upgrade.ask(&mut head);
     }
-    let account = Arc::new(account);
     let has_body = !body.is_end_stream();
     let mut body = match has_body {
         false => RequestBody::Empty,
-        true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(&account), most))),
+        true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(account), most))),
     };
     if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
         body = signed::check(http, webhook, &head.headers, body).await?;
@@ -183,7 +193,7 @@ async fn serve(
         passed: conditions.into_iter().collect(),
         upgrade,
         may_repeat,
-        account,
+        account: Arc::clone(account),
         admission,
     };
     exchange.run(body, hold, limit).await.or_else(answers::instead)
@@ -299,10 +309,10 @@ impl Exchange {
         let Self { account, visitor, upgrade, wish, .. } = self;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
-            account.answered(response.status());
+            account.served();
             return Ok(upgrade::change(upgrade, visitor, response, account, kept));
         }
-        account.answered(response.status());
+        account.served();
         hops::remove(response.headers_mut());
         let broke_off = Arc::clone(&visitor.broke_off);
         let (mut head, body) = response.into_parts();
@@ -412,11 +422,9 @@ fn fault_of(err: &hyper::Error) -> Fault {
     of_error(err)
 }
 
-fn redirect(location: &str) -> Response<ToVisitor> {
-    match HeaderValue::from_str(location) {
-        Ok(location) => answers::redirect(StatusCode::PERMANENT_REDIRECT, location),
-        Err(_) => answers::fault(Fault::UnknownTunnel, &HeaderMap::new(), ""),
-    }
+fn redirect(location: &str) -> Result<Response<ToVisitor>, Fault> {
+    let location = HeaderValue::from_str(location).map_err(|_| Fault::UnknownTunnel)?;
+    Ok(answers::redirect(StatusCode::PERMANENT_REDIRECT, location))
 }
 
 /// The visitor's own id of a request, if it is one that logs can take.

@@ -93,10 +93,13 @@ pub(super) fn change(
         let _taken = (visitor, kept);
         match tokio::try_join!(theirs, local) {
             Ok((theirs, local)) => carry(theirs, local, &account).await,
-            Err(err) => debug!("a connection did not change to another protocol: {err}"),
+            Err(err) => {
+                account.aborted();
+                debug!("a connection did not change to another protocol: {err}");
+            }
         }
     });
-    Response::from_parts(head, ToVisitor::Own(None))
+    Response::from_parts(head, ToVisitor::Changed)
 }
 
 /// Copies both ways. What breaks off ends both.
@@ -105,8 +108,12 @@ async fn carry(visitor: Upgraded, local: Upgraded, account: &Account) {
     let (local_in, local_out) = tokio::io::split(TokioIo::new(local));
     let inward = copy(visitor_in, local_out, |bytes| account.moved_inward(bytes));
     let outward = copy(local_in, visitor_out, |bytes| account.moved_outward(bytes));
-    if let Err(err) = tokio::try_join!(inward, outward) {
-        debug!("an upgraded connection broke off: {err}");
+    match tokio::try_join!(inward, outward) {
+        Ok(_) => account.completed(),
+        Err(err) => {
+            account.aborted();
+            debug!("an upgraded connection broke off: {err}");
+        }
     }
 }
 

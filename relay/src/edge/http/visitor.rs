@@ -18,6 +18,7 @@ use super::socket::Socket;
 use super::{Http, http1, http2};
 use crate::edge::prefixed::Prefixed;
 use crate::limits;
+use crate::metrics::WebVersion;
 use crate::patience::Patience;
 use crate::web::Fault;
 
@@ -125,6 +126,10 @@ async fn serve_protocol(
     seen: Bytes,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) {
+    let _counted = visitor.http.edge.metrics.http_connection(match protocol {
+        Protocol::Http1 => WebVersion::Http1,
+        Protocol::Http2 => WebVersion::Http2,
+    });
     let stream = Patience::new(stream, visitor.http.edge.config.now().stall_timeout);
     match protocol {
         Protocol::Http1 => http1::serve(visitor, stream, seen).await,

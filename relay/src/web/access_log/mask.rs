@@ -1,0 +1,184 @@
+//! What nobody is to read in a log: the values of parameters that are secrets by their name.
+
+use std::borrow::Cow;
+
+/// What stands in the place of a secret.
+const MASKED: &str = "***";
+
+/// The parameters whose values are masked: in lower case, with `_` for `-`. `docs/operating.md` has
+/// the same list.
+pub(super) const SECRETS: [&str; 48] = [
+    "access_key",
+    "access_token",
+    "api_key",
+    "api_token",
+    "apikey",
+    "assertion",
+    "auth",
+    "auth_token",
+    "authorization",
+    "bearer",
+    "client_assertion",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "credential",
+    "credentials",
+    "csrf_token",
+    "hmac",
+    "id_token",
+    "jwt",
+    "key",
+    "otp",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "pin",
+    "private_key",
+    "pwd",
+    "refresh_token",
+    "samlresponse",
+    "secret",
+    "secret_key",
+    "session",
+    "session_id",
+    "session_token",
+    "sessionid",
+    "sid",
+    "sig",
+    "sign",
+    "signature",
+    "ticket",
+    "token",
+    "tunnel_token",
+    "x_amz_credential",
+    "x_amz_security_token",
+    "x_amz_signature",
+    "x_goog_signature",
+];
+
+/// The longest name that is compared, in bytes as it is written: each of a secret's may be `%xx`.
+const LONGEST_NAME: usize = 3 * 64;
+
+/// A path with its query, without secrets.
+pub(super) fn path(path: &str) -> Cow<'_, str> {
+    let Some((before, query)) = path.split_once('?') else { return Cow::Borrowed(path) };
+    if !query.split(['&', ';']).any(|pair| secret(pair).is_some()) {
+        return Cow::Borrowed(path);
+    }
+    let mut masked = format!("{before}?");
+    for pair in query.split_inclusive(['&', ';']) {
+        let (pair, end) = match pair.strip_suffix(['&', ';']) {
+            Some(rest) => (rest, &pair[rest.len()..]),
+            None => (pair, ""),
+        };
+        match secret(pair) {
+            Some(name) => [name, "=", MASKED, end].iter().for_each(|part| masked.push_str(part)),
+            None => [pair, end].iter().for_each(|part| masked.push_str(part)),
+        }
+    }
+    Cow::Owned(masked)
+}
+
+/// A whole address, as in `Referer`, without secrets: neither in its query nor in front of its host,
+/// and without what stands behind a `#`, where tokens are as well.
+pub(super) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
+    let mut url = match url.split_once('#') {
+        Some((before, _)) => Cow::Owned(before.to_owned()),
+        None => url,
+    };
+    if let Some(start) = url.find("://").map(|at| at + 3) {
+        let end = url[start..].find(['/', '?']).map_or(url.len(), |length| start + length);
+        if let Some(at) = url[start..end].rfind('@') {
+            url = Cow::Owned(format!("{}{MASKED}{}", &url[..start], &url[start + at..]));
+        }
+    }
+    match path(&url) {
+        Cow::Borrowed(_) => url,
+        Cow::Owned(masked) => Cow::Owned(masked),
+    }
+}
+
+/// The name of a parameter whose value is a secret, as it is written.
+fn secret(pair: &str) -> Option<&str> {
+    let (name, _) = pair.split_once('=')?;
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let plain = plain(name);
+    // `user[password]`, as frameworks nest them, and `password[]`.
+    let innermost = plain.trim_end_matches("[]").trim_end_matches(']').rsplit('[').next()?;
+    SECRETS.binary_search(&innermost).is_ok().then_some(name)
+}
+
+/// A name as it is compared: without escapes, in lower case, with `_` for `-`.
+fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digit = |at: usize| behind.get(at).and_then(|digit| (*digit as char).to_digit(16));
+        let (byte, length) = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
+            _ => (*first, 1),
+        };
+        rest = &rest[length..];
+        plain.push(match byte {
+            b'-' => '_',
+            byte => (byte as char).to_ascii_lowercase(),
+        });
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_found_by_their_names() {
+        assert!(SECRETS.is_sorted());
+        let masked = [
+            ("/?token=a", "/?token=***"),
+            ("/a?x=1&access_token=b&y=2", "/a?x=1&access_token=***&y=2"),
+            ("/?Api-Key=c;x=1", "/?Api-Key=***;x=1"),
+            ("/?t%6Fken=d&token=e&token=", "/?t%6Fken=***&token=***&token=***"),
+            ("/?user[password]=f&user%5Bpin%5D=g", "/?user[password]=***&user%5Bpin%5D=***"),
+            ("/?password[]=h", "/?password[]=***"),
+            ("/?code=a=b?c", "/?code=***"),
+            ("/?X-Amz-Signature=0a", "/?X-Amz-Signature=***"),
+            ("/?tunnel_token=x", "/?tunnel_token=***"),
+        ];
+        for (written, shown) in masked {
+            assert_eq!(path(written), shown);
+        }
+        for harmless in [
+            "/token",
+            "/?",
+            "/",
+            "*",
+            "/?q=token",
+            "/?tokens=1",
+            "/?token",
+            "/?%=1&%zz=2",
+            "/?ключ=1",
+        ] {
+            assert_eq!(path(harmless), harmless);
+            assert!(matches!(path(harmless), Cow::Borrowed(_)), "{harmless}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_other_places_are_masked_as_well() {
+        let masked = [
+            ("https://ann:pw@app.example/a?code=1#token=2", "https://***@app.example/a?code=***"),
+            ("https://ann@app.example", "https://***@app.example"),
+            ("https://app.example/@ann?q=1", "https://app.example/@ann?q=1"),
+            ("/relative?sid=1", "/relative?sid=***"),
+            ("https://app.example?a=b@c", "https://app.example?a=b@c"),
+        ];
+        for (written, shown) in masked {
+            assert_eq!(url(written.into()), shown);
+        }
+    }
+}

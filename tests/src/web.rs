@@ -157,9 +157,22 @@ impl WebClient {
         request: &TunnelRequest,
         local: SocketAddr,
     ) -> Result<Self, Refusal> {
+        Self::try_serve_at(world.addrs.control, request, local).await
+    }
+
+    /// The same of a relay whose control port is at `control`.
+    ///
+    /// # Errors
+    ///
+    /// The relay refuses it.
+    pub async fn try_serve_at(
+        control: SocketAddr,
+        request: &TunnelRequest,
+        local: SocketAddr,
+    ) -> Result<Self, Refusal> {
         let mut hello = rogue::hello(&[]);
         hello.tunnels = vec![request.clone()];
-        let mut client = RogueClient::connect(world.addrs.control, hello).await;
+        let mut client = RogueClient::connect(control, hello).await;
         let mut answers = match client.receive().await {
             FromRelay::Welcome(welcome) => welcome.tunnels,
             FromRelay::Refused(refusal) => return Err(refusal),
@@ -222,7 +235,11 @@ async fn connect(stream: MuxStream, local: SocketAddr) {
 impl Visitor {
     /// Connects to the relay's port for HTTP.
     pub async fn connect(world: &World) -> Self {
-        let addr = world.addrs.http.expect("a relay that serves HTTP");
+        Self::connect_to(world.addrs.http.expect("a relay that serves HTTP")).await
+    }
+
+    /// Connects to a port for HTTP.
+    pub async fn connect_to(addr: SocketAddr) -> Self {
         let socket = within("a connection", TcpStream::connect(addr)).await;
         let io = TokioIo::new(socket.expect("a connection"));
         let (sender, connection) = client::conn::http1::handshake(io).await.expect("HTTP");

@@ -67,13 +67,12 @@ struct EdgeShared {
 }
 
 impl Edge {
-    /// An edge at the address `ip` of this machine, which binds what `openings` brings.
+    /// An edge at the address `ip` of this machine, which binds what the registry's openings bring.
     pub(crate) fn new(
         config: CurrentConfig,
         limits: Limits,
         metrics: Metrics,
-        registry: Registry,
-        openings: mpsc::Receiver<Opening>,
+        (registry, openings): (Registry, mpsc::Receiver<Opening>),
         certs: VisitorCerts,
         ip: IpAddr,
         web: Web,

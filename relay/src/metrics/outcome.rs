@@ -236,7 +236,7 @@ impl StatusClass {
     pub(super) fn of(status: u16) -> Self {
         match status {
             0 => Self::Unanswered,
-            ..200 => Self::Informational,
+            1..200 => Self::Informational,
             200..300 => Self::Successful,
             300..400 => Self::Redirection,
             400..500 => Self::OfVisitor,

@@ -315,14 +315,14 @@ mod tests {
     #[test]
     fn a_folder_that_is_none_says_what_is_wrong() {
         let long = "x".repeat(LONGEST_PAGE as usize + 1);
-        let cases: [(&str, &[(&str, &str)], &str); 4] = [
-            ("empty", &[("404.htm", "")], "there is no page in"),
-            ("typo", &[("40x.html", "")], "no answer of the relay is called '40x': name the files"),
-            ("other", &[("200.html", "")], "is called '200'"),
-            ("long", &[("404.html", &long)], "larger than 262144 bytes"),
+        let cases = [
+            ("empty", "404.htm", "", "there is no page in"),
+            ("typo", "40x.html", "", "no answer of the relay is called '40x': name the files"),
+            ("other", "200.html", "", "is called '200'"),
+            ("long", "404.html", &long, "larger than 262144 bytes"),
         ];
-        for (name, files, reason) in cases {
-            let said = Folder::new(name, files).read().unwrap_err();
+        for (name, file, text, reason) in cases {
+            let said = Folder::new(name, &[(file, text)]).read().unwrap_err();
             assert!(said.starts_with("error-pages: ") && said.contains(reason), "{said}");
         }
         let nowhere = Pages::read(Path::new("/nowhere/at/all")).unwrap_err();

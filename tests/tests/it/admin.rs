@@ -16,7 +16,9 @@ async fn the_admin_port_tells_health_and_refuses_the_rest() {
     let (status, hint) = scrape::get(admin, "/").await;
     assert_eq!((status, hint.starts_with("try /metrics")), (404, true), "{hint}");
 
-    for path in ["/metrics", "/healthz", "/readyz", "/snapshot", "/bans"] {
+    for path in
+        ["/metrics", "/healthz", "/readyz", "/api/health", "/api/tunnels", "/snapshot", "/bans"]
+    {
         let head = answer(&world, "HEAD", path).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
         let refused = answer(&world, "POST", path).await;

@@ -38,6 +38,7 @@ mod stream_as_socket;
 mod tls;
 mod tls_floods;
 mod tokens;
+mod web_accounts;
 mod web_compress;
 mod web_policy;
 mod yamux;

@@ -131,6 +131,34 @@ async fn every_documented_metric_is_there() {
     for outcome in ["issued", "failed", "not_reached", "put_off"] {
         series.push(format!("relay_certificate_orders_total{{outcome=\"{outcome}\"}}"));
     }
+    for version in ["1", "2"] {
+        series.push(format!("relay_http_connections{{version=\"{version}\"}}"));
+    }
+    for code in [
+        "bad_request",
+        "misdirected",
+        "unknown_tunnel",
+        "denied",
+        "token_needed",
+        "login_needed",
+        "jwt_needed",
+        "unsigned",
+        "method_not_allowed",
+        "header_too_large",
+        "body_too_large",
+        "too_many_requests",
+        "too_many_guesses",
+        "over_limit",
+        "request_timeout",
+        "no_client",
+        "client_busy",
+        "local_refused",
+        "local_broken",
+        "local_timeout",
+        "stopping",
+    ] {
+        series.push(format!("relay_unrouted_requests_total{{code=\"{code}\"}}"));
+    }
     for limit in [
         "visitors",
         "visitors_per_tunnel",
@@ -268,8 +296,11 @@ async fn promtool_finds_nothing_wrong() {
     let mut world = World::start().await;
     let public = world.expose(service.addr()).await;
     Peer::connect(public).await.expect_echo(b"something to count").await;
-    let metrics = world.metrics().await.text;
+    promtool_finds_nothing_wrong_with(&world.metrics().await.text);
+    world.stop().await;
+}
 
+pub(super) fn promtool_finds_nothing_wrong_with(metrics: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -277,11 +308,12 @@ async fn promtool_finds_nothing_wrong() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is needed: apt-get install --no-install-recommends prometheus");
-    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let checked = promtool.wait_with_output().unwrap();
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(metrics.as_bytes()).expect("a reader");
+    drop(input);
+    let checked = promtool.wait_with_output().expect("an end");
     let said = [checked.stdout, checked.stderr].concat();
     assert!(checked.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
-    world.stop().await;
 }
 
 #[test]

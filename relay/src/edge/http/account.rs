@@ -101,8 +101,7 @@ impl Account {
 
     /// The relay answers it itself, for this reason.
     pub(super) fn failed(&self, fault: Fault) {
-        // The first reason is the one that it is told.
-        drop(self.fault.set(fault.counts_as()));
+        self.fault.get_or_init(|| fault.counts_as());
     }
 
     /// A local service answers it.

@@ -4,7 +4,7 @@
 //! same fields. `common` and `combined` are what the Apache HTTP server writes under these names, and
 //! what most programs that read such logs expect.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use tracing::info;
 
@@ -76,8 +76,7 @@ impl Fields {
     }
 
     fn plain(&mut self, name: &str, value: impl fmt::Display) {
-        // A text takes everything.
-        drop(write!(self.0, " {name}={value}"));
+        self.0.push_str(&format!(" {name}={value}"));
     }
 }
 
@@ -112,19 +111,19 @@ fn of_apache(entry: &Entry<'_>) -> String {
     let user = entry.user.as_deref().unwrap_or("-");
     for c in user.chars() {
         match c {
-            ' ' | '"' | '\\' | '[' | ']' => drop(write!(line, "\\x{:02x}", c as u32)),
+            ' ' | '"' | '\\' | '[' | ']' => line.push_str(&format!("\\x{:02x}", c as u32)),
             c => line.push(c),
         }
     }
-    drop(write!(line, " [{}] ", entry.time.common()));
+    line.push_str(&format!(" [{}] ", entry.time.common()));
     quoted(&mut line, &[&entry.method, " ", &entry.path, " ", entry.protocol]);
     match entry.status {
         0 => line.push_str(" -"),
-        status => drop(write!(line, " {status}")),
+        status => line.push_str(&format!(" {status}")),
     }
     match entry.bytes_out {
         0 => line.push_str(" -"),
-        bytes => drop(write!(line, " {bytes}")),
+        bytes => line.push_str(&format!(" {bytes}")),
     }
     line
 }

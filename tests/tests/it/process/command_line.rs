@@ -18,7 +18,15 @@ const RELAY_FLAGS: &[&str] = &[
     "require-tls",
     "tls-min",
     "tls-client-ca",
+    "http",
+    "https",
     "domain",
+    "hold-requests",
+    "request-timeout",
+    "keep-alive",
+    "access-log",
+    "access-log-file",
+    "error-pages",
     "reserved-names",
     "any-host",
     "resolver",
@@ -183,6 +191,8 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("log", "[[[", "'[[[' is no filter"),
     ("log-format", "xml", "[possible values: text, json]"),
     ("log-format", "", "[possible values: text, json]"),
+    ("access-log", "xml", "[possible values: off, text, json, common, combined]"),
+    ("error-pages", "/nowhere/pages", "error-pages: /nowhere/pages: No such file or directory"),
 ];
 
 /// See [`BAD_RELAY`].

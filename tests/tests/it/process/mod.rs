@@ -1,5 +1,6 @@
 //! What only real processes can show: signals, kills, limits, the command line.
 
+mod access_log;
 mod audit;
 mod bans;
 mod certificates;

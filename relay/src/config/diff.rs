@@ -185,6 +185,7 @@ mod tests {
             [
                 "~ public-name: not set -> relay.example",
                 "~ ports: 0 -> 20000-20009",
+                "~ error-pages: not set -> /srv/pages",
                 "~ max-visitors: 10000 -> 7",
                 "~ hold: 5m -> 1m",
             ]

@@ -70,10 +70,8 @@ impl ErrorPages {
     ///
     /// There are none where it says, or one that cannot be.
     pub(crate) async fn new(config: CurrentConfig) -> anyhow::Result<Self> {
-        let shared = Shared { config, current: RwLock::default(), look: Notify::new() };
-        let this = Self(Arc::new(shared));
-        this.load().await?;
-        Ok(this)
+        let current = RwLock::new(Arc::new(read(&config).await?));
+        Ok(Self(Arc::new(Shared { config, current, look: Notify::new() })))
     }
 
     /// Those of this moment.
@@ -90,27 +88,24 @@ impl ErrorPages {
     pub(crate) async fn follow(&self) -> Infallible {
         loop {
             self.0.look.notified().await;
-            if let Err(err) = self.load().await {
-                error!("the error pages stay as they are: {err:#}");
+            match read(&self.0.config).await {
+                Ok(pages) if pages == *self.now() => (),
+                Ok(pages) => {
+                    info!(pages = pages.0.len(), "people see other error pages");
+                    *self.0.current.write() = Arc::new(pages);
+                }
+                Err(err) => error!("the error pages stay as they are: {err:#}"),
             }
         }
     }
+}
 
-    async fn load(&self) -> anyhow::Result<()> {
-        let pages = match self.0.config.now().web.error_pages.clone() {
-            None => Pages::default(),
-            // Not on a thread that moves data.
-            Some(folder) => tokio::task::spawn_blocking(move || Pages::read(&folder))
-                .await
-                .context("cannot read the error pages")??,
-        };
-        let before = self.now();
-        if *before != pages {
-            info!(pages = pages.0.len(), "people see other error pages");
-            *self.0.current.write() = Arc::new(pages);
-        }
-        Ok(())
-    }
+/// The pages that the configuration names now.
+async fn read(config: &CurrentConfig) -> anyhow::Result<Pages> {
+    let Some(folder) = config.now().web.error_pages.clone() else { return Ok(Pages::default()) };
+    // Not on a thread that moves data.
+    let reading = tokio::task::spawn_blocking(move || Pages::read(&folder));
+    reading.await.context("cannot read the error pages")?
 }
 
 impl Pages {

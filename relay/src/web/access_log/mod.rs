@@ -19,7 +19,7 @@ use anyhow::Context;
 use hyper::Request;
 use hyper::header::HeaderValue;
 use shared::kit::logging::{self, LogFile, Rate};
-use tracing::info;
+use tracing::{Level, info};
 
 use crate::config::{AccessLogFormat, WebSettings};
 
@@ -76,7 +76,18 @@ impl AccessLog {
         visitor: IpAddr,
         id: &HeaderValue,
     ) -> Option<Box<Asked>> {
-        (self.format != AccessLogFormat::Off).then(|| Box::new(Asked::new(request, visitor, id)))
+        self.is_read().then(|| Box::new(Asked::new(request, visitor, id)))
+    }
+
+    /// Whether there will be a line. The log's filter may leave all of them out.
+    fn is_read(&self) -> bool {
+        match self.format {
+            AccessLogFormat::Off => false,
+            AccessLogFormat::Text if self.file.is_none() => {
+                tracing::enabled!(target: ACCESS, Level::INFO)
+            }
+            _ => true,
+        }
     }
 
     /// Writes down a request that is over.

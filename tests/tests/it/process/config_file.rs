@@ -238,6 +238,8 @@ async fn the_examples_run_and_hold_every_key() {
         folder.write("acme-key", "MDEyMzQ1Njc4OWFiY2RlZg");
         folder.write("dns-hook", "#!/bin/sh\n");
         std::fs::create_dir(folder.file("certs")).expect("a folder");
+        std::fs::create_dir(folder.file("pages")).expect("a folder");
+        folder.write("pages/default.html", "{{title}}");
         let here = here.map(|line| line.replace("tls = false", "tls = true"));
         let here = here.collect::<Vec<_>>().join("\n");
         let here = here.replace("/etc/sallyport", &folder.path().to_string_lossy());

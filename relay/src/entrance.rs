@@ -144,5 +144,8 @@ mod tests {
         for (entrance, front, address) in cases {
             assert_eq!(entrance.address(&relay, front).as_str(), address);
         }
+        assert_eq!((plain.https_port(), tls.https_port()), (443, 8443));
+        let behind_plain = WebFront { tls: false, port: Some(80), ..tls };
+        assert_eq!(behind_plain.https_port(), 8443);
     }
 }

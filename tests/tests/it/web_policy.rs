@@ -322,3 +322,29 @@ async fn each_client_of_a_tunnel_decides_for_itself_whom_it_lets_in() {
     second.close().await;
     scene.stop().await;
 }
+
+#[tokio::test]
+async fn a_body_on_its_way_is_held_for_a_client_that_wants_it_signed() {
+    let scene = Scene::start(HttpOptions::default()).await;
+    let balance = shared::control::protocol::Balance::LeastBusy;
+    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: "s3cret".into() };
+    let options = |webhook| HttpOptions { balance, webhook, ..HttpOptions::default() };
+    let strict = WebService::start().await;
+    let second = WebClient::open(&scene.world, options(Some(webhook)), strict.addr()).await;
+    let third = WebClient::open(&scene.world, options(None), scene.service.addr()).await;
+    let mut refused = 0;
+    for _ in 0..20 {
+        let answer = ask(&scene.world, hook("another", "body")).await;
+        refused += usize::from(answer.status() == 403);
+    }
+    assert!(refused > 0);
+    assert!(strict.requests().is_empty());
+    for _ in 0..20 {
+        assert_eq!(ask(&scene.world, hook("s3cret", "body")).await.status(), 200);
+    }
+    let seen = strict.requests();
+    assert!(!seen.is_empty() && seen.iter().all(|request| request.body() == "body"), "{seen:?}");
+    third.close().await;
+    second.close().await;
+    scene.stop().await;
+}

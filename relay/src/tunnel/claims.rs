@@ -290,12 +290,14 @@ fn in_order(clients: &[Client]) -> impl Iterator<Item = &Client> {
 #[cfg(test)]
 mod tests {
     use shared::carry::mux;
+    use shared::control::protocol::HttpOptions;
     use shared::kit::net::Rules;
 
     use super::*;
     use crate::access::Principal;
     use crate::target::{SessionTarget, Target};
     use crate::tunnel::ConnectionId;
+    use crate::web::Policy;
 
     const WELL: Health = Health { healthy: true, withdraw: false };
     const ILL: Health = Health { healthy: false, withdraw: false };
@@ -372,6 +374,23 @@ mod tests {
         let conditions = Conditions { rules, policy: None };
         claims.set_conditions(only, Some(Arc::new(conditions)));
         assert!(!claims.candidates()[0].permits(visitor));
+    }
+
+    #[test]
+    fn what_is_said_again_is_not_begun_anew() {
+        let mut claims = Claims::default();
+        let only = add(&mut claims, client(), WELL);
+        let said = |rate: &str| {
+            let options = HttpOptions { rate: rate.parse().ok(), ..HttpOptions::default() };
+            let policy = Policy::new(&options).ok();
+            Some(Arc::new(Conditions { rules: Rules::default(), policy }))
+        };
+        let [first, again, other] = [said("1/1h"), said("1/1h"), said("2/1h")];
+        for (now, expected) in [(&first, &first), (&again, &first), (&other, &other)] {
+            claims.set_conditions(only, now.clone());
+            let candidates = claims.candidates();
+            assert!(Arc::ptr_eq(candidates[0].conditions().unwrap(), expected.as_ref().unwrap()));
+        }
     }
 
     #[test]

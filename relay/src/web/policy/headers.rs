@@ -70,3 +70,58 @@ fn name(option: &'static str, text: &str) -> Result<HeaderName, BadOption> {
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn headers_are_taken_away_and_stand_in_for_those_of_the_same_name() {
+        let options = HttpOptions {
+            rewrite_host: Some("localhost:3000".into()),
+            remove_header: vec!["Cookie".into()],
+            add_header: vec![pair("X-Own", "1"), pair("accept", "text/plain")],
+            ..HttpOptions::default()
+        };
+        let request = Request::get("/").header("host", "app.example").header("cookie", "a=b");
+        let request = request.header("accept", "*/*").header("accept", "text/html");
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        Headers::new(&options).unwrap().apply(&mut head);
+        let fields = [("host", "localhost:3000"), ("x-own", "1"), ("accept", "text/plain")];
+        let fields = fields
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        assert_eq!(head.headers, fields.into_iter().collect());
+    }
+
+    #[test]
+    fn what_cannot_be_a_header_or_is_not_the_owners_is_refused() {
+        let add = |name: &str, value: &str| HttpOptions {
+            add_header: vec![pair(name, value)],
+            ..HttpOptions::default()
+        };
+        let remove =
+            |name: &str| HttpOptions { remove_header: vec![name.into()], ..HttpOptions::default() };
+        let host =
+            |host: &str| HttpOptions { rewrite_host: Some(host.into()), ..HttpOptions::default() };
+        for (options, option) in [
+            (add("a b", "c"), "add-header"),
+            (add("", "c"), "add-header"),
+            (add("a", "b\r\nc: d"), "add-header"),
+            (add("Content-Length", "0"), "add-header"),
+            (remove("Transfer-Encoding"), "remove-header"),
+            (remove("a:"), "remove-header"),
+            (host(""), "rewrite-host"),
+            (host("a/b"), "rewrite-host"),
+            (host("a\r\nb"), "rewrite-host"),
+        ] {
+            let err = Headers::new(&options).unwrap_err().to_string();
+            assert!(err.starts_with(option), "{err}");
+        }
+    }
+}

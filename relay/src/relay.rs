@@ -43,7 +43,6 @@ pub struct Relay {
     limits: Limits,
     metrics: Metrics,
     tls: ControlTls,
-    certs: VisitorCerts,
     control: TcpListener,
     public: TcpListener,
     admin: TcpListener,
@@ -76,7 +75,6 @@ pub struct Reconfigure {
     limits: Limits,
     metrics: Metrics,
     tls: ControlTls,
-    certs: VisitorCerts,
     web: Web,
 }
 
@@ -94,7 +92,7 @@ impl Reconfigure {
     /// Reads again what the configuration refers to: certificates and their keys, and pages.
     pub fn look_at_files(&self) {
         self.tls.look();
-        self.certs.look();
+        self.web.certs.look();
         self.web.error_pages.look();
     }
 
@@ -153,12 +151,12 @@ impl Relay {
             domains.clone(),
             metrics.clone(),
         );
-        let certs = certs.await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         let web = Web {
             access_log: AccessLog::new(&config.now().web)?,
             error_pages: ErrorPages::new(config.clone()).await?,
+            certs: certs.await?,
         };
         Ok(Self {
             addrs,
@@ -167,7 +165,6 @@ impl Relay {
             limits,
             metrics,
             tls,
-            certs,
             control,
             public,
             admin,
@@ -194,14 +191,13 @@ impl Relay {
             limits: self.limits.clone(),
             metrics: self.metrics.clone(),
             tls: self.tls.clone(),
-            certs: self.certs.clone(),
             web: self.web.clone(),
         }
     }
 
     /// The certificates that visitors see.
     pub fn certs(&self) -> &VisitorCerts {
-        &self.certs
+        &self.web.certs
     }
 
     /// Runs until asked to stop, or until a part cannot go on: half a relay that still looks
@@ -219,8 +215,8 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, domains, limits, metrics, tls, certs, web, lock, .. } =
-            self;
+        let Self { addrs, config, access, domains, limits, metrics, tls, web, lock, .. } = self;
+        let certs = web.certs.clone();
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -262,7 +258,6 @@ impl Relay {
             limits.clone(),
             metrics.clone(),
             (registry, openings),
-            certs.clone(),
             addrs.public.ip(),
             web,
             stop.clone(),

@@ -52,6 +52,8 @@ pub(crate) struct Web {
     pub(crate) access_log: AccessLog,
     /// What people see who get no answer.
     pub(crate) error_pages: ErrorPages,
+    /// What those see who come by TLS.
+    pub(crate) certs: VisitorCerts,
 }
 
 /// What all listeners have in common.
@@ -73,12 +75,11 @@ impl Edge {
         limits: Limits,
         metrics: Metrics,
         (registry, openings): (Registry, mpsc::Receiver<Opening>),
-        certs: VisitorCerts,
         ip: IpAddr,
         web: Web,
         stop: Stop,
     ) -> Self {
-        let Web { access_log, error_pages } = web;
+        let Web { access_log, error_pages, certs } = web;
         let visits = VisitIds::new();
         let shared =
             EdgeShared { config, registry, limits, metrics, visits, access_log, error_pages };

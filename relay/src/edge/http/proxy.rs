@@ -113,6 +113,10 @@ async fn serve(
     hsts: &mut Option<HeaderValue>,
 ) -> Result<Response<ToVisitor>, Fault> {
     let http = &visitor.http;
+    if http.stopping.is_cancelled() {
+        // On a connection that was there: its client is gone, or about to go.
+        return Err(Fault::Stopping);
+    }
     let mut upgrade = Upgrade::extended(&mut request);
     if upgrade.is_none() && request.method() == Method::CONNECT {
         return Err(Fault::MethodNotAllowed);

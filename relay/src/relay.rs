@@ -151,12 +151,13 @@ impl Relay {
             domains.clone(),
             metrics.clone(),
         );
+        let certs = certs.await?;
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
         let web = Web {
             access_log: AccessLog::new(&config.now().web)?,
             error_pages: ErrorPages::new(config.clone()).await?,
-            certs: certs.await?,
+            certs,
         };
         Ok(Self {
             addrs,

@@ -3,6 +3,7 @@
 mod candidate;
 mod claimant;
 mod claims;
+mod service;
 mod vacancies;
 
 use std::collections::HashMap;
@@ -16,7 +17,6 @@ use parking_lot::Mutex;
 use shared::control::protocol::{InstanceId, Refusal, TunnelName};
 use shared::kit::amounts::{Bandwidth, Frequency};
 use shared::kit::logging::Rate;
-use shared::kit::net::Rules;
 use tokio::sync::futures::Notified;
 use tokio::sync::{MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
@@ -27,13 +27,13 @@ use crate::entrance::Entrance;
 use crate::limits::{Account, Bucket, Pace, Part};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::{Kind, TunnelNow};
-use crate::web::Policy;
 
 pub(crate) use self::candidate::{Candidate, Candidates};
 use self::claimant::Holder;
 pub(crate) use self::claimant::{Claimant, ConnectionId, OwnConnection};
 use self::claims::{Added, Claims};
 pub(crate) use self::claims::{Health, MOST_CLIENTS};
+pub(crate) use self::service::{Conditions, Service};
 pub(crate) use self::vacancies::{Over, Vacancies};
 
 /// Tunnels whose clients cannot agree on who serves.
@@ -373,27 +373,6 @@ impl Tunnel {
         let held = Held(self);
         (before < MOST_HELD).then_some(held)
     }
-}
-
-/// A local service, as the client that claims a tunnel for it describes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Service {
-    /// How the client writes it.
-    pub(crate) local: String,
-    pub(crate) health: Health,
-    /// Whether the client wants to know where visitors have connected to.
-    pub(crate) destination: bool,
-    /// What the client says of visitors. `None`: nothing.
-    pub(crate) conditions: Option<Arc<Conditions>>,
-}
-
-/// What a client says of the visitors of a tunnel.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Conditions {
-    /// Who may visit.
-    pub(crate) rules: Rules,
-    /// What is done with requests.
-    pub(crate) policy: Option<Policy>,
 }
 
 /// A visitor's place in a tunnel, until it is dropped.

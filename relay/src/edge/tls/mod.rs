@@ -88,8 +88,8 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
     });
     if let Some(tunnel) = host.and_then(|host| routes.find_connection(host)) {
         drop(handshake);
-        let entrances = tunnel.entrances().iter();
-        let entrance = entrances.filter(|at| matches!(at, Entrance::ServerName(_))).next().cloned();
+        let mut entrances = tunnel.entrances().iter();
+        let entrance = entrances.find(|at| matches!(at, Entrance::ServerName(_))).cloned();
         let name = server_name.and_then(|name| name.parse().ok());
         if let Some(entrance) = entrance {
             let passing = Passing { tunnel, entrance, name, visitor: peer, place };

@@ -9,6 +9,7 @@
 //! - [`authority`]: certificates, good ones and bad ones
 //! - [`files`]: files in a folder that goes with the test
 //! - [`floods`]: frames in a number that no honest client sends
+//! - [`http`]: HTTP by hand, for what no honest program says or does
 //! - [`kept`]: where users and tokens are kept
 //! - [`name_server`]: a real name server with zones of its own
 //! - [`pattern`]: bytes that are told apart wherever they turn up
@@ -30,6 +31,7 @@ pub mod acme;
 pub mod authority;
 pub mod files;
 pub mod floods;
+pub mod http;
 pub mod jwt;
 pub mod kept;
 pub mod local;

@@ -40,5 +40,6 @@ mod tls_floods;
 mod tokens;
 mod web_accounts;
 mod web_compress;
+mod web;
 mod web_policy;
 mod yamux;

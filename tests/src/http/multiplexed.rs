@@ -1,0 +1,80 @@
+//! A visitor with many requests at a time on one connection, by a library.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper::rt::Executor;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::tasks::Tasks;
+use crate::wait::within;
+
+/// A visitor's connection by HTTP/2.
+#[derive(Debug)]
+pub struct Multiplexed {
+    sender: http2::SendRequest<Full<Bytes>>,
+    _tasks: Arc<Mutex<Tasks>>,
+}
+
+#[derive(Clone)]
+struct Runs(Arc<Mutex<Tasks>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Runs {
+    fn execute(&self, task: F) {
+        self.0.lock().spawn(task);
+    }
+}
+
+impl Multiplexed {
+    /// Connects to `addr`.
+    pub async fn connect(addr: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
+        Self::over(stream).await
+    }
+
+    /// Speaks by `stream`.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let tasks = Arc::new(Mutex::new(Tasks::new()));
+        let builder = http2::Builder::new(Runs(Arc::clone(&tasks)));
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+        tasks.lock().spawn(async { drop(connection.await) });
+        Self { sender, _tasks: tasks }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub async fn begin(
+        &self,
+        request: Request<impl Into<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
+        let mut sender = self.sender.clone();
+        within("room for a request", sender.ready()).await?;
+        let request = request.map(|body| Full::new(body.into()));
+        within("an answer", sender.send_request(request)).await
+    }
+
+    /// Sends a request and waits for the whole answer.
+    pub async fn ask(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
+        let (head, body) = self.begin(request).await.expect("an answer").into_parts();
+        let body = within("the end of an answer", body.collect()).await;
+        Response::from_parts(head, body.expect("a whole answer").to_bytes())
+    }
+
+    /// Asks for `path` at `host`.
+    pub async fn get(&self, host: &str, path: &str) -> Response<Bytes> {
+        let request = Request::get(format!("http://{host}{path}")).body("");
+        self.ask(request.expect("a request")).await
+    }
+}

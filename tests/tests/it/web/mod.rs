@@ -1,0 +1,35 @@
+//! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
+
+mod routing;
+
+use std::net::SocketAddr;
+
+use tests::{RunningClient, World};
+
+/// A relay that serves HTTP, and a client with these tunnels.
+async fn world_of(tunnels: &[String]) -> (World, RunningClient, SocketAddr) {
+    world_with(tunnels, |_| ()).await
+}
+
+/// The same with a relay set up by `adjust`.
+async fn world_with(
+    tunnels: &[String],
+    adjust: impl FnOnce(&mut relay::Settings),
+) -> (World, RunningClient, SocketAddr) {
+    let world = World::start_with(|settings| {
+        tests::web::with_http(settings);
+        adjust(settings);
+    })
+    .await;
+    let client = world.client_for(tunnels).await;
+    let http = world.addrs.http.expect("a port for HTTP");
+    (world, client, http)
+}
+
+/// The tunnel `app`, at the subdomain of its name.
+fn app(service: SocketAddr) -> [String; 1] {
+    [format!("app=http://{service}")]
+}
+
+/// The host of the tunnel `app`.
+const APP: &str = "app.t.example";

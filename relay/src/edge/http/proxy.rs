@@ -163,7 +163,8 @@ async fn serve(
         upgrade = on_upgrade.map(|on| Upgrade::by_headers(on, protocol));
     }
     let most = policy.and_then(|policy| policy.max_body);
-    if most.is_some_and(|most| length(&head.headers).is_some_and(|length| length > most)) {
+    let length = length(&head.headers)?;
+    if most.is_some_and(|most| length.is_some_and(|length| length > most)) {
         return Err(Fault::BodyTooLarge);
     }
     way.tell(&mut head.headers, &arrival.host, arrival.prefix.as_deref());
@@ -444,9 +445,17 @@ fn accepted(headers: &HeaderMap) -> HeaderMap {
     accept.map(|accept| (hyper::header::ACCEPT, accept.clone())).collect()
 }
 
-/// The length of a body, if the head says it.
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// The length of a body, if the head says it. It says so once: HTTP/2 lets more through, and those
+/// behind could take another one for the right one.
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(Fault::BadRequest("It has more than one Content-Length."));
+    }
+    let number = |length: &HeaderValue| length.to_str().ok()?.parse().ok();
+    let bad = Fault::BadRequest("Its Content-Length is no number.");
+    length.map(|length| number(length).ok_or(bad)).transpose()
 }
 
 /// So many bytes a request's head takes up, as HTTP/2 counts it (RFC 9113, section 6.5.2).

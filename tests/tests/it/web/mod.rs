@@ -1,6 +1,8 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
 mod routing;
+mod smuggling;
+mod smuggling_http2;
 
 use std::net::SocketAddr;
 

@@ -13,6 +13,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 use shared::control::protocol::TunnelName;
+use tokio_util::sync::CancellationToken;
 
 /// So many connections of one tunnel wait at most. More than that come together again only in
 /// another rush.
@@ -42,8 +43,8 @@ struct Idle {
 /// A connection to a local service.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    /// For one request at a time.
-    Http1(http1::SendRequest<RequestBody>),
+    /// For one request at a time. The token cuts it off.
+    Http1(http1::SendRequest<RequestBody>, CancellationToken),
     /// For many. All who use it have a copy.
     Http2(http2::SendRequest<RequestBody>),
 }
@@ -162,12 +163,20 @@ enum State {
 impl Connection {
     /// The connection for the next request, if it is not kept already.
     pub(crate) fn again(self) -> Option<Self> {
-        matches!(self, Self::Http1(_)).then_some(self)
+        matches!(self, Self::Http1(..)).then_some(self)
+    }
+
+    /// Nobody waits for the rest of an answer: the local service is to learn of it at once. hyper by
+    /// itself would end the connection as it ends one that has served.
+    pub(crate) fn abandon(self) {
+        if let Self::Http1(_, cut) = self {
+            cut.cancel();
+        }
     }
 
     fn state(&self) -> State {
         let (is_ready, is_closed) = match self {
-            Self::Http1(sender) => (sender.is_ready(), sender.is_closed()),
+            Self::Http1(sender, _) => (sender.is_ready(), sender.is_closed()),
             Self::Http2(sender) => (sender.is_ready(), sender.is_closed()),
         };
         match (is_closed, is_ready) {

@@ -41,9 +41,10 @@ pub(super) struct Accounted {
 
 /// The body of an answer, from a local service.
 pub(super) struct Relayed {
+    /// First, so that the connection is cut off before hyper ends it.
+    connection: Kept,
     body: Incoming,
     account: Arc<Account>,
-    connection: Kept,
     /// Told if it breaks off.
     broke_off: Arc<AtomicBool>,
 }
@@ -74,7 +75,7 @@ impl Relayed {
         if body.is_end_stream() {
             connection.give_back();
         }
-        Self { body, account, connection, broke_off }
+        Self { connection, body, account, broke_off }
     }
 }
 

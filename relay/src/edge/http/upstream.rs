@@ -134,6 +134,7 @@ impl Upstream {
             target: target.clone(),
             tunnel: wanted.open.tunnel.clone(),
             closing: self.closing.clone(),
+            cut: CancellationToken::new(),
         };
         match wanted.version {
             HttpVersion::Http1 => {
@@ -142,8 +143,9 @@ impl Upstream {
                     .max_headers(MOST_HEADERS)
                     .handshake(io)
                     .await?;
+                let connected = Connection::Http1(sender, run.cut.clone());
                 self.tasks.spawn(run.until_over(connection.with_upgrades()));
-                Ok(Connection::Http1(sender))
+                Ok(connected)
             }
             HttpVersion::Http2 => {
                 let (sender, connection) = http2::Builder::new(self.tasks.clone())
@@ -169,13 +171,19 @@ struct Run {
     target: Target,
     tunnel: TunnelName,
     closing: CancellationToken,
+    /// Fires when whoever has it leaves in the middle of an answer.
+    cut: CancellationToken,
 }
 
 impl Run {
     async fn until_over(self, connection: impl Future<Output = hyper::Result<()>>) {
-        let mut connection = std::pin::pin!(connection);
+        // Boxed: it goes before the stream comes back.
+        let mut connection = Box::pin(connection);
         let ended = loop {
             tokio::select! {
+                // First: hyper would end what is dropped before its end in order.
+                biased;
+                () = self.cut.cancelled() => break Ok(()),
                 ended = &mut connection => break ended,
                 () = sleep(IDLE) => {
                     if let Some(before) = Instant::now().checked_sub(IDLE) {
@@ -184,13 +192,14 @@ impl Run {
                 }
                 () = self.closing.cancelled() => {
                     self.target.pool().close();
-                    break connection.await;
+                    break connection.as_mut().await;
                 }
             }
         };
         if let Err(err) = ended {
             debug!(tunnel = %self.tunnel, "a connection to a local service ended: {err}");
         }
+        drop(connection);
         self.target.pool().sweep(&self.tunnel);
         if let Err(broken) = self.lender.close().await {
             debug!(tunnel = %self.tunnel, "a connection to a local service was not closed: {broken}");
@@ -227,7 +236,14 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Kept), TrySendError<Request<RequestBody>>> {
         let answer = match &mut self.connection {
-            Some(Connection::Http1(sender)) => sender.try_send_request(request).await,
+            Some(Connection::Http1(sender, cut)) => {
+                let mut answer = std::pin::pin!(sender.try_send_request(request));
+                // Behind it, and so dropped before it: the connection is cut off before hyper ends it.
+                let cut = cut.clone().drop_guard();
+                let answer = answer.as_mut().await;
+                cut.disarm();
+                answer
+            }
             Some(Connection::Http2(sender)) => sender.try_send_request(request).await,
             None => unreachable!("it is given back after the answer"),
         };
@@ -238,6 +254,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.target.pool().count(false);
+        if let Some(connection) = self.connection.take() {
+            connection.abandon();
+        }
     }
 }
 

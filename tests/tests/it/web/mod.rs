@@ -1,8 +1,10 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
+mod pool;
 mod routing;
 mod smuggling;
 mod smuggling_http2;
+mod vanished;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,209 @@
+//! Connections to local services serve one visitor after the other, and each gets its own answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tests::http::{Line, Multiplexed, Recorder, Reply};
+use tests::{RunningClient, Tasks, World, within_time};
+
+use super::{APP, app, world_of};
+
+#[tokio::test]
+async fn a_connection_serves_all_visitors_that_come_one_after_the_other() {
+    let service = Recorder::start().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    for number in 0..100 {
+        let mut line = Line::connect(http).await;
+        let path = format!("/{number}");
+        assert_eq!(line.ask(APP, &path).await.text(), path);
+        let visitor = Multiplexed::connect(http).await;
+        assert_eq!(visitor.get(APP, &path).await.body(), &path);
+    }
+    assert_eq!(service.connections(), 1);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_come_at_once_get_a_connection_each_which_is_used_again() {
+    let service = Recorder::start().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    for _ in 0..20 {
+        let mut visitors = Tasks::new();
+        for number in 0..20 {
+            visitors.spawn(async move {
+                let path = format!("/{number}");
+                assert_eq!(Line::connect(http).await.ask(APP, &path).await.text(), path);
+            });
+        }
+        visitors.join().await;
+    }
+    let connections = service.connections();
+    assert!(connections <= 20, "{connections} connections for 20 visitors at a time");
+    client.finish().await;
+    tests::eventually("all connections to end", async || service.connections_now() == 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_the_service_has_closed_is_not_used_again() {
+    let service = Recorder::start_with(|seen| Reply::ok(&seen.target).and_closes()).await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    for number in 0..200 {
+        let path = format!("/{number}");
+        let request = format!("POST {path} HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 1\r\n\r\nx");
+        line.send(request).await;
+        assert_eq!(line.answer().await.text(), path);
+        // It is closed by then, and the relay knows.
+        let now = async || service.connections_now() == 0;
+        tests::eventually("the connection to end", now).await;
+        world.shows("no stream", |m| m.visitors("app") == 0.0).await;
+    }
+    assert_eq!(service.seen().len(), 200);
+    client.finish().await;
+    world.stop().await;
+}
+
+/// A service that takes a second request on a connection, and closes it then without an answer.
+async fn forgetful() -> Recorder {
+    Recorder::start_with(|seen| match seen.place {
+        0 => Reply::ok(&seen.target),
+        _ => Reply::none(),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_may_be_sent_again_is_when_a_connection_closes_in_that_moment() {
+    let service = forgetful().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    for method in ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"] {
+        assert_eq!(line.ask(APP, "/first").await.text(), "/first");
+        line.send(format!("{method} /again HTTP/1.1\r\nHost: {APP}\r\n\r\n")).await;
+        match method {
+            "HEAD" => assert_eq!(line.head().await.unwrap().unwrap().status, 200),
+            _ => assert_eq!(line.answer().await.text(), "/again", "{method}"),
+        }
+        let seen = service.seen();
+        let again = seen.iter().filter(|seen| seen.target == "/again");
+        assert_eq!(again.count(), 2, "{method}: {seen:?}");
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_again_is_not() {
+    let service = forgetful().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    for (method, body) in [("POST", ""), ("POST", "x"), ("PATCH", "x"), ("PUT", "x")] {
+        let mut line = Line::connect(http).await;
+        assert_eq!(line.ask(APP, "/first").await.text(), "/first");
+        let length = body.len();
+        line.send(format!(
+            "{method} /once HTTP/1.1\r\nHost: {APP}\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+        assert_eq!(line.answer().await.status, 502, "{method} {body}");
+        let seen = service.seen();
+        let once = seen.iter().filter(|seen| seen.target == "/once");
+        assert_eq!(once.count(), 1, "{method} {body}: {seen:?}");
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_service_says_without_being_asked_is_nobodys_answer() {
+    let service = Recorder::start_with(|seen| {
+        let own = Reply::ok(&seen.target);
+        let stray = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray";
+        let bytes = match seen.target.as_str() {
+            // A whole answer more; one where there may be no body, with a body; one that is longer
+            // than it says.
+            "/twice" => [own.bytes, stray.into()].concat(),
+            "/head" => {
+                [&b"HTTP/1.1 200 OK\r\nContent-Length: 48\r\n\r\n"[..], stray.as_bytes()].concat()
+            }
+            "/204" => [&b"HTTP/1.1 204 No Content\r\n\r\n"[..], stray.as_bytes()].concat(),
+            "/304" => [&b"HTTP/1.1 304 Not Modified\r\n\r\n"[..], stray.as_bytes()].concat(),
+            "/long" => {
+                [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], stray.as_bytes()].concat()
+            }
+            _ => own.bytes,
+        };
+        Reply { bytes, closes: false }
+    })
+    .await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    for round in 0..50 {
+        for (method, path) in [
+            ("GET", "/twice"),
+            ("HEAD", "/head"),
+            ("GET", "/204"),
+            ("GET", "/304"),
+            ("GET", "/long"),
+        ] {
+            line.send(format!("{method} {path} HTTP/1.1\r\nHost: {APP}\r\n\r\n")).await;
+            match method {
+                "HEAD" => drop(line.head().await.unwrap().unwrap()),
+                _ => drop(line.answer().await),
+            }
+            let next = format!("/next/{round}");
+            assert_eq!(line.ask(APP, &next).await.text(), next, "after {path}");
+        }
+    }
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_answers_reach_those_who_asked_while_the_service_closes_connections() {
+    // Now and then it closes after an answer without a warning, so that the next request meets a
+    // connection that is about to go.
+    let served = Arc::new(AtomicUsize::new(0));
+    let service = Recorder::start_with(move |seen| {
+        let number = served.fetch_add(1, Ordering::Relaxed);
+        let reply = Reply::ok(&seen.target);
+        if number.is_multiple_of(7) { reply.and_closes() } else { reply }
+    })
+    .await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut visitors = Tasks::new();
+    for visitor in 0..50 {
+        visitors.spawn(async move {
+            let mut line = Line::connect(http).await;
+            for number in 0..200 {
+                let path = format!("/{visitor}/{number}");
+                let answer = line.ask(APP, &path).await;
+                assert_eq!((answer.status, answer.text()), (200, &*path));
+            }
+        });
+    }
+    within_time(tests::wait::PATIENCE * 6, "all answers", visitors.join()).await;
+    assert_eq!(service.ill_formed(), Vec::<String>::new());
+    world.shows("nobody", |metrics| metrics.visitors("app") == 0.0).await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_connection_that_is_over() {
+    let service = Recorder::start_with(|seen| Reply::ok(&seen.target).and_closes()).await;
+    let world = World::start_with(tests::web::with_http).await;
+    let http = world.addrs.http.expect("a port for HTTP");
+    let settings = world.config(&app(service.addr()));
+    let long = std::time::Duration::from_secs(600);
+    let mut client = RunningClient::start(client::Settings { grace: long, ..settings });
+    client.live().await;
+    for number in 0..20 {
+        let path = format!("/{number}");
+        assert_eq!(Line::connect(http).await.ask(APP, &path).await.text(), path);
+    }
+    // It waits for whatever is still there.
+    client.finish().await;
+    world.stop().await;
+}

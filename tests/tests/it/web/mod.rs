@@ -1,5 +1,6 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
+mod held;
 mod pool;
 mod routing;
 mod smuggling;

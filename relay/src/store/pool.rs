@@ -51,16 +51,14 @@ const READERS: u32 = 2;
 pub(super) const SQLITE: &[(i64, &str)] = &[
     (1, include_str!("migrations/sqlite/0001_users_and_tokens.sql")),
     (2, include_str!("migrations/sqlite/0002_replaced_tokens.sql")),
-    (3, include_str!("migrations/sqlite/0003_certificates.sql")),
-    (4, include_str!("migrations/sqlite/0004_domains.sql")),
+    (3, include_str!("migrations/sqlite/0003_hosts_and_certificates.sql")),
 ];
 
 /// See [`SQLITE`].
 const POSTGRES: &[(i64, &str)] = &[
     (1, include_str!("migrations/postgres/0001_users_and_tokens.sql")),
     (2, include_str!("migrations/postgres/0002_replaced_tokens.sql")),
-    (3, include_str!("migrations/postgres/0003_certificates.sql")),
-    (4, include_str!("migrations/postgres/0004_domains.sql")),
+    (3, include_str!("migrations/postgres/0003_hosts_and_certificates.sql")),
 ];
 
 pub(super) fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {

@@ -303,6 +303,8 @@ impl Certified {
     pub async fn start_with(host: Ipv4Addr, adjust: impl FnOnce(&mut relay::Settings)) -> Self {
         install_provider();
         let mut settings = relay::Settings::loopback();
+        // Nobody proves whose the hosts are.
+        settings.domains.any_host = true;
         adjust(&mut settings);
         let config = relay::Config::new(settings).expect("settings that can run");
         let relay = Relay::bind(config).await.expect("a relay on loopback");

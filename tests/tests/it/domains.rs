@@ -180,7 +180,7 @@ async fn what_looks_like_the_relays_own_is_not_added_and_a_user_has_to_be_named(
     assert!(whose.contains("give --user"), "{whose}");
     let nobody = place.complaint(&["add", "app.example.test", "--user", "eve"]).await;
     assert!(nobody.contains("the user eve"), "{nobody}");
-    let (status, _, said) = place.tool(&["add", "localhost", "--user", "ann"]).output().await;
+    let (status, _, said) = place.tool(&["add", "example", "--user", "ann"]).output().await;
     assert_eq!(status, Some(2), "{said}");
     place.kept.ask(&["user", "delete", "bob"]).await;
     place.ask(&["add", "xn--bcher-kva.example.test"]).await;

@@ -300,7 +300,11 @@ pub async fn dial_from(ip: [u8; 4], addr: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
-async fn send_pattern(socket: &mut (impl AsyncWriteExt + Unpin), seed: usize, length: usize) {
+pub(crate) async fn send_pattern(
+    socket: &mut (impl AsyncWriteExt + Unpin),
+    seed: usize,
+    length: usize,
+) {
     let mut pattern = Pattern::new(seed);
     let mut left = length;
     while left > 0 {
@@ -310,7 +314,11 @@ async fn send_pattern(socket: &mut (impl AsyncWriteExt + Unpin), seed: usize, le
     }
 }
 
-async fn expect_pattern(socket: &mut (impl AsyncReadExt + Unpin), seed: usize, length: usize) {
+pub(crate) async fn expect_pattern(
+    socket: &mut (impl AsyncReadExt + Unpin),
+    seed: usize,
+    length: usize,
+) {
     let mut pattern = Pattern::new(seed);
     let mut buffer = vec![0; PIECE.min(length)];
     let mut left = length;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::peer::{expect_pattern, send_pattern};
 use crate::wait::within;
 
 /// A connection on which a test writes HTTP/1.
@@ -199,6 +200,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let bytes = within("bytes", self.stream.fill_buf()).await?.to_vec();
         self.stream.consume(bytes.len());
         Ok(bytes)
+    }
+
+    /// Sends the first `length` bytes of the pattern of one seed, and expects those of another, at
+    /// once.
+    pub async fn exchange(&mut self, send: usize, expect: usize, length: usize) {
+        let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
+        tokio::join!(
+            send_pattern(&mut writer, send, length),
+            expect_pattern(&mut reader, expect, length),
+        );
     }
 
     /// Expects the far end to have said everything.

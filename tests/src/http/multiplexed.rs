@@ -1,9 +1,12 @@
 //! A visitor with many requests at a time on one connection, by a library.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -11,17 +14,19 @@ use hyper::rt::Executor;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::tasks::Tasks;
 use crate::wait::within;
 
+/// The body of a request.
+pub type Sent = UnsyncBoxBody<Bytes, Infallible>;
+
 /// A visitor's connection by HTTP/2.
 #[derive(Debug)]
 pub struct Multiplexed {
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<Sent>,
     _tasks: Arc<Mutex<Tasks>>,
 }
 
@@ -59,9 +64,17 @@ impl Multiplexed {
         &self,
         request: Request<impl Into<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
+        self.begin_with(request.map(|body| Full::new(body.into()).boxed_unsync())).await
+    }
+
+    /// The same with a body that comes piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub async fn begin_with(&self, request: Request<Sent>) -> hyper::Result<Response<Incoming>> {
         let mut sender = self.sender.clone();
         within("room for a request", sender.ready()).await?;
-        let request = request.map(|body| Full::new(body.into()));
         within("an answer", sender.send_request(request)).await
     }
 

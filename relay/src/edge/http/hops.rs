@@ -30,7 +30,7 @@ pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
             .filter_map(|token| token.parse().ok())
             .collect();
         if named.contains(&UPGRADE) {
-            upgrade = headers.get(UPGRADE).cloned();
+            upgrade = headers.get(UPGRADE).filter(|protocol| !is_http(protocol)).cloned();
         }
         for name in named {
             headers.remove(name);
@@ -45,6 +45,12 @@ pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     upgrade
+}
+
+/// Whether it is HTTP again: requests that come that way would be routed and checked by nobody.
+pub(super) fn is_http(protocol: &HeaderValue) -> bool {
+    let is_one = |one: &str| one == "h2" || one == "h2c" || one.starts_with("http");
+    tokens(protocol).any(|one| is_one(&one.to_ascii_lowercase()))
 }
 
 /// Asks the next one to change to another protocol.
@@ -102,5 +108,8 @@ mod tests {
         ask_for(&mut message, protocol.unwrap());
         assert_eq!(message, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
         assert_eq!(remove(&mut headers(&[("upgrade", "websocket")])), None);
+        for http in ["h2c", "H2C", "HTTP/2.0", "websocket, h2c"] {
+            assert_eq!(remove(&mut headers(&[("connection", "upgrade"), ("upgrade", http)])), None);
+        }
     }
 }

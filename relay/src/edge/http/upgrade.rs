@@ -4,6 +4,7 @@
 //! service is asked by headers, whatever the visitor speaks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use data_encoding::BASE64;
 use hyper::body::Incoming;
@@ -43,7 +44,7 @@ impl Upgrade {
     /// What a request of HTTP/2 wishes for, if it does.
     pub(super) fn extended(request: &mut Request<Incoming>) -> Option<Self> {
         let protocol = request.extensions().get::<Protocol>()?.as_str();
-        let protocol = HeaderValue::from_str(protocol).ok()?;
+        let protocol = HeaderValue::from_str(protocol).ok().filter(|one| !hops::is_http(one))?;
         Some(Self { visitor: hyper::upgrade::on(request), protocol, is_extended: true })
     }
 
@@ -88,11 +89,15 @@ pub(super) fn change(
     }
     let theirs = upgrade.visitor;
     let tasks = visitor.http.tasks.clone();
+    let is_by_headers = !upgrade.is_extended;
     tasks.spawn(async move {
-        // What they take up goes with the task.
-        let _taken = (visitor, kept);
+        // What it takes up goes with the task.
+        let _taken = kept;
         match tokio::try_join!(theirs, local) {
-            Ok((theirs, local)) => carry(theirs, local, &account).await,
+            Ok((theirs, local)) => {
+                let broke_off = is_by_headers.then_some(&*visitor.broke_off);
+                carry(theirs, local, &account, broke_off).await;
+            }
             Err(err) => {
                 account.aborted();
                 debug!("a connection did not change to another protocol: {err}");
@@ -102,16 +107,27 @@ pub(super) fn change(
     Response::from_parts(head, ToVisitor::Changed)
 }
 
-/// Copies both ways. What breaks off ends both.
-async fn carry(visitor: Upgraded, local: Upgraded, account: &Account) {
+/// Copies both ways. What breaks off ends both; `broke_off` is told, so that the visitor's socket is
+/// reset and not closed.
+async fn carry(
+    visitor: Upgraded,
+    local: Upgraded,
+    account: &Account,
+    broke_off: Option<&AtomicBool>,
+) {
     let (visitor_in, visitor_out) = tokio::io::split(TokioIo::new(visitor));
     let (local_in, local_out) = tokio::io::split(TokioIo::new(local));
     let inward = copy(visitor_in, local_out, |bytes| account.moved_inward(bytes));
     let outward = copy(local_in, visitor_out, |bytes| account.moved_outward(bytes));
-    match tokio::try_join!(inward, outward) {
+    // They have the two ends, which go behind this.
+    let (mut inward, mut outward) = (std::pin::pin!(inward), std::pin::pin!(outward));
+    match tokio::try_join!(inward.as_mut(), outward.as_mut()) {
         Ok(_) => account.completed(),
         Err(err) => {
             account.aborted();
+            if let Some(broke_off) = broke_off {
+                broke_off.store(true, Ordering::Relaxed);
+            }
             debug!("an upgraded connection broke off: {err}");
         }
     }

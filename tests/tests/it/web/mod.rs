@@ -5,6 +5,7 @@ mod pool;
 mod routing;
 mod smuggling;
 mod smuggling_http2;
+mod upgrades;
 mod vanished;
 
 use std::net::SocketAddr;

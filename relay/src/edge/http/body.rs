@@ -45,8 +45,8 @@ pub(super) struct Relayed {
     connection: Kept,
     body: Incoming,
     account: Arc<Account>,
-    /// Told if it breaks off.
-    broke_off: Arc<AtomicBool>,
+    /// Told if it breaks off, if that concerns the whole of the visitor's connection.
+    broke_off: Option<Arc<AtomicBool>>,
 }
 
 /// Why the relay lets a body go no further.
@@ -70,7 +70,7 @@ impl Relayed {
         body: Incoming,
         account: Arc<Account>,
         mut connection: Kept,
-        broke_off: Arc<AtomicBool>,
+        broke_off: Option<Arc<AtomicBool>>,
     ) -> Self {
         if body.is_end_stream() {
             connection.give_back();
@@ -218,7 +218,11 @@ impl Body for Relayed {
             }
             Err(err) => Err(err),
         };
-        let frame = frame.inspect_err(|_| this.broke_off.store(true, Ordering::Relaxed))?;
+        let frame = frame.inspect_err(|_| {
+            if let Some(broke_off) = &this.broke_off {
+                broke_off.store(true, Ordering::Relaxed);
+            }
+        })?;
         if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
             this.account.moved_outward(data.len());
         }

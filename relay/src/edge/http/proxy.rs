@@ -28,7 +28,7 @@ use super::route::{Route, route};
 use super::shrink::Wish;
 use super::signed;
 use super::upgrade::{self, Upgrade};
-use super::upstream::{Kept, Lease, Wanted, is_lost, of_error};
+use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
 use super::{expect, hops};
 use crate::placement::{Attempt, Miss, Order, place};
@@ -213,11 +213,13 @@ impl Exchange {
         limit: Duration,
     ) -> Result<Response<ToVisitor>, Verdict> {
         let mut tries = 0;
+        let has_body = matches!(body, RequestBody::Streamed(_));
+        // Whether it has to be known that a local service is there before the request is sent.
+        let mut is_sure = has_body;
         loop {
             tries += 1;
-            let has_body = matches!(body, RequestBody::Streamed(_));
             let passed = self.passed.len();
-            let (lease, conditions) = self.place(hold, tries, has_body).await?;
+            let (lease, conditions) = self.place(hold, tries, is_sure).await?;
             for policy in self.passed[passed..].iter().filter_map(|new| new.policy.as_ref()) {
                 if let Some(webhook) = &policy.webhook {
                     let http = &self.visitor.http;
@@ -236,11 +238,15 @@ impl Exchange {
                     _ => {
                         let err = err.into_error();
                         // A connection that was there may have been closed in this moment, and a
-                        // session that is lost took no part in it.
-                        let repeats = self.may_repeat && (is_used || is_lost(&err));
+                        // session that is lost took no part in it. What a client could not connect
+                        // has not been seen by anybody.
+                        let is_refused = !has_body && is_refused(&err);
+                        let repeats = is_refused || (self.may_repeat && (is_used || is_lost(&err)));
                         if !repeats || tries == MOST_TRIES {
                             return Err(fault_of(&err).into());
                         }
+                        // The next one may do.
+                        is_sure |= is_refused;
                         body = RequestBody::Empty;
                     }
                 },
@@ -253,7 +259,7 @@ impl Exchange {
         &mut self,
         hold: Duration,
         tries: u32,
-        has_body: bool,
+        is_sure: bool,
     ) -> Result<(Lease, Option<Arc<Conditions>>), Verdict> {
         let mut open = Open::new(self.visit, self.tunnel.name().clone(), self.visitor.peer);
         open.pooled = true;
@@ -270,7 +276,7 @@ impl Exchange {
             passed: &mut self.passed,
             open: &open,
             is_new: tries > 1,
-            is_sure: has_body,
+            is_sure,
         };
         place(&self.tunnel, order, hold, attempt).await
     }
@@ -311,15 +317,19 @@ impl Exchange {
         mut response: Response<Incoming>,
         kept: Kept,
     ) -> Result<Response<ToVisitor>, Fault> {
-        let Self { account, visitor, upgrade, wish, .. } = self;
+        let Self { account, visitor, upgrade, wish, head: asked, .. } = self;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.served();
             return Ok(upgrade::change(upgrade, visitor, response, account, kept));
         }
         account.served();
+        // An old one of the local service's does not end the connection of the visitor.
+        *response.version_mut() = Version::HTTP_11;
         hops::remove(response.headers_mut());
-        let broke_off = Arc::clone(&visitor.broke_off);
+        // By HTTP/2 it is the stream that is reset, and the others go on.
+        let is_alone = asked.version < Version::HTTP_2;
+        let broke_off = is_alone.then(|| Arc::clone(&visitor.broke_off));
         let (mut head, body) = response.into_parts();
         let body = Relayed::new(body, account, kept, broke_off);
         let policy = conditions.and_then(|conditions| conditions.policy.as_ref());

@@ -283,6 +283,11 @@ pub(super) fn is_lost(err: &hyper::Error) -> bool {
     matches!(broken(err), Some(Broken::Lost))
 }
 
+/// Whether the client has not reached the service: nothing of the request has.
+pub(super) fn is_refused(err: &hyper::Error) -> bool {
+    matches!(broken(err), Some(Broken::Failed(_)))
+}
+
 fn of_stream(broken: &Broken) -> Fault {
     match broken {
         Broken::Failed(failure) => match failure.reason {

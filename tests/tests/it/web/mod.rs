@@ -1,8 +1,10 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
+mod bodies;
 mod held;
 mod pool;
 mod routing;
+mod several;
 mod smuggling;
 mod smuggling_http2;
 mod upgrades;

@@ -1,0 +1,132 @@
+//! Several clients of one tunnel.
+
+use std::collections::{HashMap, HashSet};
+
+use tests::http::{Line, Recorder, Reply};
+use tests::peer::dial_from;
+use tests::{RunningClient, World, local};
+
+use super::{APP, app};
+
+/// A relay, and clients of the tunnel `app` with services that answer with their names.
+async fn clients(
+    names: &[&'static str],
+    balance: &str,
+) -> (World, Vec<RunningClient>, Vec<Recorder>) {
+    let world = World::start_with(tests::web::with_http).await;
+    let (mut clients, mut services) = (Vec::new(), Vec::new());
+    for name in names {
+        let name = *name;
+        let service = Recorder::start_with(move |seen| match seen.target.as_str() {
+            "/never" => Reply { bytes: Vec::new(), closes: false },
+            _ => Reply::ok(name),
+        })
+        .await;
+        let tunnel = format!("app=http://{}?balance={balance}", service.addr());
+        clients.push(world.client_for(&[tunnel]).await);
+        services.push(service);
+    }
+    (world, clients, services)
+}
+
+async fn stop(world: World, clients: Vec<RunningClient>) {
+    for client in clients {
+        client.finish().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_that_came_last_serves_until_it_goes() {
+    let (world, mut clients, _services) = clients(&["one", "two", "three"], "newest").await;
+    let mut line = Line::connect(world.addrs.http.unwrap()).await;
+    for name in ["three", "two", "one"] {
+        for _ in 0..20 {
+            assert_eq!(line.ask(APP, "/").await.text(), name);
+        }
+        if name != "one" {
+            clients.pop().unwrap().finish().await;
+        }
+    }
+    drop(line);
+    stop(world, clients).await;
+}
+
+#[tokio::test]
+async fn those_with_the_fewest_requests_get_the_next_ones() {
+    let (world, clients, services) = clients(&["one", "two"], "least-busy").await;
+    let http = world.addrs.http.unwrap();
+    let (mut lines, mut seen) = (Vec::new(), [0, 0]);
+    for number in 1..=40 {
+        let mut line = Line::connect(http).await;
+        line.get(APP, "/never").await;
+        lines.push(line);
+        tests::eventually("one more request at one of them", async || {
+            for (seen, service) in seen.iter_mut().zip(&services) {
+                *seen += service.seen().len();
+            }
+            seen[0] + seen[1] == number
+        })
+        .await;
+    }
+    assert_eq!(seen, [20, 20]);
+    drop(lines);
+    stop(world, clients).await;
+}
+
+#[tokio::test]
+async fn chance_leads_to_all_of_them() {
+    let (world, clients, _services) = clients(&["one", "two", "three"], "random").await;
+    let mut line = Line::connect(world.addrs.http.unwrap()).await;
+    let mut served: HashMap<String, usize> = HashMap::new();
+    for _ in 0..300 {
+        *served.entry(line.ask(APP, "/").await.text().to_owned()).or_default() += 1;
+    }
+    assert!(served.len() == 3 && served.values().all(|count| *count > 50), "{served:?}");
+    drop(line);
+    stop(world, clients).await;
+}
+
+#[tokio::test]
+async fn who_sticks_to_a_client_does_so_until_it_goes_and_sources_are_shared_out() {
+    let (world, mut clients, _services) = clients(&["one", "two", "three"], "sticky").await;
+    let http = world.addrs.http.unwrap();
+    let serves = async |source: u8| {
+        let socket = dial_from([127, 0, 1, source], http).await.expect("a connection");
+        Line::over(socket).ask(APP, "/").await.text().to_owned()
+    };
+    let mut of_sources = Vec::new();
+    for source in 1..=60 {
+        let name = serves(source).await;
+        for _ in 0..3 {
+            assert_eq!(serves(source).await, name, "source {source}");
+        }
+        of_sources.push(name);
+    }
+    let all: HashSet<&String> = of_sources.iter().collect();
+    assert_eq!(all.len(), 3, "{of_sources:?}");
+    clients.pop().unwrap().finish().await;
+    for (source, name) in (1..=60).zip(&of_sources) {
+        let now = serves(source).await;
+        assert!(now == *name || name == "three", "source {source} was {name}'s and is {now}'s");
+    }
+    stop(world, clients).await;
+}
+
+#[tokio::test]
+async fn a_client_whose_service_is_not_there_is_passed_over() {
+    let (world, mut clients, services) = clients(&["one"], "newest").await;
+    let http = world.addrs.http.unwrap();
+    clients.push(world.client_for(&app(local::nobody().await)).await);
+    let mut line = Line::connect(http).await;
+    for _ in 0..20 {
+        assert_eq!(line.ask(APP, "/").await.text(), "one");
+        line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 4\r\n\r\nbody")).await;
+        assert_eq!(line.answer().await.text(), "one");
+        line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 0\r\n\r\n")).await;
+        assert_eq!(line.answer().await.text(), "one");
+    }
+    assert_eq!(services[0].seen().len(), 60);
+    drop(line);
+    stop(world, clients).await;
+}

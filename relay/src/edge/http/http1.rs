@@ -23,8 +23,12 @@ use crate::edge::prefixed::Prefixed;
 /// for it to wake up.
 const LULL: Duration = Duration::from_secs(1);
 
-/// How long the visitor may take to close its end of a connection that rests for too long.
+/// How long the visitor may take to close its end of a connection that is over.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// So much of what it still says is read and thrown away at most, in bytes: what a fast visitor has
+/// under way before the answer gets there.
+const MOST_DISCARDED: u64 = 16 * 1024 * 1024;
 
 /// Serves a visitor of whom `seen` has been read already.
 pub(super) async fn serve<S>(visitor: Arc<Visitor>, mut stream: S, mut seen: Bytes)
@@ -69,8 +73,10 @@ where
     loop {
         tokio::select! {
             ended = &mut connection => {
-                if let Err(err) = ended {
-                    debug!("a visitor's connection ended: {err}");
+                match (ended, connection.into_parts()) {
+                    (Ok(()), Some(parts)) => linger(parts.io.into_inner()).await,
+                    (Ok(()), None) => (),
+                    (Err(err), _) => debug!("a visitor's connection ended: {err}"),
                 }
                 return None;
             }
@@ -92,6 +98,13 @@ where
         debug!("a visitor's connection ended: {err}");
     }
     None
+}
+
+/// Gives a visitor who is still sending the time to read its answer: to close at once could overtake
+/// that (RFC 9112, section 9.6).
+async fn linger(stream: impl AsyncRead + Unpin) {
+    let mut rest = stream.take(MOST_DISCARDED);
+    drop(timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await);
 }
 
 /// Waits for the first byte of the next request. `None`: there is none to be.

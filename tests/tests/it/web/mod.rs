@@ -8,6 +8,7 @@ mod several;
 mod smuggling;
 mod smuggling_http2;
 mod upgrades;
+mod uploads;
 mod vanished;
 
 use std::net::SocketAddr;

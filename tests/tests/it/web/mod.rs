@@ -1,9 +1,11 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
 mod bodies;
+mod events;
 mod held;
 mod pool;
 mod routing;
+mod secure;
 mod several;
 mod smuggling;
 mod smuggling_http2;

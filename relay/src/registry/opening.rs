@@ -348,11 +348,15 @@ fn check_entrances(
             EntranceRequest::Tls { at } => Entrance::ServerName(at.clone()),
         };
         if !has.contains(&missing) {
-            return Err(has_others(tunnel, &missing.to_string()));
+            let what = match missing {
+                Entrance::Port(port) => (port.to_string(), "the port"),
+                other => (other.to_string(), "that"),
+            };
+            return Err(has_others(tunnel, &what.0, what.1));
         }
     }
     if has.len() != request.entrances.len() {
-        return Err(has_others(tunnel, &format!("{} entrances", request.entrances.len())));
+        return Err(has_others(tunnel, &format!("{} entrances", request.entrances.len()), "some"));
     }
     Ok(())
 }
@@ -361,11 +365,13 @@ fn web(host: &WebHost, path: &PathPrefix) -> Entrance {
     Entrance::Web(WebAddress { host: host.clone(), path: path.clone() })
 }
 
-fn has_others(tunnel: &Tunnel, wanted: &str) -> Refusal {
+/// `what` is what to leave out.
+fn has_others(tunnel: &Tunnel, wanted: &str, what: &str) -> Refusal {
     let has: Vec<_> = tunnel.entrances().iter().map(Entrance::to_string).collect();
     let (name, has) = (tunnel.name(), has.join(" and "));
-    let message =
-        format!("the tunnel `{name}` has {has}, not {wanted}: leave that out or use another name");
+    let message = format!(
+        "the tunnel `{name}` has {has}, not {wanted}: leave {what} out or use another name"
+    );
     Refusal::new(RefusalCode::PortMismatch, message)
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::kit::amounts::Frequency;
 
 /// The longest [`HttpOptions`] in bytes of JSON.
-pub const MAX_HTTP_OPTIONS: usize = 8 * 1024;
+pub const MAX_HTTP_OPTIONS: usize = 6 * 1024;
 
 /// What a client wants done with the requests of an HTTP tunnel.
 ///

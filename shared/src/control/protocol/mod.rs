@@ -40,7 +40,7 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The largest control message in bytes that a relay reads from a client it has not admitted yet:
 /// a stranger gets no more of its memory than this.
-pub const MAX_HELLO: usize = 20 * 1024;
+pub const MAX_HELLO: usize = 15 * 1024;
 
 /// The time a client has for its whole handshake, from the accepted connection to `Welcome`.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -177,7 +177,7 @@ const BAD_RELAY: &[(&str, &str, &str)] = &[
     ("database", "postgres://db/name?pass=hunter2", "the URL's parameter 'pass' is not known"),
     ("jwt-audience", "", "a value is required"),
     ("jwt-issuer", "", "a value is required"),
-    ("domain", "relay", "expected the name of a host, such as app.example.com"),
+    ("domain", "relay", "expected a domain such as tunnel.example.com"),
     ("reserved-names", "a,B", "expected 1 to 63 characters of a-z, 0-9 and -"),
     ("resolver", "dns.example", "expected an address, such as 9.9.9.9"),
     ("domain-recheck", "0s", "must be longer than zero"),

@@ -30,12 +30,13 @@ pub struct Multiplexed {
     _tasks: Arc<Mutex<Tasks>>,
 }
 
-#[derive(Clone)]
-struct Runs(Arc<Mutex<Tasks>>);
+/// Runs what a connection by HTTP/2 needs beside itself. It ends with the connection.
+#[derive(Clone, Debug, Default)]
+pub struct Runs(Arc<Mutex<Tasks>>);
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Runs {
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Runs {
     fn execute(&self, task: F) {
-        self.0.lock().spawn(task);
+        self.0.lock().spawn(async { drop(task.await) });
     }
 }
 

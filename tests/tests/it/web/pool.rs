@@ -1,10 +1,20 @@
 //! Connections to local services serve one visitor after the other, and each gets its own answers.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tests::http::multiplexed::Runs;
 use tests::http::{Line, Multiplexed, Recorder, Reply};
-use tests::{RunningClient, Tasks, World, within_time};
+use tests::{Local, Tasks, eventually, within_time};
+use tokio::runtime::Handle;
 
 use super::{APP, app, world_of};
 
@@ -41,7 +51,7 @@ async fn those_who_come_at_once_get_a_connection_each_which_is_used_again() {
     let connections = service.connections();
     assert!(connections <= 20, "{connections} connections for 20 visitors at a time");
     client.finish().await;
-    tests::eventually("all connections to end", async || service.connections_now() == 0).await;
+    eventually("all connections to end", async || service.connections_now() == 0).await;
     world.stop().await;
 }
 
@@ -57,7 +67,7 @@ async fn a_connection_that_the_service_has_closed_is_not_used_again() {
         assert_eq!(line.answer().await.text(), path);
         // It is closed by then, and the relay knows.
         let now = async || service.connections_now() == 0;
-        tests::eventually("the connection to end", now).await;
+        eventually("the connection to end", now).await;
         world.shows("no stream", |m| m.visitors("app") == 0.0).await;
     }
     assert_eq!(service.seen().len(), 200);
@@ -193,17 +203,55 @@ async fn ten_thousand_answers_reach_those_who_asked_while_the_service_closes_con
 #[tokio::test]
 async fn nothing_is_left_of_a_connection_that_is_over() {
     let service = Recorder::start_with(|seen| Reply::ok(&seen.target).and_closes()).await;
-    let world = World::start_with(tests::web::with_http).await;
-    let http = world.addrs.http.expect("a port for HTTP");
-    let settings = world.config(&app(service.addr()));
-    let long = std::time::Duration::from_secs(600);
-    let mut client = RunningClient::start(client::Settings { grace: long, ..settings });
-    client.live().await;
-    for number in 0..20 {
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let mut line = Line::connect(http).await;
+    let before = tasks();
+    for number in 0..100 {
         let path = format!("/{number}");
-        assert_eq!(Line::connect(http).await.ask(APP, &path).await.text(), path);
+        assert_eq!(line.ask(APP, &path).await.text(), path);
     }
-    // It waits for whatever is still there.
+    // The visitor's own connection is among them by now.
+    eventually("all tasks of the connections to end", async || tasks() <= before + 2).await;
+    drop(line);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_of_http_2_serves_all_by_one_connection() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let service = Local::start(move |socket| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let answer = service_fn(async |request: Request<Incoming>| {
+                let seen = format!("{:?} {}", request.version(), request.uri());
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(seen))))
+            });
+            let serving = http2::Builder::new(Runs::default());
+            drop(serving.serve_connection(TokioIo::new(socket), answer).await);
+        }
+    })
+    .await;
+    let (world, client, http) = world_of(&[format!("app=h2c://{}", service.addr())]).await;
+    let expected = format!("HTTP/2.0 http://{APP}/first");
+    assert_eq!(Line::connect(http).await.ask(APP, "/first").await.text(), expected);
+    let mut visitors = Tasks::new();
+    for visitor in 0..20 {
+        visitors.spawn(async move {
+            let mut line = Line::connect(http).await;
+            let multiplexed = Multiplexed::connect(http).await;
+            for number in 0..20 {
+                let path = format!("/{visitor}/{number}");
+                let expected = format!("HTTP/2.0 http://{APP}{path}");
+                assert_eq!(line.ask(APP, &path).await.text(), expected);
+                assert_eq!(multiplexed.get(APP, &path).await.body(), &expected);
+            }
+        });
+    }
+    visitors.join().await;
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
     client.finish().await;
     world.stop().await;
 }

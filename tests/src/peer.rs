@@ -84,6 +84,13 @@ impl Peer {
         }
     }
 
+    /// Sends all of `bytes`, unless the far end takes no more for now, or has gone.
+    pub async fn tries_to_send(&mut self, bytes: &[u8]) -> bool {
+        let pause = Duration::from_secs(1);
+        let sent = tokio::time::timeout(pause, self.socket.write_all(bytes)).await;
+        sent.is_ok_and(|sent| sent.is_ok())
+    }
+
     /// Sends until no more is taken for now; returns how much was. The far end does not read.
     pub async fn send_until_full(&mut self) -> usize {
         let mut pattern = Pattern::new(0);

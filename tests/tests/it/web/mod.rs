@@ -2,6 +2,7 @@
 
 mod bodies;
 mod events;
+mod floods;
 mod held;
 mod pool;
 mod routing;

@@ -303,8 +303,8 @@ fn what_stands_in_files_is_read_and_the_files_are_shown() {
 fn options_that_are_too_long_together_are_told_with_their_tunnel() {
     let header = |n: usize| format!("add-header=X-{n}:{}", "v".repeat(500));
     let headers = |many: usize| (0..many).map(header).collect::<Vec<_>>().join("&");
-    assert!(told(&format!("web=http://1?{}", headers(15))).len() <= MAX_HTTP_OPTIONS);
-    let err = format!("web=http://1?{}", headers(17)).parse::<TunnelConfig>().unwrap_err();
+    assert!(told(&format!("web=http://1?{}", headers(11))).len() <= MAX_HTTP_OPTIONS);
+    let err = format!("web=http://1?{}", headers(13)).parse::<TunnelConfig>().unwrap_err();
     let BadTunnel::TooLong(name, bytes) = &err else { panic!("{err}") };
     assert!(name.as_str() == "web" && *bytes > MAX_HTTP_OPTIONS);
     assert!(err.to_string().starts_with("the options of the tunnel `web` are "), "{err}");

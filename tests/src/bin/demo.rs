@@ -1,6 +1,7 @@
-//! `make demo`: a relay, a client and a small web service, each in a process or task of its own,
-//! and one page fetched through all of them. The relay is set up by `relay init`: the client speaks
-//! TLS and shows a token.
+//! `make demo`: a relay, a client and two small web services, each in a process or task of its own,
+//! and pages fetched through all of them: one service by a subdomain and by a path, the other by a
+//! port of its own besides. The relay is set up by `relay init`: the client speaks TLS and shows a
+//! token.
 //!
 //! Runs until Ctrl-C; with `--once` it ends after the fetch, with status 1 if that failed. Every
 //! port is the kernel's choice, and everything it started ends with it.
@@ -22,8 +23,9 @@ use tokio::time::timeout;
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The page of the local web service.
-const PAGE: &str = "<h1>Hello from behind the firewall</h1>\n";
+/// The pages of the local web services.
+const APP: &str = "<h1>Hello from behind the firewall</h1>\n";
+const BLOG: &str = "<h1>And from its neighbour</h1>\n";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,38 +40,56 @@ async fn main() -> ExitCode {
 }
 
 async fn demo(once: bool) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind("127.0.0.1:0").await.context("cannot start the web service")?;
-    let service = listener.local_addr()?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve_page(listener));
-    say(&format!("local web service   http://{service}"));
+    let mut services = Vec::new();
+    for page in [APP, BLOG] {
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.context("cannot start a web service")?;
+        services.push(listener.local_addr()?);
+        tasks.spawn(serve_page(listener, page));
+    }
+    let [app, blog] = services[..] else { bail!("there are two of them") };
+    say(&format!("local web services  http://{app} and http://{blog}"));
 
     let folder = Folder::new();
     let made = init(&folder).await?;
     say("relay               set up by `relay init`, with a certificate, a user and a token");
-    let args = ["--config", &made.config, "--log-format", "json"];
-    let mut relay = Program::start("relay", &args, &[], &["control", "public", "admin"])?;
+    let args = ["--config", &made.config, "--domain", "localhost", "--log-format", "json"];
+    let ports = ["control", "public", "admin", "http"];
+    let mut relay = Program::start("relay", &args, &[], &ports)?;
     let addrs = relay.first_line(Stream::Stderr, |line| {
         let field = |name: &str| line.get(name)?.as_str()?.parse::<SocketAddr>().ok();
-        Some([field("control")?, field("public")?, field("admin")?])
+        Some([field("control")?, field("public")?, field("admin")?, field("http")?])
     });
-    let [control, public, admin] = addrs.await.context("the relay did not start")?;
+    let [control, public, admin, http] = addrs.await.context("the relay did not start")?;
     say(&format!("relay               clients connect to {control}"));
 
     let server = format!("tls://{control}");
-    let local = service.to_string();
-    let args = ["--json", "--server", &server, "--tls-pin", &made.pin, "--local", &local];
+    let local = blog.to_string();
+    let tunnels = [format!("app=http://{app}"), format!("blog=http://{blog}")];
+    let mut args = vec!["--json", "--server", &server, "--tls-pin", &made.pin, "--local", &local];
+    args.extend(tunnels.iter().flat_map(|tunnel| ["--tunnel", tunnel]));
     let mut client = Program::start("client", &args, &[("CLIENT_TOKEN", &made.token)], &[])?;
     let live =
         client.first_line(Stream::Stdout, |line| (line.get("event")? == "live").then_some(()));
     live.await.context("the client did not get a tunnel")?;
-    say("client              connected over TLS, let in by its token");
+    say("client              connected over TLS, let in by its token\n");
 
-    let answer = timeout(PATIENCE, fetch(public)).await.context("no answer in time")??;
-    ensure!(answer.ends_with(PAGE), "not the page that was expected:\n{answer}");
-    say(&format!("\nGET http://{public}/ through the tunnel:\n\n{answer}"));
-    say(&format!("public address      http://{public}/"));
+    let port = http.port();
+    for (addr, host, path, page) in [
+        (http, format!("app.localhost:{port}"), "/", APP),
+        (http, format!("blog.localhost:{port}"), "/", BLOG),
+        (http, http.to_string(), "/t/app/", APP),
+        (http, http.to_string(), "/t/blog/", BLOG),
+        (public, public.to_string(), "/", BLOG),
+    ] {
+        let url = format!("http://{host}{path}");
+        let answer = timeout(PATIENCE, fetch(addr, &host, path)).await;
+        let answer = answer.with_context(|| format!("no answer in time from {url}"))??;
+        ensure!(answer.ends_with(page), "not the page that was expected of {url}:\n{answer}");
+        say(&format!("{url:<36}{}", page.trim_end()));
+    }
+    say("");
     say(&format!("metrics             http://{admin}/metrics"));
 
     if !once {
@@ -179,16 +199,16 @@ impl Program {
     }
 }
 
-/// The local web service: one page for everyone.
-async fn serve_page(listener: TcpListener) {
+/// A local web service: one page for everyone.
+async fn serve_page(listener: TcpListener, page: &'static str) {
     let mut connections = JoinSet::new();
     while let Ok((mut socket, _)) = listener.accept().await {
         connections.spawn(async move {
             let mut request = [0; 4096];
-            let length = PAGE.len();
+            let length = page.len();
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\
-                 Connection: close\r\n\r\n{PAGE}"
+                 Connection: close\r\n\r\n{page}"
             );
             if socket.read(&mut request).await.is_ok_and(|n| n > 0) {
                 // A visitor who has left needs no page.
@@ -199,10 +219,10 @@ async fn serve_page(listener: TcpListener) {
     }
 }
 
-/// Fetches `/` as a visitor does.
-async fn fetch(public: SocketAddr) -> anyhow::Result<String> {
-    let mut visitor = TcpStream::connect(public).await?;
-    let request = format!("GET / HTTP/1.1\r\nHost: {public}\r\nConnection: close\r\n\r\n");
+/// Fetches a page as a visitor does.
+async fn fetch(addr: SocketAddr, host: &str, path: &str) -> anyhow::Result<String> {
+    let mut visitor = TcpStream::connect(addr).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     visitor.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     visitor.read_to_string(&mut answer).await?;

@@ -83,18 +83,21 @@ impl Way {
             insert(headers, PREFIX, prefix);
         }
         let mut forwarded = String::new();
-        for hop in hops() {
-            let separator = if forwarded.is_empty() { "" } else { ", " };
+        for (at, hop) in hops().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
             let node = match hop {
                 IpAddr::V4(ip) => ip.to_string(),
                 // Colons and brackets have to be quoted (RFC 7239, section 6).
                 IpAddr::V6(ip) => format!("\"[{ip}]\""),
             };
             forwarded += &format!("{separator}for={node}");
-        }
-        forwarded += &format!(";proto={proto}");
-        if !host.is_empty() {
-            forwarded += &format!(";host=\"{host}\"");
+            if at == 0 {
+                // That is how the visitor came; what came after may be different.
+                forwarded += &format!(";proto={proto}");
+                if !host.is_empty() {
+                    forwarded += &format!(";host=\"{host}\"");
+                }
+            }
         }
         insert(headers, FORWARDED, &forwarded);
     }

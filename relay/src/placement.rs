@@ -88,7 +88,17 @@ pub(crate) async fn place<A: Attempt>(
     {
         return Ok(placed);
     }
-    // Nobody serves, or others have been waiting for longer.
+    // Nobody serves, or others have been waiting for longer. Boxed: it is rare.
+    Box::pin(held(tunnel, order, hold, attempt)).await
+}
+
+/// Waits for a client that was here a moment ago.
+async fn held<A: Attempt>(
+    tunnel: &Tunnel,
+    order: Order,
+    hold: Duration,
+    mut attempt: A,
+) -> Result<A::Served, A::Error> {
     let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
     let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
     let served = async {

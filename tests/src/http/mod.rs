@@ -1,6 +1,6 @@
 //! HTTP by hand, for what no honest program says or does.
 //!
-//! - [`line`]: a visitor who writes HTTP/1 byte by byte, and reads answers as they come
+//! - [`line`](mod@line): a visitor who writes HTTP/1 byte by byte, and reads answers as they come
 //! - [`frames`]: a visitor who writes frames of HTTP/2
 //! - [`multiplexed`]: a visitor with many requests at a time, by a library
 //! - [`recorder`]: a local service that reads requests as strictly as can be, and remembers them

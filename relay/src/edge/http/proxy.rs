@@ -182,7 +182,7 @@ async fn serve(
         true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(account), most))),
     };
     if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
-        body = signed::check(http, webhook, &head.headers, body).await?;
+        body = Box::pin(signed::check(http, webhook, &head.headers, body)).await?;
     }
     let may_repeat = !has_body && head.method.is_idempotent() && upgrade.is_none();
     let limit = policy.and_then(|policy| policy.timeout).unwrap_or(config.web.request_timeout);
@@ -223,7 +223,8 @@ impl Exchange {
             for policy in self.passed[passed..].iter().filter_map(|new| new.policy.as_ref()) {
                 if let Some(webhook) = &policy.webhook {
                     let http = &self.visitor.http;
-                    body = signed::check(http, webhook, &self.head.headers, body).await?;
+                    let checked = signed::check(http, webhook, &self.head.headers, body);
+                    body = Box::pin(checked).await?;
                 }
             }
             let is_used = lease.is_used;

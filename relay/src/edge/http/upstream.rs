@@ -102,6 +102,16 @@ impl Upstream {
                 }
             }
         }
+        // Boxed: most requests find a connection, and carry no room for this.
+        Box::pin(self.lease_new(candidate, wanted)).await
+    }
+
+    /// A new one.
+    async fn lease_new(
+        &self,
+        candidate: &Candidate,
+        wanted: Wanted<'_>,
+    ) -> Result<Lease, Miss<Fault>> {
         let opened = open_on_client(&candidate.sessions, wanted.open).await;
         let (OpenStream { mut stream, permit }, target) = opened.map_err(|err| match err {
             OpenError::Gone => Miss::Gone,
@@ -115,7 +125,7 @@ impl Upstream {
         }
         let connection = self.connect(stream, permit, target, wanted).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
-        Ok(Lease::new(connection, target, tunnel, false))
+        Ok(Lease::new(connection, target, &wanted.open.tunnel, false))
     }
 
     /// A connection over a new stream, which a task of its own runs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shared::control::protocol::{Refusal, WebHost};
 use tracing::info;
 
+use super::opening::Reservation;
 use super::{Place, Registry, Slot, Table};
 use crate::access::Owner;
 use crate::certs::{VisitorCerts, Wanted};
@@ -54,6 +55,18 @@ impl Registry {
                 }
             }
         }
+    }
+}
+
+impl Registry {
+    /// Whether the hosts of tunnels that are about to be are still those of their owners.
+    pub(super) fn check_hosts(&self, reservations: &[Reservation]) -> Result<(), Refusal> {
+        for reservation in reservations {
+            for host in reservation.hosts() {
+                self.0.hosting.domains.may_claim(&reservation.id().owner, host)?;
+            }
+        }
+        Ok(())
     }
 }
 

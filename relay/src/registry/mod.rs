@@ -281,6 +281,7 @@ impl Registry {
             let ports = |id| ports.get(id).copied().or_else(|| table.ports(id)).unwrap_or(1);
             let parts = ids.iter().map(|id| claimant.principal().parts(&id.name, ports(id)));
             let parts = parts.collect::<Result<Vec<_>, _>>().map_err(|limit| self.over(limit))?;
+            self.check_hosts(&reservations)?;
             check_room(&table, &ids, claimant)?;
             check_holder(&table, &ids, claimant, self.0.config.now().hold)?;
             for reservation in reservations {

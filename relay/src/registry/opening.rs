@@ -115,15 +115,17 @@ impl Registry {
                         let registry = self.clone();
                         return Ok(Some(ReservedName { registry, id, is_reserved: true }));
                     }
-                    Some(Place::Open(tunnel)) => match check_entrances(tunnel, request, rights) {
-                        // Nobody insists on the old ones.
-                        Err(_) if !tunnel.is_claimed() && !tunnel.name().is_default() => {
-                            let tunnel = tunnel.clone();
-                            table.close(&tunnel);
-                            continue;
+                    Some(Place::Open(tunnel)) => {
+                        match self.check_entrances(tunnel, request, rights) {
+                            // Nobody insists on the old ones.
+                            Err(_) if !tunnel.is_claimed() && !tunnel.name().is_default() => {
+                                let tunnel = tunnel.clone();
+                                table.close(&tunnel);
+                                continue;
+                            }
+                            checked => return checked.map(|()| None),
                         }
-                        checked => return checked.map(|()| None),
-                    },
+                    }
                     Some(Place::Reserved) => (),
                 }
             }
@@ -277,6 +279,11 @@ impl Reservation {
         &self.name.id
     }
 
+    /// The hosts that the tunnel is going to have.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &WebHost> {
+        self.entrances.iter().filter_map(|bound| bound.entrance().host())
+    }
+
     /// How many ports the tunnel is going to have.
     pub(super) fn ports(&self) -> usize {
         self.entrances.len()
@@ -328,37 +335,48 @@ fn ease(wanted: &EntranceRequest) -> u8 {
     }
 }
 
-/// Whether a tunnel has the entrances that a client insists on.
-fn check_entrances(
-    tunnel: &Tunnel,
-    request: &TunnelRequest,
-    rights: &Rights,
-) -> Result<(), Refusal> {
-    for entrance in tunnel.entrances() {
-        if let Entrance::Port(port) = entrance {
-            rights.check_port(*port)?;
+impl Registry {
+    /// Whether a tunnel has the entrances that a client insists on.
+    fn check_entrances(
+        &self,
+        tunnel: &Tunnel,
+        request: &TunnelRequest,
+        rights: &Rights,
+    ) -> Result<(), Refusal> {
+        for entrance in tunnel.entrances() {
+            match entrance {
+                Entrance::Port(port) => rights.check_port(*port)?,
+                Entrance::Web(WebAddress { host, .. }) | Entrance::ServerName(host) => {
+                    rights
+                        .check_host(&self.front().name(host).unwrap_or_else(|| host.to_string()))?;
+                }
+            }
         }
-    }
-    let has = tunnel.entrances();
-    for wanted in &request.entrances {
-        let missing = match wanted {
-            EntranceRequest::Tcp { port: None, .. } => continue,
-            EntranceRequest::Tcp { port: Some(port), .. } => Entrance::Port(*port),
-            EntranceRequest::Http { at, path } => web(at, path),
-            EntranceRequest::Tls { at } => Entrance::ServerName(at.clone()),
-        };
-        if !has.contains(&missing) {
-            let what = match missing {
-                Entrance::Port(port) => (port.to_string(), "the port"),
-                other => (other.to_string(), "that"),
+        let has = tunnel.entrances();
+        for wanted in &request.entrances {
+            let missing = match wanted {
+                EntranceRequest::Tcp { port: None, .. } => continue,
+                EntranceRequest::Tcp { port: Some(port), .. } => Entrance::Port(*port),
+                EntranceRequest::Http { at, path } => web(at, path),
+                EntranceRequest::Tls { at } => Entrance::ServerName(at.clone()),
             };
-            return Err(has_others(tunnel, &what.0, what.1));
+            if !has.contains(&missing) {
+                let what = match missing {
+                    Entrance::Port(port) => (port.to_string(), "the port"),
+                    other => (other.to_string(), "that"),
+                };
+                return Err(has_others(tunnel, &what.0, what.1));
+            }
         }
+        if has.len() != request.entrances.len() {
+            return Err(has_others(
+                tunnel,
+                &format!("{} entrances", request.entrances.len()),
+                "some",
+            ));
+        }
+        Ok(())
     }
-    if has.len() != request.entrances.len() {
-        return Err(has_others(tunnel, &format!("{} entrances", request.entrances.len()), "some"));
-    }
-    Ok(())
 }
 
 fn web(host: &WebHost, path: &PathPrefix) -> Entrance {

@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::entrance::WebFront;
 use crate::registry::{Membership, Registry, service};
+use crate::target::Target;
 use crate::tunnel::{Claim, Claimant, Health};
 
 /// What becomes of the tunnels of sessions.
@@ -100,6 +101,8 @@ impl Tunnels {
         let requests = std::slice::from_ref(request);
         let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
         let mut public = Vec::new();
+        // It may have been another local service's before.
+        asker.claimant.target.pool().forget(&request.name);
         for claim in claims {
             public = self.names.addresses(&claim);
             self.insert(request, claim);
@@ -108,7 +111,11 @@ impl Tunnels {
     }
 
     /// Changes where tunnels lead and how.
-    pub(super) fn update(&mut self, requests: &[TunnelRequest]) -> Vec<TunnelAnswer> {
+    pub(super) fn update(
+        &mut self,
+        target: &Target,
+        requests: &[TunnelRequest],
+    ) -> Vec<TunnelAnswer> {
         let update = |request: &TunnelRequest| {
             let outcome = match self.held.get_mut(&request.name) {
                 None => refused(&request.name, not_there(&request.name)),
@@ -118,6 +125,7 @@ impl Tunnels {
                         held.withdraw = request.withdraw;
                         held.known_live = true;
                         held.claim.update(service);
+                        target.pool().forget(&request.name);
                         TunnelOutcome::Open { public: self.names.addresses(&held.claim) }
                     }
                 },

@@ -248,7 +248,7 @@ impl Live {
 
     fn update(&mut self, requests: &[TunnelRequest]) -> Vec<TunnelAnswer> {
         match check_page(requests) {
-            Ok(()) => self.tunnels.update(requests),
+            Ok(()) => self.tunnels.update(&self.claimant.target, requests),
             Err(refusal) => refuse_all(requests.iter().map(|request| &request.name), &refusal),
         }
     }

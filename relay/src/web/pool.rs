@@ -29,6 +29,9 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Waiting {
     tunnels: HashMap<TunnelName, Vec<Idle>>,
+    /// Grows whenever a tunnel leads elsewhere. Connections of an earlier era are not kept: where they
+    /// lead is not known.
+    era: u64,
     /// No more requests are to go this way.
     is_closed: bool,
 }
@@ -61,6 +64,20 @@ pub(crate) enum RequestBody {
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Pool {
+    /// The era of a connection that is made now.
+    pub(crate) fn era(&self) -> u64 {
+        self.waiting.lock().era
+    }
+
+    /// `tunnel` leads elsewhere from now on.
+    pub(crate) fn forget(&self, tunnel: &TunnelName) {
+        let mut waiting = self.waiting.lock();
+        waiting.era += 1;
+        let connections = waiting.tunnels.remove(tunnel);
+        drop(waiting);
+        drop(connections);
+    }
+
     /// A connection of `tunnel` that works, as far as is known: the one that was used last.
     pub(crate) fn take(&self, tunnel: &TunnelName) -> Option<Connection> {
         let mut waiting = self.waiting.lock();
@@ -90,14 +107,14 @@ impl Pool {
         found
     }
 
-    /// Keeps a connection for the next request, if there is room.
-    pub(crate) fn put(&self, tunnel: &TunnelName, connection: Connection) {
+    /// Keeps a connection of that era for the next request, if there is room.
+    pub(crate) fn put(&self, tunnel: &TunnelName, era: u64, connection: Connection) {
         if connection.state() == State::Over {
             return;
         }
         let since = Instant::now();
         let mut waiting = self.waiting.lock();
-        if waiting.is_closed {
+        if waiting.is_closed || waiting.era != era {
             return;
         }
         match waiting.tunnels.get_mut(tunnel) {

@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode};
 use parking_lot::Mutex;
 
 use crate::edge::EdgeShared;
-use crate::limits::Allowance;
+use crate::limits::{Allowance, Part};
 use crate::metrics::{FaultCode, RequestOver};
 use crate::tunnel::{Present, Tunnel};
 use crate::web::{Asked, Became, Fault, Outcome};
@@ -25,6 +25,8 @@ pub(super) struct Account {
     tunnel: OnceLock<Arc<Tunnel>>,
     /// Its place in the tunnel.
     present: OnceLock<Present>,
+    /// What it takes up in the accounts of whoever serves it.
+    parts: OnceLock<Box<[Part]>>,
     /// Zero until it is answered.
     status: AtomicU16,
     /// Why the relay answered it itself, if it did.
@@ -65,6 +67,7 @@ impl Account {
             arrived: Instant::now(),
             tunnel: OnceLock::new(),
             present: OnceLock::new(),
+            parts: OnceLock::new(),
             status: AtomicU16::new(0),
             fault: OnceLock::new(),
             served: AtomicBool::new(false),
@@ -97,6 +100,12 @@ impl Account {
         // Each request is admitted once.
         present.and_then(|present| self.present.set(present).err());
         allowance.and_then(|allowance| self.allowance.set(Mutex::new(allowance)).err());
+    }
+
+    /// It takes this up in the accounts of whoever serves it, until it is over.
+    pub(super) fn holds(&self, parts: Box<[Part]>) {
+        // Each request is served once.
+        self.parts.set(parts).err();
     }
 
     /// The relay answers it itself, for this reason.
@@ -137,7 +146,8 @@ impl Account {
         self.arrived.elapsed().saturating_sub(moved)
     }
 
-    fn touch(&self) {
+    /// Something of it moves.
+    pub(super) fn touch(&self) {
         let now = u64::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
     }

@@ -15,11 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Activity {
     started: Instant,
-    /// Requests whose answers have not been handed over yet.
-    requests: AtomicUsize,
+    /// Answers that have not been handed over yet.
+    answers: AtomicUsize,
+    /// Bodies of requests that are not here yet.
+    uploads: AtomicUsize,
     /// When the last of them was, in milliseconds after the start.
     rests_since: AtomicU64,
-    /// Something has come since.
+    /// When something came last, in the same way.
+    heard: AtomicU64,
+    /// Something has come since the last answer was handed over.
     has_heard: AtomicBool,
     /// The visitor does not take what there is for it.
     is_blocked: AtomicBool,
@@ -28,6 +32,10 @@ pub(super) struct Activity {
 /// A request whose answer is not over yet.
 #[derive(Debug)]
 pub(super) struct Request(Arc<Activity>);
+
+/// A request whose body is not here yet.
+#[derive(Debug)]
+pub(super) struct Upload(Arc<Activity>);
 
 /// The body of an answer, which is over when this is dropped.
 #[derive(Debug)]
@@ -47,8 +55,10 @@ impl Activity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
-            requests: AtomicUsize::new(0),
+            answers: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             rests_since: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             has_heard: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
         })
@@ -56,17 +66,39 @@ impl Activity {
 
     /// A request has come.
     pub(super) fn request(self: &Arc<Self>) -> Request {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.answers.fetch_add(1, Ordering::Relaxed);
         Request(Arc::clone(self))
     }
 
-    /// How long there has been no request, if there is none.
+    /// A request has a body.
+    pub(super) fn upload(self: &Arc<Self>) -> Upload {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        Upload(Arc::clone(self))
+    }
+
+    /// How long there has been no request, if there is none: nothing to answer, and nothing that is
+    /// still to come of one that has been answered.
     pub(super) fn rests_for(&self) -> Option<Duration> {
-        if self.requests.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let since = Duration::from_millis(self.rests_since.load(Ordering::Relaxed));
-        Some(self.started.elapsed().saturating_sub(since))
+        let is_idle =
+            self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.since(&self.rests_since))
+    }
+
+    /// How long nothing has come of a body that is still to come although all has been answered.
+    pub(super) fn stalls_for(&self) -> Option<Duration> {
+        let is_owed =
+            self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) > 0;
+        is_owed.then(|| self.since(&self.heard).min(self.since(&self.rests_since)))
+    }
+
+    fn since(&self, moment: &AtomicU64) -> Duration {
+        let moment = Duration::from_millis(moment.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(moment)
+    }
+
+    fn note(&self, moment: &AtomicU64) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        moment.store(now, Ordering::Relaxed);
     }
 
     /// Whether neither end has said anything since the last answer, which has been taken.
@@ -77,10 +109,16 @@ impl Activity {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let now = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.rests_since.store(now, Ordering::Relaxed);
+        self.0.note(&self.0.rests_since);
         self.0.has_heard.store(false, Ordering::Relaxed);
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.answers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.note(&self.0.rests_since);
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -128,6 +166,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             self.activity.has_heard.store(true, Ordering::Relaxed);
+            self.activity.note(&self.activity.heard);
         }
         read
     }

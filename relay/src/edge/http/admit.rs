@@ -49,6 +49,11 @@ impl Admission {
         self.present.take()
     }
 
+    /// What it takes up in the accounts of whoever serves it.
+    pub(super) fn into_parts(self) -> Box<[Part]> {
+        self.parts
+    }
+
     /// What it may move.
     pub(super) fn allowance(&self, http: &Http) -> Option<Allowance> {
         allowance(&http.edge, &self.tunnel, &self.accounts)

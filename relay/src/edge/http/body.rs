@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::account::{Account, UsedUp};
+use super::activity::Upload;
 use super::shrink::Shrunk;
 use super::upstream::Kept;
 use crate::web::BodyError;
@@ -16,6 +17,8 @@ use crate::web::BodyError;
 /// The body of a request, from the visitor.
 pub(super) struct FromVisitor {
     body: Incoming,
+    /// The visitor's connection does not rest until all of it is here.
+    _upload: Upload,
     account: Arc<Account>,
     /// How many bytes may still come.
     left: u64,
@@ -60,8 +63,13 @@ pub(super) enum Stopped {
 
 impl FromVisitor {
     /// The body of a request, of which so many bytes may come.
-    pub(super) fn new(body: Incoming, account: Arc<Account>, most: Option<u64>) -> Self {
-        Self { body, account, left: most.unwrap_or(u64::MAX) }
+    pub(super) fn new(
+        body: Incoming,
+        upload: Upload,
+        account: Arc<Account>,
+        most: Option<u64>,
+    ) -> Self {
+        Self { body, _upload: upload, account, left: most.unwrap_or(u64::MAX) }
     }
 }
 

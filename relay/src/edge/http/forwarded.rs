@@ -1,7 +1,9 @@
 //! Who visits, as a local service is told, and as proxies in front of the relay tell it.
 //!
 //! What strangers say of themselves is thrown away. Those of whom `--trust-proxy` says that they are
-//! to be believed may name the visitor, in `Forwarded` (RFC 7239) or in `X-Forwarded-For`.
+//! to be believed may name the visitor, in `X-Forwarded-For` and `X-Forwarded-Proto`. `Forwarded` (RFC
+//! 7239) is for the local service alone: few proxies set it, and the others pass on what a visitor says
+//! there.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -49,10 +51,7 @@ impl Way {
         if !trusted.contain(peer) {
             return Self { visitor: peer, before: Vec::new(), tls, peer };
         }
-        let hops = match headers.contains_key(FORWARDED) {
-            true => of_forwarded(headers),
-            false => of_x_forwarded(headers),
-        };
+        let hops: Vec<_> = values(headers, FOR).map(|hop| address(hop.trim())).collect();
         // From the relay back, as long as each is to be believed.
         let mut before: Vec<IpAddr> = Vec::new();
         for hop in hops.into_iter().rev().take(MOST_HOPS) {
@@ -115,19 +114,6 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     fields.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
 }
 
-fn of_x_forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    values(headers, FOR).map(|hop| address(hop.trim())).collect()
-}
-
-fn of_forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let node = |element: &str| {
-        let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-        let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-        nodes.next().and_then(|(_, node)| address(node.trim().trim_matches('"')))
-    };
-    values(headers, FORWARDED).map(node).collect()
-}
-
 /// An address with or without a port. `None`: it is hidden, or none.
 fn address(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
@@ -140,15 +126,10 @@ fn address(text: &str) -> Option<IpAddr> {
     text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
 }
 
-/// Whether the visitor came by TLS, as the first hop says.
+/// Whether the visitor came by TLS, as the hop says that is nearest: what stands before may be the
+/// visitor's own.
 fn proto(headers: &HeaderMap) -> Option<bool> {
-    let of_x = || values(headers, PROTO).next().map(str::trim);
-    let pairs =
-        values(headers, FORWARDED).next().into_iter().flat_map(|element| element.split(';'));
-    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
-    let said = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("proto"));
-    let said = said.map(|(_, proto)| proto.trim().trim_matches('"')).or_else(of_x)?;
-    match said {
+    match values(headers, PROTO).last()?.trim() {
         "https" | "wss" => Some(true),
         "http" | "ws" => Some(false),
         _ => None,
@@ -201,11 +182,11 @@ mod tests {
         by_x.tell(&mut told, "", None);
         assert_eq!(told[FOR], "192.0.2.1, 10.0.0.2, 10.0.0.1");
 
-        let by_rfc = way(&[(
-            FORWARDED,
-            "for=6.6.6.6, For=\"[2001:db9::1]:4711\";proto=https, for=\"[2001:db8::7]\"",
-        )]);
-        assert_eq!((by_rfc.visitor, by_rfc.tls), (ip("2001:db9::1"), false));
+        let brackets = way(&[(FOR, "[2001:db9::1]:4711, 2001:db8::7"), (PROTO, "https, http")]);
+        assert_eq!((brackets.visitor, brackets.tls), (ip("2001:db9::1"), false));
+        // Few proxies care for it, and pass on what a visitor says there.
+        let other = way(&[(FORWARDED, "for=6.6.6.6;proto=https"), (FOR, "192.0.2.1")]);
+        assert_eq!((other.visitor, other.tls), (ip("192.0.2.1"), false));
         assert_eq!(way(&[(FOR, "192.0.2.1, unknown, 10.0.0.2")]).visitor, ip("10.0.0.2"));
         assert_eq!(way(&[]).visitor, ip("10.0.0.1"));
     }

@@ -59,7 +59,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::clone(&visitor.activity);
-    let stopping = visitor.http.stopping.clone();
+    let http = Arc::clone(&visitor.http);
+    let stopping = http.stopping.clone();
     let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
     let stream = Noted::new(Prefixed::new(seen, stream), Arc::clone(&activity));
     let mut connection = http1::Builder::new()
@@ -87,6 +88,11 @@ where
                     let parts = connection.into_parts()?;
                     let (stream, unread) = parts.io.into_inner().into_inner().into_parts();
                     return Some((stream, [unread, parts.read_buf].concat().into()));
+                }
+                let patience = http.edge.config.now().stall_timeout;
+                if activity.stalls_for().is_some_and(|stalls| stalls >= patience) {
+                    debug!("a visitor's body does not come to its end");
+                    return None;
                 }
                 let wait = LULL.saturating_sub(rests_for).max(LULL / 8);
                 lull.as_mut().reset(Instant::now() + wait);

@@ -143,7 +143,8 @@ async fn serve(
     account.goes_to(&tunnel);
     let conditions = tunnel.conditions();
     let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
-    *hsts = policy.and_then(|policy| policy.hsts()).filter(|_| way.tls).cloned();
+    *hsts =
+        policy.and_then(|policy| policy.hsts()).filter(|_| way.tls && prefix.is_none()).cloned();
     let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
     account.admitted(admission.present(), admission.allowance(http));
     let arrival = Arrival {
@@ -179,7 +180,11 @@ async fn serve(
     let has_body = !body.is_end_stream();
     let mut body = match has_body {
         false => RequestBody::Empty,
-        true => RequestBody::Streamed(Box::pin(FromVisitor::new(body, Arc::clone(account), most))),
+        true => {
+            let upload = visitor.activity.upload();
+            let body = FromVisitor::new(body, upload, Arc::clone(account), most);
+            RequestBody::Streamed(Box::pin(body))
+        }
     };
     if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
         body = Box::pin(signed::check(http, webhook, &head.headers, body)).await?;
@@ -230,6 +235,8 @@ impl Exchange {
             let is_used = lease.is_used;
             let request = self.request(conditions.as_deref(), body);
             let account = Arc::clone(&self.account);
+            // How long it took to get here is not the local service's.
+            account.touch();
             match within(&account, limit, lease.send(request)).await.ok_or(Fault::LocalTimeout)? {
                 Ok((response, kept)) => {
                     return Ok(self.answered(conditions.as_deref(), response, kept)?);
@@ -318,11 +325,16 @@ impl Exchange {
         mut response: Response<Incoming>,
         kept: Kept,
     ) -> Result<Response<ToVisitor>, Fault> {
-        let Self { account, visitor, upgrade, wish, head: asked, .. } = self;
+        let Self { account, visitor, upgrade, wish, head: asked, admission, .. } = self;
+        account.holds(admission.into_parts());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.served();
             return Ok(upgrade::change(upgrade, visitor, response, account, kept));
+        }
+        if response.status().is_success() && upgrade.is_some_and(|upgrade| upgrade.is_extended()) {
+            // To HTTP/2 that would say that the protocol has been changed.
+            return Err(Fault::LocalBroken);
         }
         account.served();
         // An old one of the local service's does not end the connection of the visitor.

@@ -3,8 +3,12 @@
 //! HTTP/1.1 asks for it by headers (RFC 9110, section 7.8), HTTP/2 by a method (RFC 8441). The local
 //! service is asked by headers, whatever the visitor speaks.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use data_encoding::BASE64;
 use hyper::body::Incoming;
@@ -14,7 +18,7 @@ use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tracing::debug;
 
 use super::account::Account;
@@ -51,6 +55,11 @@ impl Upgrade {
     /// What a request of HTTP/1.1 wishes for.
     pub(super) fn by_headers(visitor: OnUpgrade, protocol: HeaderValue) -> Self {
         Self { visitor, protocol, is_extended: false }
+    }
+
+    /// Whether it was asked for by the method.
+    pub(super) fn is_extended(&self) -> bool {
+        self.is_extended
     }
 
     /// Passes the wish on.
@@ -138,16 +147,24 @@ async fn copy(
     mut to: WriteHalf<TokioIo<Upgraded>>,
     moved: impl Fn(usize),
 ) -> std::io::Result<()> {
-    let mut chunk = Vec::with_capacity(CHUNK);
     loop {
-        // Nothing is kept while there is nothing to copy.
-        chunk.reserve(CHUNK);
-        if from.read_buf(&mut chunk).await? == 0 {
+        let chunk = poll_fn(|cx| poll_chunk(&mut from, cx)).await?;
+        if chunk.is_empty() {
             return to.shutdown().await;
         }
         moved(chunk.len());
         to.write_all(&chunk).await?;
         to.flush().await?;
-        chunk.clear();
     }
+}
+
+/// Reads what there is. Nothing is kept while there is nothing: thousands wait for the next message.
+fn poll_chunk(
+    from: &mut ReadHalf<TokioIo<Upgraded>>,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<Vec<u8>>> {
+    let mut space = [const { MaybeUninit::uninit() }; CHUNK];
+    let mut chunk = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(from).poll_read(cx, &mut chunk))?;
+    Poll::Ready(Ok(chunk.filled().to_vec()))
 }

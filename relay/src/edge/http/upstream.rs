@@ -28,6 +28,12 @@ use crate::web::{Connection, Fault, RequestBody};
 /// that longer would only be to find more of them closed.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How often a connection of HTTP/2 that is in use is asked whether it is still there.
+const PING: Duration = Duration::from_secs(20);
+
+/// How long it may take to say so.
+const PONG: Duration = Duration::from_secs(10);
+
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
 
@@ -67,6 +73,8 @@ pub(super) struct Lease {
     /// `None`: it is for the next request.
     connection: Option<Connection>,
     target: Target,
+    /// That of the connection.
+    era: u64,
     tunnel: TunnelName,
     /// It has served others before.
     pub(super) is_used: bool,
@@ -95,12 +103,10 @@ impl Upstream {
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
         let tunnel = &wanted.open.tunnel;
-        if !wanted.is_new {
-            for target in &candidate.sessions {
-                if let Some(connection) = target.pool().take(tunnel) {
-                    return Ok(Lease::new(connection, target, tunnel, true));
-                }
-            }
+        if !wanted.is_new
+            && let Some(lease) = waiting(&candidate.sessions, tunnel)
+        {
+            return Ok(lease);
         }
         // Boxed: most requests find a connection, and carry no room for this.
         Box::pin(self.lease_new(candidate, wanted)).await
@@ -112,6 +118,7 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
+        let eras: Vec<_> = candidate.sessions.iter().map(|session| session.pool().era()).collect();
         let opened = open_on_client(&candidate.sessions, wanted.open).await;
         let (OpenStream { mut stream, permit }, target) = opened.map_err(|err| match err {
             OpenError::Gone => Miss::Gone,
@@ -123,9 +130,11 @@ impl Upstream {
                 broken => Miss::Elsewhere(of_stream(&broken)),
             })?;
         }
-        let connection = self.connect(stream, permit, target, wanted).await;
+        let at = candidate.sessions.iter().position(|session| std::ptr::eq(session, target));
+        let era = at.map_or(0, |at| eras[at]);
+        let connection = self.connect(stream, permit, (target, era), wanted).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
-        Ok(Lease::new(connection, target, &wanted.open.tunnel, false))
+        Ok(Lease::new(connection, (target, era), &wanted.open.tunnel, false))
     }
 
     /// A connection over a new stream, which a task of its own runs.
@@ -133,7 +142,7 @@ impl Upstream {
         &self,
         stream: DataStream,
         permit: OwnedSemaphorePermit,
-        target: &Target,
+        (target, era): (&Target, u64),
         wanted: Wanted<'_>,
     ) -> hyper::Result<Connection> {
         let (lent, lender) = Lent::new(stream);
@@ -160,13 +169,15 @@ impl Upstream {
             HttpVersion::Http2 => {
                 let (sender, connection) = http2::Builder::new(self.tasks.clone())
                     .timer(TokioTimer::new())
+                    .keep_alive_interval(PING)
+                    .keep_alive_timeout(PONG)
                     .initial_stream_window_size(STREAM_WINDOW)
                     .initial_connection_window_size(CONNECTION_WINDOW)
                     .max_header_list_size(MOST_BUFFERED as u32)
                     .handshake(io)
                     .await?;
                 let kept = Connection::Http2(sender.clone());
-                run.target.pool().put(&run.tunnel, kept);
+                run.target.pool().put(&run.tunnel, era, kept);
                 self.tasks.spawn(run.until_over(connection));
                 Ok(Connection::Http2(sender))
             }
@@ -218,6 +229,22 @@ impl Run {
     }
 }
 
+/// A connection that waits, of the least busy session that has one.
+fn waiting(sessions: &[Target], tunnel: &TunnelName) -> Option<Lease> {
+    let of = |session: &Target| {
+        // Before: it may be another one behind.
+        let era = session.pool().era();
+        let connection = session.pool().take(tunnel)?;
+        Some(Lease::new(connection, (session, era), tunnel, true))
+    };
+    if let [session] = sessions {
+        return of(session);
+    }
+    let mut sessions: Vec<_> = sessions.iter().collect();
+    sessions.sort_by_cached_key(|session| session.load());
+    sessions.into_iter().find_map(of)
+}
+
 /// Waits until the local service has taken the connection.
 async fn connected(stream: &mut DataStream) -> Result<(), Broken> {
     // The client has its own limit for this, and tells when it is over. This is for one that does not.
@@ -226,11 +253,17 @@ async fn connected(stream: &mut DataStream) -> Result<(), Broken> {
 }
 
 impl Lease {
-    fn new(connection: Connection, target: &Target, tunnel: &TunnelName, is_used: bool) -> Self {
+    fn new(
+        connection: Connection,
+        (target, era): (&Target, u64),
+        tunnel: &TunnelName,
+        is_used: bool,
+    ) -> Self {
         target.pool().count(true);
         Self {
             connection: Some(connection),
             target: target.clone(),
+            era,
             tunnel: tunnel.clone(),
             is_used,
         }
@@ -275,7 +308,7 @@ impl Kept {
     pub(super) fn give_back(&mut self) {
         let Some(mut lease) = self.0.take() else { return };
         if let Some(connection) = lease.connection.take().and_then(Connection::again) {
-            lease.target.pool().put(&lease.tunnel, connection);
+            lease.target.pool().put(&lease.tunnel, lease.era, connection);
         }
     }
 }

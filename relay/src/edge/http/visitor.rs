@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use shared::carry::tls::Tls;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::activity::Activity;
@@ -140,12 +140,15 @@ async fn serve_protocol(
 /// Reads until it is clear which HTTP a visitor speaks. Returns what has been read as well.
 async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, Bytes)> {
     let mut seen = BytesMut::with_capacity(PREFACE.len());
+    let mut deadline = None;
     loop {
         let mut rest = vec![0; PREFACE.len() - seen.len()];
-        let n = match seen.is_empty() {
-            true => stream.read(&mut rest).await?,
-            false => timeout(HEADER_TIMEOUT, stream.read(&mut rest)).await??,
+        let n = match deadline {
+            // Whoever calls has one for the first byte.
+            None => stream.read(&mut rest).await?,
+            Some(deadline) => timeout_at(deadline, stream.read(&mut rest)).await??,
         };
+        deadline.get_or_insert_with(|| Instant::now() + HEADER_TIMEOUT);
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rustls::server::Acceptor;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// How long a client's hello may take from its first byte on.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,17 +47,20 @@ pub(super) enum NoHello {
 pub(super) async fn read(socket: &mut TcpStream, patience: Duration) -> Result<Hello, NoHello> {
     let mut seen = BytesMut::with_capacity(PIECE);
     let mut acceptor = Acceptor::default();
+    let mut deadline = Instant::now() + patience;
     loop {
-        let patience = if seen.is_empty() { patience } else { HELLO_TIMEOUT };
         let before = seen.len();
         if before >= LONGEST {
             let message = format!("its hello is longer than {LONGEST} bytes");
             return Err(bad(io::Error::new(io::ErrorKind::InvalidData, message)));
         }
         seen.reserve(PIECE);
-        let n = timeout(patience, socket.read_buf(&mut seen)).await;
+        let n = timeout_at(deadline, socket.read_buf(&mut seen)).await;
         if n.map_err(|late| bad(late.into()))?.map_err(bad)? == 0 {
             return Err(bad(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if before == 0 {
+            deadline = Instant::now() + HELLO_TIMEOUT;
         }
         if seen[0] != HANDSHAKE {
             return Err(NoHello::NotTls);

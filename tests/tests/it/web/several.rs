@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tests::http::{Line, Recorder, Reply};
 use tests::peer::dial_from;
-use tests::{RunningClient, World, local};
+use tests::{RunningClient, World, eventually, local};
 
 use super::{APP, app};
 
@@ -129,4 +129,55 @@ async fn a_client_whose_service_is_not_there_is_passed_over() {
     assert_eq!(services[0].seen().len(), 60);
     drop(line);
     stop(world, clients).await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_leads_elsewhere_does_so_for_requests_at_once() {
+    let world = World::start_with(tests::web::with_http).await;
+    let [before, after] = [
+        Recorder::start_with(|_| Reply::ok("before")).await,
+        Recorder::start_with(|_| Reply::ok("after")).await,
+    ];
+    let tunnel = |service: &Recorder| vec![format!("app=http://{}", service.addr())];
+    let client = world.client_for(&tunnel(&before)).await;
+    let mut line = Line::connect(world.addrs.http.unwrap()).await;
+    assert_eq!(line.ask(APP, "/").await.text(), "before");
+    let changed =
+        client::Config::new(world.config(&tunnel(&after))).expect("settings that can run");
+    client.reconfigure.apply(changed);
+    // The connection to the other one is still there, and was used last.
+    let mut asked = 0;
+    eventually("requests that go elsewhere", async || {
+        asked += 1;
+        line.ask(APP, "/").await.text() == "after"
+    })
+    .await;
+    assert_eq!(line.ask(APP, "/").await.text(), "after");
+    assert_eq!(before.seen().len(), asked);
+    drop(line);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_takes_up_what_its_owner_may_have() {
+    let world = World::start_with(|settings| {
+        tests::web::with_http(settings);
+        settings.limits.max_visitors_per_owner = Some(1);
+    })
+    .await;
+    let service = local::played().await;
+    let client = world.client_for(&[format!("app=http://{}", service.addr())]).await;
+    let http = world.addrs.http.unwrap();
+    let mut line = Line::connect(http).await;
+    line.get(APP, "/events").await;
+    let mut at_service = service.accept().await;
+    at_service.expect(b"GET /events HTTP/1.1\r\n").await;
+    at_service.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+    assert_eq!(line.head().await.unwrap().unwrap().status, 200);
+    let answer = Line::connect(http).await.ask(APP, "/").await;
+    assert_eq!((answer.status, answer.headers.of("x-relay-error")), (503, Some("over_limit")));
+    drop((line, at_service));
+    client.finish().await;
+    world.stop().await;
 }

@@ -1,7 +1,9 @@
 //! A local service may say whether it wants a body before it comes, and answer while it does.
 
+use std::time::Duration;
+
 use tests::http::{Frames, Line, Outcome, Recorder};
-use tests::local;
+use tests::{local, stays};
 
 use super::{APP, app, world_of};
 
@@ -103,6 +105,34 @@ async fn an_answer_that_comes_while_the_body_does_reaches_the_visitor() {
     at_service.send(early).await;
     assert_eq!(frames.outcome(1).await, Outcome::Answered(413, b"early".to_vec()));
     drop((frames, at_service));
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_body_is_no_request_however_late_it_comes() {
+    let service = local::played().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 100000\r\n\r\nfirst"))
+        .await;
+    let mut at_service = service.accept().await;
+    at_service.expect(b"POST / HTTP/1.1\r\n").await;
+    at_service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
+    assert_eq!(line.answer().await.text(), "early");
+    // Longer than a connection of which nothing more is to come is kept as it is.
+    stays("a body of which more is to come", Duration::from_millis(1500), async || {
+        world.metrics().await.bytes("app", "in") == 5.0
+    })
+    .await;
+    line.send(format!("GET /smuggled HTTP/1.1\r\nHost: {APP}\r\n\r\n")).await;
+    let mut other = Line::connect(http).await;
+    other.get(APP, "/other").await;
+    let mut next = service.accept().await;
+    next.expect(b"GET /other HTTP/1.1\r\n").await;
+    next.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother").await;
+    assert_eq!(other.answer().await.text(), "other");
+    drop((line, other, at_service, next));
     client.finish().await;
     world.stop().await;
 }

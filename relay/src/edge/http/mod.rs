@@ -18,6 +18,7 @@ mod answers;
 mod body;
 mod expect;
 mod forwarded;
+mod head;
 mod hops;
 mod host;
 mod http1;

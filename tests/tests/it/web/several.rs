@@ -61,7 +61,7 @@ async fn those_with_the_fewest_requests_get_the_next_ones() {
         let mut line = Line::connect(http).await;
         line.get(APP, "/never").await;
         lines.push(line);
-        tests::eventually("one more request at one of them", async || {
+        eventually("one more request at one of them", async || {
             for (seen, service) in seen.iter_mut().zip(&services) {
                 *seen += service.seen().len();
             }

@@ -4,6 +4,9 @@
 //! connections the least busy one. One that cannot is passed over. While a client that was here a
 //! moment ago is coming back, visitors can wait for it.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use shared::control::protocol::Balance;
@@ -99,25 +102,44 @@ async fn held<A: Attempt>(
     hold: Duration,
     mut attempt: A,
 ) -> Result<A::Served, A::Error> {
-    let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
-    let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
-    let served = async {
-        let _turn = held.turn().await;
-        loop {
-            // Before the attempt, so that a claim that comes in between is not missed.
-            let claimed = tunnel.claimed();
-            match on_any(tunnel, order, &mut attempt).await? {
-                Some(placed) => return Ok(placed),
-                None => claimed.await,
+    let mut missed = None;
+    loop {
+        let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
+        let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
+        let waiting = async {
+            let turn = held.turn().await;
+            if let Some(claimed) = missed.take() {
+                claimed.await;
             }
+            loop {
+                // Before the look, so that a claim that comes in between is not missed.
+                let claimed = tunnel.claimed();
+                if tunnel.is_anybody_here() {
+                    return (turn, claimed);
+                }
+                claimed.await;
+            }
+        };
+        let (turn, claimed) = tokio::select! {
+            waited = timeout_at(deadline.into(), waiting) => {
+                waited.map_err(|_| OpenError::Gone)?
+            }
+            // A relay that stops lets no client in any more.
+            () = tunnel.closed().cancelled() => return Err(OpenError::Gone.into()),
+        };
+        // Whoever is next begins after this one has begun, but need not wait for what comes of it.
+        let mut placing = pin!(on_any(tunnel, order, &mut attempt));
+        let begun = poll_fn(|cx| Poll::Ready(placing.as_mut().poll(cx))).await;
+        drop((turn, held));
+        let placed = match begun {
+            Poll::Ready(placed) => placed,
+            Poll::Pending => placing.await,
+        };
+        if let Some(placed) = placed? {
+            return Ok(placed);
         }
-    };
-    tokio::select! {
-        served = timeout_at(deadline.into(), served) => {
-            served.unwrap_or_else(|_| Err(OpenError::Gone.into()))
-        }
-        // A relay that stops lets no client in any more.
-        () = tunnel.closed().cancelled() => Err(OpenError::Gone.into()),
+        // Those who were here have gone, although that may not have been noticed yet.
+        missed = Some(claimed);
     }
 }
 

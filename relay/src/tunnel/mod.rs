@@ -215,6 +215,11 @@ impl Tunnel {
         self.state.lock().conditions.clone()
     }
 
+    /// Whether a client could serve a visitor.
+    pub(crate) fn is_anybody_here(&self) -> bool {
+        !self.candidates().is_empty()
+    }
+
     /// The clients that could serve a visitor, each with its sessions, the one that serves first.
     pub(crate) fn candidates(&self) -> Candidates {
         self.state.lock().claims.candidates()
@@ -390,7 +395,7 @@ impl Drop for Present {
 pub(crate) struct Held<'a>(&'a Tunnel);
 
 impl<'a> Held<'a> {
-    /// Waits until all who came before have been served.
+    /// Waits until all who came before have gone on to a client.
     ///
     /// # Cancel safety
     ///

@@ -41,6 +41,8 @@ pub(super) struct Account {
     bytes_out: AtomicU64,
     /// When something of it moved last, in milliseconds after its arrival.
     moved: AtomicU64,
+    /// What is to come next is something of its body.
+    awaits_body: AtomicBool,
     /// When it was answered, in microseconds after its arrival.
     first_byte: AtomicU64,
     /// What it may move, if that is limited.
@@ -76,6 +78,7 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             moved: AtomicU64::new(0),
+            awaits_body: AtomicBool::new(false),
             first_byte: AtomicU64::new(0),
             allowance: OnceLock::new(),
         })
@@ -150,6 +153,16 @@ impl Account {
     pub(super) fn touch(&self) {
         let now = u64::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether whoever takes its body waits for the visitor to send more of it.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.awaits_body.load(Ordering::Relaxed)
+    }
+
+    /// Whoever takes its body waits for more of it, or does not any longer.
+    pub(super) fn set_awaits_body(&self, awaits: bool) {
+        self.awaits_body.store(awaits, Ordering::Relaxed);
     }
 
     /// Ready when something may come from the visitor.

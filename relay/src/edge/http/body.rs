@@ -118,7 +118,9 @@ impl Body for FromVisitor {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         ready!(this.account.poll_inward(cx)).map_err(Stopped::from)?;
-        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)?) else {
+        let frame = Pin::new(&mut this.body).poll_frame(cx)?;
+        this.account.set_awaits_body(frame.is_pending());
+        let Some(frame) = ready!(frame) else {
             return Poll::Ready(None);
         };
         if let Some(data) = frame.data_ref() {

@@ -230,7 +230,13 @@ impl Exchange {
             let account = Arc::clone(&self.account);
             // How long it took to get here is not the local service's.
             account.touch();
-            match within(&account, limit, lease.send(request)).await.ok_or(Fault::LocalTimeout)? {
+            let Some(sent) = within(&account, limit, lease.send(request)).await else {
+                let is_visitors = account.awaits_body();
+                return Err(
+                    if is_visitors { Fault::RequestTimeout } else { Fault::LocalTimeout }.into()
+                );
+            };
+            match sent {
                 Ok((response, kept)) => {
                     return Ok(self.answered(conditions.as_deref(), response, kept)?);
                 }

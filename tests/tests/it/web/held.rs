@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tests::http::{Line, Recorder};
-use tests::{Tasks, World, within_time};
+use tests::{RunningClient, Tasks, World, local, within_time};
 
 use super::{APP, app, world_with};
 
@@ -129,6 +129,31 @@ async fn requests_with_bodies_wait_too() {
     assert_eq!(line.answer().await.text(), "/held");
     assert_eq!(service.seen()[0].body, b"body");
     client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_local_service_takes_long_to_connect_keeps_no_others_waiting() {
+    let (hole, service) = (local::black_hole(), Recorder::start().await);
+    let (world, client, http) =
+        world_with(&app(service.addr()), |settings| settings.web.hold_requests = HOLD).await;
+    client.finish().await;
+    alone(&world).await;
+    let mut stuck = Line::connect(http).await;
+    stuck.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 4\r\n\r\nbody")).await;
+    let mut patient = world.config(&app(hole.addr()));
+    patient.connect_timeout = 2 * HOLD;
+    let mut patient = RunningClient::start(patient);
+    patient.live().await;
+    let client = world.client_for(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    for path in ["/one", "/two"] {
+        assert_eq!(line.ask(APP, path).await.text(), path);
+    }
+    drop((stuck, line));
+    for client in [patient, client] {
+        client.finish().await;
+    }
     world.stop().await;
 }
 

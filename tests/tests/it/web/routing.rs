@@ -173,6 +173,15 @@ async fn what_keeps_a_request_from_its_answer_is_told_apart() {
         let found = (answer.status, answer.headers.of("x-relay-error"));
         assert_eq!(found, (status, Some(code)), "{name}: {}", answer.text());
     }
+    // Who is too slow may be the visitor.
+    for (body, status, code) in [("body", 504, "local_timeout"), ("bo", 408, "request_timeout")] {
+        let head = "POST / HTTP/1.1\r\nHost: silent.t.example\r\nContent-Length: 4\r\n\r\n";
+        let mut line = Line::connect(http).await;
+        line.send([head, body].concat()).await;
+        let answer = line.answer().await;
+        let found = (answer.status, answer.headers.of("x-relay-error"));
+        assert_eq!(found, (status, Some(code)), "{body}");
+    }
     client.finish().await;
     world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
     let answer = line.ask("silent.t.example", "/").await;

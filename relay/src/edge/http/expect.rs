@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{EXPECT, HeaderMap};
+use hyper::{Request, Version};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -30,18 +30,20 @@ pub(super) fn keeps_back(headers: &HeaderMap) -> bool {
     expects.is_some_and(|expects| expects.eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Keeps the body of a request back until the local service says that it wants it.
-pub(super) fn keep_back(request: Request<RequestBody>) -> Request<RequestBody> {
-    let wanted = CancellationToken::new();
-    let waiting = {
-        let wanted = wanted.clone();
-        async move { drop(timeout(PATIENCE, wanted.cancelled()).await) }
-    };
-    let mut request = request.map(|body| {
-        RequestBody::Streamed(Box::pin(Expected { body, wanted: Some(Box::pin(waiting)) }))
-    });
-    hyper::ext::on_informational(&mut request, move |_| wanted.cancel());
-    request
+/// Keeps a body back until `wanted` fires.
+pub(super) fn keep_back(body: RequestBody, wanted: CancellationToken) -> RequestBody {
+    let waiting = async move { drop(timeout(PATIENCE, wanted.cancelled_owned()).await) };
+    RequestBody::Streamed(Box::pin(Expected { body, wanted: Some(Box::pin(waiting)) }))
+}
+
+/// Has the local service say by its answer to `request` that it wants the body. By HTTP/2 it cannot:
+/// what it does not want it resets.
+pub(super) fn ask(request: &mut Request<RequestBody>, wanted: &CancellationToken) {
+    if request.version() == Version::HTTP_2 {
+        return wanted.cancel();
+    }
+    let wanted = wanted.clone();
+    hyper::ext::on_informational(request, move |_| wanted.cancel());
 }
 
 impl Body for Expected {

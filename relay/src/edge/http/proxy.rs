@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::header::{HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{EXPECT, HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -13,6 +13,7 @@ use shared::control::protocol::{Balance, HttpVersion};
 use shared::visit::id::VisitId;
 use shared::visit::open::Open;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::Http;
 use super::account::Account;
@@ -57,6 +58,8 @@ struct Exchange {
     upgrade: Option<Upgrade>,
     /// Whether it may be sent again, although something of it has been.
     may_repeat: bool,
+    /// Fires when the local service wants the body, which is kept back.
+    wanted: Option<CancellationToken>,
     account: Arc<Account>,
     admission: Admission,
 }
@@ -181,6 +184,11 @@ async fn serve(
     };
     if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
         body = Box::pin(signed::check(http, webhook, &head.headers, body)).await?;
+        head.headers.remove(EXPECT);
+    }
+    let wanted = (has_body && expect::keeps_back(&head.headers)).then(CancellationToken::new);
+    if let Some(wanted) = &wanted {
+        body = expect::keep_back(body, wanted.clone());
     }
     let may_repeat = !has_body && head.method.is_idempotent() && upgrade.is_none();
     let limit = policy.and_then(|policy| policy.timeout).unwrap_or(config.web.request_timeout);
@@ -196,6 +204,7 @@ async fn serve(
         passed: conditions.into_iter().collect(),
         upgrade,
         may_repeat,
+        wanted,
         account: Arc::clone(account),
         admission,
     };
@@ -221,6 +230,10 @@ impl Exchange {
             for policy in self.passed[passed..].iter().filter_map(|new| new.policy.as_ref()) {
                 if let Some(webhook) = &policy.webhook {
                     let http = &self.visitor.http;
+                    if let Some(wanted) = self.wanted.take() {
+                        wanted.cancel();
+                        self.head.headers.remove(EXPECT);
+                    }
                     let checked = signed::check(http, webhook, &self.head.headers, body);
                     body = Box::pin(checked).await?;
                 }
@@ -311,10 +324,11 @@ impl Exchange {
                 uri.unwrap_or_else(|_| Uri::from(target))
             }
         };
-        let keeps_back = expect::keeps_back(&head.headers);
-        let is_by_headers = head.version < Version::HTTP_2;
-        let request = Request::from_parts(head, body);
-        if keeps_back && is_by_headers { expect::keep_back(request) } else { request }
+        let mut request = Request::from_parts(head, body);
+        if let Some(wanted) = &self.wanted {
+            expect::ask(&mut request, wanted);
+        }
+        request
     }
 
     /// What the visitor is answered.

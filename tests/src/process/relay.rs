@@ -18,6 +18,8 @@ pub struct Relay {
     pub public: SocketAddr,
     /// Where metrics are.
     pub admin: SocketAddr,
+    /// Where requests come in, if it serves the web.
+    pub http: Option<SocketAddr>,
 }
 
 impl Relay {
@@ -35,7 +37,8 @@ impl Relay {
             text.parse().expect("an address")
         };
         let (control, public, admin) = (address("control"), address("public"), address("admin"));
-        Self { process, control, public, admin }
+        let http = ready["http"].as_str().map(|_| address("http"));
+        Self { process, control, public, admin, http }
     }
 
     /// The same relay once more, at the same addresses. Its first process has ended.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tests::kept::Kept;
-use tests::process::Program;
+use tests::process::{Program, Relay};
 use tests::{NameServer, eventually, within};
 use tokio::net::UdpSocket;
 
@@ -65,6 +65,17 @@ impl Place {
     pub(crate) async fn add_text(&self, domain: &str, code: &str) {
         let record = format!("_sallyport.{domain} TXT \"sallyport-verify={code}\"");
         self.dns.add(&record).await;
+    }
+
+    /// A relay with what is known here, and these flags.
+    pub(crate) async fn relay(&self, flags: &[&str]) -> Relay {
+        let relay = match &self.kept.server {
+            Some(server) => Program::relay().env("RELAY_DATABASE", server.whole_url()),
+            None => Program::relay().args(self.kept.args()),
+        };
+        let resolver = self.dns.addr().to_string();
+        Relay::of(relay.args(["--domain", "tunnel.test", "--resolver", &resolver]).args(flags))
+            .await
     }
 
     /// The states of all host names, with their owners.

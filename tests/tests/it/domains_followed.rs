@@ -4,23 +4,14 @@
 use serde_json::Value;
 use tests::eventually;
 use tests::kept::Kept;
-use tests::process::{Program, Relay};
+use tests::process::Relay;
 use tests::scrape::shows;
 
 use super::domains::Place;
 
-impl Place {
-    /// A relay that looks at proofs all the time.
-    async fn relay(&self, grace: &str) -> Relay {
-        let relay = match &self.kept.server {
-            Some(server) => Program::relay().env("RELAY_DATABASE", server.whole_url()),
-            None => Program::relay().args(self.kept.args()),
-        };
-        let resolver = self.dns.addr().to_string();
-        let flags = ["--domain", "tunnel.test", "--resolver", &resolver];
-        let times = ["--domain-recheck", "50ms", "--domain-grace", grace];
-        Relay::of(relay.args(flags).args(times)).await
-    }
+/// A relay that looks at proofs all the time.
+async fn watching(place: &Place, grace: &str) -> Relay {
+    place.relay(&["--domain-recheck", "50ms", "--domain-grace", grace]).await
 }
 
 /// Waits for a line of the audit log about a domain.
@@ -34,7 +25,7 @@ async fn a_domain_whose_proof_is_gone_is_its_owners_for_a_while_and_then_no_long
     for kept in Kept::both().await {
         let place = Place::of(kept).await;
         let code = place.proven("ann", "app.example.test").await;
-        let relay = place.relay("1h").await;
+        let relay = watching(&place, "1h").await;
         place.dns.remove("_sallyport.app.example.test", "TXT").await;
         assert_eq!(event(&relay, "missing", "app.example.test").await["owner"], "ann");
         let warned = relay.logged("the proof of the host name is gone").await;
@@ -46,7 +37,7 @@ async fn a_domain_whose_proof_is_gone_is_its_owners_for_a_while_and_then_no_long
         assert_eq!(place.states().await, ["app.example.test ann proven"]);
         drop(relay);
 
-        let relay = place.relay("0s").await;
+        let relay = watching(&place, "0s").await;
         place.dns.remove("_sallyport.app.example.test", "TXT").await;
         event(&relay, "lost", "app.example.test").await;
         relay.logged("its owner's no longer").await;
@@ -60,7 +51,7 @@ async fn a_domain_whose_proof_is_gone_is_its_owners_for_a_while_and_then_no_long
 async fn a_name_server_that_is_away_takes_no_domain_from_anybody() {
     let place = Place::new().await;
     place.proven("ann", "app.example.test").await;
-    let relay = place.relay("0s").await;
+    let relay = watching(&place, "0s").await;
     let found = "relay_host_proofs_total{outcome=\"found\"}";
     shows(relay.admin, "a proof", |m| m.value(found) >= Some(1.0)).await;
     place.dns.stop().await;
@@ -77,7 +68,7 @@ async fn a_name_server_that_is_away_takes_no_domain_from_anybody() {
 async fn a_relay_hears_within_a_moment_of_what_the_tools_change() {
     for kept in Kept::both().await {
         let place = Place::of(kept).await;
-        let relay = place.relay("1h").await;
+        let relay = watching(&place, "1h").await;
         place.ask(&["reserve", "shop", "--user", "ann"]).await;
         event(&relay, "changed", "shop").await;
         place.proven("ann", "app.example.test").await;

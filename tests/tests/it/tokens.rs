@@ -131,6 +131,28 @@ async fn a_narrowed_token_goes_as_far_as_it_says() {
 }
 
 #[tokio::test]
+async fn a_token_for_some_hosts_opens_no_tunnel_at_others_and_joins_none() {
+    let service = local::echo().await;
+    let world = World::start_with(|settings| {
+        tests::web::with_http(settings);
+        settings.access.token = Some(secret(SECRET));
+    })
+    .await;
+    let tunnel = |name: &str| [format!("{name}=http://{}", service.addr())];
+    let grant = Grant { hosts: vec!["app*.t.example".parse().unwrap()], ..Grant::default() };
+    let narrow = live(with(&world, narrowed(&grant), &tunnel("app-1"))).await;
+    let words = "the token is not for the host shop.t.example: it is for `app*.t.example`";
+    let refused = refusal(with(&world, narrowed(&grant), &tunnel("shop"))).await;
+    assert!(refused.contains(words), "{refused}");
+    let wide = live(with(&world, Some(secret(SECRET)), &tunnel("shop"))).await;
+    let refused = refusal(with(&world, narrowed(&grant), &tunnel("shop"))).await;
+    assert!(refused.contains(words), "{refused}");
+    narrow.finish().await;
+    wide.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_that_expires_ends_the_visits_that_go_on() {
     let service = local::echo().await;
     let world = closed_world().await;

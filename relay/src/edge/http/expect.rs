@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{EXPECT, HeaderMap};
-use hyper::{Request, Version};
+use hyper::{Request, StatusCode, Version};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,11 @@ pub(super) fn ask(request: &mut Request<RequestBody>, wanted: &CancellationToken
         return wanted.cancel();
     }
     let wanted = wanted.clone();
-    hyper::ext::on_informational(request, move |_| wanted.cancel());
+    hyper::ext::on_informational(request, move |said| {
+        if said.status() == StatusCode::CONTINUE {
+            wanted.cancel();
+        }
+    });
 }
 
 impl Body for Expected {

@@ -86,6 +86,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -105,7 +106,7 @@ mod tests {
         let mut near = Patience::new(near, LIMIT);
         let read = async {
             for _ in 0..8 {
-                sleep(LIMIT - Duration::from_secs(1)).await;
+                advance(LIMIT - Duration::from_secs(1)).await;
                 far.read_exact(&mut [0; 8]).await.unwrap();
             }
         };

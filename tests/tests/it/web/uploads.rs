@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tests::http::{Frames, Line, Outcome, Recorder};
-use tests::{local, stays};
+use tests::local;
 
-use super::{APP, app, world_of};
+use super::{APP, app, world_of, world_with};
 
 /// A request that waits for leave to send its body of 4 bytes.
 const ASKS: &str =
@@ -112,7 +112,9 @@ async fn an_answer_that_comes_while_the_body_does_reaches_the_visitor() {
 #[tokio::test]
 async fn what_is_left_of_a_body_is_no_request_however_late_it_comes() {
     let service = local::played().await;
-    let (world, client, http) = world_of(&app(service.addr())).await;
+    let soon = Duration::from_millis(50);
+    let (world, client, http) =
+        world_with(&app(service.addr()), |settings| settings.web.keep_alive = soon).await;
     let mut line = Line::connect(http).await;
     line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 100000\r\n\r\nfirst"))
         .await;
@@ -120,12 +122,15 @@ async fn what_is_left_of_a_body_is_no_request_however_late_it_comes() {
     at_service.expect(b"POST / HTTP/1.1\r\n").await;
     at_service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
     assert_eq!(line.answer().await.text(), "early");
-    // Longer than a connection of which nothing more is to come is kept as it is.
-    stays("a body of which more is to come", Duration::from_millis(1500), async || {
-        world.metrics().await.bytes("app", "in") == 5.0
-    })
-    .await;
-    line.send(format!("GET /smuggled HTTP/1.1\r\nHost: {APP}\r\n\r\n")).await;
+    // A connection of which nothing more is to come is over sooner, although it began later.
+    let mut whole = Line::connect(http).await;
+    assert_eq!(whole.ask("nobody.example", "/").await.status, 404);
+    whole.expect_end().await;
+    assert_eq!(world.metrics().await.bytes("app", "in"), 5.0);
+    let smuggled = format!("GET /smuggled HTTP/1.1\r\nHost: {APP}\r\n\r\n");
+    line.send(&smuggled).await;
+    let length = 5.0 + smuggled.len() as f64;
+    world.shows("more of the body", |metrics| metrics.bytes("app", "in") == length).await;
     let mut other = Line::connect(http).await;
     other.get(APP, "/other").await;
     let mut next = service.accept().await;

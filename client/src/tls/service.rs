@@ -8,13 +8,13 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::{CertificateError, ClientConfig};
-use shared::carry::tls::{TlsMin, provider};
+use shared::carry::tls::{TlsMin, provider, system_authorities};
 use shared::kit::logging::Foreign;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::trust::{WithoutAuthority, by_authority, system_authorities};
+use super::trust::{WithoutAuthority, by_authority};
 use crate::tunnel::{Secured, Trust};
 
 /// What the client says that it speaks over TLS (RFC 7301).

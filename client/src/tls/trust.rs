@@ -14,8 +14,7 @@ use rustls::{
     SignatureScheme,
 };
 use shared::carry::tls::pem::{self, BadFile};
-use shared::carry::tls::{ALPN, Pin, provider};
-use tracing::debug;
+use shared::carry::tls::{ALPN, Pin, provider, system_authorities};
 
 use super::Inputs;
 
@@ -112,21 +111,6 @@ pub(super) fn by_authority(
     roots: RootCertStore,
 ) -> Result<Arc<WebPkiServerVerifier>, VerifierBuilderError> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()
-}
-
-/// The authorities that the system trusts; where it names none, those that browsers trust.
-pub(super) fn system_authorities() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for err in &found.errors {
-        debug!("of the system's authorities: {err}");
-    }
-    let mut roots = RootCertStore::empty();
-    // Some systems have a few that nobody can read any more.
-    let (good, _bad) = roots.add_parsable_certificates(found.certs);
-    if good == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
 }
 
 impl ServerCertVerifier for WithoutAuthority {

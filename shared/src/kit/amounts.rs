@@ -206,47 +206,28 @@ impl fmt::Display for BadFrequency {
 
 impl std::error::Error for BadFrequency {}
 
-impl TryFrom<String> for Bandwidth {
-    type Error = BadBandwidth;
+/// Has serde write an amount as people do.
+macro_rules! as_text {
+    ($amount:ty, $bad:ty) => {
+        impl TryFrom<String> for $amount {
+            type Error = $bad;
 
-    fn try_from(text: String) -> Result<Self, BadBandwidth> {
-        text.parse()
-    }
+            fn try_from(text: String) -> Result<Self, $bad> {
+                text.parse()
+            }
+        }
+
+        impl From<$amount> for String {
+            fn from(value: $amount) -> Self {
+                value.to_string()
+            }
+        }
+    };
 }
 
-impl From<Bandwidth> for String {
-    fn from(value: Bandwidth) -> Self {
-        value.to_string()
-    }
-}
-
-impl TryFrom<String> for Quota {
-    type Error = BadQuota;
-
-    fn try_from(text: String) -> Result<Self, BadQuota> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Frequency {
-    type Error = BadFrequency;
-
-    fn try_from(text: String) -> Result<Self, BadFrequency> {
-        text.parse()
-    }
-}
-
-impl From<Frequency> for String {
-    fn from(value: Frequency) -> Self {
-        value.to_string()
-    }
-}
-
-impl From<Quota> for String {
-    fn from(value: Quota) -> Self {
-        value.to_string()
-    }
-}
+as_text!(Bandwidth, BadBandwidth);
+as_text!(Quota, BadQuota);
+as_text!(Frequency, BadFrequency);
 
 impl fmt::Display for BadBandwidth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,11 +17,10 @@ use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use shared::carry::tls::pem::{self, BadFile};
-use shared::carry::tls::provider;
+use shared::carry::tls::{provider, system_authorities};
 use shared::kit::net::dial_server;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tracing::debug;
 
 /// How long an authority may take to answer one request. They are asked without haste.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -72,21 +71,6 @@ impl Trust {
     pub(super) fn https(&self) -> Https {
         Https { tls: self.0.clone(), not_before: Arc::default() }
     }
-}
-
-/// The authorities that the system trusts; where it names none, those that browsers trust.
-fn system_authorities() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for err in &found.errors {
-        debug!("of the system's authorities: {err}");
-    }
-    let mut roots = RootCertStore::empty();
-    // Some systems have a few that nobody can read any more.
-    let (good, _bad) = roots.add_parsable_certificates(found.certs);
-    if good == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
 }
 
 impl Https {

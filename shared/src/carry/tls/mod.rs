@@ -7,6 +7,7 @@
 
 mod agreement;
 mod ahead;
+mod authorities;
 pub mod pem;
 mod pin;
 mod ration;
@@ -26,6 +27,7 @@ use self::ahead::ReadAhead;
 use super::{Carry, Channel, PIECE};
 
 pub use self::agreement::{ALPN, TlsMin, install_provider, provider};
+pub use self::authorities::system_authorities;
 pub use self::pin::{BadPin, Pin};
 
 /// Both ends have to use the same label (RFC 9266).

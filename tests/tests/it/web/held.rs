@@ -60,60 +60,58 @@ async fn alone(world: &World) {
     world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
 }
 
-#[tokio::test]
-async fn no_request_is_lost_while_a_client_is_restarted() {
+/// Has requests flow while something befalls their client so many times, after which it is there
+/// again. None of them is lost.
+async fn none_is_lost_while(
+    times: usize,
+    befalls: impl AsyncFn(&World, &[String], RunningClient) -> RunningClient,
+) {
     let service = Recorder::start().await;
+    let tunnels = app(service.addr());
     let (world, mut client, http) =
-        world_with(&app(service.addr()), |settings| settings.web.hold_requests = HOLD).await;
+        world_with(&tunnels, |settings| settings.web.hold_requests = HOLD).await;
     let requests = Stream::of(20, http);
-    for _ in 0..5 {
+    for _ in 0..times {
         requests.flows().await;
-        client.finish().await;
-        alone(&world).await;
-        client = world.client_for(&app(service.addr())).await;
+        client = befalls(&world, &tunnels, client).await;
     }
     requests.flows().await;
     requests.ends().await;
     client.finish().await;
     world.stop().await;
+}
+
+#[tokio::test]
+async fn no_request_is_lost_while_a_client_is_restarted() {
+    none_is_lost_while(5, async |world, tunnels, client| {
+        client.finish().await;
+        alone(world).await;
+        world.client_for(tunnels).await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_request_that_may_be_sent_again_is_lost_when_a_client_is_killed() {
-    let service = Recorder::start().await;
-    let (world, mut client, http) =
-        world_with(&app(service.addr()), |settings| settings.web.hold_requests = HOLD).await;
-    let requests = Stream::of(20, http);
-    for _ in 0..5 {
-        requests.flows().await;
+    none_is_lost_while(5, async |world, tunnels, client| {
         client.vanish().await;
-        alone(&world).await;
-        client = world.client_for(&app(service.addr())).await;
-    }
-    requests.flows().await;
-    requests.ends().await;
-    client.finish().await;
-    world.stop().await;
+        alone(world).await;
+        world.client_for(tunnels).await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn no_request_that_may_be_sent_again_is_lost_when_the_link_is_cut() {
-    let service = Recorder::start().await;
-    let (world, mut client, http) =
-        world_with(&app(service.addr()), |settings| settings.web.hold_requests = HOLD).await;
-    let requests = Stream::of(20, http);
-    for _ in 0..3 {
-        requests.flows().await;
+    none_is_lost_while(3, async |world, _, mut client| {
         world.wire.cut();
-        alone(&world).await;
+        alone(world).await;
         client.lost().await;
         world.wire.mend();
         client.live().await;
-    }
-    requests.flows().await;
-    requests.ends().await;
-    client.finish().await;
-    world.stop().await;
+        client
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use shared::control::protocol::Balance;
 use shared::kit::backoff::random;
 use shared::visit::open::Open;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits::Source;
 use crate::target::{OpenError, OpenStream, Target};
@@ -53,6 +53,9 @@ pub(crate) trait Attempt: Send {
     type Served: Send;
     /// Why none does.
     type Error: From<OpenError> + Send;
+
+    /// How long all clients together may take.
+    const PATIENCE: Duration;
 
     /// Tries it with this client.
     fn with(
@@ -102,9 +105,9 @@ async fn held<A: Attempt>(
     hold: Duration,
     mut attempt: A,
 ) -> Result<A::Served, A::Error> {
+    let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
     let mut missed = None;
     loop {
-        let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
         let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
         let waiting = async {
             let turn = held.turn().await;
@@ -133,7 +136,10 @@ async fn held<A: Attempt>(
         drop((turn, held));
         let placed = match begun {
             Poll::Ready(placed) => placed,
-            Poll::Pending => placing.await,
+            Poll::Pending => tokio::select! {
+                placed = placing => placed,
+                () = tunnel.closed().cancelled() => Err(OpenError::Gone.into()),
+            },
         };
         if let Some(placed) = placed? {
             return Ok(placed);
@@ -150,9 +156,11 @@ async fn on_any<A: Attempt>(
     attempt: &mut A,
 ) -> Result<Option<A::Served>, A::Error> {
     let candidates = tunnel.candidates();
+    let deadline = Instant::now() + A::PATIENCE;
     let mut reason = None;
     for at in ranked(&candidates, order) {
-        match attempt.with(&candidates[at]).await {
+        let placed = timeout_at(deadline, attempt.with(&candidates[at])).await;
+        match placed.map_err(|_| OpenError::Unresponsive)? {
             Ok(placed) => return Ok(Some(placed)),
             Err(Miss::Gone) => (),
             Err(Miss::Elsewhere(err)) => reason = Some(err),

@@ -20,7 +20,7 @@ pub(crate) struct Routes(Arc<RwLock<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     requests: Hosts<Paths>,
-    connections: Hosts<Arc<Tunnel>>,
+    connections: Hosts<(Entrance, Arc<Tunnel>)>,
 }
 
 /// Something for each host.
@@ -60,9 +60,9 @@ impl Routes {
         self.0.read().requests.get(host).is_some()
     }
 
-    /// The tunnel for TLS connections that name this host.
-    pub(crate) fn find_connection(&self, host: Host<'_>) -> Option<Arc<Tunnel>> {
-        self.0.read().connections.get(host).map(Arc::clone)
+    /// By what TLS connections that name this host come in, and to which tunnel.
+    pub(crate) fn find_connection(&self, host: Host<'_>) -> Option<(Entrance, Arc<Tunnel>)> {
+        self.0.read().connections.get(host).cloned()
     }
 
     /// An entrance leads to `tunnel` from now on. A port is none of its business.
@@ -70,7 +70,9 @@ impl Routes {
         let mut table = self.0.write();
         match entrance {
             Entrance::Port(_) => (),
-            Entrance::ServerName(host) => table.connections.insert(host, Arc::clone(tunnel)),
+            Entrance::ServerName(host) => {
+                table.connections.insert(host, (entrance.clone(), Arc::clone(tunnel)));
+            }
             Entrance::Web(WebAddress { host, path }) => match table.requests.get_mut(host) {
                 Some(paths) => paths.insert(path, tunnel),
                 None => {

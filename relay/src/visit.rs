@@ -132,7 +132,7 @@ impl Visit {
         self.allowance = allowance.map(Box::new);
     }
 
-    /// Each bandwidth that the visit has to wait for is counted and logged, once.
+    /// Each bandwidth that the visit has to wait for is logged, once.
     fn note_whether_slowed(&mut self, now: Poll<usize>) -> Poll<usize> {
         if now.is_pending()
             && let Some(limit) = self.allowance.as_mut().and_then(|all| all.newly_slowed_by())

@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::kit::logging::Rate;
 use shared::kit::serve::serve;
@@ -22,7 +23,7 @@ use super::admit::{Gate, NotAdmitted, Permit, allowance};
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
 use crate::limits::Account;
-use crate::placement::{Attempt, Miss, Order, open_on_client, place};
+use crate::placement::{Attempt, Miss, OPEN_TIMEOUT, Order, open_on_client, place};
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
 use crate::tunnel::{Candidate, Tunnel};
@@ -191,6 +192,8 @@ pub(super) struct Streaming<'a> {
 impl Attempt for Streaming<'_> {
     type Served = OpenStream;
     type Error = Nowhere;
+
+    const PATIENCE: Duration = OPEN_TIMEOUT;
 
     async fn with(&mut self, client: &Candidate) -> Result<OpenStream, Miss<Nowhere>> {
         let Self { gate, open, visitor, permit, accounts } = self;

@@ -20,6 +20,8 @@ pub(crate) struct Allowance {
     used_up: bool,
     /// The limits that it has had to wait for, a bit for each.
     slowed_by: u32,
+    /// The last one of them, until somebody asks.
+    newly: Option<Limit>,
 }
 
 impl Allowance {
@@ -42,29 +44,47 @@ impl Allowance {
         }
         let (inward, outward) = (Lane::new(inward), Lane::new(outward));
         let metrics = metrics.clone();
-        Some(Self { inward, outward, metered, metrics, used_up: false, slowed_by: 0 })
+        Some(Self { inward, outward, metered, metrics, used_up: false, slowed_by: 0, newly: None })
     }
 
     /// How many bytes may come from the visitor now; none ever again if it is zero.
     pub(crate) fn poll_inward(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        if self.used_up { Poll::Ready(0) } else { self.inward.poll(cx) }
+        if self.used_up {
+            return Poll::Ready(0);
+        }
+        let now = self.inward.poll(cx);
+        self.note_whether_slowed(now.is_pending());
+        now
     }
 
     /// How many bytes may go to the visitor now, in the same way.
     pub(crate) fn poll_outward(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        if self.used_up { Poll::Ready(0) } else { self.outward.poll(cx) }
+        if self.used_up {
+            return Poll::Ready(0);
+        }
+        let now = self.outward.poll(cx);
+        self.note_whether_slowed(now.is_pending());
+        now
     }
 
-    /// A bandwidth that it has to wait for, if it is the first time. It is counted.
-    pub(crate) fn newly_slowed_by(&mut self) -> Option<Limit> {
-        let limit = self.inward.slowed_by().or_else(|| self.outward.slowed_by())?;
-        let before = self.slowed_by;
-        self.slowed_by |= 1 << limit as u32;
-        if self.slowed_by == before {
-            return None;
+    /// Each bandwidth that it has to wait for is counted, once.
+    fn note_whether_slowed(&mut self, is_slowed: bool) {
+        if !is_slowed {
+            return;
         }
+        let slowed_by = self.inward.slowed_by().or_else(|| self.outward.slowed_by());
+        let Some(limit) = slowed_by.filter(|limit| self.slowed_by & (1 << *limit as u32) == 0)
+        else {
+            return;
+        };
+        self.slowed_by |= 1 << limit as u32;
         self.metrics.limit(limit);
-        Some(limit)
+        self.newly = Some(limit);
+    }
+
+    /// The bandwidth that it has had to wait for, if it is the first time and nobody has asked yet.
+    pub(crate) fn newly_slowed_by(&mut self) -> Option<Limit> {
+        self.newly.take()
     }
 
     /// Nothing more comes from the visitor for now.

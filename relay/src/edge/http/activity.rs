@@ -21,7 +21,7 @@ pub(super) struct Activity {
     uploads: AtomicUsize,
     /// When the last of them was, in milliseconds after the start.
     rests_since: AtomicU64,
-    /// When something came last, in the same way.
+    /// When something of a body came last, in the same way.
     heard: AtomicU64,
     /// Something has come since the last answer was handed over.
     has_heard: AtomicBool,
@@ -84,11 +84,12 @@ impl Activity {
         is_idle.then(|| self.since(&self.rests_since))
     }
 
-    /// How long nothing has come of a body that is still to come although all has been answered.
-    pub(super) fn stalls_for(&self) -> Option<Duration> {
+    /// Whether nothing has come for so long of a body that is still to come, although all has been
+    /// answered.
+    pub(super) fn is_stalled(&self, patience: Duration) -> bool {
         let is_owed =
             self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) > 0;
-        is_owed.then(|| self.since(&self.heard).min(self.since(&self.rests_since)))
+        is_owed && self.since(&self.heard).min(self.since(&self.rests_since)) >= patience
     }
 
     fn since(&self, moment: &AtomicU64) -> Duration {
@@ -104,6 +105,13 @@ impl Activity {
     /// Whether neither end has said anything since the last answer, which has been taken.
     pub(super) fn is_silent(&self) -> bool {
         !self.has_heard.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)
+    }
+}
+
+impl Upload {
+    /// More of it has come.
+    pub(super) fn heard(&self) {
+        self.0.note(&self.0.heard);
     }
 }
 
@@ -166,7 +174,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             self.activity.has_heard.store(true, Ordering::Relaxed);
-            self.activity.note(&self.activity.heard);
         }
         read
     }

@@ -18,7 +18,7 @@ use crate::web::BodyError;
 pub(super) struct FromVisitor {
     body: Incoming,
     /// The visitor's connection does not rest until all of it is here.
-    _upload: Upload,
+    upload: Upload,
     account: Arc<Account>,
     /// How many bytes may still come.
     left: u64,
@@ -69,7 +69,7 @@ impl FromVisitor {
         account: Arc<Account>,
         most: Option<u64>,
     ) -> Self {
-        Self { body, _upload: upload, account, left: most.unwrap_or(u64::MAX) }
+        Self { body, upload, account, left: most.unwrap_or(u64::MAX) }
     }
 }
 
@@ -129,6 +129,7 @@ impl Body for FromVisitor {
                 return Poll::Ready(Some(Err(Stopped::TooLarge.into())));
             }
             this.left -= length;
+            this.upload.heard();
             this.account.moved_inward(data.len());
         }
         Poll::Ready(Some(Ok(frame)))

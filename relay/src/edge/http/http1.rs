@@ -89,8 +89,7 @@ where
                     let (stream, unread) = parts.io.into_inner().into_inner().into_parts();
                     return Some((stream, [unread, parts.read_buf].concat().into()));
                 }
-                let patience = http.edge.config.now().stall_timeout;
-                if activity.stalls_for().is_some_and(|stalls| stalls >= patience) {
+                if activity.is_stalled(http.edge.config.now().stall_timeout) {
                     debug!("a visitor's body does not come to its end");
                     return None;
                 }

@@ -64,6 +64,9 @@ where
             ended = connection.as_mut() => return report(ended),
             () = http.stopping.cancelled() => break,
             () = rested.as_mut() => {
+                if activity.is_stalled(http.edge.config.now().stall_timeout) {
+                    return debug!("a visitor's body does not come to its end");
+                }
                 let left = keep_alive().saturating_sub(activity.rests_for().unwrap_or_default());
                 if left.is_zero() {
                     break;

@@ -41,6 +41,10 @@ const MAX_HEADER: usize = 32 * 1024;
 /// How often a request is sent at most, when the connections that it goes to turn out to be gone.
 const MOST_TRIES: u32 = 3;
 
+/// How long a connection for a request is looked for, at whichever clients: one of them may not reach
+/// its local service, and says so when its own limit for that is over.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A request on its way, as far as all attempts have it in common.
 struct Exchange {
     visitor: Arc<Visitor>,
@@ -383,6 +387,8 @@ struct Leasing<'a> {
 impl Attempt for Leasing<'_> {
     type Served = (Lease, Option<Arc<Conditions>>);
     type Error = Verdict;
+
+    const PATIENCE: Duration = PLACE_TIMEOUT;
 
     async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {
         let admitted = self.admission.admit_to(self.http, client, self.arrival.visitor);

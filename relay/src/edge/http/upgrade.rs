@@ -21,8 +21,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tracing::debug;
 
-use super::account::Account;
-use super::body::ToVisitor;
+use super::account::{Account, UsedUp};
+use super::body::{Stopped, ToVisitor};
 use super::hops;
 use super::upstream::Kept;
 use super::visitor::Visitor;
@@ -126,8 +126,18 @@ async fn carry(
 ) {
     let (visitor_in, visitor_out) = tokio::io::split(TokioIo::new(visitor));
     let (local_in, local_out) = tokio::io::split(TokioIo::new(local));
-    let inward = copy(visitor_in, local_out, |bytes| account.moved_inward(bytes));
-    let outward = copy(local_in, visitor_out, |bytes| account.moved_outward(bytes));
+    let inward = copy(
+        visitor_in,
+        local_out,
+        |cx| account.poll_inward(cx),
+        |bytes| account.moved_inward(bytes),
+    );
+    let outward = copy(
+        local_in,
+        visitor_out,
+        |cx| account.poll_outward(cx),
+        |bytes| account.moved_outward(bytes),
+    );
     // They have the two ends, which go behind this.
     let (mut inward, mut outward) = (std::pin::pin!(inward), std::pin::pin!(outward));
     match tokio::try_join!(inward.as_mut(), outward.as_mut()) {
@@ -142,13 +152,19 @@ async fn carry(
     }
 }
 
+/// Copies one way to its end, as much at a time as `may` lets it. `moved` learns how much that is.
 async fn copy(
     mut from: ReadHalf<TokioIo<Upgraded>>,
     mut to: WriteHalf<TokioIo<Upgraded>>,
+    may: impl Fn(&mut Context<'_>) -> Poll<Result<(), UsedUp>>,
     moved: impl Fn(usize),
 ) -> std::io::Result<()> {
     loop {
-        let chunk = poll_fn(|cx| poll_chunk(&mut from, cx)).await?;
+        let chunk = poll_fn(|cx| {
+            ready!(may(cx)).map_err(|used_up| std::io::Error::other(Stopped::from(used_up)))?;
+            poll_chunk(&mut from, cx)
+        });
+        let chunk = chunk.await?;
         if chunk.is_empty() {
             return to.shutdown().await;
         }

@@ -28,8 +28,6 @@ pub(super) struct Hello {
     /// The host that it names, in lower case (RFC 6066, section 3). With an encrypted hello it is the
     /// outer one (RFC 9849).
     pub(super) server_name: Option<Box<str>>,
-    /// It is an authority that wants to see whose the host is (RFC 8737).
-    pub(super) is_challenge: bool,
     /// All that has been read.
     pub(super) seen: Bytes,
 }
@@ -73,12 +71,10 @@ pub(super) async fn read(socket: &mut TcpStream, patience: Duration) -> Result<H
             Ok(None) => (),
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
-                let mut protocols = hello.alpn().into_iter().flatten();
                 return Ok(Hello {
                     server_name: hello.server_name().map(|name| {
                         name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
                     }),
-                    is_challenge: protocols.any(|protocol| protocol == b"acme-tls/1"),
                     seen: seen.freeze(),
                 });
             }

@@ -21,7 +21,7 @@ use tracing::debug;
 use self::hello::{Hello, NoHello};
 use self::passthrough::Passing;
 use super::http::{Http, Protocol};
-use crate::entrance::Entrance;
+use crate::certs::VisitorCerts;
 use crate::limits::Places;
 use crate::routes::Host;
 
@@ -75,7 +75,7 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
         hello = hello::read(&mut socket, patience) => hello,
         () = handshake.evicted() => return debug!("a TLS handshake made room for newer ones"),
     };
-    let Hello { server_name, is_challenge, seen } = match hello {
+    let Hello { server_name, seen } = match hello {
         Ok(hello) => hello,
         Err(NoHello::NotTls) => return turn_away(socket).await,
         Err(NoHello::Bad(err)) => return debug!("a visitor without a TLS hello: {err}"),
@@ -86,16 +86,11 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
         Some(label) => Host::Subdomain(label),
         None => Host::Domain(name),
     });
-    if let Some(tunnel) = host.and_then(|host| routes.find_connection(host)) {
+    if let Some((entrance, tunnel)) = host.and_then(|host| routes.find_connection(host)) {
         drop(handshake);
-        let mut entrances = tunnel.entrances().iter();
-        let entrance = entrances.find(|at| matches!(at, Entrance::ServerName(_))).cloned();
         let name = server_name.and_then(|name| name.parse().ok());
-        if let Some(entrance) = entrance {
-            let passing = Passing { tunnel, entrance, name, visitor: peer, place };
-            passthrough::pass(edge, passing, socket, seen).await;
-        }
-        return;
+        let passing = Passing { tunnel, entrance, name, visitor: peer, place };
+        return passthrough::pass(edge, passing, socket, seen).await;
     }
     let accept = Tls::accept_begun(Arc::clone(&shared.server), socket, &seen);
     let accepted = tokio::select! {
@@ -111,9 +106,9 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
         }
         Err(_) => return debug!("a visitor's TLS handshake took too long"),
     };
-    if is_challenge {
+    if VisitorCerts::is_challenge(tls.protocol()) {
         // The authority has seen the certificate, which is all that it came for.
-        return drop(tls.shutdown().await);
+        return drop(timeout(LINGER, tls.shutdown()).await);
     }
     tls.admit();
     let protocol = match tls.protocol() {

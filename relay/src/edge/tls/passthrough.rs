@@ -34,6 +34,8 @@ pub(super) struct Passing {
 /// reset.
 pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream, seen: Bytes) {
     let Passing { tunnel, entrance, name, visitor, place: of_all } = passing;
+    let destination = tunnel.tells_destination().then(|| own_address(&socket)).flatten();
+    let socket = ResetUnlessEnded::new(Prefixed::new(seen, socket));
     let config = edge.config.now();
     let gate = Gate { shared: edge, config: &config, tunnel: &tunnel };
     let mut visit = Visit::begin(Arc::clone(&tunnel), entrance, edge.visits.next(), visitor);
@@ -44,9 +46,7 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
         let mut accounts = gate.admit(&mut permit, visitor)?;
         let mut open = visit.open();
         open.server_name = name;
-        if tunnel.tells_destination() {
-            open.destination = own_address(&socket);
-        }
+        open.destination = destination;
         let attempt = Streaming {
             gate: &gate,
             open: &open,
@@ -64,7 +64,6 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
     visit.limit(allowance);
     let patience =
         Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout };
-    let socket = ResetUnlessEnded::new(Prefixed::new(seen, socket));
     let ended = Bridge::new(socket, stream, patience, &mut visit).await;
     drop((permit, of_session));
     visit.carried(&ended);

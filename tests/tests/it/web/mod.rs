@@ -4,6 +4,7 @@ mod bodies;
 mod events;
 mod floods;
 mod held;
+mod limited;
 mod pool;
 mod routing;
 mod secure;

@@ -97,6 +97,16 @@ async fn a_request_for_another_host_than_that_of_its_connection_is_sent_elsewher
 }
 
 #[tokio::test]
+async fn a_tls_connection_for_a_tunnel_without_a_client_is_reset() {
+    let Scene { world, client, https, authority, .. } = Scene::new().await;
+    client.finish().await;
+    world.shows("no client", |m| m.value("relay_sessions") == Some(0.0)).await;
+    let err = connect(https, "db.t.example", authority.client_config()).await.unwrap_err();
+    assert_eq!(err.kind(), std::io::ErrorKind::ConnectionReset, "{err}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_tls_connection_for_a_tunnel_of_its_own_is_opened_by_the_local_service_alone() {
     let scene = Scene::new().await;
     for _ in 0..20 {

@@ -7,6 +7,9 @@ use tests::local;
 
 use super::{APP, app, world_of, world_with};
 
+/// How long connections are kept of which nothing more is to come.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A request that waits for leave to send its body of 4 bytes.
 const ASKS: &str =
     "POST / HTTP/1.1\r\nHost: app.t.example\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
@@ -110,11 +113,40 @@ async fn an_answer_that_comes_while_the_body_does_reaches_the_visitor() {
 }
 
 #[tokio::test]
+async fn a_body_of_which_nothing_comes_any_more_is_not_waited_for_after_its_answer() {
+    let service = local::played().await;
+    let (world, client, http) = world_with(&app(service.addr()), |settings| {
+        settings.web.keep_alive = SOON;
+        settings.stall_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let early = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+    let mut line = Line::connect(http).await;
+    line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 9\r\n\r\nfirst")).await;
+    let mut at_service = service.accept().await;
+    at_service.expect(b"POST / HTTP/1.1\r\n").await;
+    at_service.send(early).await;
+    assert_eq!(line.answer().await.text(), "early");
+    line.expect_gone().await;
+
+    let mut frames = Frames::connect(http).await;
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", APP), (":path", "/")];
+    frames.headers(1, &post, false).await;
+    frames.data(1, b"first", false).await;
+    let mut at_service = service.accept().await;
+    at_service.expect(b"POST / HTTP/1.1\r\n").await;
+    at_service.send(early).await;
+    assert_eq!(frames.outcome(1).await, Outcome::Answered(200, b"early".to_vec()));
+    frames.expect_gone().await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_left_of_a_body_is_no_request_however_late_it_comes() {
     let service = local::played().await;
-    let soon = Duration::from_millis(50);
     let (world, client, http) =
-        world_with(&app(service.addr()), |settings| settings.web.keep_alive = soon).await;
+        world_with(&app(service.addr()), |settings| settings.web.keep_alive = SOON).await;
     let mut line = Line::connect(http).await;
     line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 100000\r\n\r\nfirst"))
         .await;

@@ -8,7 +8,6 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use shared::carry::tls::provider;
 use shared::control::protocol::DomainName;
@@ -96,24 +95,20 @@ impl VisitorCerts {
         Ok(Self(Arc::new(Shared { table, hosts, metrics, authority, made, look, folder })))
     }
 
-    /// Shows each visitor the certificate of the host that it asks for. For a host without one there
-    /// is none, and the handshake fails: see [`has`](Self::has).
-    pub fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::new(Resolver { table: self.0.table.clone(), made: self.0.made.clone() })
-    }
-
-    /// How HTTPS is spoken with visitors that want one of these protocols, the best first. Sessions
-    /// are resumed by tickets, whose keys change every few hours and are gone with the process. An
+    /// How HTTPS is spoken with visitors that want one of these protocols, the best first. Each is
+    /// shown the certificate of the host that it asks for; for a host without one there is none, and
+    /// the handshake fails: see [`has`](Self::has). Sessions are resumed by tickets, whose keys change every few hours and are gone with the process. An
     /// authority that asks for [`is_challenge`](Self::is_challenge) gets its answer.
     ///
     /// # Errors
     ///
     /// The system has no random numbers.
     pub fn server_config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
+        let resolver = Resolver { table: self.0.table.clone(), made: self.0.made.clone() };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(self.resolver());
+            .with_cert_resolver(Arc::new(resolver));
         // Last: nobody but an authority wants it.
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config.alpn_protocols.push(ACME_TLS.to_vec());
@@ -143,11 +138,6 @@ impl VisitorCerts {
     /// to be sent as `application/octet-stream`. `None`: it is none of ours.
     pub fn http01(&self, token: &str) -> Option<String> {
         self.0.table.token(token)
-    }
-
-    /// Whether anything is ordered.
-    pub fn orders(&self) -> bool {
-        self.0.authority.is_some()
     }
 
     /// The files may be others: they are read again.

@@ -66,11 +66,18 @@ impl Answers {
                 let program = settings.dns_hook.as_deref();
                 let program = program.ok_or_else(|| Trouble::own("there is no --acme-dns-hook"))?;
                 let record = format!("_acme-challenge.{}", name.domain());
-                let set = Record::set(program, record, authorization.dns_value());
-                self.records.push(set.await.map_err(|err| Trouble::own(err).counted())?);
+                let set = self.set(Record::new(program, record, authorization.dns_value()));
+                set.await.map_err(|err| Trouble::own(err).counted())?;
             }
         }
         Ok(())
+    }
+
+    /// Puts a record into the DNS. Whatever comes of it, it is taken back with the others.
+    async fn set(&mut self, record: Record) -> Result<(), String> {
+        let at = self.records.len();
+        self.records.push(record);
+        self.records[at].set().await
     }
 
     /// Takes all of them back.
@@ -91,4 +98,90 @@ fn handshake(name: &CertName, digest: &[u8]) -> anyhow::Result<Arc<CertifiedKey>
     let key = provider().key_provider.load_private_key(der)?;
     // Not checked against the key: what checks it takes no critical extension that it does not know.
     Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use tokio::time::{interval, timeout};
+
+    use super::*;
+
+    /// A program that does this, in a folder that is removed with it, and what it was told to do.
+    struct Program {
+        path: PathBuf,
+        log: PathBuf,
+    }
+
+    impl Program {
+        fn new(name: &str, script: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("sallyport-hook-{}", std::process::id()));
+            fs::create_dir_all(&folder).expect("a folder");
+            let path = folder.join(name);
+            fs::write(&path, format!("#!/bin/sh\necho $@ >>$0.log; {script}\n")).expect("a file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
+            Self { log: path.with_extension("log"), path }
+        }
+
+        fn record(&self) -> Record {
+            Record::new(&self.path, "_acme-challenge.t.example".into(), "value".into())
+        }
+
+        fn called(&self) -> String {
+            fs::read_to_string(&self.log).unwrap_or_default()
+        }
+    }
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            drop((fs::remove_file(&self.path), fs::remove_file(&self.log)));
+        }
+    }
+
+    const SET: &str = "set _acme-challenge.t.example value\n";
+    const UNSET: &str = "unset _acme-challenge.t.example value\n";
+
+    #[tokio::test]
+    async fn a_record_that_could_not_be_made_is_taken_back_all_the_same() {
+        let program = Program::new("fails", "exit 3");
+        let mut answers = Answers::default();
+        let err = answers.set(program.record()).await.unwrap_err();
+        assert!(err.contains("set has failed: exit status: 3"), "{err}");
+        answers.take_back().await;
+        assert_eq!(program.called(), [SET, UNSET].concat());
+        let none = Record::new(&program.path.with_extension("none"), "x".into(), "y".into());
+        let err = Answers::default().set(none).await.unwrap_err();
+        assert!(err.contains("cannot be run"), "{err}");
+    }
+
+    #[tokio::test]
+    async fn a_record_is_taken_back_although_nobody_waited_until_it_was_made() {
+        let program = Program::new("waits", "test $1 = unset || exec tail -f /dev/null");
+        let mut answers = Answers::default();
+        let is_running = timeout(Duration::from_secs(20), async {
+            let mut looks = interval(Duration::from_millis(5));
+            while program.called() != SET {
+                looks.tick().await;
+            }
+        });
+        tokio::select! {
+            set = answers.set(program.record()) => panic!("{set:?}"),
+            is_running = is_running => is_running.expect("a program that runs"),
+        }
+        answers.take_back().await;
+        assert_eq!(program.called(), [SET, UNSET].concat());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_says_a_lot_is_read_to_its_end() {
+        let program = Program::new("talks", "head -c 1000000 /dev/zero; exec 1>&-");
+        let mut answers = Answers::default();
+        answers.set(program.record()).await.unwrap();
+        answers.take_back().await;
+    }
 }

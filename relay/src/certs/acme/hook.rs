@@ -20,7 +20,7 @@ const SAID: u64 = 4 * 1024;
 /// program's business.
 const OWN: &str = "RELAY_";
 
-/// A record that the program has put into the DNS.
+/// A record that the program puts into the DNS.
 #[derive(Debug)]
 pub(super) struct Record {
     program: PathBuf,
@@ -29,21 +29,22 @@ pub(super) struct Record {
 }
 
 impl Record {
+    pub(super) fn new(program: &Path, name: String, value: String) -> Self {
+        Self { program: program.to_owned(), name, value }
+    }
+
     /// Has the program put the record there.
     ///
     /// # Errors
     ///
-    /// It cannot be run, takes too long, or says that it has failed.
-    pub(super) async fn set(program: &Path, name: String, value: String) -> Result<Self, String> {
-        let record = Self { program: program.to_owned(), name, value };
-        match record.run("set").await {
-            Ok(()) => Ok(record),
-            Err(err) => {
-                // It may be there all the same.
-                record.unset().await;
-                Err(err)
-            }
-        }
+    /// It cannot be run, takes too long, or says that it has failed. The record may be there all the
+    /// same.
+    ///
+    /// # Cancel safety
+    ///
+    /// The program is killed, and the record may be there.
+    pub(super) async fn set(&self) -> Result<(), String> {
+        self.run("set").await
     }
 
     /// Has the program take the record away. That it fails is logged and stops nothing.
@@ -92,58 +93,4 @@ async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
     drop((&mut output).take(SAID).read_to_end(&mut bytes).await);
     drop(tokio::io::copy(&mut output, &mut tokio::io::sink()).await);
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    /// A program that does this, in a folder that is removed with it.
-    struct Program(PathBuf);
-
-    impl Program {
-        fn new(name: &str, script: &str) -> Self {
-            let folder =
-                std::env::temp_dir().join(format!("sallyport-hook-{}", std::process::id()));
-            fs::create_dir_all(&folder).expect("a folder");
-            let path = folder.join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-            Self(path)
-        }
-
-        async fn set(&self) -> Result<Record, String> {
-            Record::set(&self.0, "_acme-challenge.t.example".into(), "value".into()).await
-        }
-    }
-
-    impl Drop for Program {
-        fn drop(&mut self) {
-            drop(fs::remove_file(&self.0));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_program_that_fails_is_no_record_and_is_told_to_take_it_away() {
-        let program = Program::new("fails", "echo $@ >>$0.log; exit 3");
-        let err = program.set().await.unwrap_err();
-        assert!(err.contains("set has failed: exit status: 3"), "{err}");
-        let log = program.0.with_extension("log");
-        let called = fs::read_to_string(&log).unwrap();
-        fs::remove_file(&log).unwrap();
-        let expected =
-            "set _acme-challenge.t.example value\nunset _acme-challenge.t.example value\n";
-        assert_eq!(called, expected);
-        let err = Program(program.0.with_extension("none")).set().await.unwrap_err();
-        assert!(err.contains("cannot be run"), "{err}");
-    }
-
-    #[tokio::test]
-    async fn a_program_that_says_a_lot_is_read_to_its_end() {
-        let program = Program::new("talks", "head -c 1000000 /dev/zero; exec 1>&-");
-        program.set().await.unwrap().unset().await;
-    }
 }

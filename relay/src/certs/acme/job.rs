@@ -89,9 +89,10 @@ pub(super) async fn ask(
     authority: Arc<Authority>,
     name: CertName,
     certificate: CertificateDer<'static>,
+    stop: CancellationToken,
 ) -> Done {
-    let what = What::Asked(renewal_info(&authority, &certificate).await);
-    Done { name, what }
+    let info = stop.run_until_cancelled(renewal_info(&authority, &certificate)).await;
+    Done { name, what: What::Asked(info.unwrap_or_else(|| Err(Trouble::own("the relay stops")))) }
 }
 
 async fn renewal_info(

@@ -33,7 +33,7 @@ const GAP: Duration = Duration::from_millis(100);
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
 /// How long to wait with a store that cannot be reached.
-const STORE_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const STORE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long until it is looked what has come of an order of another relay with the same store.
 const OTHERS_AGAIN: Duration = Duration::from_secs(60);
@@ -247,7 +247,8 @@ impl Orders {
             && let Some(certificate) = ordered.served.key.cert.first().cloned()
         {
             self.is_asking = true;
-            self.running.spawn(ask(Arc::clone(&self.authority), name, certificate));
+            let (authority, stop) = (Arc::clone(&self.authority), self.stop.clone());
+            self.running.spawn(ask(authority, name, certificate, stop));
         }
         self.ask_at.values().min().copied().unwrap_or(now + LONGEST_SLEEP)
     }

@@ -14,7 +14,7 @@ use super::super::served::Served;
 use super::super::table::{Ordered, Table};
 use super::job::{Done, What};
 use super::order::Issued;
-use super::orders::Orders;
+use super::orders::{Orders, STORE_AGAIN};
 use super::ration::{Ration, WEEK};
 use super::renewal;
 use super::trouble::Trouble;
@@ -75,7 +75,9 @@ impl Orders {
         self.metrics.certificate_order(CertificateOrder::Issued);
         self.again.reset();
         self.ask_at.remove(name);
-        self.unsaved.push(KeptCertificate { name: name.to_string(), chain, key, expires, renew });
+        let kept = KeptCertificate { name: name.to_string(), chain, key, expires, renew };
+        self.unsaved.retain(|before| before.name != kept.name);
+        self.unsaved.push(kept);
         self.save().await;
         (OrderEnd::Issued, None)
     }
@@ -155,6 +157,7 @@ impl Orders {
                     "the certificate of {} cannot be kept, and is good until the relay ends: {err}",
                     kept.name
                 );
+                self.closed_until = SystemTime::now() + STORE_AGAIN;
                 return;
             }
             self.unsaved.pop();
@@ -163,7 +166,9 @@ impl Orders {
 
     /// Writes down what could not be, and forgets what is over.
     pub(super) async fn tidy(&mut self, now: SystemTime) {
-        self.save().await;
+        if now >= self.closed_until {
+            self.save().await;
+        }
         if now.duration_since(self.tidied).is_ok_and(|since| since < TIDIED) {
             return;
         }

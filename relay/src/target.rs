@@ -43,6 +43,8 @@ struct Session {
 pub(crate) struct OpenStream {
     pub(crate) stream: DataStream,
     pub(crate) permit: OwnedSemaphorePermit,
+    /// That of the target's pool before it was opened.
+    pub(crate) era: u64,
 }
 
 /// Why a target opens no stream.
@@ -132,6 +134,8 @@ impl SessionTarget {
         }
         // Those that come at the same time spread out, before any of them has moved a byte.
         self.0.recent.lock().update(self.0.mux.link().traffic(), Instant::now(), VISIT);
+        // Before: it may be another local service behind.
+        let era = self.0.pool.era();
         // First of all, so that whoever waits for all knows of this one.
         let _opening = self.0.opening.token();
         if self.0.opening.is_closed() {
@@ -142,7 +146,7 @@ impl SessionTarget {
             DataStream::open(stream, open).await.ok()
         });
         let stream = stream.await.flatten().ok_or(OpenError::Gone)?;
-        Ok(OpenStream { stream, permit })
+        Ok(OpenStream { stream, permit, era })
     }
 }
 

@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 
 use crate::limits::{Account, Limits};
 use crate::metrics::{Limit, Metrics};
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 use self::jwt::Jwt;
 use self::standing::Standing;
@@ -57,9 +57,6 @@ const LONGEST_RECALL: Duration = Duration::from_secs(2);
 /// How often periods that are long over are forgotten.
 const CLEAR: Duration = Duration::from_secs(24 * 3600);
 
-/// When what has changed is asked for again, after that has failed.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// Traffic that cannot be written down, again and again.
 static NOT_WRITTEN: Rate = Rate::rare(|more| {
     warn!(left_out = more.count, "traffic was not written down: {more}");
@@ -69,9 +66,6 @@ static NOT_WRITTEN: Rate = Rate::rare(|more| {
 static UNHEARD: Rate = Rate::new(|more| {
     warn!(left_out = more.count, "what has changed cannot be read: {more}");
 });
-
-/// So many changes are remembered one by one while the store cannot be asked about them.
-const MOST_OWED: usize = 1024;
 
 /// So many tokens that were narrowed from one may move something under quotas of their own in a day
 /// or a month. It stays in the store for two months, and whoever holds a token can narrow it without
@@ -182,14 +176,7 @@ impl Access {
         // Whatever was missed because the store went away in the middle.
         let mut owed = Vec::new();
         loop {
-            if owed.is_empty() {
-                owed = changes.next().await;
-            } else if let Ok(new) = timeout(AGAIN, changes.next()).await {
-                owed.extend(new);
-            }
-            if owed.len() > MOST_OWED {
-                owed = vec![Change::Everything];
-            }
+            changes.add_to(&mut owed).await;
             match self.0.tokens.changed(&owed).await {
                 Ok(()) => {
                     owed.drain(..).for_each(|change| audit::changed(&change));

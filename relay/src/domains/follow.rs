@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::WebHost;
 use shared::kit::logging::Rate;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,9 +17,6 @@ use super::{Domains, Verdict, audit};
 use crate::config::DnsUpdate;
 use crate::metrics::Proof;
 use crate::store::{Change, DomainRecord, Store, StoreError, host_text};
-
-/// When what has changed is asked for again, after that has failed.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the zone's settings have changed, and when a change of the zone is
 /// tried again that has failed.
@@ -62,11 +59,7 @@ impl Domains {
         // Whatever was missed because the store went away in the middle.
         let mut owed = Vec::new();
         loop {
-            if owed.is_empty() {
-                owed = changes.next().await;
-            } else if let Ok(new) = timeout(AGAIN, changes.next()).await {
-                owed = reduced(owed, new);
-            }
+            changes.add_to(&mut owed).await;
             if owed.iter().all(|change| matches!(change, Change::Token(_))) {
                 owed.clear();
                 continue;
@@ -166,14 +159,6 @@ impl Domains {
         }
         done.is_ok()
     }
-}
-
-/// What has changed, not without end while the store cannot be asked.
-fn reduced(mut owed: Vec<Change>, new: Vec<Change>) -> Vec<Change> {
-    /// So many changes are remembered one by one, for the audit log.
-    const MOST_OWED: usize = 1024;
-    owed.extend(new);
-    if owed.len() > MOST_OWED { vec![Change::Everything] } else { owed }
 }
 
 /// Keeps in the store what follows from a look at a proof.

@@ -138,7 +138,7 @@ impl Listening {
                 Ok(placed)
             };
             match placed.await {
-                Ok(OpenStream { stream, permit: of_session }) => {
+                Ok(OpenStream { stream, permit: of_session, .. }) => {
                     let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
                     let patience = Patience { stall, half_closed };
                     Some(Placed { visit, socket, stream, patience, permits: (permit, of_session) })

@@ -23,6 +23,12 @@ const ASK: Duration = Duration::from_secs(10);
 /// How long to wait before a store is tried again that could not be reached.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// When changes that could not be followed are tried again.
+const OWED_AGAIN: Duration = Duration::from_secs(5);
+
+/// So many of them are remembered one by one.
+const MOST_OWED: usize = 1024;
+
 /// So many changes are kept; whoever has missed more has to look at everything.
 const KEPT: i64 = 10_000;
 
@@ -136,6 +142,23 @@ impl Store {
 }
 
 impl Changes {
+    /// Waits for more changes and adds them to those that could not be followed yet, which have come
+    /// before. While there are any it returns after a moment, so that they are tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn add_to(&mut self, owed: &mut Vec<Change>) {
+        if owed.is_empty() {
+            *owed = self.next().await;
+        } else if let Ok(new) = timeout(OWED_AGAIN, self.next()).await {
+            owed.extend(new);
+        }
+        if owed.len() > MOST_OWED {
+            *owed = vec![Change::Everything];
+        }
+    }
+
     /// Waits for the next changes. While the store cannot be reached nothing can change.
     ///
     /// # Cancel safety

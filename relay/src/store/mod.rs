@@ -1,13 +1,11 @@
-//! What has to last: users, their tokens, what has moved under a quota, and certificates that
-//! authorities have issued.
-//! What has to last: users, their tokens and host names, and what has moved under a quota.
+//! What has to last: users, their tokens and host names, what has moved under a quota, and
+//! certificates that authorities have issued.
 //!
 //! It is kept in a SQLite file in the data folder, or in PostgreSQL; both are asked alike. Whoever
 //! changes something, this process or another one, [`Changes`] tells the relays that run.
 //!
 //! - [`pool`]: the two databases, and how they are opened
-//! - [`users`], [`tokens`], [`traffic`], [`certificates`]: what is asked of them
-//! - [`users`], [`tokens`], [`domains`], [`traffic`]: what is asked of them
+//! - [`users`], [`tokens`], [`domains`], [`traffic`], [`certificates`]: what is asked of them
 //! - [`changes`]: what others have changed
 //! - [`backup`]: a copy of the file, and its way back
 

@@ -38,13 +38,19 @@ const COMPARED: u64 = 1024 * 1024 + 1;
 /// Tells when a file has changed.
 #[derive(Debug)]
 pub struct Watch {
+    stir: Stir,
+    /// What was there when somebody last looked.
+    seen: Seen,
+}
+
+/// Tells when something happens around a path, and ceases to.
+#[derive(Debug)]
+struct Stir {
     path: PathBuf,
     events: Arc<Notify>,
     /// Locked only on threads that may wait for a disk.
     folders: Arc<Mutex<Folders>>,
-    /// What was there when somebody last looked.
-    seen: Seen,
-    /// Something has happened in its folder, and nobody has looked yet.
+    /// Something has happened, and nobody has looked yet.
     stirred: Option<Stirred>,
 }
 
@@ -72,6 +78,46 @@ impl Watch {
     ///
     /// `path` is empty, or the process is in a folder that is gone.
     pub fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { stir: Stir::new(path)?, seen: Seen::Nothing })
+    }
+
+    /// Waits until the file holds something else than when somebody last looked, is there again, or
+    /// is gone. Has to be called within a tokio runtime.
+    ///
+    /// Cancel-safe: what has happened is not forgotten.
+    pub async fn changed(&mut self) {
+        loop {
+            self.stir.settled().await;
+            if self.look().await {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the file now. Whether it holds something else than the last time. Has to be called
+    /// within a tokio runtime.
+    ///
+    /// Cancel-safe: then nobody has looked.
+    pub async fn look(&mut self) -> bool {
+        let (path, folders) = (self.stir.path.clone(), Arc::clone(&self.stir.folders));
+        // Not on the thread that moves data: the file may be far away.
+        let looked = tokio::task::spawn_blocking(move || {
+            folders.lock().follow(&path);
+            Seen::at(&path)
+        });
+        let seen = looked.await.unwrap_or(Seen::NoFile);
+        self.stir.stirred = None;
+        std::mem::replace(&mut self.seen, seen) != self.seen
+    }
+
+    /// Whether something had the file's name when somebody last looked, be it a file or not.
+    pub fn is_there(&self) -> bool {
+        self.seen != Seen::Nothing
+    }
+}
+
+impl Stir {
+    fn new(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let events = Arc::new(Notify::new());
         let stir = Arc::clone(&events);
@@ -82,14 +128,14 @@ impl Watch {
         });
         let watcher = watcher.inspect_err(|err| warn_of(&path, err)).ok();
         let folders = Arc::new(Mutex::new(Folders::new(watcher)));
-        Ok(Self { path, events, folders, seen: Seen::Nothing, stirred: None })
+        Ok(Self { path, events, folders, stirred: None })
     }
 
-    /// Waits until the file holds something else than when somebody last looked, is there again, or
-    /// is gone. Has to be called within a tokio runtime.
+    /// Waits until something has happened, and nothing more happens for a moment. It counts as not
+    /// looked at.
     ///
     /// Cancel-safe: what has happened is not forgotten.
-    pub async fn changed(&mut self) {
+    async fn settled(&mut self) {
         loop {
             let quiet = quiet(self.stirred);
             tokio::select! {
@@ -99,34 +145,9 @@ impl Watch {
                     let first = self.stirred.map_or(now, |stirred| stirred.first);
                     self.stirred = Some(Stirred { first, last: now });
                 }
-                () = quiet => {
-                    if self.look().await {
-                        return;
-                    }
-                }
+                () = quiet => return,
             }
         }
-    }
-
-    /// Looks at the file now. Whether it holds something else than the last time. Has to be called
-    /// within a tokio runtime.
-    ///
-    /// Cancel-safe: then nobody has looked.
-    pub async fn look(&mut self) -> bool {
-        let (path, folders) = (self.path.clone(), Arc::clone(&self.folders));
-        // Not on the thread that moves data: the file may be far away.
-        let looked = tokio::task::spawn_blocking(move || {
-            folders.lock().follow(&path);
-            Seen::at(&path)
-        });
-        let seen = looked.await.unwrap_or(Seen::NoFile);
-        self.stirred = None;
-        std::mem::replace(&mut self.seen, seen) != self.seen
-    }
-
-    /// Whether something had the file's name when somebody last looked, be it a file or not.
-    pub fn is_there(&self) -> bool {
-        self.seen != Seen::Nothing
     }
 }
 
@@ -351,7 +372,7 @@ mod tests {
     async fn a_folder_that_is_far_away_holds_nobody_up() {
         let mut watched = Watched::new(one).await;
         let (arrived, here) = std::sync::mpsc::channel::<()>();
-        let folders = Arc::clone(&watched.watch.folders);
+        let folders = Arc::clone(&watched.watch.stir.folders);
         let (locked, is_locked) = tokio::sync::oneshot::channel();
         let far_away = std::thread::spawn(move || {
             let _far_away = folders.lock();

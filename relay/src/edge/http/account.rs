@@ -130,7 +130,6 @@ impl Account {
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.metrics().request_answered(status.as_u16(), after);
         }
-        self.touch();
     }
 
     /// The answer has come to its end: all of it is with the visitor's connection.

@@ -1,14 +1,15 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
-//! - `visitor`, `http1`, `http2`, `activity`: a visitor's connection
+//! - `visitor`, `http1`, `http2`, `activity`, `socket`: a visitor's connection
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
-//! - `hops`, `forwarded`: what the local service sees of it
+//! - `head`, `hops`, `forwarded`: what its headers say, and what the local service sees of it
 //! - `upstream`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
 //! - `answers`, `accept`: what the relay says itself
 //! - `account`: what became of it
+//! - `tasks`: who owns what runs beside connections
 
 mod accept;
 mod account;
@@ -40,7 +41,6 @@ use std::sync::Arc;
 use hyper::Response;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-
 use shared::carry::tls::Tls;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;

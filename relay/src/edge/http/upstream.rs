@@ -118,9 +118,8 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
-        let eras: Vec<_> = candidate.sessions.iter().map(|session| session.pool().era()).collect();
         let opened = open_on_client(&candidate.sessions, wanted.open).await;
-        let (OpenStream { mut stream, permit }, target) = opened.map_err(|err| match err {
+        let (OpenStream { mut stream, permit, era }, target) = opened.map_err(|err| match err {
             OpenError::Gone => Miss::Gone,
             OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
         })?;
@@ -130,8 +129,6 @@ impl Upstream {
                 broken => Miss::Elsewhere(of_stream(&broken)),
             })?;
         }
-        let at = candidate.sessions.iter().position(|session| std::ptr::eq(session, target));
-        let era = at.map_or(0, |at| eras[at]);
         let connection = self.connect(stream, permit, (target, era), wanted).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
         Ok(Lease::new(connection, (target, era), &wanted.open.tunnel, false))

@@ -57,7 +57,7 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
         let placed = place(&tunnel, Order::Newest, config.hold_visitors, attempt).await?;
         Ok::<_, Nowhere>((placed, permit, allowance(edge, &tunnel, &accounts)))
     };
-    let (OpenStream { stream, permit: of_session }, permit, allowance) = match placed.await {
+    let (OpenStream { stream, permit: of_session, .. }, permit, allowance) = match placed.await {
         Ok(placed) => placed,
         Err(err) => return err.note(&mut visit),
     };

@@ -6,13 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use notify::Event;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::Instant;
-
-use super::folders::{Folders, warn_of};
-use super::{Stirred, is_change, quiet};
+use super::Stir;
 
 /// The most entries of one folder that are looked at: whatever is in there, looking ends.
 pub const MOST_ENTRIES: usize = 10_000;
@@ -20,14 +14,7 @@ pub const MOST_ENTRIES: usize = 10_000;
 /// Tells when something may have changed in a folder, in the folders in it, or where links in either
 /// lead. What has changed whoever asks finds out by reading.
 #[derive(Debug)]
-pub struct WatchTree {
-    path: PathBuf,
-    events: Arc<Notify>,
-    /// Locked only on threads that may wait for a disk.
-    folders: Arc<Mutex<Folders>>,
-    /// Something has happened, and nobody has looked yet.
-    stirred: Option<Stirred>,
-}
+pub struct WatchTree(Stir);
 
 impl WatchTree {
     /// Watches the folder at `path`, whether it is there or not, from the first
@@ -37,17 +24,7 @@ impl WatchTree {
     ///
     /// `path` is empty, or the process is in a folder that is gone.
     pub fn new(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
-        let events = Arc::new(Notify::new());
-        let stir = Arc::clone(&events);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| is_change(event.kind)) {
-                stir.notify_one();
-            }
-        });
-        let watcher = watcher.inspect_err(|err| warn_of(&path, err)).ok();
-        let folders = Arc::new(Mutex::new(Folders::new(watcher)));
-        Ok(Self { path, events, folders, stirred: None })
+        Stir::new(path).map(Self)
     }
 
     /// Waits until something has happened, and nothing more happens for a moment. Has to be called
@@ -55,27 +32,14 @@ impl WatchTree {
     ///
     /// Cancel-safe: what has happened is not forgotten.
     pub async fn changed(&mut self) {
-        loop {
-            let quiet = quiet(self.stirred);
-            tokio::select! {
-                biased;
-                () = self.events.notified() => {
-                    let now = Instant::now();
-                    let first = self.stirred.map_or(now, |stirred| stirred.first);
-                    self.stirred = Some(Stirred { first, last: now });
-                }
-                () = quiet => {
-                    self.stirred = None;
-                    return;
-                }
-            }
-        }
+        self.0.settled().await;
+        self.0.stirred = None;
     }
 
     /// Looks where what is in the folder comes from now. What happens there from then on is noticed,
     /// so whoever reads does so afterwards. Has to be called within a tokio runtime.
     pub async fn look(&mut self) {
-        let (path, folders) = (self.path.clone(), Arc::clone(&self.folders));
+        let (path, folders) = (self.0.path.clone(), Arc::clone(&self.0.folders));
         // Not on the thread that moves data: the folder may be far away. A panic has been logged.
         let look = move || folders.lock().follow_all(&path, || entries(&path));
         drop(tokio::task::spawn_blocking(look).await);

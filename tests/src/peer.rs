@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -91,6 +90,11 @@ impl Peer {
         sent.is_ok_and(|sent| sent.is_ok())
     }
 
+    /// Sends `bytes` again and again until the far end has gone.
+    pub async fn send_until_gone(&mut self, bytes: &[u8]) {
+        while within("bytes to be taken", self.socket.write_all(bytes)).await.is_ok() {}
+    }
+
     /// Sends until no more is taken for now; returns how much was. The far end does not read.
     pub async fn send_until_full(&mut self) -> usize {
         let mut pattern = Pattern::new(0);
@@ -102,6 +106,14 @@ impl Peer {
             sent += written.expect("a connection that is open");
         }
         sent
+    }
+
+    /// Takes what comes, up to and with `end`.
+    pub async fn read_until(&mut self, end: &[u8]) {
+        let mut seen = Vec::new();
+        while !seen.ends_with(end) {
+            seen.extend(self.read(1).await);
+        }
     }
 
     /// Expects exactly `bytes` to come next.
@@ -230,11 +242,6 @@ impl Peer {
     /// Closes with a reset.
     pub fn reset(self) {
         self.socket.set_zero_linger().expect("a socket");
-    }
-
-    /// Makes the kernel hold little of what is sent from here.
-    pub fn narrow_sending(&self) {
-        SockRef::from(&self.socket).set_send_buffer_size(4096).expect("a small buffer");
     }
 
     /// Sends the first `length` bytes of the pattern of `seed`.

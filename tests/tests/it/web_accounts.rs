@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Response, client};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt;
+use hyper::{Request, Response};
 use relay::AccessLogFormat;
 use serde_json::Value;
 use shared::control::protocol::HttpOptions;
+use tests::http::Multiplexed;
 use tests::web::{DOMAIN, Visitor, WebClient, WebService, ask, get, whole, with_http};
-use tests::{Folder, Local, Peer, Tasks, World, eventually, local, scrape, within};
+use tests::{Folder, Local, Peer, World, eventually, local, scrape, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -53,20 +53,12 @@ fn body() -> Bytes {
 }
 
 /// A visitor that speaks HTTP/2 and knows that the relay does.
-async fn http2(world: &World) -> (client::conn::http2::SendRequest<Empty<Bytes>>, Tasks) {
-    let addr = world.addrs.http.expect("a relay that serves HTTP");
-    let socket = within("a connection", TcpStream::connect(addr)).await.expect("a connection");
-    let io = TokioIo::new(socket);
-    let handshake = client::conn::http2::handshake(TokioExecutor::new(), io);
-    let (sender, connection) = within("HTTP/2", handshake).await.expect("HTTP/2");
-    let mut tasks = Tasks::new();
-    tasks.spawn(async { drop(connection.await) });
-    (sender, tasks)
+async fn http2(world: &World) -> Multiplexed {
+    Multiplexed::connect(world.addrs.http.expect("a relay that serves HTTP")).await
 }
 
-fn http2_request(path: &str) -> Request<Empty<Bytes>> {
-    let uri = format!("http://app.{DOMAIN}{path}");
-    Request::get(uri).body(Empty::new()).expect("a request")
+fn http2_request(path: &str) -> Request<&'static str> {
+    Request::get(format!("http://app.{DOMAIN}{path}")).body("").expect("a request")
 }
 
 #[tokio::test]
@@ -229,8 +221,8 @@ async fn an_answer_that_breaks_off_is_told_from_a_whole_one() {
     let mut visitor = Visitor::connect(&world).await;
     let answer = visitor.begin(get("/1").body(body()).unwrap()).await;
     assert!(within("the end", answer.into_body().collect()).await.is_err());
-    let (mut sender, _connection) = http2(&world).await;
-    let answer = within("a head", sender.send_request(http2_request("/2"))).await;
+    let sender = http2(&world).await;
+    let answer = within("a head", sender.begin(http2_request("/2"))).await;
     assert!(within("the end", answer.expect("a head").into_body().collect()).await.is_err());
     for (line, protocol) in written(&folder, 2).await.iter().zip(["HTTP/1.1", "HTTP/2.0"]) {
         assert_eq!((&line["protocol"], &line["outcome"]), (&protocol.into(), &"aborted".into()));
@@ -260,8 +252,8 @@ async fn visitors_who_leave_are_counted_whether_there_was_an_answer_or_not() {
     world.shows("a request", in_flight(1.0)).await;
     drop(visitor);
     world.shows("none", in_flight(0.0)).await;
-    let (mut sender, connection) = http2(&world).await;
-    let mut asking = Box::pin(sender.send_request(http2_request("/")));
+    let sender = http2(&world).await;
+    let mut asking = Box::pin(sender.begin(http2_request("/")));
     tokio::select! {
         _ = &mut asking => panic!("nobody answers"),
         () = world.shows("a request", in_flight(1.0)) => (),
@@ -270,7 +262,7 @@ async fn visitors_who_leave_are_counted_whether_there_was_an_answer_or_not() {
     world.shows("none", in_flight(0.0)).await;
     let none = "relay_requests_total{status=\"none\",tunnel=\"app\"}";
     assert_eq!(world.metrics().await.value(none), Some(2.0));
-    drop((sender, connection));
+    drop(sender);
     client.close().await;
 
     let endless = Local::start(async |mut socket: TcpStream| {

@@ -16,9 +16,8 @@ use tests::{Folder, Peer, eventually, local, scrape};
 /// A relay that serves HTTP, and where.
 async fn start(program: Program) -> (Relay, SocketAddr) {
     let relay = Relay::of(program.env("RELAY_HTTP", "127.0.0.1:0")).await;
-    let ready = relay.logged("is ready").await;
-    let http = ready["http"].as_str().expect("an address in the log").parse();
-    (relay, http.expect("an address"))
+    let http = relay.http.expect("a port for HTTP");
+    (relay, http)
 }
 
 /// A request that finds no tunnel.

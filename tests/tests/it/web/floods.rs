@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::http::frames::{END_HEADERS, END_STREAM, INITIAL_WINDOW_SIZE, encode, get, kind};
 use tests::http::{Frames, Line, Multiplexed, Recorder, frames};
 use tests::usage::{resident_memory, runs_alone};
-use tests::{Local, Peer, RunningClient, World, eventually, local};
+use tests::{Local, Peer, RunningClient, World, local};
 use tokio::io::AsyncWriteExt;
 
 use super::{APP, app, world_of, world_with};
@@ -240,29 +240,29 @@ async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_mor
     let service = local::silent().await;
     let (world, client, http) = world_with(&app(service.addr()), |settings| {
         // Long enough for all to come before the first one's is over.
-        settings.web.request_timeout = Duration::from_secs(5);
+        settings.web.request_timeout = Duration::from_secs(10);
         settings.max_visitors = 50;
     })
     .await;
     let mut lines = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..50 {
         let mut line = Line::connect(http).await;
         line.get(APP, "/").await;
         lines.push(line);
     }
-    let mut statuses = [0, 0];
-    for line in &mut lines {
-        match line.answer().await.status {
-            504 => statuses[0] += 1,
-            503 => statuses[1] += 1,
-            other => panic!("{other}"),
-        }
+    let all = "relay_requests{tunnel=\"app\"}";
+    world.shows("fifty of them", |metrics| metrics.value(all) == Some(50.0)).await;
+    for _ in 0..10 {
+        assert_eq!(Line::connect(http).await.ask(APP, "/").await.status, 503);
     }
-    assert_eq!(statuses, [50, 10]);
-    eventually("all places to be free", async || {
-        Line::connect(http).await.ask(APP, "/").await.status == 504
-    })
-    .await;
+    for line in &mut lines {
+        assert_eq!(line.answer().await.status, 504);
+    }
+    world.shows("all places to be free", |metrics| metrics.value(all) == Some(0.0)).await;
+    let mut line = Line::connect(http).await;
+    line.get(APP, "/").await;
+    world.shows("another one", |metrics| metrics.value(all) == Some(1.0)).await;
+    drop(line);
     drop(lines);
     client.finish().await;
     world.stop().await;

@@ -37,7 +37,6 @@ async fn a_quota_ends_connections_that_have_changed_to_another_protocol_too() {
     at_service.expect(b"GET / HTTP/1.1\r\n").await;
     at_service.send(format!("HTTP/1.1 101 Switching Protocols\r\n{asks}").as_bytes()).await;
     assert_eq!(line.head().await.unwrap().expect("an answer").status, 101);
-    let endless = async { while at_service.tries_to_send(&[7; 50_000]).await {} };
     let taken = async {
         let mut bytes = 0;
         while let Ok(some) = line.some().await {
@@ -48,7 +47,10 @@ async fn a_quota_ends_connections_that_have_changed_to_another_protocol_too() {
         }
         bytes
     };
-    let ((), bytes) = tests::within("the end", async { tokio::join!(endless, taken) }).await;
+    let ((), bytes) = tests::within("the end", async {
+        tokio::join!(at_service.send_until_gone(&[7; 50_000]), taken)
+    })
+    .await;
     // Pieces that were on the way count too.
     assert!((500_000..2_000_000).contains(&bytes), "{bytes} bytes");
     let used_up = "relay_limits_total{limit=\"quota\"}";

@@ -153,12 +153,11 @@ async fn what_keeps_a_request_from_its_answer_is_told_apart() {
     let (silent, nobody) = (local::silent().await, local::nobody().await);
     let garbage = local::answers(|| b"no HTTP at all\r\n\r\n").await;
     let tunnels = [
-        format!("silent=http://{}", silent.addr()),
+        format!("silent=http://{}?timeout=1s", silent.addr()),
         format!("nobody=http://{nobody}"),
         format!("garbage=http://{}", garbage.addr()),
     ];
     let (world, client, http) = world_with(&tunnels, |settings| {
-        settings.web.request_timeout = std::time::Duration::from_millis(300);
         settings.web.hold_requests = std::time::Duration::ZERO;
     })
     .await;

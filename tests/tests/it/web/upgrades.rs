@@ -1,9 +1,9 @@
 //! Connections that change to another protocol.
 
+use tests::Tasks;
 use tests::http::frames::{END_STREAM, kind};
 use tests::http::{Frames, Line, Outcome, Recorder, Reply};
 use tests::local::{self, Local};
-use tests::{Peer, Tasks};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -87,7 +87,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways_and_each_end_may_end_fir
     let mut line = Line::connect(http).await;
     line.send(ASKS.replace("app.t", "other.t")).await;
     let mut at_service = played.accept().await;
-    until_head_ends(&mut at_service).await;
+    at_service.read_until(b"\r\n\r\n").await;
     at_service.send(CHANGES.as_bytes()).await;
     at_service.half_close().await;
     assert_eq!(line.head().await.unwrap().unwrap().status, 101);
@@ -109,7 +109,7 @@ async fn an_upgraded_connection_that_breaks_off_is_reset_at_the_other_end() {
         let mut line = Line::connect(http).await;
         line.send(ASKS).await;
         let mut at_service = service.accept().await;
-        until_head_ends(&mut at_service).await;
+        at_service.read_until(b"\r\n\r\n").await;
         at_service.send(CHANGES.as_bytes()).await;
         assert_eq!(line.head().await.unwrap().unwrap().status, 101);
         line.send("ping").await;
@@ -236,11 +236,4 @@ async fn a_thousand_upgraded_connections_and_a_thousand_requests_go_on_at_once()
     tests::within_time(tests::wait::PATIENCE * 3, "all of them", visitors.join()).await;
     client.finish().await;
     world.stop().await;
-}
-
-async fn until_head_ends(peer: &mut Peer) {
-    let mut seen = Vec::new();
-    while !seen.ends_with(b"\r\n\r\n") {
-        seen.extend(peer.read(1).await);
-    }
 }

@@ -25,7 +25,7 @@ async fn a_body_that_waits_for_leave_comes_when_the_service_gives_it() {
     at_service.send(b"HTTP/1.1 100 Continue\r\n\r\n").await;
     assert_eq!(line.head().await.unwrap().unwrap().status, 100);
     line.send(b"body").await;
-    read_until(&mut at_service, b"body").await;
+    at_service.read_until(b"body").await;
     at_service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(line.answer().await.text(), "ok");
     drop((line, at_service));
@@ -41,7 +41,7 @@ async fn a_service_that_does_not_want_a_body_is_not_sent_it() {
         let mut line = Line::connect(http).await;
         line.send(ASKS).await;
         let mut at_service = service.accept().await;
-        read_until(&mut at_service, b"\r\n\r\n").await;
+        at_service.read_until(b"\r\n\r\n").await;
         let refusal =
             format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");
         at_service.send(refusal.as_bytes()).await;
@@ -195,11 +195,4 @@ async fn a_body_that_is_larger_than_the_tunnel_takes_is_refused() {
     drop(line);
     client.finish().await;
     world.stop().await;
-}
-
-async fn read_until(peer: &mut tests::Peer, end: &[u8]) {
-    let mut seen = Vec::new();
-    while !seen.ends_with(end) {
-        seen.extend(peer.read(1).await);
-    }
 }

@@ -62,15 +62,13 @@ impl Entrance {
                 match front.name(host) {
                     Some(name) => PublicAddress::web(front.tls, &name, port, path.as_str()),
                     None => {
-                        let label = label(host);
-                        let path = format!("{BY_PATH}{label}{path}");
+                        let path = format!("{BY_PATH}{host}{path}");
                         PublicAddress::web(front.tls, &relay.to_string(), port, &path)
                     }
                 }
             }
             Self::ServerName(host) => {
-                let name = front.name(host).unwrap_or_else(|| label(host).to_owned());
-                PublicAddress::tls(&name, front.tls_port.unwrap_or_default())
+                PublicAddress::tls(&front.shown(host), front.tls_port.unwrap_or_default())
             }
         }
     }
@@ -89,19 +87,17 @@ impl WebFront {
             WebHost::Subdomain(label) => Some(format!("{label}.{}", self.domain.as_ref()?)),
         }
     }
+
+    /// The same; a subdomain without a domain is known by its label.
+    pub(crate) fn shown(&self, host: &WebHost) -> String {
+        self.name(host).unwrap_or_else(|| host.to_string())
+    }
 }
 
 impl WebFront {
     /// The port that visitors reach by TLS: that of HTTP by TLS unless another one is known.
     pub(crate) fn https_port(&self) -> u16 {
         self.port.filter(|_| self.tls).or(self.tls_port).unwrap_or(443)
-    }
-}
-
-fn label(host: &WebHost) -> &str {
-    match host {
-        WebHost::Subdomain(label) => label.as_str(),
-        WebHost::Host(name) => name.as_str(),
     }
 }
 

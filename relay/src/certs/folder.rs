@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use rustls::Error;
-use shared::carry::tls::pem::{self, BadFile};
 use shared::kit::watch::{MOST_ENTRIES, WatchTree};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::from_files;
 use super::served::Served;
 use super::table::Table;
 
@@ -152,19 +151,10 @@ fn read(path: &Path) -> anyhow::Result<Found> {
         }
     }
     let read = pairs.into_iter().map(|(certificate, key)| {
-        let served = pair(&certificate, &key).map(Arc::new).map_err(|err| err.to_string());
+        let served = from_files(&certificate, &key, Served::new)
+            .map(Arc::new)
+            .map_err(|err| err.to_string());
         (certificate, served)
     });
     Ok(read.collect())
-}
-
-fn pair(certificate: &Path, key: &Path) -> Result<Served, BadFile> {
-    let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
-    let private = pem::key(key, &pem::read(key)?)?;
-    Served::new(chain, private).map_err(|err| match err {
-        Error::InconsistentKeys(_) => {
-            BadFile::new(key, format_args!("is not the key of {}", certificate.display()))
-        }
-        err => BadFile::new(certificate, format_args!("cannot be used: {err}")),
-    })
 }

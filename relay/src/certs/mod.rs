@@ -56,14 +56,7 @@ impl Identity {
     ///
     /// A file that does not hold what it should, or a key that does not fit.
     pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<Self, BadFile> {
-        let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
-        let private = pem::key(key, &pem::read(key)?)?;
-        Self::new(chain, private).map_err(|err| match err {
-            Error::InconsistentKeys(_) => {
-                BadFile::new(key, format_args!("is not the key of {}", certificate.display()))
-            }
-            err => BadFile::new(certificate, format_args!("cannot be used: {err}")),
-        })
+        from_files(certificate, key, Self::new)
     }
 
     fn new(
@@ -78,6 +71,22 @@ impl Identity {
         let key = Arc::new(CertifiedKey::from_der(chain, key, &provider())?);
         Ok(Self { key, pin, expires })
     }
+}
+
+/// What `new` makes of the chain of certificates in one file and the key in another one.
+fn from_files<T>(
+    certificate: &Path,
+    key: &Path,
+    new: impl FnOnce(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) -> Result<T, Error>,
+) -> Result<T, BadFile> {
+    let chain = pem::certificates(certificate, &pem::read(certificate)?)?;
+    let private = pem::key(key, &pem::read(key)?)?;
+    new(chain, private).map_err(|err| match err {
+        Error::InconsistentKeys(_) => {
+            BadFile::new(key, format_args!("is not the key of {}", certificate.display()))
+        }
+        err => BadFile::new(certificate, format_args!("cannot be used: {err}")),
+    })
 }
 
 /// Without the key.

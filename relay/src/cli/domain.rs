@@ -15,7 +15,7 @@ use super::table::{ago, table};
 use super::tools::say;
 use crate::config::Config;
 use crate::domains::{Prover, Records, Reserved, Verdict, Wanted, Why, Zone, new_code, own};
-use crate::store::{DomainRecord, Name, Store, StoreError, host_in, host_text};
+use crate::store::{DomainRecord, Name, Store, StoreError, host_in};
 
 /// How long to wait before a proof is looked for once more.
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -105,6 +105,9 @@ impl DomainTool {
                 if let Some(why) = own(prover.own(), &name) {
                     bail!("{why}");
                 }
+                if !name.as_str().contains('.') {
+                    bail!("nobody could prove that {name} is theirs: name a domain with a dot");
+                }
                 let user = user_or_only(store, user).await?;
                 let record = added(store, &name, &user).await?;
                 let records = prover.records(&name, &user, &record.code, &store.domains().await?);
@@ -148,7 +151,7 @@ impl DomainTool {
                 record.proven = Some(record.created);
                 let kept = store.add_domain(&record).await;
                 kept.with_context(|| {
-                    let label = host_text(&record.host);
+                    let label = record.host.as_str();
                     format!(
                         "the subdomain {label}, for the user {}, who has to be there, as nobody \
                          who has it must be",
@@ -186,7 +189,7 @@ fn new_record(host: WebHost, owner: Name) -> DomainRecord {
 
 /// Tells which records are needed: each on a line of stdout, as a zone's file has it.
 fn to_make(record: &DomainRecord, records: &Records, is_made: bool, json: bool) -> String {
-    let (name, owner) = (host_text(&record.host), &record.owner);
+    let (name, owner) = (record.host.as_str(), &record.owner);
     let all = records.all();
     if json {
         let all: Vec<_> = all
@@ -305,7 +308,7 @@ fn zone(config: &Config) -> anyhow::Result<Zone> {
 
 /// The record that somebody means.
 async fn which(store: &Store, host: &WebHost, user: Option<Name>) -> anyhow::Result<DomainRecord> {
-    let name = host_text(host);
+    let name = host.as_str();
     let mut all = store.domain(host).await?;
     all.retain(|record| user.as_ref().is_none_or(|user| record.owner == *user));
     let owners: Vec<_> = all.iter().map(|record| record.owner.to_string()).collect();
@@ -342,7 +345,7 @@ fn state(record: &DomainRecord) -> &'static str {
 }
 
 fn done(record: &DomainRecord, done: &str, json: bool) -> String {
-    let (name, owner) = (host_text(&record.host), &record.owner);
+    let (name, owner) = (record.host.as_str(), &record.owner);
     match json {
         true => format!("{}\n", json!({ "name": name, "owner": owner, "done": done })),
         false => format!("{name}: {done}\n"),
@@ -363,7 +366,7 @@ fn list(records: &[DomainRecord], json: bool) -> anyhow::Result<String> {
         .iter()
         .map(|record| {
             let since = record.missing.or(record.proven).unwrap_or(record.created);
-            let name = host_text(&record.host).to_owned();
+            let name = record.host.as_str().to_owned();
             [name, record.owner.to_string(), state(record).into(), ago(Some(since), now)]
         })
         .collect();

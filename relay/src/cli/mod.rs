@@ -31,7 +31,9 @@ use shared::kit::settings::Row;
 use shared::token::{Hidden, Secret};
 
 use crate::access::{AccessRules, Anonymous, JwtKeys, JwtRules};
-use crate::config::{BadSetting, Config, HEARTBEATS, PortRange, Settings, TsigKey, descriptors};
+use crate::config::{
+    BadSetting, Config, HEARTBEATS, PortRange, Settings, TsigKey, WebSettings, descriptors,
+};
 use crate::limits::{BanPolicy, BanRule};
 
 use self::domains::DomainArgs;
@@ -271,6 +273,7 @@ impl Cli {
         let mut admin = self.admin;
         // Metrics are nobody's business but the operator's.
         admin.host.get_or_insert_with(|| "127.0.0.1".into());
+        let web = WebSettings::from(self.web);
         let config = Config::new(Settings {
             control: self.control,
             public: self.public,
@@ -280,8 +283,8 @@ impl Cli {
             data: self.data,
             database: self.database,
             tls: self.tls.into_settings()?,
-            domains: self.domains.into_settings(self.web.domain_name(), tsig_key)?,
-            web: self.web.into(),
+            domains: self.domains.into_settings(web.domain_name(), tsig_key)?,
+            web,
             certificates: self.certificates.into_settings()?,
             grace: self.grace,
             max_visitors: self.max_visitors as usize,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use shared::control::protocol::DomainName;
 use shared::kit::args;
 use shared::kit::net::HostPort;
 
@@ -53,13 +52,6 @@ pub(super) struct WebArgs {
     /// no_client.html, default.html. SIGHUP reads them again [default: the relay's own page]
     #[arg(long, env = "RELAY_ERROR_PAGES", value_name = "DIR")]
     error_pages: Option<PathBuf>,
-}
-
-impl WebArgs {
-    /// The relay's domain.
-    pub(super) fn domain_name(&self) -> Option<&DomainName> {
-        self.domain.as_ref().map(|domain| &domain.name)
-    }
 }
 
 impl From<WebArgs> for WebSettings {

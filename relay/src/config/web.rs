@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use shared::control::protocol::{BadDomainName, DomainName};
+use shared::control::protocol::{BadDomainName, DomainName, PublicAddress};
 use shared::kit::args;
 use shared::kit::net::HostPort;
 use shared::kit::settings::Row;
@@ -169,11 +169,7 @@ impl fmt::Display for PublicDomain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.front {
             None => self.name.fmt(f),
-            Some((tls, port)) => {
-                let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
-                write!(f, "{scheme}://{}", self.name)?;
-                if port == usual { Ok(()) } else { write!(f, ":{port}") }
-            }
+            Some((tls, port)) => PublicAddress::web(tls, self.name.as_str(), port, "").fmt(f),
         }
     }
 }

@@ -3,17 +3,17 @@
 use shared::kit::logging::AUDIT;
 use tracing::info;
 
-use crate::store::{Change, DomainRecord, host_text};
+use crate::store::{Change, DomainRecord};
 
 /// Somebody has changed what is kept of a host name.
 pub(super) fn changed(change: &Change) {
     if let Change::Domain(host) = change {
-        info!(target: AUDIT, event = "changed", domain = host_text(host), "changed");
+        info!(target: AUDIT, event = "changed", domain = host.as_str(), "changed");
     }
 }
 
 /// The proof of a host name is not there any more, or it is again, or its owner has lost it.
 pub(super) fn proof(record: &DomainRecord, event: &'static str) {
-    let (domain, owner) = (host_text(&record.host), &record.owner);
+    let (domain, owner) = (record.host.as_str(), &record.owner);
     info!(target: AUDIT, event, domain, %owner, "host name: {event}");
 }

@@ -16,7 +16,7 @@ use super::update::Zone;
 use super::{Domains, Verdict, audit};
 use crate::config::DnsUpdate;
 use crate::metrics::Proof;
-use crate::store::{Change, DomainRecord, Store, StoreError, host_text};
+use crate::store::{Change, DomainRecord, Store, StoreError};
 
 /// How often it is looked whether the zone's settings have changed, and when a change of the zone is
 /// tried again that has failed.
@@ -169,7 +169,7 @@ async fn note(
     grace: Duration,
 ) -> Result<(), StoreError> {
     let DomainRecord { host, owner, .. } = record;
-    let domain = host_text(host);
+    let domain = host.as_str();
     match verdict {
         Verdict::Unknown(_) => Ok(()),
         Verdict::Proven(_) => {

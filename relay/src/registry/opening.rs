@@ -212,8 +212,7 @@ impl Registry {
     /// Whether somebody may have a host, as long as nobody else has it now.
     fn check_host(&self, owner: &Owner, host: &WebHost, rights: &Rights) -> Result<(), Refusal> {
         self.0.hosting.domains.may_claim(owner, host)?;
-        // A subdomain without a domain is known by its label.
-        rights.check_host(&self.front().name(host).unwrap_or_else(|| host.to_string()))
+        rights.check_host(&self.front().shown(host))
     }
 
     /// Reserves an entrance. `None`: it leads somewhere, or is about to.
@@ -347,8 +346,7 @@ impl Registry {
             match entrance {
                 Entrance::Port(port) => rights.check_port(*port)?,
                 Entrance::Web(WebAddress { host, .. }) | Entrance::ServerName(host) => {
-                    rights
-                        .check_host(&self.front().name(host).unwrap_or_else(|| host.to_string()))?;
+                    rights.check_host(&self.front().shown(host))?;
                 }
             }
         }

@@ -6,13 +6,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use shared::carry::Carrier;
 use shared::carry::tls::Tls;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use shared::kit::net::linger;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tracing::debug;
 
 use super::tls::ControlTls;
@@ -23,13 +22,6 @@ const TLS: u8 = 0x16;
 
 /// So much of the beginning is looked at.
 const START: usize = 8;
-
-/// How long whoever is turned away may take to read why and close.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// So much of what it says is read and thrown away at most, in bytes. Closing with unread data would
-/// be a reset, which can overtake the answer.
-const MOST_DISCARDED: usize = 64 * 1024;
 
 /// Methods of HTTP, and the beginning of its version 2.
 const METHODS: [&[u8]; 9] = [
@@ -143,23 +135,6 @@ pub(super) fn is_of_tls(err: &io::Error) -> bool {
 fn is_http(start: &[u8]) -> bool {
     let agrees = |method: &&[u8]| start.starts_with(method) || method.starts_with(start);
     !start.is_empty() && METHODS.iter().any(agrees)
-}
-
-/// Lets the other end read what it was told before the connection ends.
-async fn linger(mut socket: TcpStream) {
-    let discard = async {
-        socket.shutdown().await?;
-        let (mut discarded, mut buf) = (0, [0; 4096]);
-        while discarded < MOST_DISCARDED {
-            match socket.read(&mut buf).await? {
-                0 => break,
-                n => discarded += n,
-            }
-        }
-        io::Result::Ok(())
-    };
-    // It does not matter how it ends.
-    drop(timeout(LINGER, discard).await);
 }
 
 #[cfg(test)]

@@ -46,14 +46,6 @@ pub(crate) fn host_in(text: &str) -> Result<WebHost, String> {
     }
 }
 
-/// A host name as it is written here: a label alone, or a whole name.
-pub(crate) fn host_text(host: &WebHost) -> &str {
-    match host {
-        WebHost::Subdomain(label) => label.as_str(),
-        WebHost::Host(domain) => domain.as_str(),
-    }
-}
-
 impl Store {
     /// Keeps what `new` says.
     ///
@@ -64,7 +56,7 @@ impl Store {
     pub(crate) async fn add_domain(&self, new: &DomainRecord) -> Result<(), StoreError> {
         const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
             VALUES ($1, $2, $3, $4, $5)";
-        let name = host_text(&new.host);
+        let name = new.host.as_str();
         write_all!(self, |all, lock| {
             let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
             let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
@@ -90,7 +82,7 @@ impl Store {
     pub(crate) async fn domain(&self, host: &WebHost) -> Result<Vec<DomainRecord>, StoreError> {
         let sql = format!("{COLUMNS} WHERE name = $1 ORDER BY owner");
         read!(self, |pool| {
-            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(host_text(host));
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(host.as_str());
             let rows = query.fetch_all(pool).await?;
             rows.into_iter().map(|row| record!(row)).collect()
         })
@@ -111,7 +103,7 @@ impl Store {
             WHERE name = $1 AND owner = $2";
         const PROVE: &str = "UPDATE domains SET proven = COALESCE(proven, $3), missing = NULL \
             WHERE name = $1 AND owner = $2";
-        let (name, now) = (host_text(host), to_millis(SystemTime::now()));
+        let (name, now) = (host.as_str(), to_millis(SystemTime::now()));
         write_all!(self, |all, lock| {
             if let Some(other) = instead_of {
                 let lose = sqlx::query(LOSE).bind(name).bind(other.as_str());
@@ -164,7 +156,7 @@ impl Store {
         owner: &Name,
         time: Option<i64>,
     ) -> Result<bool, StoreError> {
-        let (name, mut is_new) = (host_text(host), false);
+        let (name, mut is_new) = (host.as_str(), false);
         write_all!(self, |all, lock| {
             let update = sqlx::query(update).bind(name).bind(owner.as_str()).bind(time);
             is_new = update.execute(&mut *all).await?.rows_affected() > 0;
@@ -188,7 +180,7 @@ impl Store {
         owner: &Name,
     ) -> Result<(), StoreError> {
         const DELETE: &str = "DELETE FROM domains WHERE name = $1 AND owner = $2";
-        let name = host_text(host);
+        let name = host.as_str();
         write_all!(self, |all, lock| {
             let delete = sqlx::query(DELETE).bind(name).bind(owner.as_str());
             if delete.execute(&mut *all).await?.rows_affected() == 0 {
@@ -232,5 +224,5 @@ macro_rules! record {
 use record;
 
 fn as_text<S: Serializer>(host: &WebHost, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(host_text(host))
+    serializer.serialize_str(host.as_str())
 }

@@ -54,8 +54,7 @@ use self::upstream::Upstream;
 use super::EdgeShared;
 use crate::certs::VisitorCerts;
 use crate::limits;
-
-pub(super) use self::visitor::Protocol;
+use crate::metrics::WebVersion;
 
 /// What all visitors of the web have in common.
 #[derive(Debug)]
@@ -97,7 +96,7 @@ impl Http {
         tls: Tls,
         peer: SocketAddr,
         server_name: Option<Box<str>>,
-        protocol: Option<Protocol>,
+        protocol: Option<WebVersion>,
         place: limits::Visitor,
     ) {
         visitor::serve_tls(Arc::clone(self), tls, peer, server_name, protocol, place).await;

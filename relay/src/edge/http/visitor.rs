@@ -50,13 +50,6 @@ pub(super) struct Visitor {
 /// The host that a TLS connection names.
 pub(super) type ServerName = Option<Box<str>>;
 
-/// Which HTTP a connection speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::edge) enum Protocol {
-    Http1,
-    Http2,
-}
-
 impl Visitor {
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -87,7 +80,7 @@ pub(super) async fn serve_tls(
     tls: Tls,
     peer: SocketAddr,
     server_name: ServerName,
-    protocol: Option<Protocol>,
+    protocol: Option<WebVersion>,
     place: limits::Visitor,
 ) {
     let broke_off = Arc::new(AtomicBool::new(false));
@@ -122,23 +115,20 @@ async fn connection(
 
 async fn serve_protocol(
     visitor: Arc<Visitor>,
-    protocol: Protocol,
+    protocol: WebVersion,
     seen: Bytes,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) {
-    let _counted = visitor.http.edge.metrics.http_connection(match protocol {
-        Protocol::Http1 => WebVersion::Http1,
-        Protocol::Http2 => WebVersion::Http2,
-    });
+    let _counted = visitor.http.edge.metrics.http_connection(protocol);
     let stream = Patience::new(stream, visitor.http.edge.config.now().stall_timeout);
     match protocol {
-        Protocol::Http1 => http1::serve(visitor, stream, seen).await,
-        Protocol::Http2 => http2::serve(visitor, Prefixed::new(seen, stream)).await,
+        WebVersion::Http1 => http1::serve(visitor, stream, seen).await,
+        WebVersion::Http2 => http2::serve(visitor, Prefixed::new(seen, stream)).await,
     }
 }
 
 /// Reads until it is clear which HTTP a visitor speaks. Returns what has been read as well.
-async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol, Bytes)> {
+async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(WebVersion, Bytes)> {
     let mut seen = BytesMut::with_capacity(PREFACE.len());
     let mut deadline = None;
     loop {
@@ -154,10 +144,10 @@ async fn version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Protocol,
         }
         seen.extend_from_slice(&rest[..n]);
         if !PREFACE.starts_with(&seen) {
-            return Ok((Protocol::Http1, seen.freeze()));
+            return Ok((WebVersion::Http1, seen.freeze()));
         }
         if seen.len() == PREFACE.len() {
-            return Ok((Protocol::Http2, seen.freeze()));
+            return Ok((WebVersion::Http2, seen.freeze()));
         }
     }
 }

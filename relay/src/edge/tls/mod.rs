@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use shared::carry::tls::Tls;
+use shared::kit::net::linger;
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::debug;
 
 use self::hello::{Hello, NoHello};
 use self::passthrough::Passing;
-use super::http::{Http, Protocol};
+use super::http::Http;
 use crate::certs::VisitorCerts;
 use crate::limits::Places;
+use crate::metrics::WebVersion;
 use crate::routes::Host;
 
 /// How long a handshake may take after the client's hello.
@@ -31,11 +33,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many handshakes at a time: each holds memory of which nobody knows yet what for.
 const MOST_HANDSHAKES: usize = 1024;
 
-/// How long whoever is turned away may take to read why and close.
+/// How long the last words on a connection may take to be taken.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// So much of what it says is read and thrown away at most, in bytes.
-const MOST_DISCARDED: usize = 64 * 1024;
 
 /// The whole answer to a request without TLS.
 const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
@@ -112,8 +111,8 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
     }
     tls.admit();
     let protocol = match tls.protocol() {
-        Some(b"h2") => Some(Protocol::Http2),
-        Some(_) => Some(Protocol::Http1),
+        Some(b"h2") => Some(WebVersion::Http2),
+        Some(_) => Some(WebVersion::Http1),
         None => None,
     };
     shared.http.serve_tls(tls, peer, server_name, protocol, place).await;
@@ -124,15 +123,4 @@ async fn turn_away(mut socket: TcpStream) {
     if let Ok(Ok(())) = timeout(LINGER, socket.write_all(NOT_TLS.as_bytes())).await {
         linger(socket).await;
     }
-}
-
-/// Gives a peer time to read why it is turned away: closing at once could overtake that.
-async fn linger(mut socket: TcpStream) {
-    let discard = async {
-        socket.shutdown().await?;
-        let mut rest = socket.take(MOST_DISCARDED as u64);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-    };
-    // Whoever takes longer has had its time.
-    let _discarded = timeout(LINGER, discard).await.is_ok_and(|discarded| discarded.is_ok());
 }

@@ -228,12 +228,19 @@ text!(
 text!(PathPrefix, BadPathPrefix, "expected a path of up to 8 plain segments, such as /api/v1");
 
 /// A label, or a whole name.
+impl WebHost {
+    /// The label alone, or the whole name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Subdomain(label) => label.as_str(),
+            Self::Host(name) => name.as_str(),
+        }
+    }
+}
+
 impl fmt::Display for WebHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Subdomain(label) => label.fmt(f),
-            Self::Host(name) => name.fmt(f),
-        }
+        f.write_str(self.as_str())
     }
 }
 

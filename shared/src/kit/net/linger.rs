@@ -1,0 +1,24 @@
+//! The end of a connection whose other end has been told why.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long the other end may take to read and close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// So much of what it still says is read and thrown away at most, in bytes.
+const MOST_DISCARDED: u64 = 64 * 1024;
+
+/// Lets the other end read what it was told before the connection ends: to close with unread data
+/// would be a reset, which can overtake that. Takes a second at most.
+pub async fn linger(mut socket: TcpStream) {
+    let discard = async {
+        socket.shutdown().await?;
+        copy(&mut socket.take(MOST_DISCARDED), &mut sink()).await
+    };
+    // It does not matter how it ends.
+    drop(timeout(LINGER, discard).await);
+}

@@ -7,6 +7,7 @@
 //! - [`args`]: values of settings
 //! - [`amounts`]: amounts of data, and rates
 //! - [`budget`]: how much is forgiven of what nobody needs much of
+//! - [`digits`]: numbers and addresses as text, where there are many
 //! - [`nearest`]: the word that somebody probably meant
 //! - [`settings`]: settings from a file, the environment and the command line
 //! - [`owner`]: to whom a folder belongs
@@ -22,6 +23,7 @@ pub mod answer;
 pub mod args;
 pub mod backoff;
 pub mod budget;
+pub mod digits;
 pub mod logging;
 pub mod memory;
 pub mod nearest;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use data_encoding::HEXLOWER;
+
 use crate::kit::backoff::random;
 
 /// The length of a [`VisitId`] as bytes.
@@ -69,7 +71,12 @@ impl VisitId {
 
 impl fmt::Display for VisitId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.run, self.count)
+        // There is one for each visit, and mostly several.
+        let mut run = [0; 16];
+        HEXLOWER.encode_mut(&self.run.to_be_bytes(), &mut run);
+        f.write_str(std::str::from_utf8(&run).unwrap_or_default())?;
+        f.write_str("-")?;
+        f.write_str(itoa::Buffer::new().format(self.count))
     }
 }
 

@@ -8,7 +8,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use shared::kit::digits::push_ip;
 use shared::kit::net::Networks;
+
+use super::fields::{Values, remove_all};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -69,43 +72,49 @@ impl Way {
     /// Tells the local service: of the visitor's `host` as written, and of what was taken away in
     /// front of the path.
     pub(super) fn tell(&self, headers: &mut HeaderMap, host: &str, prefix: Option<&str>) {
-        for name in &ALL {
-            headers.remove(name);
-        }
-        let hops = || self.before.iter().chain([&self.peer]);
-        let list: Vec<String> = hops().map(IpAddr::to_string).collect();
+        remove_all(headers, |name| ALL.contains(name));
         let proto = if self.tls { "https" } else { "http" };
-        insert(headers, FOR, &list.join(", "));
         headers.insert(PROTO, HeaderValue::from_static(proto));
-        insert(headers, HOST, host);
+        let mut values = Values::default();
+        values.add(FOR, |text| {
+            for (at, hop) in self.hops().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                push_ip(text, *hop);
+            }
+        });
+        values.add(HOST, |text| text.push_str(host));
         if let Some(prefix) = prefix {
-            insert(headers, PREFIX, prefix);
+            values.add(PREFIX, |text| text.push_str(prefix));
         }
-        let mut forwarded = String::new();
-        for (at, hop) in hops().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            let node = match hop {
-                IpAddr::V4(ip) => ip.to_string(),
-                // Colons and brackets have to be quoted (RFC 7239, section 6).
-                IpAddr::V6(ip) => format!("\"[{ip}]\""),
-            };
-            forwarded += &format!("{separator}for={node}");
+        values.add(FORWARDED, |text| self.describe(text, proto, host));
+        values.insert_into(headers);
+    }
+
+    /// Who has passed the request on, the visitor first.
+    fn hops(&self) -> impl Iterator<Item = &IpAddr> {
+        self.before.iter().chain([&self.peer])
+    }
+
+    /// The same as `Forwarded` says it (RFC 7239).
+    fn describe(&self, text: &mut String, proto: &str, host: &str) {
+        for (at, hop) in self.hops().enumerate() {
+            text.push_str(if at == 0 { "for=" } else { ", for=" });
+            // Colons and brackets have to be quoted (section 6).
+            let (before, behind) = if hop.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+            text.push_str(before);
+            push_ip(text, *hop);
+            text.push_str(behind);
             if at == 0 {
                 // That is how the visitor came; what came after may be different.
-                forwarded += &format!(";proto={proto}");
+                text.push_str(";proto=");
+                text.push_str(proto);
                 if !host.is_empty() {
-                    forwarded += &format!(";host=\"{host}\"");
+                    text.push_str(";host=\"");
+                    text.push_str(host);
+                    text.push('"');
                 }
             }
         }
-        insert(headers, FORWARDED, &forwarded);
-    }
-}
-
-/// Values are made of addresses, and of hosts that have been looked at.
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
     }
 }
 

@@ -5,6 +5,8 @@ use hyper::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::fields::remove_all;
+
 /// Headers that concern one connection alone (RFC 9110, section 7.6.1), whatever `Connection` says.
 /// `Trailer` is not among them: it announces fields that are passed on.
 const OF_ONE_HOP: [HeaderName; 7] = [
@@ -20,26 +22,23 @@ const OF_ONE_HOP: [HeaderName; 7] = [
 /// Takes away what is not for those behind, and what `Connection` names. Returns the protocol that
 /// the connection is to change to, if the message asks for one.
 pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let is_one_hops = |name: &HeaderName| *name == TE || OF_ONE_HOP.contains(name);
+    if !headers.keys().any(is_one_hops) {
+        return None;
+    }
     let takes_trailers = headers.get_all(TE).iter().any(|te| has_token(te, "trailers"));
+    // What nearly all say names nothing that is not taken away by itself.
+    let usual = |token: &&str| {
+        ["keep-alive", "close"].iter().any(|usual| usual.eq_ignore_ascii_case(token))
+    };
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(tokens);
+    let named: Vec<HeaderName> =
+        tokens.filter(|token| !usual(token)).filter_map(|token| token.parse().ok()).collect();
     let mut upgrade = None;
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(tokens)
-            .filter_map(|token| token.parse().ok())
-            .collect();
-        if named.contains(&UPGRADE) {
-            upgrade = headers.get(UPGRADE).filter(|protocol| !is_http(protocol)).cloned();
-        }
-        for name in named {
-            headers.remove(name);
-        }
+    if named.contains(&UPGRADE) {
+        upgrade = headers.get(UPGRADE).filter(|protocol| !is_http(protocol)).cloned();
     }
-    for name in &OF_ONE_HOP {
-        headers.remove(name);
-    }
-    headers.remove(TE);
+    remove_all(headers, |name| is_one_hops(name) || named.contains(name));
     if takes_trailers {
         // The one thing in it that is for those behind as well: gRPC needs it.
         headers.insert(TE, HeaderValue::from_static("trailers"));

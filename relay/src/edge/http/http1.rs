@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::activity::Noted;
 use super::proxy::answer;
-use super::visitor::{HEADER_TIMEOUT, MOST_BUFFERED, MOST_HEADERS, Visitor};
+use super::visitor::{HEADER_TIMEOUT, MOST_BUFFERED, Visitor};
 use crate::edge::prefixed::Prefixed;
 
 /// After so long without a request a connection rests. Sooner, whoever comes again at once would wait
@@ -67,7 +67,6 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MOST_BUFFERED)
-        .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut lull = std::pin::pin!(sleep(LULL));

@@ -4,7 +4,7 @@
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
-//! - `head`, `hops`, `forwarded`: what its headers say, and what the local service sees of it
+//! - `head`, `hops`, `forwarded`, `fields`: what its headers say, and what the local service sees of it
 //! - `upstream`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
 //! - `answers`, `accept`: what the relay says itself
@@ -18,6 +18,7 @@ mod admit;
 mod answers;
 mod body;
 mod expect;
+mod fields;
 mod forwarded;
 mod head;
 mod hops;

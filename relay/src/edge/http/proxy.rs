@@ -1,17 +1,17 @@
 //! One request: from the visitor to a local service, and its answer back.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{EXPECT, HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use shared::control::protocol::{Balance, HttpVersion};
 use shared::visit::id::VisitId;
-use shared::visit::open::Open;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,9 @@ pub(super) async fn answer(
     let edge = Arc::clone(&visitor.http.edge);
     let visit = edge.visits.next();
     let id = own_id(request.headers()).unwrap_or_else(|| {
-        HeaderValue::from_str(&visit.to_string()).expect("a visit's number is plain")
+        // Shared, for it is copied several times.
+        HeaderValue::from_maybe_shared(Bytes::from(visit.to_string()))
+            .expect("a visit's number is plain")
     });
     // Whoever is refused learns why in a form that it reads.
     let accept: HeaderMap = accepted(request.headers());
@@ -148,7 +150,7 @@ async fn serve(
     let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
     account.admitted(admission.present(), admission.allowance(http));
     let arrival = Arrival {
-        host: host.as_written.clone(),
+        host: host.as_written,
         prefix,
         visitor: way.visitor,
         is_tls: way.tls,
@@ -170,7 +172,9 @@ async fn serve(
     }
     way.tell(&mut head.headers, &arrival.host, arrival.prefix.as_deref());
     head.headers.insert(X_REQUEST_ID, id.clone());
-    if let Ok(host) = HeaderValue::from_str(&arrival.host) {
+    if head.headers.get(HOST).is_none_or(|host| *host != *arrival.host)
+        && let Ok(host) = HeaderValue::from_str(&arrival.host)
+    {
         head.headers.insert(HOST, host);
     }
     join_cookies(&mut head.headers);
@@ -285,8 +289,6 @@ impl Exchange {
         tries: u32,
         is_sure: bool,
     ) -> Result<(Lease, Option<Arc<Conditions>>), Verdict> {
-        let mut open = Open::new(self.visit, self.tunnel.name().clone(), self.visitor.peer);
-        open.pooled = true;
         let order = match balance(&self.tunnel) {
             Balance::Newest => Order::Newest,
             balance => Order::Shared(balance, self.arrival.visitor.into()),
@@ -298,7 +300,9 @@ impl Exchange {
             target: &self.target,
             arrival: &self.arrival,
             passed: &mut self.passed,
-            open: &open,
+            visit: self.visit,
+            tunnel: &self.tunnel,
+            peer: self.visitor.peer,
             is_new: tries > 1,
             is_sure,
         };
@@ -379,7 +383,9 @@ struct Leasing<'a> {
     target: &'a PathAndQuery,
     arrival: &'a Arrival,
     passed: &'a mut Vec<Arc<Conditions>>,
-    open: &'a Open,
+    visit: VisitId,
+    tunnel: &'a Tunnel,
+    peer: SocketAddr,
     is_new: bool,
     is_sure: bool,
 }
@@ -398,7 +404,9 @@ impl Attempt for Leasing<'_> {
             self.pass(conditions).map_err(Miss::Nowhere)?;
         }
         let wanted = Wanted {
-            open: self.open,
+            visit: self.visit,
+            tunnel: self.tunnel.name(),
+            visitor: self.peer,
             version: version(conditions.map(|conditions| &**conditions)),
             is_new: self.is_new,
             is_sure: self.is_sure,

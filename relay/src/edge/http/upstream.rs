@@ -2,6 +2,7 @@
 //! request after the other, of whoever comes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -9,6 +10,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::control::protocol::{HttpVersion, TunnelName};
+use shared::visit::id::VisitId;
 use shared::visit::open::Open;
 use shared::visit::record::FailureReason;
 use shared::visit::stream::{Broken, DataStream};
@@ -58,8 +60,11 @@ pub(super) struct Upstream {
 /// What a request needs of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    /// What the client is told of the stream, if there has to be a new one.
-    pub(super) open: &'a Open,
+    /// What the client is told of the stream, if there has to be a new one: for whom it is opened, of
+    /// which tunnel.
+    pub(super) visit: VisitId,
+    pub(super) tunnel: &'a TunnelName,
+    pub(super) visitor: SocketAddr,
     pub(super) version: HttpVersion,
     /// None that was there before.
     pub(super) is_new: bool,
@@ -102,9 +107,8 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
-        let tunnel = &wanted.open.tunnel;
         if !wanted.is_new
-            && let Some(lease) = waiting(&candidate.sessions, tunnel)
+            && let Some(lease) = waiting(&candidate.sessions, wanted.tunnel)
         {
             return Ok(lease);
         }
@@ -118,7 +122,9 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
-        let opened = open_on_client(&candidate.sessions, wanted.open).await;
+        let mut open = Open::new(wanted.visit, wanted.tunnel.clone(), wanted.visitor);
+        open.pooled = true;
+        let opened = open_on_client(&candidate.sessions, &open).await;
         let (OpenStream { mut stream, permit, era }, target) = opened.map_err(|err| match err {
             OpenError::Gone => Miss::Gone,
             OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
@@ -131,7 +137,7 @@ impl Upstream {
         }
         let connection = self.connect(stream, permit, (target, era), wanted).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
-        Ok(Lease::new(connection, (target, era), &wanted.open.tunnel, false))
+        Ok(Lease::new(connection, (target, era), wanted.tunnel, false))
     }
 
     /// A connection over a new stream, which a task of its own runs.
@@ -148,7 +154,7 @@ impl Upstream {
             lender,
             permit,
             target: target.clone(),
-            tunnel: wanted.open.tunnel.clone(),
+            tunnel: wanted.tunnel.clone(),
             closing: self.closing.clone(),
             cut: CancellationToken::new(),
         };

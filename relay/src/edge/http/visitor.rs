@@ -31,9 +31,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What hyper holds of a header that is not complete, in bytes.
 pub(super) const MOST_BUFFERED: usize = 64 * 1024;
 
-/// The most headers of a request.
-pub(super) const MOST_HEADERS: usize = 128;
-
 /// What is the same for all requests of a connection.
 pub(super) struct Visitor {
     pub(super) http: Arc<Http>,

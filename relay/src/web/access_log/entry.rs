@@ -99,9 +99,14 @@ pub(super) struct Entry<'a> {
     pub(super) outcome: Outcome,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    pub(super) seconds: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) first_byte_seconds: Option<f64>,
+    #[serde(rename = "seconds", serialize_with = "in_seconds")]
+    pub(super) length: Duration,
+    #[serde(
+        rename = "first_byte_seconds",
+        serialize_with = "maybe_in_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) first_byte: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user_agent: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,8 +173,8 @@ impl<'a> Entry<'a> {
             outcome: became.outcome,
             bytes_in: became.bytes_in,
             bytes_out: became.bytes_out,
-            seconds: became.length.as_secs_f64(),
-            first_byte_seconds: became.first_byte.map(|time| time.as_secs_f64()),
+            length: became.length,
+            first_byte: became.first_byte,
             user_agent: shown(&asked.user_agent, LONGEST_AGENT),
             referer: asked
                 .referer
@@ -226,4 +231,12 @@ fn protocol(version: Version) -> &'static str {
 
 fn displayed<S: Serializer>(time: &Utc, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
+}
+
+fn in_seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
+fn maybe_in_seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(to)
 }

@@ -4,12 +4,15 @@
 //! same fields. `common` and `combined` are what the Apache HTTP server writes under these names, and
 //! what most programs that read such logs expect.
 
-use std::fmt;
-
+use shared::kit::digits::{push_ip, push_number, push_seconds};
+use shared::kit::logging::Utc;
 use tracing::info;
 
 use super::ACCESS;
 use super::entry::Entry;
+
+/// Room for nearly every line, in bytes.
+const USUAL_LENGTH: usize = 512;
 
 /// Logs it as an event of the other log.
 pub(super) fn event(entry: &Entry<'_>) {
@@ -29,19 +32,36 @@ pub(super) fn event(entry: &Entry<'_>) {
         outcome = entry.outcome.label(),
         bytes_in = entry.bytes_in,
         bytes_out = entry.bytes_out,
-        seconds = entry.seconds,
-        first_byte_seconds = entry.first_byte_seconds,
+        seconds = entry.length.as_secs_f64(),
+        first_byte_seconds = entry.first_byte.map(|time| time.as_secs_f64()),
         user_agent = entry.user_agent.as_deref(),
         referer = entry.referer.as_deref(),
         "request over",
     );
 }
 
+/// The line that comes of it, where the log is plain text: each request has one.
+pub(super) fn in_log(entry: &Entry<'_>) -> String {
+    let mut line = String::with_capacity(USUAL_LENGTH);
+    Utc::now().push_to(&mut line);
+    line.push_str("  INFO ");
+    line.push_str(ACCESS);
+    line.push_str(": request over");
+    fields(line, entry)
+}
+
 /// The same in a file.
 pub(super) fn text(entry: &Entry<'_>) -> String {
-    let mut fields = Fields(entry.time.to_string());
+    let mut line = String::with_capacity(USUAL_LENGTH);
+    entry.time.push_to(&mut line);
+    fields(line, entry)
+}
+
+fn fields(line: String, entry: &Entry<'_>) -> String {
+    let mut fields = Fields(line);
     fields.text("request", Some(&entry.request));
-    fields.plain("visitor", entry.visitor);
+    fields.name("visitor");
+    push_ip(&mut fields.0, entry.visitor);
     fields.text("user", entry.user.as_deref());
     fields.text("tunnel", entry.tunnel);
     fields.text("owner", entry.owner);
@@ -49,14 +69,16 @@ pub(super) fn text(entry: &Entry<'_>) -> String {
     fields.text("method", Some(&entry.method));
     fields.text("path", Some(&entry.path));
     fields.text("protocol", Some(entry.protocol));
-    fields.plain("status", entry.status);
+    fields.number("status", entry.status.into());
     fields.text("fault", entry.fault);
     fields.text("outcome", Some(entry.outcome.label()));
-    fields.plain("bytes_in", entry.bytes_in);
-    fields.plain("bytes_out", entry.bytes_out);
-    fields.plain("seconds", entry.seconds);
-    if let Some(seconds) = entry.first_byte_seconds {
-        fields.plain("first_byte_seconds", seconds);
+    fields.number("bytes_in", entry.bytes_in);
+    fields.number("bytes_out", entry.bytes_out);
+    fields.name("seconds");
+    push_seconds(&mut fields.0, entry.length);
+    if let Some(time) = entry.first_byte {
+        fields.name("first_byte_seconds");
+        push_seconds(&mut fields.0, time);
     }
     fields.text("user_agent", entry.user_agent.as_deref());
     fields.text("referer", entry.referer.as_deref());
@@ -70,13 +92,27 @@ struct Fields(String);
 impl Fields {
     /// A field that may hold anything: in quotes, and what would end them is escaped.
     fn text(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.plain(name, format_args!("{value:?}"));
+        let Some(value) = value else { return };
+        self.name(name);
+        // Nearly everything is plain.
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            self.0.push('"');
+            self.0.push_str(value);
+            self.0.push('"');
+        } else {
+            self.0.push_str(&format!("{value:?}"));
         }
     }
 
-    fn plain(&mut self, name: &str, value: impl fmt::Display) {
-        self.0.push_str(&format!(" {name}={value}"));
+    fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        push_number(&mut self.0, value);
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(' ');
+        self.0.push_str(name);
+        self.0.push('=');
     }
 }
 

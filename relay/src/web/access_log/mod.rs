@@ -98,8 +98,9 @@ impl AccessLog {
         let entry = Entry::new(asked, became);
         let line = match self.format {
             AccessLogFormat::Off => return,
-            AccessLogFormat::Text if self.file.is_none() => return line::event(&entry),
-            AccessLogFormat::Text => line::text(&entry),
+            AccessLogFormat::Text if self.file.is_some() => line::text(&entry),
+            AccessLogFormat::Text if logging::is_plain() => line::in_log(&entry),
+            AccessLogFormat::Text => return line::event(&entry),
             AccessLogFormat::Json => line::json(&entry),
             AccessLogFormat::Common => line::common(&entry),
             AccessLogFormat::Combined => line::combined(&entry),

@@ -88,8 +88,14 @@ pub struct Log {
     audit: Option<Arc<LogFile>>,
 }
 
-/// The queue of the log, once it has been started.
-static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
+/// The log, once it has been started.
+static LOG: OnceLock<Started> = OnceLock::new();
+
+/// What whoever makes lines of its own has to know of the log.
+struct Started {
+    queue: Arc<Queue>,
+    is_plain: bool,
+}
 
 /// Runs a program with its log, and with an audit log in the file `audit` if there is to be one:
 /// starts it, logs the error that the program ends with, and waits until what was logged has been
@@ -135,7 +141,8 @@ fn start(filter: &str, format: LogFormat, audit: Option<&Path>) -> io::Result<Lo
     let audit = audit.map(started).transpose()?;
     let output = Output::start("log", io::stderr(), attend)?;
     let (dispatch, log) = log_to(output, filter, format, io::stderr().is_terminal(), audit);
-    LOG.get_or_init(|| Arc::clone(log.output.queue()));
+    let is_plain = format == LogFormat::Text && !io::stderr().is_terminal();
+    LOG.get_or_init(|| Started { queue: Arc::clone(log.output.queue()), is_plain });
     dispatch.init();
     panic::set_hook(Box::new(log_panic));
     Ok(log)
@@ -186,15 +193,21 @@ where
 /// How many lines of the log, and of files beside it, were dropped since the process started, because
 /// nobody read them or they could not be written.
 pub fn dropped() -> u64 {
-    LOG.get().map_or(0, |queue| queue.dropped()) + file::dropped()
+    LOG.get().map_or(0, |log| log.queue.dropped()) + file::dropped()
 }
 
 /// Queues a line as it is, which ends with a line feed: one that has its own form and stands with the
 /// others of the log, whatever its filter leaves out.
 pub fn push(line: &[u8]) {
     if let Some(log) = LOG.get() {
-        log.push(line);
+        log.queue.push(line);
     }
+}
+
+/// Whether lines of the log are text without colour. Whoever has very many can then make them itself,
+/// which is several times as fast, and [`push`] them.
+pub fn is_plain() -> bool {
+    LOG.get().is_some_and(|log| log.is_plain)
 }
 
 impl Log {
@@ -246,7 +259,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         }
     } else if let Some(log) = LOG.get() {
         // As above.
-        log.push(format!("{panic}\n").as_bytes());
+        log.queue.push(format!("{panic}\n").as_bytes());
     }
 }
 

@@ -115,7 +115,7 @@ impl Visit for Fields<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, |line| line.0.write_str(decimal(value, &mut [0; DECIMAL])));
+        self.field(field, |line| line.0.write_str(itoa::Buffer::new().format(value)));
     }
 }
 
@@ -139,22 +139,6 @@ impl Write for Harmless<'_, '_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The most digits of a number.
-const DECIMAL: usize = 20;
-
-/// A number as text, without the ways of formatting it that are not needed.
-fn decimal(mut number: u64, text: &mut [u8; DECIMAL]) -> &str {
-    let mut start = DECIMAL;
-    loop {
-        start -= 1;
-        text[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return std::str::from_utf8(&text[start..]).unwrap_or_default();
-        }
     }
 }
 

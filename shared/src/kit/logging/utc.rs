@@ -37,6 +37,11 @@ impl Utc {
         })
     }
 
+    /// Writes it as it is displayed.
+    pub fn push_to(self, text: &mut String) {
+        text.push_str(self.text(&mut [0; TIMESTAMP]));
+    }
+
     /// As it is displayed, written into `text`.
     pub(super) fn text(self, text: &mut [u8; TIMESTAMP]) -> &str {
         let (days, second) = (self.seconds / 86_400, self.seconds % 86_400);

@@ -1,0 +1,42 @@
+//! Fields of a head that are changed together: each request has some, so it is done in one go.
+
+use bytes::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// Removes the fields of which `goes` says so.
+pub(super) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    // Nearly no request has any, and to look at all names is less than to ask for each of some.
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Values for fields, which share one piece of memory.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    text: String,
+    /// Where the value of each ends.
+    ends: Vec<(HeaderName, usize)>,
+}
+
+impl Values {
+    /// One more, which `write` writes behind what is there.
+    pub(super) fn add(&mut self, name: HeaderName, write: impl FnOnce(&mut String)) {
+        write(&mut self.text);
+        self.ends.push((name, self.text.len()));
+    }
+
+    /// Puts them in the place of what `headers` has under their names. One that is no value is left
+    /// out.
+    pub(super) fn insert_into(self, headers: &mut HeaderMap) {
+        let text = Bytes::from(self.text);
+        let mut start = 0;
+        for (name, end) in self.ends {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(start..end)) {
+                headers.insert(name, value);
+            }
+            start = end;
+        }
+    }
+}

@@ -7,8 +7,10 @@
 //! - [`peer`]: one end of a TCP connection: a visitor, or a local service that a test plays itself
 //! - [`acme`]: an authority that issues certificates by itself, and a relay that orders there
 //! - [`authority`]: certificates, good ones and bad ones
+//! - [`browser`]: a real browser
 //! - [`files`]: files in a folder that goes with the test
 //! - [`floods`]: frames in a number that no honest client sends
+//! - [`grpc`]: gRPC: a local service with a method of each kind, and whoever calls it
 //! - [`http`]: HTTP by hand, for what no honest program says or does
 //! - [`kept`]: where users and tokens are kept
 //! - [`name_server`]: a real name server with zones of its own
@@ -18,6 +20,7 @@
 //! - [`secured`]: a certificate of a relay in files, and who trusts it
 //! - [`raw`]: yamux frames by hand
 //! - [`rogue`]: clients and relays that do not play by the rules
+//! - [`sockets`]: WebSockets: a local service with pages beside them, and visitors
 //! - [`usage`]: what this process holds; tests that need a process of their own
 //! - [`wait`]: waiting for something, but not forever
 //! - [`web`]: HTTP: a local service, a client of an HTTP tunnel and visitors
@@ -29,8 +32,10 @@
 
 pub mod acme;
 pub mod authority;
+pub mod browser;
 pub mod files;
 pub mod floods;
+pub mod grpc;
 pub mod http;
 pub mod jwt;
 pub mod kept;
@@ -45,6 +50,7 @@ pub mod raw;
 pub mod rogue;
 pub mod scrape;
 pub mod secured;
+pub mod sockets;
 pub mod tasks;
 pub mod usage;
 pub mod wait;
@@ -53,6 +59,7 @@ pub mod wire;
 pub mod world;
 
 pub use authority::{Authority, Identity};
+pub use browser::Browser;
 pub use files::Folder;
 pub use local::Local;
 pub use name_server::NameServer;

@@ -1,6 +1,7 @@
 //! A visitor with many requests at a time on one connection, by a library.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper::{Request, Response};
@@ -40,6 +41,20 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Runs {
     }
 }
 
+/// Begins to speak HTTP/2 by `stream`. The connection ends with its tasks.
+pub(crate) async fn handshake<B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> (http2::SendRequest<B>, Arc<Mutex<Tasks>>)
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
+    let tasks = Arc::new(Mutex::new(Tasks::new()));
+    let builder = http2::Builder::new(Runs(Arc::clone(&tasks)));
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    tasks.lock().spawn(async { drop(connection.await) });
+    (sender, tasks)
+}
+
 impl Multiplexed {
     /// Connects to `addr`.
     pub async fn connect(addr: SocketAddr) -> Self {
@@ -49,11 +64,8 @@ impl Multiplexed {
 
     /// Speaks by `stream`.
     pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        let tasks = Arc::new(Mutex::new(Tasks::new()));
-        let builder = http2::Builder::new(Runs(Arc::clone(&tasks)));
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
-        tasks.lock().spawn(async { drop(connection.await) });
-        Self { sender, _tasks: tasks }
+        let (sender, _tasks) = handshake(stream).await;
+        Self { sender, _tasks }
     }
 
     /// Sends a request and waits for the head of its answer.

@@ -1,8 +1,10 @@
 //! Requests by HTTP: where they go, what of them arrives, and what becomes of their answers.
 
 mod bodies;
+mod browser;
 mod events;
 mod floods;
+mod grpc;
 mod held;
 mod limited;
 mod pool;
@@ -14,6 +16,7 @@ mod smuggling_http2;
 mod upgrades;
 mod uploads;
 mod vanished;
+mod websockets;
 
 use std::net::SocketAddr;
 

@@ -1,6 +1,5 @@
 //! Connections that change to another protocol.
 
-use tests::Tasks;
 use tests::http::frames::{END_STREAM, kind};
 use tests::http::{Frames, Line, Outcome, Recorder, Reply};
 use tests::local::{self, Local};
@@ -203,37 +202,6 @@ async fn a_websocket_by_http_2_is_one_of_http_1_for_the_service() {
         assert_eq!((end.kind, end.flags & END_STREAM, end.payload.len()), (kind::DATA, 1, 0));
     }
     drop(frames);
-    client.finish().await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_thousand_upgraded_connections_and_a_thousand_requests_go_on_at_once() {
-    let service = changing().await;
-    let (world, client, http) = world_of(&app(service.addr())).await;
-    let mut visitors = Tasks::new();
-    for number in 0..1000 {
-        visitors.spawn(async move {
-            let mut line = Line::connect(http).await;
-            changed(&mut line).await;
-            for round in 0..3 {
-                let message = format!("{number} {round}");
-                line.send(&message).await;
-                assert_eq!(line.read(message.len()).await.expect("an echo"), message.as_bytes());
-            }
-            line.half_close().await;
-            line.expect_end().await;
-        });
-    }
-    for _ in 0..20 {
-        visitors.spawn(async move {
-            let mut line = Line::connect(http).await;
-            for _ in 0..50 {
-                assert_eq!(line.ask(APP, "/").await.text(), "ok");
-            }
-        });
-    }
-    tests::within_time(tests::wait::PATIENCE * 3, "all of them", visitors.join()).await;
     client.finish().await;
     world.stop().await;
 }

@@ -56,7 +56,7 @@ async fn many() -> (World, RunningClient, std::net::SocketAddr, Vec<Recorder>) {
 async fn ten_thousand_requests_of_all_hosts_and_paths_on_one_connection_go_where_they_belong() {
     let (world, client, http, services) = many().await;
     let mut line = Line::connect(http).await;
-    for at in 0..5_000 {
+    for at in 0..10_000 {
         let (host, path, name, seen) = CASES[at % CASES.len()];
         let answer = line.ask(host, path).await;
         let text = String::from_utf8_lossy(&answer.body);

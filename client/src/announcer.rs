@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
-use shared::control::protocol::TunnelName;
+use shared::control::protocol::{Refusal, TunnelName};
 use tokio::sync::watch;
+use tracing::{info, warn};
 
 use crate::connect::Public;
 use crate::status::{Event, LiveTunnel, Status};
@@ -20,6 +21,8 @@ struct Announced<'a, A> {
     standing_by: BTreeMap<TunnelName, HashSet<u16>>,
     /// Each tunnel that the relay refused, with why.
     refused: HashMap<TunnelName, String>,
+    /// Each tunnel that waits for a record, with what was said of it.
+    waiting: HashMap<TunnelName, String>,
 }
 
 impl<'a, A: FnMut(Event)> Announcer<'a, A> {
@@ -33,8 +36,8 @@ impl<'a, A: FnMut(Event)> Announcer<'a, A> {
             announce(Event::Live(tunnel.clone()));
         }
         status.send_replace(Status::Live(tunnels));
-        let (standing_by, refused) = (BTreeMap::new(), HashMap::new());
-        Self(Mutex::new(Announced { announce, status, standing_by, refused }))
+        let (standing_by, refused, waiting) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        Self(Mutex::new(Announced { announce, status, standing_by, refused, waiting }))
     }
 
     /// Where visitors reach each tunnel.
@@ -53,6 +56,7 @@ impl<'a, A: FnMut(Event)> Announcer<'a, A> {
             Event::Standby(name) => announced.stand_by(number, name),
             Event::Closed(name) => announced.closed(name),
             Event::Refused(name, reason) => announced.refused(name, reason),
+            Event::Waiting(name, refusal) => announced.waits(name, refusal),
             other => (announced.announce)(other),
         }
     }
@@ -71,6 +75,9 @@ impl<A: FnMut(Event)> Announced<'_, A> {
     /// It is open, leads elsewhere, or comes to this client again.
     fn live(&mut self, number: u16, tunnel: LiveTunnel) {
         self.refused.remove(&tunnel.name);
+        if self.waiting.remove(&tunnel.name).is_some() {
+            info!(tunnel = %tunnel.name, "the record that it waited for has been seen");
+        }
         let is_news = self.status.send_if_modified(|status| {
             let Status::Live(tunnels) = status else { return false };
             match tunnels.iter_mut().find(|known| known.name == tunnel.name) {
@@ -100,7 +107,19 @@ impl<A: FnMut(Event)> Announced<'_, A> {
         }
     }
 
+    /// Said once, however often the relay says so.
+    fn waits(&mut self, name: TunnelName, refusal: Refusal) {
+        let text = refusal.to_string();
+        self.refused.remove(&name);
+        if self.waiting.get(&name) != Some(&text) {
+            warn!(tunnel = %name, "the tunnel waits for a record in the DNS: {text}");
+            self.waiting.insert(name.clone(), text);
+            (self.announce)(Event::Waiting(name, refusal));
+        }
+    }
+
     fn refused(&mut self, name: TunnelName, reason: String) {
+        self.waiting.remove(&name);
         let before = self.refused.insert(name.clone(), reason.clone());
         if before.as_ref() != Some(&reason) {
             (self.announce)(Event::Refused(name, reason));
@@ -147,6 +166,8 @@ impl<A: FnMut(Event)> Announced<'_, A> {
 
 #[cfg(test)]
 mod tests {
+    use shared::control::protocol::RefusalCode;
+
     use super::*;
 
     #[test]
@@ -195,6 +216,29 @@ mod tests {
         drop(announcer);
         assert_eq!(heard, events);
         assert_eq!(*status.borrow(), Status::Live(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_announced_once_however_often_it_is_asked_for() {
+        let mut heard = Vec::new();
+        let name: TunnelName = "web".parse().unwrap();
+        let refusal = |text| Refusal::new(RefusalCode::HostNotProven, text);
+        let (one, other) = (refusal("make one record"), refusal("make another"));
+        let public = vec!["https://app.example.com".parse().unwrap()];
+        let live = LiveTunnel { name: name.clone(), public, local: "127.0.0.1:80".into() };
+        let status = watch::Sender::new(Status::Connecting);
+        let announcer = Announcer::new(|event| heard.push(event), &status, Vec::new());
+        let waiting = |refusal: &Refusal| Event::Waiting(name.clone(), refusal.clone());
+        for event in [waiting(&one), waiting(&one), waiting(&other), Event::Live(live.clone())] {
+            for number in 0..2 {
+                announcer.heard(number, event.clone());
+            }
+        }
+        // It has lost it again.
+        announcer.heard(0, waiting(&other));
+        drop(announcer);
+        let live = Event::Live(live);
+        assert_eq!(heard, [waiting(&one), waiting(&other), live, waiting(&other)]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use shared::carry::wire::Breach;
 use shared::control::channel::ReceiveError;
 use shared::control::protocol::{
     FIRST_PAGE, FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, InstanceId, MAX_MESSAGE,
-    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelAnswer, TunnelName, TunnelOutcome,
-    TunnelRequest, VERSION, Welcome, page,
+    MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelName, TunnelOutcome, TunnelRequest, VERSION,
+    Welcome, page,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Foreign;
@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::config::Config;
 use crate::credential;
-use crate::session::{ControlStream, Follow, NotOpened, Session, may_pass, request};
+use crate::session::{ControlStream, Follow, NotOpened, Opened, Session, may_pass, request};
 use crate::tls::{Trouble, explain};
 use crate::tunnel::TunnelConfig;
 
@@ -202,23 +202,26 @@ async fn handshake(
 }
 
 /// What has become of the tunnels in the `Hello`.
-fn opened(
-    asked: &[TunnelConfig],
-    welcome: &Welcome,
-) -> Result<Vec<(TunnelConfig, Vec<PublicAddress>)>, ConnectError> {
+fn opened(asked: &[TunnelConfig], welcome: &Welcome) -> Result<Opened, ConnectError> {
     let names = welcome.tunnels.iter().map(|tunnel| &tunnel.name);
     if !asked.iter().map(|tunnel| &tunnel.name).eq(names) {
         return Err(other_tunnels());
     }
-    let open = |(tunnel, answer): (&TunnelConfig, &TunnelAnswer)| match &answer.outcome {
-        TunnelOutcome::Open { public } if public.len() == tunnel.addresses() => {
-            Ok((tunnel.clone(), public.clone()))
+    let mut opened = Opened::default();
+    for (tunnel, answer) in asked.iter().zip(&welcome.tunnels) {
+        match &answer.outcome {
+            TunnelOutcome::Open { public } if public.len() == tunnel.addresses() => {
+                opened.open.push((tunnel.clone(), public.clone()));
+            }
+            TunnelOutcome::Refused(refusal) if refusal.waits_for_records() => {
+                opened.waiting.push((tunnel.clone(), refusal.clone()));
+            }
+            TunnelOutcome::Open { .. } | TunnelOutcome::Closed | TunnelOutcome::Refused(_) => {
+                return Err(other_tunnels());
+            }
         }
-        TunnelOutcome::Open { .. } | TunnelOutcome::Closed | TunnelOutcome::Refused(_) => {
-            Err(other_tunnels())
-        }
-    };
-    asked.iter().zip(&welcome.tunnels).map(open).collect()
+    }
+    Ok(opened)
 }
 
 fn other_tunnels() -> ConnectError {

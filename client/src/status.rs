@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::control::protocol::{PublicAddress, TunnelName};
+use shared::control::protocol::{PublicAddress, Refusal, TunnelName};
 
 /// What a client is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Event {
     Closed(TunnelName),
     /// The relay does not open the tunnel. The text says why.
     Refused(TunnelName, String),
+    /// The tunnel is opened as soon as somebody has made one of the records of this refusal.
+    Waiting(TunnelName, Refusal),
     /// The session is gone. The text says why.
     Lost(String),
     /// The next attempt comes after this delay.

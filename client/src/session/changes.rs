@@ -62,14 +62,32 @@ impl Tunnels {
         self.open.contains_key(name)
     }
 
+    /// Takes down that `tunnel` was refused.
+    pub(super) fn refused(&mut self, tunnel: TunnelConfig, refusal: Refusal) -> Event {
+        let name = tunnel.name.clone();
+        let event = match refusal.waits_for_records() {
+            true => Event::Waiting(name.clone(), refusal.clone()),
+            false => Event::Refused(name.clone(), refusal.to_string()),
+        };
+        self.refused.insert(name, (tunnel, refusal));
+        event
+    }
+
+    /// The tunnels that wait for somebody to make a record.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Event> {
+        let waiting = self.refused.iter().filter(|(_, (_, why))| why.waits_for_records());
+        waiting.map(|(name, (_, why))| Event::Waiting(name.clone(), why.clone()))
+    }
+
     /// Whether every message has been answered, and none is to be sent.
     pub(super) fn is_settled(&self) -> bool {
         self.queue.is_empty() && self.unanswered.is_empty()
     }
 
-    /// Why the relay has refused one of the tunnels, if it has.
+    /// Why the relay has refused one of the tunnels, if it has. Those that wait are another matter.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
-        self.refused.values().map(|(_, refusal)| refusal).next()
+        let mut refusals = self.refused.values().map(|(_, refusal)| refusal);
+        refusals.find(|refusal| !refusal.waits_for_records())
     }
 
     /// Whether the relay has refused a tunnel for a reason that may pass.
@@ -173,11 +191,9 @@ impl Tunnels {
     }
 
     /// The relay has closed a tunnel. `None`: it was not open.
-    pub(super) fn closed_by_relay(&mut self, name: TunnelName, refusal: Refusal) -> Option<Event> {
-        let (tunnel, _) = self.open.remove(&name)?;
-        let reason = refusal.to_string();
-        self.refused.insert(name.clone(), (tunnel, refusal));
-        Some(Event::Refused(name, reason))
+    pub(super) fn closed_by_relay(&mut self, name: &TunnelName, refusal: Refusal) -> Option<Event> {
+        let (tunnel, _) = self.open.remove(name)?;
+        Some(self.refused(tunnel, refusal))
     }
 
     /// `None`: that is no answer to such a question.
@@ -189,11 +205,7 @@ impl Tunnels {
                 Event::Live(live)
             }
             TunnelOutcome::Open { .. } | TunnelOutcome::Closed => return None,
-            TunnelOutcome::Refused(refusal) => {
-                let reason = refusal.to_string();
-                self.refused.insert(tunnel.name.clone(), (tunnel, refusal));
-                Event::Refused(answer.name, reason)
-            }
+            TunnelOutcome::Refused(refusal) => self.refused(tunnel, refusal),
         })
     }
 }
@@ -350,6 +362,21 @@ mod tests {
         session.try_again();
         session.plan(&tunnels(&["a=1?port=2"]));
         assert_eq!(carried_out(&mut session), ["open a"]);
+    }
+
+    #[test]
+    fn a_tunnel_that_waits_for_a_record_keeps_no_other_from_being_opened() {
+        let mut session = with(&[]);
+        let [tunnel] = <[_; 1]>::try_from(tunnels(&["a=http://1?host=a.example"])).unwrap();
+        let unproven = Refusal::new(RefusalCode::HostNotProven, "make a record");
+        let event = session.refused(tunnel.clone(), unproven.clone());
+        assert_eq!(event, Event::Waiting(tunnel.name.clone(), unproven));
+        assert_eq!(session.waiting().collect::<Vec<_>>(), [event]);
+        assert!(session.refusal().is_none() && session.may_try_again());
+        let taken = Refusal::new(RefusalCode::HostTaken, "somebody else has it");
+        let event = session.refused(tunnel, taken.clone());
+        assert!(matches!(event, Event::Refused(..)));
+        assert_eq!((session.waiting().count(), session.refusal()), (0, Some(&taken)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod follow;
+mod outcome;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,8 +12,7 @@ use shared::carry::mux::{MuxStream, Running};
 use shared::control::channel::Control;
 use shared::control::conversation::{Conversation, Happening, Left, Over};
 use shared::control::protocol::{
-    FromClient, FromRelay, MAX_STREAMS, PAGE, PublicAddress, Refusal, TunnelHealth, TunnelName,
-    Welcome,
+    FromClient, FromRelay, MAX_STREAMS, PAGE, PublicAddress, TunnelHealth, TunnelName, Welcome,
 };
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::{Foreign, Rate};
@@ -33,6 +33,7 @@ use self::changes::Tunnels;
 use self::changes::live;
 pub(crate) use self::changes::{may_pass, request};
 pub(crate) use self::follow::Follow;
+pub(crate) use self::outcome::{NotOpened, Opened, SessionEnd};
 
 /// How long the relay may take to stop sending visitors to a client that stops. A round trip is
 /// enough; a relay that has gone without a word does not hold up Ctrl-C.
@@ -88,23 +89,6 @@ pub(crate) struct Session {
     draining: Option<(u64, Instant)>,
 }
 
-/// How a session ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SessionEnd {
-    /// The client was asked to stop.
-    Stopped,
-    /// The relay ended it on purpose.
-    EndedByRelay,
-    /// It is gone, and the text says why.
-    Lost(String),
-}
-
-/// Why a session could not open all of its first tunnels.
-pub(crate) enum NotOpened {
-    Refused(Refusal),
-    Over(Over),
-}
-
 /// Where a session is on its way to a stop.
 enum Stopping {
     No,
@@ -121,7 +105,7 @@ impl Session {
         running: Running,
         control: ControlStream,
         welcome: &Welcome,
-        opened: Vec<(TunnelConfig, Vec<PublicAddress>)>,
+        opened: Opened,
     ) -> Self {
         let Follow { config: wanted, health, service_tls, tls: _ } = follow;
         let span = info_span!("session", id = welcome.session);
@@ -131,12 +115,16 @@ impl Session {
         let locals = Arc::new(Locals::new(wanted.clone(), service_tls, welcome.session));
         let mut tunnels = Tunnels::default();
         let mut known_unhealthy = HashSet::new();
-        for (tunnel, public) in opened {
+        for (tunnel, public) in opened.open {
             locals.set(&tunnel);
             if unhealthy.contains(&tunnel.name) {
                 known_unhealthy.insert(tunnel.name.clone());
             }
             tunnels.opened(tunnel, public);
+        }
+        for (tunnel, refusal) in opened.waiting {
+            // Said when it begins to serve.
+            tunnels.refused(tunnel, refusal);
         }
         let (first, longest) = REFUSED_DELAYS;
         Self {
@@ -235,6 +223,11 @@ impl Session {
             .into_iter()
             .map(Event::Standby)
             .for_each(&mut *announce);
+        let waiting: Vec<_> = self.tunnels.waiting().collect();
+        for event in waiting {
+            self.on_answer(&event);
+            announce(event);
+        }
         let mut done = self.plan().await;
         loop {
             if let Err(over) = done {
@@ -330,7 +323,7 @@ impl Session {
                 return self.tell_health().await;
             }
             FromRelay::Closed { tunnel, refusal } => {
-                if let Some(event) = self.tunnels.closed_by_relay(tunnel, refusal) {
+                if let Some(event) = self.tunnels.closed_by_relay(&tunnel, refusal) {
                     self.on_answer(&event);
                     announce(event);
                 }
@@ -382,11 +375,18 @@ impl Session {
             }
             Event::Refused(tunnel, reason) => {
                 warn!(%tunnel, "the relay does not open the tunnel: {}", Foreign(reason));
-                if self.again.is_none() && self.tunnels.may_try_again() {
-                    self.again = Some(Instant::now() + self.delays.next_delay());
-                }
+                self.ask_again();
             }
+            // Who is told of it says so, once.
+            Event::Waiting(..) => self.ask_again(),
             Event::Standby(_) | Event::Lost(_) | Event::Reconnecting(_) | Event::Ended(_) => (),
+        }
+    }
+
+    /// Asks once more for tunnels that were refused, after a while, if that may help.
+    fn ask_again(&mut self) {
+        if self.again.is_none() && self.tunnels.may_try_again() {
+            self.again = Some(Instant::now() + self.delays.next_delay());
         }
     }
 

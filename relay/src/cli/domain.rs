@@ -147,7 +147,8 @@ impl DomainTool {
                 if Reserved::new(prover.own(), &[]).permits(&label) == Err(Why::Own) {
                     bail!("the relay itself goes by {label}: choose another");
                 }
-                let mut record = new_record(WebHost::Subdomain(label), user);
+                let host = WebHost::Subdomain(label);
+                let mut record = DomainRecord::new(host, user, new_code());
                 record.proven = Some(record.created);
                 let kept = store.add_domain(&record).await;
                 kept.with_context(|| {
@@ -177,14 +178,9 @@ async fn added(store: &Store, name: &DomainName, user: &Name) -> anyhow::Result<
     if let Some(record) = known.into_iter().find(|record| record.owner == *user) {
         return Ok(record);
     }
-    let record = new_record(host, user.clone());
+    let record = DomainRecord::new(host, user.clone(), new_code());
     store.add_domain(&record).await.with_context(|| format!("the user {user}"))?;
     Ok(record)
-}
-
-fn new_record(host: WebHost, owner: Name) -> DomainRecord {
-    let created = SystemTime::now();
-    DomainRecord { host, owner, code: new_code(), created, proven: None, missing: None }
 }
 
 /// Tells which records are needed: each on a line of stdout, as a zone's file has it.

@@ -12,7 +12,7 @@ pub(super) fn changed(change: &Change) {
     }
 }
 
-/// The proof of a host name is not there any more, or it is again, or its owner has lost it.
+/// The proof of a host name is there, not there any more, or there again, or its owner has lost it.
 pub(super) fn proof(record: &DomainRecord, event: &'static str) {
     let (domain, owner) = (record.host.as_str(), &record.owner);
     info!(target: AUDIT, event, domain, %owner, "host name: {event}");

@@ -10,7 +10,7 @@ use super::reserved::Reserved;
 use crate::access::Owner;
 use crate::config::DomainSettings;
 use crate::metrics::HostRefusal;
-use crate::store::DomainRecord;
+use crate::store::{DomainRecord, Name};
 
 /// What a store knows of host names.
 #[derive(Debug, Default)]
@@ -36,6 +36,11 @@ impl Table {
     /// Whose a host name is.
     pub(super) fn holder(&self, host: &WebHost) -> Option<&DomainRecord> {
         self.of(host).find(|record| record.proven.is_some())
+    }
+
+    /// What `owner` says of a host name.
+    pub(super) fn said_by(&self, owner: &Name, host: &WebHost) -> Option<&DomainRecord> {
+        self.of(host).find(|record| record.owner == *owner)
     }
 
     /// What everybody says who has to do with a host name.
@@ -119,18 +124,17 @@ impl Claims<'_> {
             ));
         };
         let pending = self.table.of(host).find(|record| is_of(record, owner));
-        let message = match pending {
-            None => format!(
-                "the relay does not know that {name} is yours: ask its operator for `relay domain \
-                 add {name} --user {user}`, which says what to do"
+        let refusal = match pending {
+            None => Refusal::new(
+                RefusalCode::HostNotProven,
+                format!(
+                    "the relay does not know that {name} is yours: ask for it anew, or its operator \
+                     for `relay domain add {name} --user {user}`, which says what to do"
+                ),
             ),
-            Some(DomainRecord { code, .. }) => format!(
-                "it is not proven yet, or not any more, that {name} is yours: make the record \
-                 {}, then let `relay domain verify {name}` look for it",
-                Records::new(name, code, self.own, [""; 0]).as_txt()
-            ),
+            Some(DomainRecord { code, .. }) => unproven(name, code, self.own),
         };
-        Err((HostRefusal::NotProven, Refusal::new(RefusalCode::HostNotProven, message)))
+        Err((HostRefusal::NotProven, refusal))
     }
 }
 
@@ -147,6 +151,19 @@ pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
              in front: choose another"
         )),
     }
+}
+
+/// What is said of a name that is not its owner's yet, who has this code.
+fn unproven(name: &DomainName, code: &str, own: &OwnNames) -> Refusal {
+    let wanted = Records::new(name, code, own, [""; 0]).recommended();
+    let shown: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "it is not proven yet, or not any more, that {name} is yours: make the record {}. It is \
+         looked for until it is there, as long as a client asks for the name",
+        shown.join(", or ")
+    );
+    let records = wanted.into_iter().map(Into::into).collect();
+    Refusal { records, ..Refusal::new(RefusalCode::HostNotProven, message) }
 }
 
 fn is_of(record: &DomainRecord, owner: &Owner) -> bool {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use shared::control::protocol::WebHost;
+use shared::control::protocol::{DomainName, WebHost};
 use shared::kit::logging::Rate;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,7 @@ impl Domains {
             never = self.hear() => match never {},
             never = self.look_at_all() => match never {},
             never = self.keep_zone() => match never {},
+            never = self.look_for_awaited() => match never {},
             () = stop.cancelled() => Ok(()),
         }
     }
@@ -76,7 +77,7 @@ impl Domains {
     }
 
     /// Learns everything anew.
-    async fn learn(&self, store: &Store) -> Result<(), StoreError> {
+    pub(super) async fn learn(&self, store: &Store) -> Result<(), StoreError> {
         let table = Table::new(store.domains().await?);
         *self.0.table.write() = Arc::new(table);
         self.0.changed.send_replace(());
@@ -103,8 +104,19 @@ impl Domains {
     pub(super) async fn look_again(&self, record: &DomainRecord) -> Option<Verdict> {
         let WebHost::Host(name) = &record.host else { return None };
         let store = self.0.store.as_ref()?;
-        let config = self.0.config.now();
-        let prover = Prover::new(&config);
+        let verdict = self.look(name, record).await;
+        let grace = self.0.config.now().domains.grace;
+        if let Err(err) = note(store, record, &verdict, grace).await
+            && UNHEARD.allows()
+        {
+            warn!(domain = %name, "what was found is not written down: {err}");
+        }
+        Some(verdict)
+    }
+
+    /// Looks for the proof that `name` is the owner's of this record.
+    pub(super) async fn look(&self, name: &DomainName, record: &DomainRecord) -> Verdict {
+        let prover = Prover::new(&self.0.config.now());
         let table = self.table();
         let records = prover.records(name, &record.owner, &record.code, table.all());
         let verdict = prover.look(name, &records).await;
@@ -118,12 +130,7 @@ impl Domains {
         {
             warn!(domain = %name, "nobody can say whether the proof is there: {why}");
         }
-        if let Err(err) = note(store, record, &verdict, config.domains.grace).await
-            && UNHEARD.allows()
-        {
-            warn!(domain = %name, "what was found is not written down: {err}");
-        }
-        Some(verdict)
+        verdict
     }
 
     /// Lets all subdomains lead to where the settings say, as long as they do.

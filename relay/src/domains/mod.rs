@@ -5,6 +5,7 @@
 //! proven in DNS that it is theirs ([`proof`]), as long as the proof is there.
 //!
 //! - [`Domains`] answers whether somebody may have a host name, from what it knows; it never waits
+//! - [`wait`] looks for the proofs that clients wait for, which [`awaited`] are
 //! - [`follow`] keeps that up to date: what others change in the store, proofs that go
 //! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
 //! - [`update`] makes records where the relay may (RFC 2136)
@@ -17,6 +18,7 @@
 //! - The relay's own names, and all below its domain, are nobody's but as subdomains.
 
 mod audit;
+mod awaited;
 mod claims;
 mod follow;
 mod own;
@@ -27,13 +29,14 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 mod update;
+mod wait;
 mod words;
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use shared::control::protocol::{DomainName, Refusal, WebHost};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::access::Owner;
 use crate::config::CurrentConfig;
@@ -46,7 +49,8 @@ pub(crate) use self::prover::Prover;
 pub(crate) use self::reserved::{Reserved, Why};
 pub(crate) use self::update::Zone;
 
-use self::claims::{Claims, Table};
+use self::awaited::Awaited;
+use self::claims::{Claims, Refused, Table};
 use self::prover::own_names;
 
 /// Whose host names are. Cheap to clone.
@@ -57,10 +61,13 @@ pub(crate) struct Domains(Arc<Shared>);
 struct Shared {
     config: CurrentConfig,
     store: Option<Store>,
-    /// Everything that the store knows: operators add what is in it, so there is no end of it that a
-    /// client could reach, and nothing has to be asked while a client waits.
+    /// Everything that the store knows: operators add what is in it, and clients a few names each,
+    /// so nothing has to be asked while a client waits.
     table: RwLock<Arc<Table>>,
     changed: watch::Sender<()>,
+    awaited: Mutex<Awaited>,
+    /// Something is awaited.
+    asked: Notify,
     metrics: Metrics,
 }
 
@@ -81,7 +88,8 @@ impl Domains {
         };
         let table = RwLock::new(Arc::new(Table::new(records)));
         let changed = watch::Sender::default();
-        Ok(Self(Arc::new(Shared { config, store, table, changed, metrics })))
+        let (awaited, asked) = (Mutex::default(), Notify::new());
+        Ok(Self(Arc::new(Shared { config, store, table, changed, awaited, asked, metrics })))
     }
 
     /// Whether `owner` may have `host`, as far as anybody else who has it, or has had it, goes by
@@ -93,6 +101,10 @@ impl Domains {
     ///
     /// The refusal that the client gets. It says which record or command helps.
     pub(crate) fn may_claim(&self, owner: &Owner, host: &WebHost) -> Result<(), Refusal> {
+        self.count(self.decide(owner, host))
+    }
+
+    fn decide(&self, owner: &Owner, host: &WebHost) -> Result<(), Refused> {
         let config = self.0.config.now();
         let claims = Claims {
             own: &own_names(&config),
@@ -100,7 +112,11 @@ impl Domains {
             table: &self.table(),
             has_users: self.0.store.is_some(),
         };
-        claims.check(owner, host).map_err(|(reason, refusal)| {
+        claims.check(owner, host)
+    }
+
+    fn count(&self, decided: Result<(), Refused>) -> Result<(), Refusal> {
+        decided.map_err(|(reason, refusal)| {
             self.0.metrics.host_refused(reason);
             refusal
         })

@@ -12,7 +12,7 @@
 use std::fmt;
 
 use data_encoding::BASE32_NOPAD;
-use shared::control::protocol::DomainName;
+use shared::control::protocol::{DnsRecord, DomainName};
 use shared::kit::logging::Foreign;
 
 use super::own::OwnNames;
@@ -117,6 +117,11 @@ impl Records {
         std::iter::once(self.as_txt()).chain(self.targets.iter().map(alias)).collect()
     }
 
+    /// The text, and the alias to recommend if there can be one.
+    pub(super) fn recommended(&self) -> Vec<Wanted> {
+        self.all().into_iter().take(2).collect()
+    }
+
     fn alias(&self, target: &str) -> Wanted {
         Wanted { name: self.name.to_string(), kind: "CNAME", value: target.to_owned() }
     }
@@ -142,6 +147,12 @@ impl Records {
             (Answer::Failed(why), _) | (_, Answer::Failed(why)) => Verdict::Unknown(why.clone()),
             (Answer::Records(_), Answer::Records(_)) => Verdict::Missing(found),
         }
+    }
+}
+
+impl From<Wanted> for DnsRecord {
+    fn from(Wanted { name, kind, value }: Wanted) -> Self {
+        Self { name, kind: kind.to_owned(), value }
     }
 }
 

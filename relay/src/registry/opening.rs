@@ -9,7 +9,7 @@ use shared::control::protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{Opened, Place, Registry, Slot};
+use super::{Membership, Opened, Place, Registry, Slot};
 use crate::access::{Owner, Rights};
 use crate::entrance::{Entrance, WebAddress};
 use crate::ports::{Wish, candidates};
@@ -72,6 +72,32 @@ impl Registry {
             reservations.push(Reservation { name, entrances });
         }
         Ok(reservations)
+    }
+
+    /// Why a tunnel has to wait until its owner has proven that its hosts are its own, if nothing
+    /// else is in its way.
+    pub(crate) async fn must_wait(
+        &self,
+        member: &Membership,
+        request: &TunnelRequest,
+    ) -> Option<Refusal> {
+        let (owner, rights) = (member.principal().owner(), member.principal().rights());
+        rights.check_name(&request.name).ok()?;
+        let entrances = request.entrances.iter().filter_map(|wanted| match wanted {
+            EntranceRequest::Tcp { .. } => None,
+            EntranceRequest::Http { at, path } => Some(web(at, path)),
+            EntranceRequest::Tls { at } => Some(Entrance::ServerName(at.clone())),
+        });
+        for entrance in entrances {
+            self.check_offered(&entrance).ok()?;
+            let host = entrance.host()?;
+            match self.ask_for_host(owner, host, rights).await {
+                Err(refusal) if refusal.waits_for_records() => return Some(refusal),
+                Err(_) => return None,
+                Ok(()) => (),
+            }
+        }
+        None
     }
 
     async fn bind_all(
@@ -182,7 +208,7 @@ impl Registry {
     ) -> Result<Bound, Refusal> {
         self.check_offered(&entrance)?;
         if let Some(host) = entrance.host() {
-            self.check_host(&id.owner, host, rights)?;
+            self.ask_for_host(&id.owner, host, rights).await?;
         }
         match self.reserve_entrance(entrance.clone(), &id.owner).await? {
             Some(opened) => Ok(Bound { opened, commit: None }),
@@ -209,10 +235,16 @@ impl Registry {
         Err(Refusal::new(RefusalCode::NotOffered, message))
     }
 
-    /// Whether somebody may have a host, as long as nobody else has it now.
-    fn check_host(&self, owner: &Owner, host: &WebHost, rights: &Rights) -> Result<(), Refusal> {
-        self.0.hosting.domains.may_claim(owner, host)?;
-        rights.check_host(&self.front().shown(host))
+    /// Whether somebody may have a host, as long as nobody else has it now. What somebody's token is
+    /// not for is not waited for either.
+    async fn ask_for_host(
+        &self,
+        owner: &Owner,
+        host: &WebHost,
+        rights: &Rights,
+    ) -> Result<(), Refusal> {
+        rights.check_host(&self.front().shown(host))?;
+        self.0.hosting.domains.ask(owner, host).await
     }
 
     /// Reserves an entrance. `None`: it leads somewhere, or is about to.

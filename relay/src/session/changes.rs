@@ -252,10 +252,23 @@ pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
     }
 }
 
-/// What a client is told of a tunnel that it has got.
-pub(super) fn answer(claim: &Claim, names: &PublicNames) -> TunnelAnswer {
-    let outcome = TunnelOutcome::Open { public: names.addresses(claim) };
-    TunnelAnswer { name: claim.tunnel().name().clone(), outcome }
+/// What a client is told of its first tunnels: it has got them, but for those that are `waiting`.
+pub(super) fn answers(
+    requests: &[TunnelRequest],
+    claims: &[Claim],
+    names: &PublicNames,
+    mut waiting: HashMap<TunnelName, Refusal>,
+) -> Vec<TunnelAnswer> {
+    let mut claims = claims.iter();
+    let answer = |request: &TunnelRequest| {
+        let name = request.name.clone();
+        let outcome = match waiting.remove(&name) {
+            Some(refusal) => refused(&name, refusal),
+            None => TunnelOutcome::Open { public: names.addresses(claims.next()?) },
+        };
+        Some(TunnelAnswer { name, outcome })
+    };
+    requests.iter().filter_map(answer).collect()
 }
 
 impl PublicNames {

@@ -3,6 +3,8 @@
 //! A stranger gets little: one deadline for everything, small messages and frames, and no reply to
 //! anything that is not a `Hello`.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,14 +16,14 @@ use shared::carry::mux::{CLOSE, End, Inbound, Mux, Running};
 use shared::control::channel::{Control, ReceiveError};
 use shared::control::protocol::{
     FromClient, FromRelay, HANDSHAKE_TIMEOUT, Hello, MAX_CONNECTIONS, MAX_HELLO, MAX_MESSAGE,
-    MAX_STREAMS, Refusal, RefusalCode, VERSION, Welcome,
+    MAX_STREAMS, Refusal, RefusalCode, TunnelName, TunnelRequest, VERSION, Welcome,
 };
 use shared::kit::logging::{Foreign, Rate};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
-use super::changes::{PublicNames, Tunnels, answer, check_page};
+use super::changes::{PublicNames, Tunnels, answers, check_page};
 use super::door::{self, TlsBegun};
 use super::identity::shown;
 use super::live::Live;
@@ -269,7 +271,8 @@ impl SessionsShared {
         let claimant =
             Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
         let claimant = Arc::new(claimant);
-        let claims = self.registry.claim(&membership, &hello.tunnels, &claimant).await?;
+        let (asked, waiting) = self.without_waiting(&membership, &hello.tunnels).await;
+        let claims = self.registry.claim(&membership, &asked, &claimant).await?;
         audit::admitted(membership.principal(), peer, membership.session());
 
         let config = self.config.now();
@@ -278,12 +281,32 @@ impl SessionsShared {
         let welcome = Welcome {
             session: membership.session(),
             heartbeat_ms: config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            tunnels: claims.iter().map(|claim| answer(claim, &names)).collect(),
+            tunnels: answers(&hello.tunnels, &claims, &names, waiting),
         };
-        let tunnels = Tunnels::new(names, &hello.tunnels, claims);
+        let tunnels = Tunnels::new(names, &asked, claims);
         let counted = self.metrics.session();
         let heartbeat = config.heartbeat;
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))
+    }
+
+    /// The tunnels that can be opened or refused, and why each of the others has to wait for its
+    /// owner to prove something: those are no reason to keep the client out.
+    async fn without_waiting<'a>(
+        &self,
+        membership: &Membership,
+        requests: &'a [TunnelRequest],
+    ) -> (Cow<'a, [TunnelRequest]>, HashMap<TunnelName, Refusal>) {
+        let mut waiting = HashMap::new();
+        for request in requests {
+            if let Some(refusal) = self.registry.must_wait(membership, request).await {
+                waiting.insert(request.name.clone(), refusal);
+            }
+        }
+        if waiting.is_empty() {
+            return (Cow::Borrowed(requests), waiting);
+        }
+        let asked = requests.iter().filter(|request| !waiting.contains_key(&request.name));
+        (asked.cloned().collect(), waiting)
     }
 
     /// Whether the relay can do what the client asks for, as far as the message and the way by

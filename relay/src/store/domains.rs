@@ -14,6 +14,10 @@ use super::{Name, Store, StoreError, from_millis, to_millis};
 /// What a record is made from.
 const COLUMNS: &str = "SELECT name, owner, code, created, proven, missing FROM domains";
 
+/// What a record is added by.
+const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
+    VALUES ($1, $2, $3, $4, $5)";
+
 /// A host name that somebody says is its own. Who has proven it has it, and that is one alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct DomainRecord {
@@ -31,6 +35,14 @@ pub(crate) struct DomainRecord {
     /// Since when the proof is not there any more.
     #[serde(serialize_with = "maybe_seconds")]
     pub(crate) missing: Option<SystemTime>,
+}
+
+impl DomainRecord {
+    /// What is kept of a host name that `owner` has not proven yet.
+    pub(crate) fn new(host: WebHost, owner: Name, code: String) -> Self {
+        let created = SystemTime::now();
+        Self { host, owner, code, created, proven: None, missing: None }
+    }
 }
 
 /// The host name in this text: labels have no dot, and domains have one.
@@ -54,8 +66,6 @@ impl Store {
     /// There is no such user; or it has said so already, or somebody else has it where `new` is
     /// proven.
     pub(crate) async fn add_domain(&self, new: &DomainRecord) -> Result<(), StoreError> {
-        const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
-            VALUES ($1, $2, $3, $4, $5)";
         let name = new.host.as_str();
         write_all!(self, |all, lock| {
             let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
@@ -66,6 +76,37 @@ impl Store {
             note.bind(name).execute(&mut *all).await?;
         });
         Ok(())
+    }
+
+    /// Keeps what `new` says, unless the owner has said so of `most` names that it has not proven.
+    /// Whether there was room for one more.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_domain`](Self::add_domain).
+    pub(crate) async fn ask_for_domain(
+        &self,
+        new: &DomainRecord,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        const WAITING: &str =
+            "SELECT COUNT(*) AS waiting FROM domains WHERE owner = $1 AND proven IS NULL";
+        let (name, owner, mut has_room) = (new.host.as_str(), new.owner.as_str(), false);
+        write_all!(self, |all, lock| {
+            // First, so that nobody adds one in between.
+            sqlx::query(lock).execute(&mut *all).await?;
+            let waiting = sqlx::query(WAITING).bind(owner).fetch_one(&mut *all).await?;
+            let waiting: i64 = waiting.try_get("waiting")?;
+            has_room = usize::try_from(waiting).is_ok_and(|waiting| waiting < most);
+            if has_room {
+                let insert = sqlx::query(INSERT).bind(name).bind(owner).bind(&new.code);
+                let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
+                insert.execute(&mut *all).await?;
+                let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+                note.bind(name).execute(&mut *all).await?;
+            }
+        });
+        Ok(has_room)
     }
 
     /// All host names that can be read, by name and owner.

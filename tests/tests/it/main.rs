@@ -14,6 +14,7 @@ mod dependencies;
 mod domains;
 mod domains_followed;
 mod domains_owned;
+mod domains_waited;
 mod domains_zone;
 mod ends;
 mod frame_floods;

@@ -30,7 +30,7 @@ pub use self::names::{
     BadHostName, BadPublicAddress, BadTunnelName, HostName, InstanceId, MAX_TUNNEL_NAME,
     PublicAddress, TunnelName,
 };
-pub use self::refusal::{Refusal, RefusalCode};
+pub use self::refusal::{DnsRecord, Refusal, RefusalCode};
 
 /// The version of the protocol that this crate speaks. A relay refuses any other.
 pub const VERSION: u32 = 2;

@@ -15,6 +15,21 @@ pub struct Refusal {
     pub message: String,
     /// Whether the same request may succeed later.
     pub retry: bool,
+    /// The records that somebody has to make first, of which one is enough. None for most reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
+}
+
+/// A record in the DNS, as somebody makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecord {
+    /// The whole name, without a dot at the end.
+    pub name: String,
+    /// Such as `TXT`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A text without quotes, or a name without a dot at the end.
+    pub value: String,
 }
 
 /// The closed list of reasons for a refusal.
@@ -92,7 +107,13 @@ impl Refusal {
             | RefusalCode::OverLimit
             | RefusalCode::Unavailable => true,
         };
-        Self { code, message: message.into(), retry }
+        Self { code, message: message.into(), retry, records: Vec::new() }
+    }
+
+    /// Whether it lasts until somebody has made one of its records. Whoever asks again meanwhile
+    /// has the relay look for them.
+    pub fn waits_for_records(&self) -> bool {
+        self.code == RefusalCode::HostNotProven && self.retry
     }
 }
 

@@ -1,0 +1,166 @@
+//! Clients that ask for a domain before anybody has proven whose it is: they say which record is
+//! missing, and wait for it.
+
+use serde_json::Value;
+use tests::http::{Line, Recorder};
+use tests::kept::{Kept, client};
+use tests::process::{Client, Relay};
+use tests::scrape::shows;
+
+use super::domains::Place;
+
+const HTTP: [&str; 4] = ["--http", "127.0.0.1:0", "--hold-requests", "0s"];
+
+/// A record as a client tells it, as a line of a zone's file.
+fn line(record: &Value) -> String {
+    let text = |key: &str| record[key].as_str().expect("a text");
+    match text("type") {
+        "TXT" => format!("{} TXT \"{}\"", text("name"), text("value")),
+        kind => format!("{} {kind} {}.", text("name"), text("value")),
+    }
+}
+
+/// How often the client has said something like it in its log.
+fn said(client: &Client, what: &str) -> usize {
+    client.stderr.so_far().iter().filter(|line| line.contains(what)).count()
+}
+
+async fn status(relay: &Relay, host: &str) -> u16 {
+    let mut line = Line::connect(relay.http.expect("a port for HTTP")).await;
+    line.ask(host, "/").await.status
+}
+
+#[tokio::test]
+async fn a_client_names_the_record_that_is_missing_and_its_tunnel_opens_when_it_is_seen() {
+    for (kept, which) in Kept::both().await.into_iter().zip([0, 1]) {
+        let place = Place::of(kept).await;
+        let relay = place.relay(&HTTP).await;
+        let service = Recorder::start().await;
+        let app = format!("app=http://{}?host=app.example.test", service.addr());
+        let shop = format!("shop=http://{}", service.addr());
+        let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+        let mut client = client(&relay, &token, &["--tunnel", &app, "--tunnel", &shop]);
+
+        // Nobody has added it before.
+        let waiting = client.event("waiting").await;
+        assert_eq!(waiting["tunnel"], "app");
+        let code = place.code("bob", "app.example.test").await;
+        let records = waiting["records"].as_array().expect("records");
+        let expected = [
+            format!("_sallyport.app.example.test TXT \"sallyport-verify={code}\""),
+            format!("app.example.test CNAME {code}.tunnel.test."),
+        ];
+        assert_eq!(records.iter().map(line).collect::<Vec<_>>(), expected);
+        let reason = waiting["reason"].as_str().expect("a reason");
+        let txt = format!("_sallyport.app.example.test. TXT \"sallyport-verify={code}\"");
+        assert!(reason.contains(&txt), "{reason}");
+        assert_eq!(place.states().await, ["app.example.test bob pending"]);
+        assert_eq!(status(&relay, "shop.tunnel.test").await, 200, "others work meanwhile");
+        assert_eq!(status(&relay, "app.example.test").await, 404);
+        let looked = "relay_host_proofs_total{outcome=\"missing\"}";
+        shows(relay.admin, "looks in vain", |m| m.value(looked) >= Some(2.0)).await;
+
+        place.dns.add(&line(&records[which])).await;
+        let live = client.event("live").await;
+        assert_eq!((&live["tunnel"], said(&client, "ended")), (&"app".into(), 0));
+        assert_eq!(status(&relay, "app.example.test").await, 200);
+        let proven = relay.logged_where("the proof", |line| line["event"] == "proven").await;
+        assert_eq!(
+            (&proven["domain"], &proven["owner"]),
+            (&"app.example.test".into(), &"bob".into())
+        );
+        assert_eq!(place.states().await, ["app.example.test bob proven"]);
+        assert_eq!(said(&client, "waits for a record in the DNS"), 1);
+        assert_eq!(said(&client, "has been seen"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_nothing_else_waits_for_a_name_server_that_is_away_too() {
+    let place = Place::new().await;
+    let code = place.code("ann", "app.example.test").await;
+    place.add_text("app.example.test", &code).await;
+    place.dns.stop().await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let app = format!("app=http://{}?host=app.example.test", service.addr());
+    let (token, _) = place.kept.token("ann", "laptop", &[]).await;
+    let args = ["--tunnel", &app, "--connections", "2", "--reconnect", "never"];
+    let mut client = client(&relay, &token, &args);
+    client.event("waiting").await;
+    relay.logged("nobody can say whether the proof is there").await;
+    place.dns.start_again().await;
+    assert_eq!(client.event("live").await["tunnel"], "app");
+    assert_eq!(status(&relay, "app.example.test").await, 200);
+    assert_eq!(said(&client, "waits for a record in the DNS"), 1, "whatever both are told");
+}
+
+#[tokio::test]
+async fn a_domain_that_somebody_else_proves_first_is_waited_for_no_longer() {
+    let place = Place::new().await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let app = format!("app=http://{}?host=app.example.test", service.addr());
+    let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+    let mut bob = client(&relay, &token, &["--tunnel", &app]);
+    bob.event("waiting").await;
+    place.proven("ann", "app.example.test").await;
+    let refused = bob.event("refused").await;
+    let reason = refused["reason"].as_str().expect("a reason");
+    assert!(reason.contains("app.example.test belongs to another user"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_no_record_would_help_ends_the_client_with_its_reason() {
+    let place = Place::new().await;
+    place.proven("ann", "app.example.test").await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let tunnel = |host: &str| format!("app=http://{}?{host}", service.addr());
+    let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+    let rights = ["--hosts", "*.example.org"];
+    let (narrow, _) = place.kept.token("bob", "narrow", &rights).await;
+    for (token, host, says) in [
+        (&token, "host=app.example.test", "belongs to another user"),
+        (&token, "host=tunnel.test", "is the relay's own name"),
+        (&token, "subdomain=login", "could be taken for the operator's own"),
+        (&narrow, "host=new.example.test", "the token is not for the host new.example.test"),
+    ] {
+        let mut bob = client(&relay, token, &["--tunnel", &tunnel(host)]);
+        let ended = bob.event("ended").await;
+        let reason = ended["reason"].as_str().expect("a reason");
+        assert!(reason.contains(says), "{host}: {reason}");
+        assert_eq!(bob.exit().await.code(), Some(1));
+    }
+    // Nothing was kept of what bob asked for.
+    assert_eq!(place.states().await, ["app.example.test ann proven"]);
+}
+
+#[tokio::test]
+async fn a_user_waits_for_so_many_domains_and_no_more() {
+    for kept in Kept::both().await {
+        let place = Place::of(kept).await;
+        let relay = place.relay(&HTTP).await;
+        let service = Recorder::start().await;
+        let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+        let tunnel = |n: usize| format!("t{n}=http://{}?host=t{n}.example.test", service.addr());
+        let tunnels: Vec<_> = (0..16).map(tunnel).collect();
+        let args: Vec<_> = tunnels.iter().flat_map(|tunnel| ["--tunnel", tunnel]).collect();
+        let mut first = client(&relay, &token, &args);
+        for _ in 0..16 {
+            first.event("waiting").await;
+        }
+        let mut second = client(&relay, &token, &["--tunnel", &tunnel(16)]);
+        let ended = second.event("ended").await;
+        let reason = ended["reason"].as_str().expect("a reason");
+        assert!(reason.contains("16 host names of bob wait to be proven already"), "{reason}");
+        relay.logged("the host name cannot be waited for").await;
+        let refused = "relay_hosts_refused_total{reason=\"too_many\"}";
+        shows(relay.admin, "the limit", |m| m.value(refused) >= Some(1.0)).await;
+        // It says nothing of what others may ask for.
+        let (anns, _) = place.kept.token("ann", "laptop", &[]).await;
+        let mut ann = client(&relay, &anns, &["--tunnel", &tunnel(16)]);
+        ann.event("waiting").await;
+        assert_eq!(place.states().await.len(), 17);
+    }
+}

@@ -155,7 +155,7 @@ impl Reconnect {
     fn retries(self, err: &ConnectError, first: bool) -> bool {
         match self {
             Self::Never => false,
-            Self::OnFailure => !first && err.may_pass(),
+            Self::OnFailure => err.may_pass() && (!first || err.waits_for_records()),
             Self::Always => err.may_pass() && !(first && err.is_lasting()),
         }
     }

@@ -261,7 +261,12 @@ impl ConnectError {
         }
     }
 
-    /// The same for one connection of several: the others may be about to move the tunnels that are
+    /// Whether it lasts until somebody has made a record, which is waited for.
+    pub(crate) fn waits_for_records(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.waits_for_records())
+    }
+
+    /// The same as [`may_pass`](Self::may_pass) for one connection of several: the others may be about to move the tunnels that are
     /// elsewhere, or to end.
     pub(crate) fn may_pass_beside_others(&self) -> bool {
         match self {

@@ -50,6 +50,8 @@ pub struct Pebble {
     /// Of its own servers' certificates.
     authority: Authority,
     settings: Value,
+    /// The name server that it asks, if it is not its own.
+    asks: Option<SocketAddr>,
     running: Mutex<Vec<Child>>,
 }
 
@@ -65,6 +67,15 @@ impl Pebble {
     ///
     /// It is not installed (see tests/programs), or does not start.
     pub async fn start_with(adjust: impl FnOnce(&mut Value)) -> Self {
+        Self::begin(adjust, None).await
+    }
+
+    /// An authority that looks for records at this name server.
+    pub async fn start_asking(dns: SocketAddr) -> Self {
+        Self::begin(|_| (), Some(dns)).await
+    }
+
+    async fn begin(adjust: impl FnOnce(&mut Value), asks: Option<SocketAddr>) -> Self {
         let (host, folder, authority) = (own_host(), Folder::new(), Authority::new());
         authority.relay(&host.to_string()).write(&folder, "cert.pem", "key.pem");
         folder.write("ca.pem", &authority.pem());
@@ -78,7 +89,8 @@ impl Pebble {
             "keyAlgorithm": "ecdsa",
         });
         adjust(&mut settings);
-        let pebble = Self { host, folder, authority, settings, running: Mutex::default() };
+        let running = Mutex::default();
+        let pebble = Self { host, folder, authority, settings, asks, running };
         pebble.start_again().await;
         pebble
     }
@@ -102,7 +114,8 @@ impl Pebble {
         names.args(["-management", &format!("{host}:{DNS_MANAGEMENT}")]);
         names.args(["-defaultIPv4", &host.to_string()]);
         let mut pebble = self.program("pebble");
-        pebble.arg("-config").arg(settings).args(["-dnsserver", &format!("{host}:{DNS}")]);
+        let dns = self.asks.unwrap_or_else(|| SocketAddr::from((host, DNS)));
+        pebble.arg("-config").arg(settings).args(["-dnsserver", &dns.to_string()]);
         pebble.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "0");
         pebble.env("PEBBLE_AUTHZREUSE", "0");
         let needed = "pebble: see tests/programs";
@@ -157,9 +170,9 @@ impl Pebble {
         let script = format!(
             "#!/bin/bash
 set -e
-echo \"$1 $2\" >>{log}
-body=\"{{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$3\\\"}}\"
-[ \"$1\" = set ] && path=/set-txt || path=/clear-txt
+echo \"$1 $2 $3\" >>{log}
+body=\"{{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$4\\\"}}\"
+[ \"$1\" = add ] && path=/set-txt || path=/clear-txt
 exec 3<>/dev/tcp/{host}/{DNS_MANAGEMENT}
 printf 'POST %s HTTP/1.0\\r\\nContent-Length: %s\\r\\n\\r\\n%s' $path ${{#body}} \"$body\" >&3
 read -r status <&3
@@ -295,6 +308,16 @@ impl Certified {
         Self::start_with(pebble.host, |settings| {
             settings.data = Some(data.file("data"));
             settings.certificates = certificates;
+        })
+        .await
+    }
+
+    /// The same, with the program that writes to the DNS of `pebble`.
+    pub async fn start_with_hook(pebble: &Pebble, acme: AcmeSettings, data: &Folder) -> Self {
+        Self::start_with(pebble.host, |settings| {
+            settings.data = Some(data.file("data"));
+            settings.certificates = CertificateSettings { folder: None, acme };
+            settings.domains.hook = Some(pebble.dns_hook());
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -93,6 +94,32 @@ impl NameServer {
     /// A file with a key that it does not know, in a line.
     pub fn unknown_key_file(&self) -> PathBuf {
         self.folder.file("unknown-key")
+    }
+
+    /// A program that makes records there, and takes them away, as a relay has it done. It takes
+    /// down in a file what it was told.
+    pub fn hook(&self) -> PathBuf {
+        let (home, host) = (self.folder.path().display(), self.host);
+        let script = format!(
+            "#!/bin/bash
+set -e -o pipefail
+printf '%s\\n' \"$*\" >>{home}/hooked
+value=$4
+[ \"$3\" != TXT ] || value=\"\\\"$4\\\"\"
+[ \"$1\" = add ] && change=\"add $2 0\" || change=\"delete $2\"
+printf 'server %s %s\\n%s %s %s\\nsend\\n' {host} {PORT} \"$change\" \"$3\" \"$value\" |
+    nsupdate -v -k {home}/key
+"
+        );
+        let path = self.folder.write("hook", &script);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
+        path
+    }
+
+    /// What that program was told so far.
+    pub fn hooked(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.file("hooked")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// The secret of its key, for whoever looks where it should not be.

@@ -185,11 +185,6 @@ pub(crate) fn check_files(settings: &CertificateSettings) -> Result<(), String> 
     if let Some(folder) = folder {
         std::fs::read_dir(folder).map_err(|err| format!("certs: {}: {err}", folder.display()))?;
     }
-    if let Some(hook) = &acme.dns_hook
-        && !std::fs::metadata(hook).is_ok_and(|found| found.is_file())
-    {
-        return Err(format!("acme-dns-hook: {}: there is no such program", hook.display()));
-    }
     Authority::read(acme).map(drop)
 }
 

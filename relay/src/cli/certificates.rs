@@ -49,11 +49,6 @@ pub(super) struct CertificateArgs {
     #[arg(long, env = "RELAY_ACME_CHALLENGE", value_name = "KIND")]
     acme_challenge: Option<AcmeChallenge>,
 
-    /// What writes to your DNS for dns-01: a program that is run with `set NAME VALUE`, and with
-    /// `unset NAME VALUE` afterwards
-    #[arg(long, env = "RELAY_ACME_DNS_HOOK", value_name = "PROGRAM")]
-    acme_dns_hook: Option<PathBuf>,
-
     /// Order one certificate for all hosts right below this domain, by dns-01
     #[arg(long, env = "RELAY_ACME_WILDCARD", value_name = "DOMAIN")]
     acme_wildcard: Option<DomainName>,
@@ -86,7 +81,6 @@ impl CertificateArgs {
                 agree_tos: self.acme_agree_tos,
                 external,
                 challenge: self.acme_challenge,
-                dns_hook: self.acme_dns_hook,
                 wildcard: self.acme_wildcard,
                 ca: self.acme_ca,
             },

@@ -14,7 +14,9 @@ use super::domains::name_server;
 use super::table::{ago, table};
 use super::tools::say;
 use crate::config::Config;
-use crate::domains::{Prover, Records, Reserved, Verdict, Wanted, Why, Zone, new_code, own};
+use crate::domains::{
+    Prover, Records, Reserved, Verdict, Wanted, Why, Writer, imitated, new_code, own,
+};
 use crate::store::{DomainRecord, Name, Store, StoreError, host_in};
 
 /// How long to wait before a proof is looked for once more.
@@ -42,7 +44,7 @@ pub(super) enum DomainTool {
         /// Whose it is [default: the only user that there is]
         #[arg(long, value_name = "USER")]
         user: Option<Name>,
-        /// Make the record in the zone of --dns-update-zone
+        /// Make the record, in the zone of --dns-update-zone or by --dns-hook
         #[arg(long)]
         make_record: bool,
     },
@@ -109,10 +111,15 @@ impl DomainTool {
                     bail!("nobody could prove that {name} is theirs: name a domain with a dot");
                 }
                 let user = user_or_only(store, user).await?;
+                let all = store.domains().await?;
+                if let Some(why) = imitated(prover.own(), &name, Some(user.as_str()), &all) {
+                    bail!("{why}");
+                }
                 let record = added(store, &name, &user).await?;
                 let records = prover.records(&name, &user, &record.code, &store.domains().await?);
                 if make_record {
-                    zone(config)?.set_txt(&records.txt_name(), records.txt()).await?;
+                    let writer = writer(config, &records)?;
+                    writer.set_txt(&records.txt_name(), records.txt()).await?;
                     say(&format!("The record for {name} has been made."));
                 }
                 Ok(to_make(&record, &records, make_record, json))
@@ -288,18 +295,19 @@ async fn give(
 
 /// Takes away the record that may have been made for a proof.
 async fn clear_record(config: &Config, prover: &Prover, record: &DomainRecord) {
-    let (WebHost::Host(name), Ok(zone)) = (&record.host, zone(config)) else { return };
+    let WebHost::Host(name) = &record.host else { return };
     let records = prover.records(name, &record.owner, &record.code, []);
-    if zone.has(&records.txt_name())
-        && let Err(err) = zone.unset_txt(&records.txt_name(), records.txt()).await
+    if let Ok(writer) = writer(config, &records)
+        && writer.is_for(&records.txt_name())
+        && let Err(err) = writer.unset_txt(&records.txt_name(), records.txt()).await
     {
         say(&format!("The record {} may still be there: {err:#}", records.as_txt()));
     }
 }
 
-fn zone(config: &Config) -> anyhow::Result<Zone> {
-    let update = config.domains.update.as_ref();
-    Ok(Zone::new(update.context("the relay can make no records: see --dns-update of `relay`")?))
+fn writer(config: &Config, records: &Records) -> anyhow::Result<Writer> {
+    let writer = Writer::of(&config.domains, &records.txt_name());
+    writer.context("the relay can make no records: see --dns-update and --dns-hook of `relay`")
 }
 
 /// The record that somebody means.

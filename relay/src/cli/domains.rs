@@ -58,6 +58,11 @@ pub(super) struct DomainArgs {
     #[arg(long, env = "RELAY_DNS_UPDATE_ZONE", value_name = "NAME")]
     dns_update_zone: Option<DomainName>,
 
+    /// What writes to any other DNS: a program that is run with `add NAME TYPE VALUE`, and with
+    /// `remove NAME TYPE VALUE` when a record is to go
+    #[arg(long, env = "RELAY_DNS_HOOK", value_name = "PROGRAM")]
+    dns_hook: Option<PathBuf>,
+
     /// The addresses to which all subdomains of --domain are to lead, with commas between them
     #[arg(long, env = "RELAY_DNS_ADDRESS", value_name = "IPS", value_delimiter = ',')]
     dns_address: Vec<IpAddr>,
@@ -83,9 +88,7 @@ impl DomainArgs {
         let bad = |key, must| Err(BadSetting { key, must });
         let zone = self.dns_update_zone.clone().or_else(|| domain.cloned());
         let update = match (self.dns_update, key, zone) {
-            (Some(server), Some(key), Some(zone)) => {
-                Some(DnsUpdate { server, key, zone, addresses: self.dns_address })
-            }
+            (Some(server), Some(key), Some(zone)) => Some(DnsUpdate { server, key, zone }),
             (Some(_), None, _) => {
                 return bad("dns-update", "needs dns-update-key-file as well");
             }
@@ -93,9 +96,6 @@ impl DomainArgs {
             (None, Some(_), _) => return bad("dns-update-key-file", NEEDS_SERVER),
             (None, None, _) if self.dns_update_zone.is_some() => {
                 return bad("dns-update-zone", NEEDS_SERVER);
-            }
-            (None, None, _) if !self.dns_address.is_empty() => {
-                return bad("dns-address", NEEDS_SERVER);
             }
             (None, None, _) => None,
         };
@@ -106,6 +106,8 @@ impl DomainArgs {
             recheck: self.domain_recheck,
             grace: self.domain_grace,
             update,
+            hook: self.dns_hook,
+            addresses: self.dns_address,
         })
     }
 }

@@ -88,6 +88,11 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
         cli.into_config(token, jwt_keys, tsig_key).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
     certs::check_files(&config.certificates).map_err(flag)?;
+    if let Some(hook) = &config.domains.hook
+        && !std::fs::metadata(hook).is_ok_and(|found| found.is_file())
+    {
+        return Err(flag(format!("dns-hook: {}: there is no such program", hook.display())));
+    }
     if let Some(folder) = &config.web.error_pages {
         Pages::read(folder).map_err(|err| flag(format!("{err:#}")))?;
     }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use shared::control::protocol::DomainName;
 use shared::kit::settings::Row;
 
-use super::{BadSetting, check};
+use super::{BadSetting, DomainSettings, check};
 
 /// Where the certificates come from that visitors see. As by default from nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +34,6 @@ pub struct AcmeSettings {
     pub external: Option<ExternalAccount>,
     /// How it is shown that a name belongs to the relay. `None`: as the ports allow.
     pub challenge: Option<AcmeChallenge>,
-    /// What puts records into the DNS, and takes them out of it.
-    pub dns_hook: Option<PathBuf>,
     /// One certificate is ordered for all names right below this domain.
     pub wildcard: Option<DomainName>,
     /// The authority's server is trusted for the certificates in this file, and for no others.
@@ -60,7 +58,7 @@ pub enum AcmeChallenge {
     /// By a TLS handshake at port 443 of the name
     #[value(name = "tls-alpn-01")]
     TlsAlpn01,
-    /// By a record in the DNS, which --acme-dns-hook puts there
+    /// By a record in the DNS, which --dns-update or --dns-hook puts there
     #[value(name = "dns-01")]
     Dns01,
 }
@@ -86,7 +84,6 @@ impl Default for AcmeSettings {
             agree_tos: false,
             external: None,
             challenge: None,
-            dns_hook: None,
             wildcard: None,
             ca: None,
         }
@@ -94,10 +91,9 @@ impl Default for AcmeSettings {
 }
 
 impl CertificateSettings {
-    /// `is_kept`: whether the relay keeps anything.
-    pub(super) fn check(&self, is_kept: bool) -> Result<(), BadSetting> {
-        let AcmeSettings { on, directory, email, agree_tos, challenge, dns_hook, wildcard, .. } =
-            &self.acme;
+    /// `is_kept`: whether the relay keeps anything. `domains` say where it makes records.
+    pub(super) fn check(&self, is_kept: bool, domains: &DomainSettings) -> Result<(), BadSetting> {
+        let AcmeSettings { on, directory, email, agree_tos, challenge, wildcard, .. } = &self.acme;
         let is_https = directory.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
         check("acme-directory", is_https, "must be a URL that begins with https://")?;
         let is_address = |email: &String| {
@@ -112,10 +108,13 @@ impl CertificateSettings {
             "must be one address of e-mail",
         )?;
         let is_dns = *challenge == Some(AcmeChallenge::Dns01);
-        let needs = "dns-01 needs acme-dns-hook, a program that puts records into the DNS";
-        check("acme-challenge", !is_dns || dns_hook.is_some(), needs)?;
-        let needs = "needs acme-dns-hook: authorities want to see a record in the DNS for it";
-        check("acme-wildcard", wildcard.is_none() || dns_hook.is_some(), needs)?;
+        let needs =
+            "dns-01 needs dns-update, or dns-hook, a program that puts records into the DNS";
+        check("acme-challenge", !is_dns || domains.makes_records(), needs)?;
+        let needs = "needs dns-update for a zone that it is in, or dns-hook: authorities want to see \
+            a record in the DNS for it";
+        let can_be = wildcard.as_ref().is_none_or(|domain| domains.makes_records_of(domain));
+        check("acme-wildcard", can_be, needs)?;
         if !on {
             return Ok(());
         }
@@ -133,17 +132,7 @@ impl CertificateSettings {
         let Self {
             folder,
             acme:
-                AcmeSettings {
-                    on,
-                    directory,
-                    email,
-                    agree_tos,
-                    external,
-                    challenge,
-                    dns_hook,
-                    wildcard,
-                    ca,
-                },
+                AcmeSettings { on, directory, email, agree_tos, external, challenge, wildcard, ca },
         } = self;
         let path = |key, path: Option<&PathBuf>| {
             let shown = path.map(|path| path.display().to_string());
@@ -159,7 +148,6 @@ impl CertificateSettings {
             Row::optional("acme-eab-kid", external.as_ref().map(|external| &*external.kid)),
             path("acme-eab-key-file", external.as_ref().map(|external| &external.key_file)),
             Row::optional("acme-challenge", challenge.as_deref()),
-            path("acme-dns-hook", dns_hook.as_ref()),
             Row::optional("acme-wildcard", wildcard.as_ref().map(DomainName::as_str)),
             path("acme-ca", ca.as_ref()),
         ]
@@ -177,7 +165,7 @@ impl fmt::Display for AcmeChallenge {
 }
 
 /// The settings that only a restart changes.
-pub(super) const NEED_RESTART: [&str; 11] = [
+pub(super) const NEED_RESTART: [&str; 10] = [
     "certs",
     "acme",
     "acme-directory",
@@ -186,13 +174,13 @@ pub(super) const NEED_RESTART: [&str; 11] = [
     "acme-eab-kid",
     "acme-eab-key-file",
     "acme-challenge",
-    "acme-dns-hook",
     "acme-wildcard",
     "acme-ca",
 ];
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DnsUpdate, TsigKey};
     use super::*;
 
     fn on() -> CertificateSettings {
@@ -202,25 +190,36 @@ mod tests {
 
     #[test]
     fn nothing_is_ordered_before_somebody_has_agreed_and_where_nothing_is_kept() {
-        assert_eq!(on().check(true), Ok(()));
-        let err = on().check(false).unwrap_err().to_string();
+        let domains = DomainSettings::default();
+        assert_eq!(on().check(true, &domains), Ok(()));
+        let err = on().check(false, &domains).unwrap_err().to_string();
         assert!(err.starts_with("acme needs data or database"), "{err}");
         let mut settings = on();
         settings.acme.agree_tos = false;
-        let err = settings.check(true).unwrap_err().to_string();
+        let err = settings.check(true, &domains).unwrap_err().to_string();
         assert!(err.starts_with("acme needs acme-agree-tos"), "{err}");
     }
 
     #[test]
     fn what_needs_the_dns_needs_somebody_who_writes_there() {
         let mut settings = on();
+        let mut domains = DomainSettings::default();
         settings.acme.challenge = Some(AcmeChallenge::Dns01);
-        assert_eq!(settings.check(true).unwrap_err().key, "acme-challenge");
+        assert_eq!(settings.check(true, &domains).unwrap_err().key, "acme-challenge");
         settings.acme.challenge = None;
         settings.acme.wildcard = Some("t.example".parse().unwrap());
-        assert_eq!(settings.check(true).unwrap_err().key, "acme-wildcard");
-        settings.acme.dns_hook = Some("/bin/true".into());
-        assert_eq!(settings.check(true), Ok(()));
+        assert_eq!(settings.check(true, &domains).unwrap_err().key, "acme-wildcard");
+        let secret = "key:hmac-sha256:b25seS1mb3ItdGhpcy10ZXN0LW9ubHktZm9yLXRoaXM=";
+        domains.update = Some(DnsUpdate {
+            server: "ns.example:53".parse().unwrap(),
+            key: TsigKey::parse(secret).unwrap(),
+            zone: "t.example".parse().unwrap(),
+        });
+        assert_eq!(settings.check(true, &domains), Ok(()));
+        settings.acme.wildcard = Some("other.example".parse().unwrap());
+        assert_eq!(settings.check(true, &domains).unwrap_err().key, "acme-wildcard");
+        domains.hook = Some("/bin/true".into());
+        assert_eq!(settings.check(true, &domains), Ok(()));
     }
 
     #[test]

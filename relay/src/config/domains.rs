@@ -1,6 +1,7 @@
 //! The relay's domain, host names of others, and DNS.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::control::protocol::{DomainName, Subdomain};
@@ -25,6 +26,10 @@ pub struct DomainSettings {
     pub grace: Duration,
     /// The zone in which the relay makes records by itself.
     pub update: Option<DnsUpdate>,
+    /// The program that makes all other records.
+    pub hook: Option<PathBuf>,
+    /// Where all subdomains of the relay's domain lead. None: that is not the relay's business.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A zone in which the relay makes records by itself (RFC 2136).
@@ -36,8 +41,6 @@ pub struct DnsUpdate {
     pub key: TsigKey,
     /// The zone.
     pub zone: DomainName,
-    /// Where all subdomains of the relay's domain lead. None: that is not the relay's business.
-    pub addresses: Vec<IpAddr>,
 }
 
 impl Default for DomainSettings {
@@ -49,6 +52,8 @@ impl Default for DomainSettings {
             recheck: Duration::from_secs(3600),
             grace: Duration::from_secs(72 * 3600),
             update: None,
+            hook: None,
+            addresses: Vec::new(),
         }
     }
 }
@@ -60,26 +65,38 @@ impl DomainSettings {
         for (key, time) in [("domain-recheck", self.recheck), ("domain-grace", self.grace)] {
             check(key, time <= args::LONGEST, "must be a year at most")?;
         }
-        let Some(DnsUpdate { server, zone, addresses, .. }) = &self.update else { return Ok(()) };
-        check("dns-update", server.host.is_some(), "must have a host")?;
-        let is_in_zone = |domain: &DomainName| domain == zone || domain.below(zone).is_some();
+        let server = self.update.as_ref().map(|update| &update.server);
+        check("dns-update", server.is_none_or(|server| server.host.is_some()), "must have a host")?;
+        let is_asked = !self.addresses.is_empty();
+        let must = "needs dns-update or dns-hook as well";
+        check("dns-address", !is_asked || self.makes_records(), must)?;
         let must = "needs domain, to which the addresses belong";
-        check("dns-address", addresses.is_empty() || domain.is_some(), must)?;
-        let domain = domain.filter(|_| !addresses.is_empty());
+        check("dns-address", !is_asked || domain.is_some(), must)?;
         let must = "must be the domain or above it, since there are addresses for that";
-        check("dns-update-zone", domain.is_none_or(is_in_zone), must)
+        let can_be = !is_asked || domain.is_none_or(|domain| self.makes_records_of(domain));
+        check("dns-update-zone", can_be, must)
+    }
+
+    /// Whether the relay can make records of `name`.
+    pub(super) fn makes_records_of(&self, name: &DomainName) -> bool {
+        let is_in = |DnsUpdate { zone, .. }: &DnsUpdate| name == zone || name.below(zone).is_some();
+        self.hook.is_some() || self.update.as_ref().is_some_and(is_in)
+    }
+
+    /// Whether it can make records of any name.
+    pub(super) fn makes_records(&self) -> bool {
+        self.hook.is_some() || self.update.is_some()
     }
 
     /// Every setting with its key, in the order of the documentation.
     pub(super) fn rows(&self) -> Vec<Row> {
         // All are named, so that a new one is not forgotten.
-        let Self { reserved, any_host, resolver, recheck, grace, update } = self;
-        let (server, key, zone, addresses) = match update {
-            Some(DnsUpdate { server, key, zone, addresses }) => {
-                (Some(server), Some(key), Some(zone), &addresses[..])
-            }
-            None => (None, None, None, &[][..]),
+        let Self { reserved, any_host, resolver, recheck, grace, update, hook, addresses } = self;
+        let (server, key, zone) = match update {
+            Some(DnsUpdate { server, key, zone }) => (Some(server), Some(key), Some(zone)),
+            None => (None, None, None),
         };
+        let hook = hook.as_ref().map(|program| program.display().to_string());
         vec![
             list("reserved-names", reserved),
             Row::new("any-host", any_host),
@@ -89,6 +106,7 @@ impl DomainSettings {
             optional("dns-update", server),
             Row::secret("dns-update-key-file", key.map(TsigKey::fingerprint)),
             optional("dns-update-zone", zone),
+            Row::optional("dns-hook", hook.as_deref()),
             list("dns-address", addresses),
         ]
     }

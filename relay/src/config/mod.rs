@@ -195,7 +195,7 @@ impl Config {
         } = &settings;
         tls.check()?;
         web.check()?;
-        certificates.check(data.is_some() || database.is_some())?;
+        certificates.check(data.is_some() || database.is_some(), domains)?;
         domains.check(web.domain_name())?;
         let times = [
             ("grace", grace),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use shared::control::protocol::{DomainName, Refusal, RefusalCode, Subdomain, WebHost};
 
+use super::lookalike::Foreign;
 use super::own::{OwnNames, Place};
 use super::proof::Records;
 use super::reserved::Reserved;
@@ -102,9 +103,24 @@ impl Claims<'_> {
                 let message = format!("{name} belongs to another user of the relay");
                 return Err((HostRefusal::Taken, Refusal::new(RefusalCode::HostTaken, message)));
             }
-            None if self.settings.any_host => return Ok(()),
             None => (),
         }
+        let owner_name = match owner {
+            Owner::User(user) => Some(&**user),
+            Owner::Anybody | Owner::Shared | Owner::Subject(_) => None,
+        };
+        if let Some(message) = imitated(self.own, name, owner_name, self.table.all()) {
+            let refusal = Refusal::new(RefusalCode::HostNotAllowed, message);
+            return Err((HostRefusal::Lookalike, refusal));
+        }
+        if self.settings.any_host {
+            return Ok(());
+        }
+        self.unproven(owner, host, name)
+    }
+
+    /// What is said of a domain that nobody has proven.
+    fn unproven(&self, owner: &Owner, host: &WebHost, name: &DomainName) -> Result<(), Refused> {
         let not_allowed = |message| {
             Err((HostRefusal::NoUser, Refusal::new(RefusalCode::HostNotAllowed, message)))
         };
@@ -151,6 +167,31 @@ pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
              in front: choose another"
         )),
     }
+}
+
+/// Why `owner` may not have `name`, if that looks like one of the relay's own, or like a domain in
+/// `all` that somebody else has proven.
+pub(crate) fn imitated<'a>(
+    own: &OwnNames,
+    name: &DomainName,
+    owner: Option<&str>,
+    all: impl IntoIterator<Item = &'a DomainRecord>,
+) -> Option<String> {
+    let foreign = Foreign::new(name)?;
+    if let Some(own) = own.all().find(|own| foreign.is_like_or_below(own)) {
+        return Some(format!("{name} looks like the relay's own {own}: choose another"));
+    }
+    let others = all
+        .into_iter()
+        .filter(|record| record.proven.is_some() && Some(record.owner.as_str()) != owner);
+    let mut others = others.filter_map(|record| match &record.host {
+        WebHost::Host(other) => Some(other),
+        WebHost::Subdomain(_) => None,
+    });
+    let other = others.find(|other| foreign.is_like(other))?;
+    Some(format!(
+        "{name} looks like {other}, which belongs to another user of the relay: choose another"
+    ))
 }
 
 /// What is said of a name that is not its owner's yet, who has this code.

@@ -1,10 +1,13 @@
 //! Keeps what is known of host names up to date, for as long as the relay runs.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::{DomainName, WebHost};
+use shared::kit::backoff::Backoff;
 use shared::kit::logging::Rate;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -12,15 +15,18 @@ use tracing::{info, warn};
 
 use super::claims::Table;
 use super::prover::Prover;
-use super::update::Zone;
+use super::writer::Writer;
 use super::{Domains, Verdict, audit};
-use crate::config::DnsUpdate;
+use crate::config::{DnsUpdate, DomainSettings};
 use crate::metrics::Proof;
 use crate::store::{Change, DomainRecord, Store, StoreError};
 
-/// How often it is looked whether the zone's settings have changed, and when a change of the zone is
-/// tried again that has failed.
+/// How often it is looked whether the settings of records have changed.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// The pauses before records are made again that could not be: a name server comes back soon, and a
+/// program that is wrong is not run all the time.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// How often the records of a zone are made again: somebody may have put an older zone in place.
 const RENEW: Duration = Duration::from_secs(3600);
@@ -135,27 +141,49 @@ impl Domains {
 
     /// Lets all subdomains lead to where the settings say, as long as they do.
     async fn keep_zone(&self) -> Infallible {
-        let mut kept: Option<(DnsUpdate, String, Instant)> = None;
+        let mut kept: Option<Kept> = None;
+        let (mut again, mut pauses) = (Instant::now(), AGAIN);
+        let mut failed = None;
         loop {
             let config = self.0.config.now();
-            let (update, domain) = (config.domains.update.clone(), config.web.domain_name());
-            if let (Some(update), Some(domain)) = (update, domain)
-                && !update.addresses.is_empty()
+            let wildcard = config.web.domain_name().map(|domain| format!("*.{domain}"));
+            let settings = &config.domains;
+            if let Some(name) = wildcard.filter(|_| !settings.addresses.is_empty())
+                && let Some(writer) = Writer::of(settings, &name)
             {
-                let name = format!("*.{domain}");
-                let is_kept = kept.as_ref().is_some_and(|(rules, made, since)| {
-                    *rules == update && *made == name && since.elapsed() < RENEW
+                let wanted = Kept { settings: Records::of(settings, &name), since: Instant::now() };
+                let is_kept = kept.as_ref().is_some_and(|kept| {
+                    let is_new = !writer.is_renewed() || kept.since.elapsed() < RENEW;
+                    kept.settings == wanted.settings && is_new
                 });
-                if !is_kept && self.make_records(&update, &name).await {
-                    kept = Some((update, name, Instant::now()));
+                // Other settings are tried at once.
+                if failed.as_ref().is_some_and(|failed| *failed != wanted.settings) {
+                    (again, pauses) = (Instant::now(), AGAIN);
+                }
+                if !is_kept && Instant::now() >= again {
+                    let before = kept.as_ref().map(|kept| &kept.settings);
+                    let before = before.filter(|before| before.name == name);
+                    let before = before.map_or(&[][..], |before| &before.addresses);
+                    if self.make_records(&writer, &name, &settings.addresses, before).await {
+                        (kept, failed, pauses) = (Some(wanted), None, AGAIN);
+                    } else {
+                        failed = Some(wanted.settings);
+                        again = Instant::now() + pauses.next_delay();
+                    }
                 }
             }
             sleep(LOOK).await;
         }
     }
 
-    async fn make_records(&self, update: &DnsUpdate, name: &str) -> bool {
-        let done = Zone::new(update).point(name, &update.addresses).await;
+    async fn make_records(
+        &self,
+        writer: &Writer,
+        name: &str,
+        addresses: &[IpAddr],
+        before: &[IpAddr],
+    ) -> bool {
+        let done = writer.point(name, addresses, before).await;
         self.0.metrics.dns_update(done.is_ok());
         match &done {
             Ok(()) => info!(name, "the name leads to --dns-address"),
@@ -165,6 +193,28 @@ impl Domains {
             Err(_) => (),
         }
         done.is_ok()
+    }
+}
+
+/// What all subdomains lead to, and who was to see to it.
+#[derive(PartialEq)]
+struct Records {
+    update: Option<DnsUpdate>,
+    hook: Option<PathBuf>,
+    addresses: Vec<IpAddr>,
+    name: String,
+}
+
+/// What was made.
+struct Kept {
+    settings: Records,
+    since: Instant,
+}
+
+impl Records {
+    fn of(settings: &DomainSettings, name: &str) -> Self {
+        let DomainSettings { update, hook, addresses, .. } = settings.clone();
+        Self { update, hook, addresses, name: name.to_owned() }
     }
 }
 

@@ -8,7 +8,8 @@
 //! - [`wait`] looks for the proofs that clients wait for, which [`awaited`] are
 //! - [`follow`] keeps that up to date: what others change in the store, proofs that go
 //! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
-//! - [`update`] makes records where the relay may (RFC 2136)
+//! - [`writer`] makes records: in a zone that takes changes ([`update`], RFC 2136), or by the
+//!   operator's program ([`hook`])
 //!
 //! # Invariants
 //!
@@ -21,6 +22,8 @@ mod audit;
 mod awaited;
 mod claims;
 mod follow;
+mod hook;
+mod lookalike;
 mod own;
 mod proof;
 mod prover;
@@ -31,6 +34,7 @@ mod tests;
 mod update;
 mod wait;
 mod words;
+mod writer;
 
 use std::sync::Arc;
 
@@ -43,11 +47,11 @@ use crate::config::CurrentConfig;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
-pub(crate) use self::claims::own;
+pub(crate) use self::claims::{imitated, own};
 pub(crate) use self::proof::{Records, Verdict, Wanted, new_code};
 pub(crate) use self::prover::Prover;
 pub(crate) use self::reserved::{Reserved, Why};
-pub(crate) use self::update::Zone;
+pub(crate) use self::writer::{Passing, Writer};
 
 use self::awaited::Awaited;
 use self::claims::{Claims, Refused, Table};
@@ -137,6 +141,11 @@ impl Domains {
             Some(holder) => matches!(self.look_again(&holder).await, Some(Verdict::Proven(_))),
             None => config.domains.any_host,
         }
+    }
+
+    /// What makes records of `name` now, if anything does.
+    pub(crate) fn writer(&self, name: &str) -> Option<Writer> {
+        Writer::of(&self.0.config.now().domains, name)
     }
 
     /// What may make a difference to [`may_claim`](Self::may_claim): host names that are somebody's

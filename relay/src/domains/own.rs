@@ -33,7 +33,7 @@ impl OwnNames {
 
     /// Where `name` is.
     pub(crate) fn place(&self, name: &DomainName) -> Place {
-        if [&self.domain, &self.public].into_iter().flatten().any(|own| own == name) {
+        if self.all().any(|own| own == name) {
             return Place::Own;
         }
         match self.domain.as_ref().and_then(|domain| name.below(domain)) {
@@ -47,6 +47,11 @@ impl OwnNames {
         let (Some(domain), Some(public)) = (&self.domain, &self.public) else { return false };
         public.below(domain).and_then(|in_front| in_front.rsplit('.').next())
             == Some(label.as_str())
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &DomainName> {
+        [&self.domain, &self.public].into_iter().flatten()
     }
 
     /// The name that those who point to the relay put a label in front of.

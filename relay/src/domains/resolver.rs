@@ -40,7 +40,7 @@ const PORT: u16 = 53;
 
 /// Looks records up. Nothing is remembered from one time to the next.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Resolver(Option<SocketAddr>);
+pub(crate) struct Resolver(Option<SocketAddr>);
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]

@@ -37,7 +37,7 @@ impl Domains {
     ///
     /// # Errors
     ///
-    /// As `may_claim`; too many are waited for; or the store does not answer.
+    /// As `may_claim`; or too many are waited for.
     pub(crate) async fn ask(&self, owner: &Owner, host: &WebHost) -> Result<(), Refusal> {
         let mut decided = self.decide(owner, host);
         if let Err((HostRefusal::NotProven, _)) = decided
@@ -161,6 +161,8 @@ fn unavailable(err: &StoreError) -> Refused {
     if NOT_KEPT.allows() {
         warn!("what is asked for is not kept: {err}");
     }
-    let message = "the relay cannot write down who asks for the host name right now: try later";
-    (HostRefusal::NotProven, Refusal::new(RefusalCode::Unavailable, message))
+    // The client waits, and gets the record when it asks again.
+    let message =
+        "the relay cannot write down right now who asks for the host name: it is asked again";
+    (HostRefusal::NotProven, Refusal::new(RefusalCode::HostNotProven, message))
 }

@@ -64,6 +64,8 @@ label! {
         NotProven = "not_proven",
         /// Only a user could have it.
         NoUser = "no_user",
+        /// It looks like somebody else's.
+        Lookalike = "lookalike",
         /// Too many wait for their proofs.
         TooMany = "too_many",
     }

@@ -54,16 +54,15 @@ async fn one_certificate_is_ordered_by_the_dns_for_all_hosts_right_below_a_domai
     let visitors = pebble.visitors().await;
     let settings = AcmeSettings {
         wildcard: Some("t.example".parse().expect("a domain")),
-        dns_hook: Some(pebble.dns_hook()),
         ..pebble.settings()
     };
-    let relay = Certified::start(&pebble, settings, &data).await;
+    let relay = Certified::start_with_hook(&pebble, settings, &data).await;
     let _wanted = [HOST, "b.t.example"].map(|host| want(&relay, host));
     let shown = relay.serves(&visitors, HOST).await;
     assert_eq!(relay.shown(&visitors, "b.t.example").await, Some(shown));
     assert!(relay.shown(&visitors, "deep.b.t.example").await.is_none());
-    let record = "_acme-challenge.t.example";
-    assert_eq!(pebble.hooked(), [format!("set {record}"), format!("unset {record}")]);
+    let record = "_acme-challenge.t.example TXT";
+    assert_eq!(pebble.hooked(), [format!("add {record}"), format!("remove {record}")]);
     relay.counts("issued", 1).await;
     relay.stop().await;
     assert_eq!(pebble.orders(), 1);
@@ -72,9 +71,8 @@ async fn one_certificate_is_ordered_by_the_dns_for_all_hosts_right_below_a_domai
 #[tokio::test]
 async fn one_host_is_shown_by_the_dns_if_somebody_wants_it_so() {
     let (pebble, data) = (Pebble::start().await, Folder::new());
-    let dns_hook = Some(pebble.dns_hook());
-    let settings = AcmeSettings { dns_hook, ..by(AcmeChallenge::Dns01, &pebble) };
-    let relay = Certified::start(&pebble, settings, &data).await;
+    let settings = by(AcmeChallenge::Dns01, &pebble);
+    let relay = Certified::start_with_hook(&pebble, settings, &data).await;
     let _wanted = want(&relay, HOST);
     relay.serves(&pebble.visitors().await, HOST).await;
     relay.stop().await;

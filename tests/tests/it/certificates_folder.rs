@@ -152,9 +152,9 @@ async fn a_relay_says_at_once_what_is_missing() {
         (&["--certs", "/nonexistent"], "certs: /nonexistent: No such file"),
         (&["--acme", "--data", "/tmp"], "acme needs acme-agree-tos"),
         (&["--acme", "--acme-agree-tos"], "acme needs data or database"),
-        (&["--acme-challenge", "dns-01"], "dns-01 needs acme-dns-hook"),
+        (&["--acme-challenge", "dns-01"], "dns-01 needs dns-update, or dns-hook"),
         (&["--acme-ca", "/nonexistent"], "acme-ca: /nonexistent: is not there"),
-        (&["--acme-dns-hook", "/nonexistent"], "acme-dns-hook: /nonexistent"),
+        (&["--dns-hook", "/nonexistent"], "dns-hook: /nonexistent"),
         (&["--acme-eab-kid", "one"], "acme-eab-kid needs acme-eab-key-file"),
     ];
     for (args, expected) in cases {

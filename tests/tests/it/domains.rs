@@ -187,6 +187,15 @@ async fn what_looks_like_the_relays_own_is_not_added_and_a_user_has_to_be_named(
         let no = place.complaint(&["add", name, "--user", "ann"]).await;
         assert!(no.contains(says), "{no}");
     }
+    place.proven("bob", "shop.example.test").await;
+    for (name, says) in [
+        ("tunn\u{0435}l.test", "looks like the relay's own tunnel.test"),
+        ("sh\u{043e}p.example.test", "looks like shop.example.test, which belongs to another"),
+    ] {
+        let no = place.complaint(&["add", name, "--user", "ann"]).await;
+        assert!(no.contains(says), "{no}");
+    }
+    place.ask(&["remove", "shop.example.test"]).await;
     let whose = place.complaint(&["add", "app.example.test"]).await;
     assert!(whose.contains("give --user"), "{whose}");
     let nobody = place.complaint(&["add", "app.example.test", "--user", "eve"]).await;

@@ -2,6 +2,7 @@
 //! missing, and wait for it.
 
 use serde_json::Value;
+use tests::eventually;
 use tests::http::{Line, Recorder};
 use tests::kept::{Kept, client};
 use tests::process::{Client, Relay};
@@ -123,6 +124,10 @@ async fn what_no_record_would_help_ends_the_client_with_its_reason() {
     for (token, host, says) in [
         (&token, "host=app.example.test", "belongs to another user"),
         (&token, "host=tunnel.test", "is the relay's own name"),
+        // With a letter of another script that looks like the one in its place.
+        (&token, "host=\u{0430}pp.example.test", "looks like app.example.test"),
+        (&token, "host=app.tunn\u{0435}l.test", "looks like the relay's own tunnel.test"),
+        (&token, "host=\u{0430}pp.tunnel.test", "is below the relay's own domain"),
         (&token, "subdomain=login", "could be taken for the operator's own"),
         (&narrow, "host=new.example.test", "the token is not for the host new.example.test"),
     ] {
@@ -147,9 +152,8 @@ async fn a_user_waits_for_so_many_domains_and_no_more() {
         let tunnels: Vec<_> = (0..16).map(tunnel).collect();
         let args: Vec<_> = tunnels.iter().flat_map(|tunnel| ["--tunnel", tunnel]).collect();
         let mut first = client(&relay, &token, &args);
-        for _ in 0..16 {
-            first.event("waiting").await;
-        }
+        first.event("waiting").await;
+        eventually("all to be kept", async || place.states().await.len() == 16).await;
         let mut second = client(&relay, &token, &["--tunnel", &tunnel(16)]);
         let ended = second.event("ended").await;
         let reason = ended["reason"].as_str().expect("a reason");

@@ -114,7 +114,7 @@ async fn a_proof_in_the_relays_zone_is_made_and_taken_away_by_the_tools() {
     assert_eq!(status, Some(1));
     assert!(said.contains("is not in the zone example.test"), "{said}");
     let none = place.complaint(&add).await;
-    assert!(none.contains("see --dns-update"), "{none}");
+    assert!(none.contains("see --dns-update and --dns-hook"), "{none}");
     let wrong = tool(&add).env("RELAY_DNS_UPDATE_KEY_FILE", place.dns.wrong_key_file());
     let (status, _, said) = wrong.output().await;
     assert_eq!(status, Some(1));

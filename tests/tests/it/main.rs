@@ -13,6 +13,7 @@ mod crowd;
 mod dependencies;
 mod domains;
 mod domains_followed;
+mod domains_hook;
 mod domains_owned;
 mod domains_waited;
 mod domains_zone;

@@ -187,7 +187,7 @@ async fn every_documented_metric_is_there() {
     for outcome in ["applied", "refused"] {
         series.push(format!("relay_config_reloads_total{{outcome=\"{outcome}\"}}"));
     }
-    for reason in ["kept_back", "own", "taken", "not_proven", "no_user", "too_many"] {
+    for reason in ["kept_back", "own", "taken", "not_proven", "no_user", "lookalike", "too_many"] {
         series.push(format!("relay_hosts_refused_total{{reason=\"{reason}\"}}"));
     }
     for outcome in ["found", "missing", "unknown"] {

@@ -10,16 +10,16 @@ use shared::carry::tls::provider;
 
 use super::super::CertName;
 use super::super::table::{Answer, Table};
-use super::hook::Record;
 use super::trouble::Trouble;
-use crate::config::{AcmeChallenge, AcmeSettings};
+use crate::config::AcmeChallenge;
+use crate::domains::{Domains, Passing};
 
 /// The answers of one order.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// They end with this.
     held: Vec<Answer>,
-    records: Vec<Record>,
+    records: Vec<Passing>,
 }
 
 impl AcmeChallenge {
@@ -50,7 +50,7 @@ impl Answers {
     /// The certificate or the record that answers it cannot be made.
     pub(super) async fn give(
         &mut self,
-        (table, settings): (&Table, &AcmeSettings),
+        (table, domains): (&Table, &Domains),
         (challenge, name): (AcmeChallenge, &CertName),
         (token, authorization): (&str, &KeyAuthorization),
     ) -> Result<(), Trouble> {
@@ -63,18 +63,19 @@ impl Answers {
                 self.held.push(table.answer_handshake(name.domain(), key));
             }
             AcmeChallenge::Dns01 => {
-                let program = settings.dns_hook.as_deref();
-                let program = program.ok_or_else(|| Trouble::own("there is no --acme-dns-hook"))?;
                 let record = format!("_acme-challenge.{}", name.domain());
-                let set = self.set(Record::new(program, record, authorization.dns_value()));
-                set.await.map_err(|err| Trouble::own(err).counted())?;
+                let writer = domains.writer(&record);
+                let needs = "there is neither --dns-update nor --dns-hook";
+                let writer = writer.ok_or_else(|| Trouble::own(needs))?;
+                let set = self.set(Passing::new(writer, record, authorization.dns_value()));
+                set.await.map_err(|err| Trouble::own(format_args!("{err:#}")).counted())?;
             }
         }
         Ok(())
     }
 
     /// Puts a record into the DNS. Whatever comes of it, it is taken back with the others.
-    async fn set(&mut self, record: Record) -> Result<(), String> {
+    async fn set(&mut self, record: Passing) -> anyhow::Result<()> {
         let at = self.records.len();
         self.records.push(record);
         self.records[at].set().await
@@ -104,12 +105,14 @@ fn handshake(name: &CertName, digest: &[u8]) -> anyhow::Result<Arc<CertifiedKey>
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::time::Duration;
 
     use tokio::time::{interval, timeout};
 
     use super::*;
+    use crate::config::DomainSettings;
+    use crate::domains::Writer;
 
     /// A program that does this, in a folder that is removed with it, and what it was told to do.
     struct Program {
@@ -128,8 +131,8 @@ mod tests {
             Self { log: path.with_extension("log"), path }
         }
 
-        fn record(&self) -> Record {
-            Record::new(&self.path, "_acme-challenge.t.example".into(), "value".into())
+        fn record(&self) -> Passing {
+            record_by(&self.path)
         }
 
         fn called(&self) -> String {
@@ -143,25 +146,31 @@ mod tests {
         }
     }
 
-    const SET: &str = "set _acme-challenge.t.example value\n";
-    const UNSET: &str = "unset _acme-challenge.t.example value\n";
+    fn record_by(program: &Path) -> Passing {
+        let settings = DomainSettings { hook: Some(program.into()), ..DomainSettings::default() };
+        let name = "_acme-challenge.t.example";
+        Passing::new(Writer::of(&settings, name).expect("a program"), name.into(), "value".into())
+    }
+
+    const SET: &str = "add _acme-challenge.t.example TXT value\n";
+    const UNSET: &str = "remove _acme-challenge.t.example TXT value\n";
 
     #[tokio::test]
     async fn a_record_that_could_not_be_made_is_taken_back_all_the_same() {
         let program = Program::new("fails", "exit 3");
         let mut answers = Answers::default();
-        let err = answers.set(program.record()).await.unwrap_err();
-        assert!(err.contains("set has failed: exit status: 3"), "{err}");
+        let err = answers.set(program.record()).await.unwrap_err().to_string();
+        assert!(err.contains("add has failed: exit status: 3"), "{err}");
         answers.take_back().await;
         assert_eq!(program.called(), [SET, UNSET].concat());
-        let none = Record::new(&program.path.with_extension("none"), "x".into(), "y".into());
-        let err = Answers::default().set(none).await.unwrap_err();
+        let none = record_by(&program.path.with_extension("none"));
+        let err = Answers::default().set(none).await.unwrap_err().to_string();
         assert!(err.contains("cannot be run"), "{err}");
     }
 
     #[tokio::test]
     async fn a_record_is_taken_back_although_nobody_waited_until_it_was_made() {
-        let program = Program::new("waits", "test $1 = unset || exec tail -f /dev/null");
+        let program = Program::new("waits", "test $1 = remove || exec tail -f /dev/null");
         let mut answers = Answers::default();
         let is_running = timeout(Duration::from_secs(20), async {
             let mut looks = interval(Duration::from_millis(5));

@@ -79,8 +79,8 @@ async fn try_order(
         return Err(Trouble::own("nothing proves any more whose it is: see `relay domain verify`"));
     }
     let (account, https) = authority.account().await?;
-    let (account, https, settings) = (&account, &https, &authority.settings);
-    let desk = Desk { account, https, table, settings, challenge: authority.challenge };
+    let (account, https, domains) = (&account, &https, &authority.domains);
+    let desk = Desk { account, https, table, domains, challenge: authority.challenge };
     desk.order(name, old, answers).await
 }
 

@@ -2,14 +2,13 @@
 //!
 //! - [`orders`]: the task that orders what is wanted, and renews it; [`outcome`]: what comes of it
 //! - [`due`]: what has to be ordered; [`ration`]: how much may be; [`renewal`]: when it is time
-//! - [`job`], [`order`]: one order; [`answer`], [`hook`]: how a name is shown to be the relay's
+//! - [`job`], [`order`]: one order; [`answer`]: how a name is shown to be the relay's
 //! - [`account`]: the account at the authority
 //! - [`https`]: requests to the authority; [`trouble`]: what it says when it says no
 
 mod account;
 mod answer;
 mod due;
-mod hook;
 mod https;
 mod job;
 mod order;

@@ -16,7 +16,8 @@ use super::super::table::Table;
 use super::answer::Answers;
 use super::https::Https;
 use super::trouble::Trouble;
-use crate::config::{AcmeChallenge, AcmeSettings};
+use crate::config::AcmeChallenge;
+use crate::domains::Domains;
 
 /// What an authority has issued.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(super) struct Desk<'a> {
     pub(super) account: &'a Account,
     pub(super) https: &'a Https,
     pub(super) table: &'a Table,
-    pub(super) settings: &'a AcmeSettings,
+    pub(super) domains: &'a Domains,
     pub(super) challenge: AcmeChallenge,
 }
 
@@ -110,7 +111,7 @@ impl Desk<'_> {
             })?;
             let authorization = open.key_authorization();
             let asked = (open.token.as_str(), &authorization);
-            answers.give((self.table, self.settings), (challenge, name), asked).await?;
+            answers.give((self.table, self.domains), (challenge, name), asked).await?;
             open.set_ready().await.map_err(|err| self.trouble(&err))?;
         }
         match order.poll_ready(&LOOKS).await {

@@ -91,7 +91,8 @@ impl Trouble {
                 "the name has to lead to this relay, and port 443 there to --https"
             }
             (_, AcmeChallenge::Dns01) => {
-                "look at what --acme-dns-hook does: the record has to be there when it ends"
+                "look at the zone of --dns-update, or at what --dns-hook does: the record has to \
+                 be there when it ends"
             }
         }
     }

@@ -33,12 +33,12 @@ async fn certificates_are_ordered_by_flags_and_no_key_is_in_any_log_nor_before_t
         .args(["--acme-ca", &path(acme.ca.expect("an authority"))])
         .args(["--acme-eab-kid", "kid-1", "--acme-eab-key-file"])
         .args([folder.write("eab", KEY)])
-        .args(["--acme-wildcard", "t.example", "--acme-dns-hook", &path(hook)])
+        .args(["--acme-wildcard", "t.example", "--dns-hook", &path(hook)])
         .start();
     relay.logged("a certificate for *.t.example is ordered by dns-01").await;
-    relay.logged("set _acme-challenge.t.example: seen:").await;
+    relay.logged("add _acme-challenge.t.example: seen:").await;
     relay.logged("the certificate of *.t.example has been issued").await;
-    relay.logged("unset _acme-challenge.t.example: seen:").await;
+    relay.logged("remove _acme-challenge.t.example: seen:").await;
     relay.signal(Signal::TERM);
     assert!(relay.exit().await.success());
 

@@ -1,14 +1,15 @@
-//! The operator's program that puts records into the DNS and takes them out of it.
+//! The operator's program that puts records into the DNS and takes them out of it, wherever that is.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 use shared::kit::logging::Foreign;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 /// How long the program may take: it waits until the record can be seen everywhere.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -20,20 +21,16 @@ const SAID: u64 = 4 * 1024;
 /// program's business.
 const OWN: &str = "RELAY_";
 
-/// A record that the program puts into the DNS.
-#[derive(Debug)]
-pub(super) struct Record {
-    program: PathBuf,
-    name: String,
-    value: String,
-}
+/// The operator's program. It is run without a shell, as `PROGRAM add|remove NAME TYPE VALUE`.
+#[derive(Clone, Debug)]
+pub(crate) struct Hook(PathBuf);
 
-impl Record {
-    pub(super) fn new(program: &Path, name: String, value: String) -> Self {
-        Self { program: program.to_owned(), name, value }
+impl Hook {
+    pub(crate) fn new(program: &Path) -> Self {
+        Self(program.to_owned())
     }
 
-    /// Has the program put the record there.
+    /// Has it put a record there, beside others of that name.
     ///
     /// # Errors
     ///
@@ -43,21 +40,24 @@ impl Record {
     /// # Cancel safety
     ///
     /// The program is killed, and the record may be there.
-    pub(super) async fn set(&self) -> Result<(), String> {
-        self.run("set").await
+    pub(super) async fn add(&self, name: &str, kind: &str, value: &str) -> anyhow::Result<()> {
+        self.run(["add", name, kind, value]).await
     }
 
-    /// Has the program take the record away. That it fails is logged and stops nothing.
-    pub(super) async fn unset(self) {
-        if let Err(err) = self.run("unset").await {
-            warn!("the record {} may still be in the DNS: {err}", self.name);
-        }
+    /// Has it take that record away, and leave others.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub(super) async fn remove(&self, name: &str, kind: &str, value: &str) -> anyhow::Result<()> {
+        self.run(["remove", name, kind, value]).await
     }
 
-    async fn run(&self, action: &str) -> Result<(), String> {
-        let shown = self.program.display();
-        let mut command = Command::new(&self.program);
-        command.args([action, &self.name, &self.value]);
+    async fn run(&self, args: [&str; 4]) -> anyhow::Result<()> {
+        let shown = self.0.display();
+        let [action, name, ..] = args;
+        let mut command = Command::new(&self.0);
+        command.args(args);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(OWN) {
                 command.env_remove(name);
@@ -65,7 +65,7 @@ impl Record {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
-        let mut child = command.spawn().map_err(|err| format!("{shown} cannot be run: {err}"))?;
+        let mut child = command.spawn().with_context(|| format!("{shown} cannot be run"))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let whole = async {
             let (out, err, status) = tokio::join!(said(out), said(err), child.wait());
@@ -73,15 +73,15 @@ impl Record {
         };
         let ended = timeout(LONGEST, whole).await;
         let (out, err, status) =
-            ended.map_err(|_| format!("{shown} {action} has not ended within {LONGEST:?}"))?;
+            ended.with_context(|| format!("{shown} {action} has not ended within {LONGEST:?}"))?;
         for line in out.lines().chain(err.lines()).filter(|line| !line.is_empty()) {
-            info!("{shown} {action} {}: {}", self.name, Foreign(line));
+            info!("{shown} {action} {name}: {}", Foreign(line));
         }
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("{shown} {action} has failed: {status}")),
-            Err(err) => Err(format!("{shown} {action}: {err}")),
+        let status = status.with_context(|| format!("{shown} {action}"))?;
+        if !status.success() {
+            bail!("{shown} {action} has failed: {status}");
         }
+        Ok(())
     }
 }
 

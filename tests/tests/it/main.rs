@@ -7,6 +7,7 @@ mod carrier;
 mod carrying;
 mod certificates;
 mod certificates_folder;
+mod certificates_proofs;
 mod changes;
 mod connections;
 mod crowd;

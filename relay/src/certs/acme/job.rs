@@ -76,7 +76,9 @@ async fn try_order(
     if let CertName::Host(host) = name
         && !authority.domains.recheck(host).await
     {
-        return Err(Trouble::own("nothing proves any more whose it is: see `relay domain verify`"));
+        // The name's own trouble: others are ordered meanwhile.
+        let why = "nothing proves any more whose it is: see `relay domain verify`";
+        return Err(Trouble::own(why).counted());
     }
     let (account, https) = authority.account().await?;
     let (account, https, domains) = (&account, &https, &authority.domains);

@@ -3,14 +3,17 @@
 //! - `access_log`: what is written down of them
 //! - `fault`: why a request is not answered by the local service, and what is said then
 //! - `pages`: what people see then
+//! - `percent`, `weights`: what is written in headers and addresses
 //! - `policy`: what a tunnel's owner wants done with its requests
 //! - `pool`: connections to local services that wait for the next request
 
 mod access_log;
 mod fault;
 mod pages;
+pub(crate) mod percent;
 pub(crate) mod policy;
 mod pool;
+pub(crate) mod weights;
 
 pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
 pub(crate) use self::fault::{Fault, Side};

@@ -2,8 +2,7 @@
 
 use hyper::header::{ACCEPT, HeaderMap};
 
-/// So many media ranges of a request are looked at: browsers name eight.
-const MOST_RANGES: usize = 32;
+use crate::web::weights::{MOST_ELEMENTS, Weighted, weighted};
 
 /// What a visitor reads most easily.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +30,7 @@ impl Format {
     /// The one that a request asks for. Browsers name HTML first, programs what they read; whoever
     /// takes everything, or nothing that there is, gets text.
     pub(super) fn of(request: &HeaderMap) -> Self {
-        let accept = request.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-        let ranges: Vec<_> = accept
-            .flat_map(|accept| accept.split(','))
-            .take(MOST_RANGES)
-            .filter_map(parse)
-            .collect();
+        let ranges: Vec<_> = weighted(request, ACCEPT).collect();
         let mut best = (Self::Text, None);
         for format in [Self::Text, Self::Html, Self::Json] {
             let wish = format.wish(&ranges).filter(|wish| wish.quality > 0);
@@ -48,12 +42,13 @@ impl Format {
     }
 
     /// What the range says that names it most closely.
-    fn wish(self, ranges: &[(&str, u16)]) -> Option<Wish> {
-        let wishes = ranges.iter().enumerate().filter_map(|(at, (range, quality))| {
-            let closeness = self.closeness(range)?;
+    fn wish(self, ranges: &[Weighted<'_>]) -> Option<Wish> {
+        let wishes = ranges.iter().enumerate().filter_map(|(at, range)| {
+            let closeness = self.closeness(range.name)?;
             // Of what is not named itself the order says nothing.
-            let before = if closeness == 0 { 0 } else { MOST_RANGES - at };
-            Some(Wish { quality: *quality, closeness, before })
+            let before = if closeness == 0 { 0 } else { MOST_ELEMENTS - at };
+            // What is no weight is as good as none.
+            Some(Wish { quality: range.weight.unwrap_or(1000), closeness, before })
         });
         wishes.max_by_key(|wish| (wish.closeness, wish.quality, wish.before))
     }
@@ -81,19 +76,6 @@ impl Format {
             Self::Text => "text/plain; charset=utf-8",
         }
     }
-}
-
-/// A media range and its quality.
-fn parse(range: &str) -> Option<(&str, u16)> {
-    let mut parts = range.split(';').map(str::trim);
-    let name = parts.next().filter(|name| !name.is_empty())?;
-    let quality = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())
-    });
-    // What is no number is as good as none.
-    let quality = quality.flatten().unwrap_or(1.0).clamp(0.0, 1.0);
-    Some((name, (quality * 1000.0) as u16))
 }
 
 #[cfg(test)]

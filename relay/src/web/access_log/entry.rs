@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri, Version};
 use serde::{Serialize, Serializer};
@@ -13,6 +13,7 @@ use shared::kit::logging::{Utc, harmless};
 
 use super::mask;
 use crate::metrics::FaultCode;
+use crate::web::policy::credentials;
 
 /// So many characters of a path and its query are shown. Longer ones are no addresses that somebody
 /// reads.
@@ -196,11 +197,7 @@ impl Outcome {
 
 /// The user of Basic authentication (RFC 7617), never the password.
 fn user(headers: &HeaderMap) -> Option<Box<str>> {
-    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let credentials = BASE64.decode(credentials.trim().as_bytes()).ok()?;
+    let credentials = BASE64.decode(credentials(headers, "basic")?.as_bytes()).ok()?;
     // Without a colon it is no user: it may be all password.
     let end = credentials.iter().position(|byte| *byte == b':')?;
     let user = String::from_utf8_lossy(&credentials[..end]);

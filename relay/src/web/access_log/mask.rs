@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::web::percent::decoded;
+
 /// What stands in the place of a secret.
 const MASKED: &str = "***";
 
@@ -114,21 +116,11 @@ fn secret(pair: &str) -> Option<&str> {
 
 /// A name as it is compared: without escapes, in lower case, with `_` for `-`.
 fn plain(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let digit = |at: usize| behind.get(at).and_then(|digit| (*digit as char).to_digit(16));
-        let (byte, length) = match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
-            _ => (*first, 1),
-        };
-        rest = &rest[length..];
-        plain.push(match byte {
-            b'-' => '_',
-            byte => (byte as char).to_ascii_lowercase(),
-        });
-    }
-    plain
+    let plain = |byte| match byte {
+        b'-' => '_',
+        byte => char::from(byte).to_ascii_lowercase(),
+    };
+    decoded(name).into_iter().map(plain).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use hyper::header::{
 };
 use hyper::http::response::Parts;
 
+use crate::web::weights::weighted;
+
 /// Answers that are shorter than this fit into one packet as they are, in bytes.
 const SHORTEST: u64 = 1024;
 
@@ -62,16 +64,14 @@ impl Coding {
     /// The one that a visitor takes, if any, and likes no less than an answer as it is (RFC 9110,
     /// section 12.5.3).
     pub(crate) fn wished(request: &HeaderMap) -> Option<Self> {
-        let wishes = wishes(request);
-        let weight = |name: &str| {
-            let of = |wanted: &str| {
-                let wish = wishes.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-                wish.map(|(_, weight)| *weight)
-            };
-            of(name).or_else(|| of("*"))
+        let wishes: Vec<_> = weighted(request, ACCEPT_ENCODING).collect();
+        let of = |wanted: &str| {
+            let wish = wishes.iter().find(|wish| wish.name.eq_ignore_ascii_case(wanted));
+            // What is not understood is not taken.
+            wish.map(|wish| wish.weight.unwrap_or(0))
         };
-        let plain = wishes.iter().find(|(name, _)| name.eq_ignore_ascii_case("identity"));
-        let plain = plain.map_or(0, |(_, weight)| *weight);
+        let weight = |name: &str| of(name).or_else(|| of("*"));
+        let plain = of("identity").unwrap_or(0);
         let weights = Self::ALL.into_iter().map(|coding| {
             let also = (coding == Self::Gzip).then(|| weight("x-gzip")).flatten();
             (coding, weight(coding.name()).or(also).unwrap_or(0))
@@ -87,36 +87,6 @@ impl Coding {
             Self::Brotli => "br",
             Self::Gzip => "gzip",
         }
-    }
-}
-
-/// What a visitor takes, with weights in thousandths. What is not understood is not taken.
-fn wishes(request: &HeaderMap) -> Vec<(&str, u16)> {
-    let fields = request.get_all(ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
-    let wish = |element: &'_ str| -> u16 {
-        let parameters = element.split(';').skip(1).map(str::trim);
-        let mut weights = parameters.filter_map(|parameter| {
-            let (name, weight) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| thousandths(weight.trim()))
-        });
-        weights.next().unwrap_or(1000)
-    };
-    let elements = fields.flat_map(|field| field.split(','));
-    elements
-        .map(|element| (element.split(';').next().unwrap_or_default().trim(), wish(element)))
-        .collect()
-}
-
-/// A weight such as `0.5` (RFC 9110, section 12.4.2).
-fn thousandths(weight: &str) -> u16 {
-    let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
-    if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
-        return 0;
-    }
-    match whole {
-        "1" => 1000,
-        "0" => format!("{part:0<3}").parse().unwrap_or(0),
-        _ => 0,
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn forget(headers: &mut HeaderMap) {
 
 /// What stands behind the scheme in `Authorization`. `None`: it is of another one, or there is more
 /// than one.
-pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+pub(crate) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let (first, None) = (fields.next()?, fields.next()) else { return None };
     let (said, rest) = first.to_str().ok()?.trim().split_once(' ')?;

@@ -54,6 +54,7 @@ use super::fault::Fault;
 
 pub(crate) use self::compress::{Coding, announce, choose};
 pub(crate) use self::compressed::Compressed;
+pub(crate) use self::login::credentials;
 pub(crate) use self::webhook::{MOST_SIGNED, Webhook};
 
 /// What is done with the requests of a tunnel.

@@ -5,6 +5,7 @@ use hyper::http::uri::PathAndQuery;
 use shared::control::protocol::SecretDigest;
 
 use crate::web::Fault;
+use crate::web::percent::decoded;
 
 /// Where requests have the token.
 const HEADER: HeaderName = HeaderName::from_static("x-tunnel-token");
@@ -66,25 +67,6 @@ fn value(parameter: &str) -> Option<&str> {
         "" => Some(""),
         rest => rest.strip_prefix('='),
     }
-}
-
-/// What `%` and two digits stand for is put in (RFC 3986, section 2.1); what is none stays.
-fn decoded(text: &str) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        let digits = behind.first_chunk::<2>().map(|[high, low]| (digit(high), digit(low)));
-        match digits {
-            Some((Some(high), Some(low))) if first == b'%' => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &behind[2..];
-            }
-            _ => bytes.push(first),
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

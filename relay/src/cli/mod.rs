@@ -197,7 +197,8 @@ pub struct Cli {
     never_ban: Vec<Networks>,
 
     /// Balancers in front of the public ports: their connections begin with a header of the PROXY
-    /// protocol, which says who visits. Networks such as 10.0.0.0/8, with commas between them
+    /// protocol, which says who visits. Requests of HTTP say it in X-Forwarded-For, or in Forwarded
+    /// if there is none of that. Networks such as 10.0.0.0/8, with commas between them
     #[arg(long, env = "RELAY_TRUST_PROXY", value_name = "NETWORKS")]
     trust_proxy: Vec<Networks>,
 

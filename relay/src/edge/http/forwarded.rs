@@ -1,17 +1,18 @@
 //! Who visits, as a local service is told, and as proxies in front of the relay tell it.
 //!
 //! What strangers say of themselves is thrown away. Those of whom `--trust-proxy` says that they are
-//! to be believed may name the visitor, in `X-Forwarded-For` and `X-Forwarded-Proto`. `Forwarded` (RFC
-//! 7239) is for the local service alone: few proxies set it, and the others pass on what a visitor says
-//! there.
+//! to be believed may name the visitor, in `X-Forwarded-For` and `X-Forwarded-Proto`, or in `Forwarded`
+//! (RFC 7239). Where there is one of the former, the latter does not count: nginx, Caddy and most
+//! others set `X-Forwarded-For`, and pass on what a visitor says in `Forwarded`.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use shared::kit::digits::push_ip;
 use shared::kit::net::Networks;
 
 use super::fields::{Values, remove_all};
+use super::nodes::{Node, address, is_tls, nodes};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -54,19 +55,30 @@ impl Way {
         if !trusted.contain(peer) {
             return Self { visitor: peer, before: Vec::new(), tls, peer };
         }
-        let hops: Vec<_> = values(headers, FOR).map(|hop| address(hop.trim())).collect();
-        // From the relay back, as long as each is to be believed.
-        let mut before: Vec<IpAddr> = Vec::new();
-        for hop in hops.into_iter().rev().take(MOST_HOPS) {
+        let mut way = Self { visitor: peer, before: Vec::new(), tls, peer };
+        if headers.contains_key(FOR) || headers.contains_key(PROTO) {
+            way.tls = proto(headers).unwrap_or(tls);
+            let hops: Vec<_> = values(headers, FOR).map(|hop| address(hop.trim())).collect();
+            way.follow(hops.into_iter().rev().map(|ip| Node { ip, tls: None }), trusted);
+        } else {
+            way.follow(nodes(headers), trusted);
+        }
+        way
+    }
+
+    /// Goes from the relay back, as long as each node is to be believed.
+    fn follow(&mut self, nodes: impl Iterator<Item = Node>, trusted: &Networks) {
+        let by_peer = self.tls;
+        for node in nodes.take(MOST_HOPS) {
+            self.tls = node.tls.unwrap_or(by_peer);
             // One that hides itself hides those before it.
-            let Some(hop) = hop else { break };
-            before.insert(0, hop);
-            if !trusted.contain(hop) {
+            let Some(ip) = node.ip else { break };
+            self.before.insert(0, ip);
+            self.visitor = ip;
+            if !trusted.contain(ip) {
                 break;
             }
         }
-        let visitor = before.first().copied().unwrap_or(peer);
-        Self { visitor, before, tls: proto(headers).unwrap_or(tls), peer }
     }
 
     /// Tells the local service: of the visitor's `host` as written, and of what was taken away in
@@ -123,26 +135,10 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     fields.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
 }
 
-/// An address with or without a port. `None`: it is hidden, or none.
-fn address(text: &str) -> Option<IpAddr> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (ip, _) = rest.split_once(']')?;
-        return ip.parse::<Ipv6Addr>().ok().map(|ip| IpAddr::from(ip).to_canonical());
-    }
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(ip.to_canonical());
-    }
-    text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
-}
-
 /// Whether the visitor came by TLS, as the hop says that is nearest: what stands before may be the
 /// visitor's own.
 fn proto(headers: &HeaderMap) -> Option<bool> {
-    match values(headers, PROTO).last()?.trim() {
-        "https" | "wss" => Some(true),
-        "http" | "ws" => Some(false),
-        _ => None,
-    }
+    is_tls(values(headers, PROTO).last()?.trim())
 }
 
 #[cfg(test)]
@@ -193,10 +189,36 @@ mod tests {
 
         let brackets = way(&[(FOR, "[2001:db9::1]:4711, 2001:db8::7"), (PROTO, "https, http")]);
         assert_eq!((brackets.visitor, brackets.tls), (ip("2001:db9::1"), false));
-        // Few proxies care for it, and pass on what a visitor says there.
-        let other = way(&[(FORWARDED, "for=6.6.6.6;proto=https"), (FOR, "192.0.2.1")]);
-        assert_eq!((other.visitor, other.tls), (ip("192.0.2.1"), false));
+        // Few proxies set it, and the others pass on what a visitor says there.
+        for own in [(FOR, "192.0.2.1"), (PROTO, "http")] {
+            let visitor = if own.0 == FOR { ip("192.0.2.1") } else { ip("10.0.0.1") };
+            let other = way(&[(FORWARDED, "for=6.6.6.6;proto=https"), own]);
+            assert_eq!((other.visitor, other.tls), (visitor, false));
+        }
         assert_eq!(way(&[(FOR, "192.0.2.1, unknown, 10.0.0.2")]).visitor, ip("10.0.0.2"));
         assert_eq!(way(&[]).visitor, ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn those_who_are_trusted_may_say_it_in_the_standard_way() {
+        let trusted: Networks = "10.0.0.0/8,2001:db8::/32".parse().unwrap();
+        let way = |field: &'static str| {
+            let way = Way::of(&headers(&[(FORWARDED, field)]), ip("10.0.0.1"), false, &trusted);
+            (way.visitor.to_string(), way.tls)
+        };
+        let is = |visitor: &str, tls| (visitor.to_owned(), tls);
+        assert_eq!(way("for=192.0.2.1;proto=https"), is("192.0.2.1", true));
+        assert_eq!(way("for=\"[2001:db9::1]:4711\";proto=https"), is("2001:db9::1", true));
+        // How the visitor came, and not what came after it.
+        let far = "for=6.6.6.6;proto=http, for=192.0.2.1;proto=https, for=10.0.0.2;proto=http";
+        assert_eq!(way(far), is("192.0.2.1", true));
+        assert_eq!(way("for=6.6.6.6;proto=https, for=192.0.2.1"), is("192.0.2.1", false));
+        assert_eq!(way("for=6.6.6.6, for=_hidden;proto=https, for=10.0.0.2"), is("10.0.0.2", true));
+        assert_eq!(way("for=6.6.6.6, for=unknown"), is("10.0.0.1", false));
+        assert_eq!(way("proto=https"), is("10.0.0.1", true));
+        let mut told = headers(&[(FORWARDED, far)]);
+        Way::of(&told.clone(), ip("10.0.0.1"), false, &trusted).tell(&mut told, "", None);
+        assert_eq!(told[FOR], "192.0.2.1, 10.0.0.2, 10.0.0.1");
+        assert_eq!(told[FORWARDED], "for=192.0.2.1;proto=https, for=10.0.0.2, for=10.0.0.1");
     }
 }

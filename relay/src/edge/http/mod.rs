@@ -4,7 +4,8 @@
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
-//! - `head`, `hops`, `forwarded`, `fields`: what its headers say, and what the local service sees of it
+//! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
+//!   sees of it
 //! - `upstream`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
 //! - `answers`, `accept`: what the relay says itself
@@ -26,6 +27,7 @@ mod host;
 mod http1;
 mod http2;
 mod lent;
+mod nodes;
 mod proxy;
 mod route;
 mod shrink;

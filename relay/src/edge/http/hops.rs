@@ -4,6 +4,7 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::{Response, StatusCode, Version};
 
 use super::fields::remove_all;
 
@@ -44,6 +45,25 @@ pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     upgrade
+}
+
+/// Takes away the same of an answer to a visitor who speaks this HTTP. Whom the local service tells to
+/// ask for another protocol (426) learns which: an answer without it would be of no use (RFC 9110,
+/// section 15.5.22). HTTP/2 knows no such thing.
+pub(super) fn remove_of_answer<B>(response: &mut Response<B>, version: Version) {
+    let is_told = response.status() == StatusCode::UPGRADE_REQUIRED && version == Version::HTTP_11;
+    let headers = response.headers_mut();
+    let wanted: Vec<_> = match is_told {
+        true => headers.get_all(UPGRADE).iter().cloned().collect(),
+        false => Vec::new(),
+    };
+    remove(headers);
+    if !wanted.is_empty() {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocol in wanted {
+            headers.append(UPGRADE, protocol);
+        }
+    }
 }
 
 /// Whether it is HTTP again: requests that come that way would be routed and checked by nobody.

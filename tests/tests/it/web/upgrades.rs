@@ -1,7 +1,7 @@
 //! Connections that change to another protocol.
 
 use tests::http::frames::{END_STREAM, kind};
-use tests::http::{Frames, Line, Outcome, Recorder, Reply};
+use tests::http::{Frames, Line, Multiplexed, Outcome, Recorder, Reply};
 use tests::local::{self, Local};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -202,6 +202,31 @@ async fn a_websocket_by_http_2_is_one_of_http_1_for_the_service() {
         assert_eq!((end.kind, end.flags & END_STREAM, end.payload.len()), (kind::DATA, 1, 0));
     }
     drop(frames);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_has_to_ask_for_another_protocol_learns_which() {
+    let service = Recorder::start_with(|_| {
+        let head = "HTTP/1.1 426 Upgrade Required\r\nConnection: keep-alive, Upgrade, x-hop\r\n";
+        let rest = "Upgrade: HTTP/3.0, echo/2\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n";
+        Reply { bytes: [head, rest].concat().into(), closes: false }
+    })
+    .await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let mut line = Line::connect(http).await;
+    for _ in 0..2 {
+        // The connection goes on.
+        let answer = line.ask(APP, "/").await;
+        assert_eq!(answer.status, 426);
+        assert_eq!(answer.headers.of("upgrade"), Some("HTTP/3.0, echo/2"));
+        assert_eq!(answer.headers.of("connection"), Some("upgrade"));
+        assert_eq!(answer.headers.of("x-hop"), None);
+    }
+    let answer = Multiplexed::connect(http).await.get(APP, "/").await;
+    assert_eq!(answer.status(), 426);
+    assert!(!answer.headers().contains_key("upgrade"), "{answer:?}");
     client.finish().await;
     world.stop().await;
 }

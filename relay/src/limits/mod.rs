@@ -2,6 +2,7 @@
 //!
 //! - `rules`: what an operator sets
 //! - `places`: handshakes, of which one more always has a place
+//! - `memory`: what is held for strangers, of which there is always more
 //! - `penalties`: who has failed to come in
 //! - `bans`, `policy`: who is kept out for a while, and for what
 //! - `source`, `sources`: where somebody comes from, and what comes from there
@@ -17,6 +18,7 @@ mod account;
 mod allowance;
 mod bandwidth;
 mod bans;
+mod memory;
 mod penalties;
 mod places;
 mod policy;
@@ -42,6 +44,7 @@ pub(crate) use self::account::{Account, Accounts, Part, Terms};
 pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
 pub(crate) use self::bans::BanNow;
+pub(crate) use self::memory::{Loan, Memory};
 pub(crate) use self::places::{Place, Places};
 pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;

@@ -44,6 +44,8 @@ mod tls_floods;
 mod tokens;
 mod web;
 mod web_accounts;
+mod web_clients;
 mod web_compress;
+mod web_hooks;
 mod web_policy;
 mod yamux;

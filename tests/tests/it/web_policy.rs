@@ -164,7 +164,12 @@ async fn a_password_opens_the_tunnel_and_guessing_is_slowed_down() {
     };
     let refused = scene.ask(get("/")).await;
     assert_eq!(refused.status(), 401);
-    assert!(header(&refused, "www-authenticate").starts_with("Basic realm="));
+    let asks_for = |response| header(response, "www-authenticate").to_owned();
+    assert_eq!(asks_for(&refused), "Basic realm=\"tunnel app\", charset=\"UTF-8\"");
+    // Browsers do not send the password of one tunnel to another of the same origin.
+    let by_path = Request::get("/t/app/").header("host", "relay.example");
+    let by_path = scene.ask(by_path).await;
+    assert_eq!(asks_for(&by_path), "Basic realm=\"tunnel app at /t/app\", charset=\"UTF-8\"");
     for login in ["ann:secret", "bob:other"] {
         assert_eq!(scene.status(asks("192.0.2.1", login)).await, 200);
         assert!(!scene.service.request().headers().contains_key("authorization"));

@@ -41,6 +41,8 @@ pub(super) struct Account {
     bytes_out: AtomicU64,
     /// When something of it moved last, in milliseconds after its arrival.
     moved: AtomicU64,
+    /// The longest body that it may have, in bytes.
+    max_body: AtomicU64,
     /// What is to come next is something of its body.
     awaits_body: AtomicBool,
     /// When it was answered, in microseconds after its arrival.
@@ -78,6 +80,7 @@ impl Account {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             moved: AtomicU64::new(0),
+            max_body: AtomicU64::new(u64::MAX),
             awaits_body: AtomicBool::new(false),
             first_byte: AtomicU64::new(0),
             allowance: OnceLock::new(),
@@ -96,6 +99,11 @@ impl Account {
         if self.tunnel.set(Arc::clone(tunnel)).is_ok() {
             tunnel.metrics().request_begins();
         }
+    }
+
+    /// The tunnel that it is for, if that is known.
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.get().map(|tunnel| &**tunnel)
     }
 
     /// It is let in: where it takes up a place, and what it may move.
@@ -152,6 +160,16 @@ impl Account {
     pub(super) fn touch(&self) {
         let now = u64::try_from(self.arrived.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// The longest body that it may have, in bytes: any, unless somebody has said so.
+    pub(super) fn max_body(&self) -> u64 {
+        self.max_body.load(Ordering::Relaxed)
+    }
+
+    /// Its body may be so long from now on.
+    pub(super) fn set_max_body(&self, most: Option<u64>) {
+        self.max_body.store(most.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether whoever takes its body waits for the visitor to send more of it.

@@ -7,6 +7,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use shared::control::protocol::TunnelName;
 
 use super::accept::Format;
 use super::body::ToVisitor;
@@ -40,10 +41,6 @@ pub(super) fn fault(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     match fault {
-        Fault::LoginNeeded => {
-            let basic = HeaderValue::from_static("Basic realm=\"tunnel\", charset=\"UTF-8\"");
-            headers.insert(WWW_AUTHENTICATE, basic);
-        }
         Fault::JwtNeeded(reason) => {
             headers.insert(WWW_AUTHENTICATE, bearer(reason));
         }
@@ -54,6 +51,23 @@ pub(super) fn fault(
         _ => (),
     }
     response
+}
+
+/// Asks for the password of a tunnel that has been reached by this prefix, or by a host. Browsers keep
+/// passwords by what is asked for here, so it is another one for each tunnel of the same origin.
+pub(super) fn ask_for_login<B>(
+    response: &mut Response<B>,
+    tunnel: &TunnelName,
+    prefix: Option<&str>,
+) {
+    let realm = match prefix {
+        Some(prefix) => format!("tunnel {tunnel} at {prefix}"),
+        None => format!("tunnel {tunnel}"),
+    };
+    let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+    if let Ok(basic) = HeaderValue::from_str(&basic) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, basic);
+    }
 }
 
 /// What a tunnel's policy answers in the place of the local service.

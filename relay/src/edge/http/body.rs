@@ -20,8 +20,8 @@ pub(super) struct FromVisitor {
     /// The visitor's connection does not rest until all of it is here.
     upload: Upload,
     account: Arc<Account>,
-    /// How many bytes may still come.
-    left: u64,
+    /// How many bytes have come.
+    came: u64,
 }
 
 /// The body of an answer, to the visitor.
@@ -62,14 +62,9 @@ pub(super) enum Stopped {
 }
 
 impl FromVisitor {
-    /// The body of a request, of which so many bytes may come.
-    pub(super) fn new(
-        body: Incoming,
-        upload: Upload,
-        account: Arc<Account>,
-        most: Option<u64>,
-    ) -> Self {
-        Self { body, upload, account, left: most.unwrap_or(u64::MAX) }
+    /// The body of a request, of which as many bytes may come as its account says.
+    pub(super) fn new(body: Incoming, upload: Upload, account: Arc<Account>) -> Self {
+        Self { body, upload, account, came: 0 }
     }
 }
 
@@ -124,11 +119,10 @@ impl Body for FromVisitor {
             return Poll::Ready(None);
         };
         if let Some(data) = frame.data_ref() {
-            let length = data.len() as u64;
-            if length > this.left {
+            this.came = this.came.saturating_add(data.len() as u64);
+            if this.came > this.account.max_body() {
                 return Poll::Ready(Some(Err(Stopped::TooLarge.into())));
             }
-            this.left -= length;
             this.upload.heard();
             this.account.moved_inward(data.len());
         }

@@ -4,9 +4,10 @@
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
+//! - `options`: what its tunnel's clients say
 //! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
 //!   sees of it
-//! - `upstream`, `lent`: the connections to local services
+//! - `leasing`, `upstream`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
 //! - `answers`, `accept`: what the relay says itself
 //! - `account`: what became of it
@@ -26,8 +27,10 @@ mod hops;
 mod host;
 mod http1;
 mod http2;
+mod leasing;
 mod lent;
 mod nodes;
+mod options;
 mod proxy;
 mod route;
 mod shrink;

@@ -1,7 +1,6 @@
 //! One request: from the visitor to a local service, and its answer back.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use shared::visit::id::VisitId;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Http;
 use super::account::Account;
 use super::activity::Answering;
 use super::admit::{Admission, counted};
@@ -24,15 +22,16 @@ use super::body::{Accounted, FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
 use super::head::{X_REQUEST_ID, accepted, join_cookies, length, own_id, size};
 use super::host::RequestedHost;
+use super::leasing::Leasing;
 use super::route::{Route, route};
 use super::shrink::Wish;
 use super::signed;
 use super::upgrade::{self, Upgrade};
-use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
+use super::upstream::{Kept, Lease, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
-use super::{expect, hops};
-use crate::placement::{Attempt, Miss, Order, place};
-use crate::tunnel::{Candidate, Conditions, Tunnel};
+use super::{expect, hops, options};
+use crate::placement::{Order, place};
+use crate::tunnel::{Conditions, Tunnel};
 use crate::web::{Arrival, Fault, RequestBody, Verdict};
 
 /// The largest header of a request in bytes, its target included.
@@ -41,12 +40,8 @@ const MAX_HEADER: usize = 32 * 1024;
 /// How often a request is sent at most, when the connections that it goes to turn out to be gone.
 const MOST_TRIES: u32 = 3;
 
-/// How long a connection for a request is looked for, at whichever clients: one of them may not reach
-/// its local service, and says so when its own limit for that is over.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A request on its way, as far as all attempts have it in common.
-struct Exchange {
+struct Exchange<'a> {
     visitor: Arc<Visitor>,
     tunnel: Arc<Tunnel>,
     visit: VisitId,
@@ -66,6 +61,17 @@ struct Exchange {
     wanted: Option<CancellationToken>,
     account: Arc<Account>,
     admission: Admission,
+    /// What browsers are told of TLS.
+    hsts: &'a mut Option<HeaderValue>,
+}
+
+/// What goes with the answer to a request, whoever gives it.
+#[derive(Default)]
+struct Besides {
+    /// What browsers are told of TLS.
+    hsts: Option<HeaderValue>,
+    /// What was taken away in front of the path.
+    prefix: Option<String>,
 }
 
 /// Answers a request, in whatever way.
@@ -85,20 +91,25 @@ pub(super) async fn answer(
     let accept: HeaderMap = accepted(request.headers());
     let is_head = request.method() == Method::HEAD;
     let account = Account::begin(&edge, visitor.peer.ip(), &request, &id);
-    let mut hsts = None;
-    let mut response = match serve(visitor, request, &account, visit, &id, &mut hsts).await {
+    let mut besides = Besides::default();
+    let mut response = match serve(visitor, request, &account, visit, &id, &mut besides).await {
         Ok(response) => response,
         Err(fault) => {
             account.failed(fault);
             let id = id.to_str().unwrap_or_default();
-            answers::fault(fault, &accept, id, &edge.error_pages.now())
+            let mut response = answers::fault(fault, &accept, id, &edge.error_pages.now());
+            if let (Fault::LoginNeeded, Some(tunnel)) = (fault, account.tunnel()) {
+                let prefix = besides.prefix.as_deref();
+                answers::ask_for_login(&mut response, tunnel.name(), prefix);
+            }
+            response
         }
     };
     if is_head {
         answers::leave_out_body(&mut response);
     }
     response.headers_mut().entry(X_REQUEST_ID).or_insert(id);
-    if let Some(hsts) = hsts {
+    if let Some(hsts) = besides.hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     account.answered(response.status());
@@ -112,7 +123,7 @@ async fn serve(
     account: &Arc<Account>,
     visit: VisitId,
     id: &HeaderValue,
-    hsts: &mut Option<HeaderValue>,
+    besides: &mut Besides,
 ) -> Result<Response<ToVisitor>, Fault> {
     let http = &visitor.http;
     if http.stopping.is_cancelled() {
@@ -145,10 +156,7 @@ async fn serve(
     account.goes_to(&tunnel);
     let conditions = tunnel.conditions();
     let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
-    *hsts =
-        policy.and_then(|policy| policy.hsts()).filter(|_| way.tls && prefix.is_none()).cloned();
-    let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
-    account.admitted(admission.present(), admission.allowance(http));
+    besides.prefix.clone_from(&prefix);
     let arrival = Arrival {
         host: host.as_written,
         prefix,
@@ -156,6 +164,9 @@ async fn serve(
         is_tls: way.tls,
         https_port: registry.front().https_port(),
     };
+    besides.hsts = options::hsts(conditions.as_deref(), &arrival);
+    let mut admission = Admission::new(http, &tunnel, &config, way.visitor)?;
+    account.admitted(admission.present(), admission.allowance(http));
     if let Some(policy) = policy
         && let Err(verdict) = policy.admit(&head, &target, &arrival)
     {
@@ -165,9 +176,12 @@ async fn serve(
     if let Some(protocol) = hops::remove(&mut head.headers) {
         upgrade = on_upgrade.map(|on| Upgrade::by_headers(on, protocol));
     }
-    let most = policy.and_then(|policy| policy.max_body);
     let length = length(&head.headers)?;
-    if most.is_some_and(|most| length.is_some_and(|length| length > most)) {
+    let has_body = !body.is_end_stream();
+    if has_body {
+        account.set_max_body(options::max_body_of_any(&tunnel));
+    }
+    if length.is_some_and(|length| length > account.max_body()) {
         return Err(Fault::BodyTooLarge);
     }
     way.tell(&mut head.headers, &arrival.host, arrival.prefix.as_deref());
@@ -181,17 +195,18 @@ async fn serve(
     if let Some(upgrade) = &upgrade {
         upgrade.ask(&mut head);
     }
-    let has_body = !body.is_end_stream();
     let mut body = match has_body {
         false => RequestBody::Empty,
         true => {
             let upload = visitor.activity.upload();
-            let body = FromVisitor::new(body, upload, Arc::clone(account), most);
+            let body = FromVisitor::new(body, upload, Arc::clone(account));
             RequestBody::Streamed(Box::pin(body))
         }
     };
     if let Some(webhook) = policy.and_then(|policy| policy.webhook.as_ref()) {
-        body = Box::pin(signed::check(http, webhook, &head.headers, body)).await?;
+        body =
+            Box::pin(signed::check(http, webhook, &head.headers, (&tunnel, arrival.visitor), body))
+                .await?;
         head.headers.remove(EXPECT);
     }
     let wanted = (has_body && expect::keeps_back(&head.headers)).then(CancellationToken::new);
@@ -199,8 +214,7 @@ async fn serve(
         body = expect::keep_back(body, wanted.clone());
     }
     let may_repeat = !has_body && head.method.is_idempotent() && upgrade.is_none();
-    let limit = policy.and_then(|policy| policy.timeout).unwrap_or(config.web.request_timeout);
-    let hold = config.web.hold_requests;
+    let (hold, limit) = (config.web.hold_requests, config.web.request_timeout);
     let exchange = Exchange {
         visitor: Arc::clone(&visitor),
         tunnel,
@@ -215,12 +229,14 @@ async fn serve(
         wanted,
         account: Arc::clone(account),
         admission,
+        hsts: &mut besides.hsts,
     };
     exchange.run(body, hold, limit).await.or_else(answers::instead)
 }
 
-impl Exchange {
-    /// Sends it until there is an answer, or no use.
+impl Exchange<'_> {
+    /// Sends it until there is an answer, or no use. Of a client that does not say how long an answer
+    /// may take it is `limit`.
     async fn run(
         mut self,
         mut body: RequestBody,
@@ -234,7 +250,11 @@ impl Exchange {
         loop {
             tries += 1;
             let passed = self.passed.len();
-            let (lease, conditions) = self.place(hold, tries, is_sure).await?;
+            let length = body.size_hint().lower();
+            let (lease, conditions) = self.place(hold, tries, is_sure, length).await?;
+            let conditions = conditions.as_deref();
+            self.account.set_max_body(options::max_body(conditions));
+            let limit = options::timeout(conditions).unwrap_or(limit);
             for policy in self.passed[passed..].iter().filter_map(|new| new.policy.as_ref()) {
                 if let Some(webhook) = &policy.webhook {
                     let http = &self.visitor.http;
@@ -242,12 +262,13 @@ impl Exchange {
                         wanted.cancel();
                         self.head.headers.remove(EXPECT);
                     }
-                    let checked = signed::check(http, webhook, &self.head.headers, body);
+                    let from = (&*self.tunnel, self.arrival.visitor);
+                    let checked = signed::check(http, webhook, &self.head.headers, from, body);
                     body = Box::pin(checked).await?;
                 }
             }
             let is_used = lease.is_used;
-            let request = self.request(conditions.as_deref(), body);
+            let request = self.request(conditions, body);
             let account = Arc::clone(&self.account);
             // How long it took to get here is not the local service's.
             account.touch();
@@ -259,7 +280,7 @@ impl Exchange {
             };
             match sent {
                 Ok((response, kept)) => {
-                    return Ok(self.answered(conditions.as_deref(), response, kept)?);
+                    return Ok(self.answered(conditions, response, kept)?);
                 }
                 Err(mut err) => match err.take_message() {
                     Some(unsent) if tries < MOST_TRIES => body = unsent.into_body(),
@@ -282,14 +303,16 @@ impl Exchange {
         }
     }
 
-    /// A connection to the local service of one of the tunnel's clients.
+    /// A connection to the local service of one of the tunnel's clients, for a body of so many bytes
+    /// at least.
     async fn place(
         &mut self,
         hold: Duration,
         tries: u32,
         is_sure: bool,
+        length: u64,
     ) -> Result<(Lease, Option<Arc<Conditions>>), Verdict> {
-        let order = match balance(&self.tunnel) {
+        let order = match options::balance(&self.tunnel) {
             Balance::Newest => Order::Newest,
             balance => Order::Shared(balance, self.arrival.visitor.into()),
         };
@@ -301,10 +324,12 @@ impl Exchange {
             arrival: &self.arrival,
             passed: &mut self.passed,
             visit: self.visit,
-            tunnel: &self.tunnel,
+            tunnel: self.tunnel.name(),
             peer: self.visitor.peer,
             is_new: tries > 1,
             is_sure,
+            length,
+            hsts: self.hsts,
         };
         place(&self.tunnel, order, hold, attempt).await
     }
@@ -318,7 +343,7 @@ impl Exchange {
         if let Some(policy) = conditions.and_then(|conditions| conditions.policy.as_ref()) {
             policy.prepare(&mut head);
         }
-        head.uri = match version(conditions) {
+        head.uri = match options::version(conditions) {
             HttpVersion::Http1 => {
                 head.version = Version::HTTP_11;
                 Uri::from(target)
@@ -373,75 +398,6 @@ impl Exchange {
         };
         Ok(Response::from_parts(head, body))
     }
-}
-
-/// A request that needs a connection.
-struct Leasing<'a> {
-    http: &'a Http,
-    admission: &'a mut Admission,
-    head: &'a Parts,
-    target: &'a PathAndQuery,
-    arrival: &'a Arrival,
-    passed: &'a mut Vec<Arc<Conditions>>,
-    visit: VisitId,
-    tunnel: &'a Tunnel,
-    peer: SocketAddr,
-    is_new: bool,
-    is_sure: bool,
-}
-
-impl Attempt for Leasing<'_> {
-    type Served = (Lease, Option<Arc<Conditions>>);
-    type Error = Verdict;
-
-    const PATIENCE: Duration = PLACE_TIMEOUT;
-
-    async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {
-        let admitted = self.admission.admit_to(self.http, client, self.arrival.visitor);
-        admitted.map_err(|fault| Miss::Nowhere(fault.into()))?;
-        let conditions = client.conditions();
-        if let Some(conditions) = conditions {
-            self.pass(conditions).map_err(Miss::Nowhere)?;
-        }
-        let wanted = Wanted {
-            visit: self.visit,
-            tunnel: self.tunnel.name(),
-            visitor: self.peer,
-            version: version(conditions.map(|conditions| &**conditions)),
-            is_new: self.is_new,
-            is_sure: self.is_sure,
-        };
-        let lease = self.http.upstream.lease(client, wanted).await;
-        Ok((lease.map_err(|miss| miss.map(Verdict::from))?, conditions.cloned()))
-    }
-}
-
-impl Leasing<'_> {
-    /// Has a request pass the policy of a client that it may go to, unless it has before: each says
-    /// for itself whom it lets in.
-    fn pass(&mut self, conditions: &Arc<Conditions>) -> Result<(), Verdict> {
-        if self.passed.iter().any(|passed| Arc::ptr_eq(passed, conditions)) {
-            return Ok(());
-        }
-        if let Some(policy) = &conditions.policy {
-            let admitted = policy.admit(self.head, self.target, self.arrival);
-            admitted.map_err(|verdict| counted(self.http, verdict))?;
-        }
-        self.passed.push(Arc::clone(conditions));
-        Ok(())
-    }
-}
-
-/// What the local service behind a client speaks.
-fn version(conditions: Option<&Conditions>) -> HttpVersion {
-    let policy = conditions.and_then(|conditions| conditions.policy.as_ref());
-    policy.map_or(HttpVersion::Http1, |policy| policy.version)
-}
-
-fn balance(tunnel: &Tunnel) -> Balance {
-    let conditions = tunnel.conditions();
-    let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
-    policy.map_or(Balance::Newest, |policy| policy.balance)
 }
 
 /// What comes of `sending`, unless nothing of the request moves for so long.

@@ -1,23 +1,38 @@
 //! Bodies that are held until it is known who has signed them.
 
-use std::time::{Duration, SystemTime};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::HeaderMap;
 use hyper::body::Body;
+use shared::kit::logging::Rate;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::Http;
 use super::body::Stopped;
+use crate::limits::{Loan, Source};
 use crate::metrics::Limit;
+use crate::tunnel::Tunnel;
 use crate::web::policy::{MOST_SIGNED, Webhook};
 use crate::web::{BodyError, Fault, RequestBody};
 
 /// How long a body may take to come. Senders give up on their own requests before that.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// Reads a body and lets it on from memory, if it is signed as `webhook` wants it.
+/// So much of each body counts as nothing, in bytes: hyper holds more of a visitor's head. Most bodies
+/// that are signed are no longer.
+const SMALL: usize = 16 * 1024;
+
+/// Bodies that had to make room.
+static MADE_ROOM: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "bodies that are not known to be signed made room: {more}");
+});
+
+/// Reads a body for `tunnel` from `visitor` and lets it on from memory, if it is signed as `webhook`
+/// wants it.
 ///
 /// # Errors
 ///
@@ -26,18 +41,28 @@ pub(super) async fn check(
     http: &Http,
     webhook: &Webhook,
     head: &HeaderMap,
+    (tunnel, visitor): (&Tunnel, IpAddr),
     body: RequestBody,
 ) -> Result<RequestBody, Fault> {
     let signature = webhook.signature(head, SystemTime::now())?;
     if body.size_hint().lower() > MOST_SIGNED as u64 {
         return Err(Fault::BodyTooLarge);
     }
-    let turn =
-        webhook.turn().await.inspect_err(|_| http.edge.metrics.limit(Limit::SignedBodies))?;
-    let body = timeout(READ_WITHIN, whole(body)).await.map_err(|_| Fault::RequestTimeout)??;
+    let source = Source::from(visitor);
+    let mut loan = webhook.memory().lend(source);
+    let read = timeout(READ_WITHIN, whole(body, &mut loan)).await;
+    if loan.is_evicted() {
+        http.edge.metrics.limit(Limit::SignedBodies);
+        if MADE_ROOM.allows() {
+            let tunnel = tunnel.id();
+            warn!(%tunnel, %source, "a body that is not known to be signed made room for others");
+        }
+        return Err(Fault::OverLimit);
+    }
+    let body = read.map_err(|_| Fault::RequestTimeout)??;
     signature.check(&body)?;
     // Who sent it is known from here on.
-    drop(turn);
+    drop(loan);
     if body.is_empty() {
         return Ok(RequestBody::Empty);
     }
@@ -45,16 +70,25 @@ pub(super) async fn check(
     Ok(RequestBody::Streamed(Box::pin(Full::new(body).map_err(never))))
 }
 
-async fn whole(mut body: RequestBody) -> Result<Bytes, Fault> {
+/// All of a body, which `loan` has in memory.
+async fn whole(mut body: RequestBody, loan: &mut Loan) -> Result<Bytes, Fault> {
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = loan.evicted() => return Err(Fault::OverLimit),
+            frame = body.frame() => frame,
+        };
+        let Some(frame) = frame else { return Ok(bytes.freeze()) };
         let Ok(data) = frame.map_err(|err| fault_of(&err))?.into_data() else { continue };
         if bytes.len() + data.len() > MOST_SIGNED {
             return Err(Fault::BodyTooLarge);
         }
         bytes.extend_from_slice(&data);
+        if bytes.len() > SMALL {
+            loan.set(bytes.capacity(), Instant::now());
+        }
     }
-    Ok(bytes.freeze())
 }
 
 fn fault_of(err: &BodyError) -> Fault {

@@ -9,10 +9,9 @@ use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use hyper::header::{HeaderMap, HeaderName};
 use shared::control::protocol::{WebhookCheck, WebhookSender};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
 use super::BadOption;
+use crate::limits::Memory;
 use crate::web::Fault;
 
 /// The longest body that is held to be checked, in bytes. Events are a few kB, and those of Stripe and
@@ -22,11 +21,9 @@ pub(crate) const MOST_SIGNED: usize = 1024 * 1024;
 /// How old a signature may be, or how far ahead its sender's clock. Stripe and Slack say so.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// So many bodies of one tunnel are held at a time: 16 MiB at most. An honest one is read in no time.
-const MOST_HELD: usize = 16;
-
-/// How long a request waits for its turn. Senders give up after three to ten seconds.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// So many bytes of bodies that may be anybody's are held for one tunnel: of all bodies of a burst. An
+/// honest one is checked as soon as it is here, and held no longer.
+const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// The most signatures of one request that are compared. Stripe sends two while a secret is changed.
 const MOST_SIGNATURES: usize = 8;
@@ -35,7 +32,7 @@ const MOST_SIGNATURES: usize = 8;
 pub(crate) struct Webhook {
     from: WebhookSender,
     key: hmac::Key,
-    turns: Semaphore,
+    memory: Memory,
 }
 
 /// What a request says to be signed with.
@@ -53,7 +50,7 @@ impl Webhook {
             return Err(BadOption::new("webhook", "an empty secret is none"));
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, check.secret.as_bytes());
-        Ok(Self { from: check.from, key, turns: Semaphore::new(MOST_HELD) })
+        Ok(Self { from: check.from, key, memory: Memory::new(MOST_HELD) })
     }
 
     /// What a request says to be signed with. It is looked at before a body is read, so that none is
@@ -85,17 +82,9 @@ impl Webhook {
         Ok(Signature { key: &self.key, before, said })
     }
 
-    /// Waits until one more body may be held, for as long as the permit is.
-    ///
-    /// # Errors
-    ///
-    /// Too many others are.
-    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        match timeout(TURN_WITHIN, self.turns.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // It is never closed.
-            Ok(Err(_)) | Err(_) => Err(Fault::OverLimit),
-        }
+    /// What bodies take up until it is known whose they are.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 
@@ -311,18 +300,5 @@ mod tests {
         };
         assert!(check("").is_err());
         assert!(!format!("{:?}", check("s3cret").unwrap()).contains("s3cret"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn bodies_wait_for_their_turn_but_not_forever() {
-        let check = WebhookCheck { from: WebhookSender::GitHub, secret: "a".into() };
-        let webhook = Webhook::new(&check).unwrap();
-        let mut held = Vec::new();
-        for _ in 0..MOST_HELD {
-            held.push(webhook.turn().await.unwrap());
-        }
-        assert_eq!(webhook.turn().await.map(drop), Err(Fault::OverLimit));
-        held.pop();
-        assert!(webhook.turn().await.is_ok());
     }
 }

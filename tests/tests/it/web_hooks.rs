@@ -1,0 +1,100 @@
+//! Those who call back come through, whatever strangers send to the same tunnel.
+
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
+use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
+use shared::control::protocol::{HttpOptions, WebhookCheck, WebhookSender};
+use tests::http::Line;
+use tests::peer::dial_from;
+use tests::web::{WebClient, WebService, with_http};
+use tests::{Tasks, World};
+
+const HOST: &str = "app.t.example";
+
+/// The head of a request by GitHub that says to have such a body.
+fn head(signature: &str, length: usize) -> String {
+    format!(
+        "POST /hook HTTP/1.1\r\nHost: {HOST}\r\nX-Hub-Signature-256: sha256={signature}\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )
+}
+
+/// How many bodies had to make room.
+fn made_room(metrics: &tests::scrape::Scrape) -> f64 {
+    metrics.value(r#"relay_limits_total{limit="signed_bodies"}"#).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst() {
+    let world = World::start_with(with_http).await;
+    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: "s3cret".into() };
+    let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
+    let service = WebService::start().await;
+    let client = WebClient::open(&world, options, service.addr()).await;
+    let http = world.addrs.http.expect("a port for HTTP");
+
+    // More than 16 MiB of them, of as many sources.
+    let mut strangers = Vec::new();
+    for source in 1..=24 {
+        let socket = dial_from([127, 0, 1, source], http).await.expect("a connection");
+        let mut line = Line::over(socket);
+        line.send(head(&"00".repeat(32), 1_000_000)).await;
+        line.send(vec![b'x'; 900_000]).await;
+        strangers.push(line);
+    }
+    world.shows("strangers that made room", |metrics| made_room(metrics) >= 5.0).await;
+
+    let body = vec![b'x'; 24_000];
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret");
+    let signature = HEXLOWER.encode(hmac::sign(&key, &body).as_ref());
+    let mut burst = Tasks::new();
+    for _ in 0..30 {
+        let request = [head(&signature, body.len()).into_bytes(), body.clone()].concat();
+        burst.spawn(async move {
+            let mut line = Line::connect(http).await;
+            line.send(request).await;
+            assert_eq!(line.answer().await.status, 200);
+        });
+    }
+    burst.join().await;
+    assert_eq!(service.requests().len(), 30);
+
+    let mut answers: Vec<_> = strangers.iter_mut().map(|line| Box::pin(line.answer())).collect();
+    let first = poll_fn(|cx| {
+        let mut polled = answers.iter_mut().map(|answer| answer.as_mut().poll(cx));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    });
+    let first = first.await;
+    assert_eq!((first.status, first.headers.of("x-relay-error")), (503, Some("over_limit")));
+    drop(answers);
+    client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn small_bodies_need_no_room_however_slow_they_are() {
+    let world = World::start_with(with_http).await;
+    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: "s3cret".into() };
+    let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
+    let service = WebService::start().await;
+    let client = WebClient::open(&world, options, service.addr()).await;
+    let http = world.addrs.http.expect("a port for HTTP");
+    let body = vec![b'x'; 2000];
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret");
+    let signature = HEXLOWER.encode(hmac::sign(&key, &body).as_ref());
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        let mut line = Line::connect(http).await;
+        line.send(head(&signature, body.len())).await;
+        line.send(&body[1..]).await;
+        slow.push(line);
+    }
+    for mut line in slow.into_iter().rev() {
+        line.send(b"x").await;
+        assert_eq!(line.answer().await.status, 200);
+    }
+    client.close().await;
+    world.stop().await;
+}

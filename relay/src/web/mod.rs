@@ -1,6 +1,7 @@
 //! What requests of HTTP have in common, whoever serves them.
 //!
 //! - `access_log`: what is written down of them
+//! - `connecting`: connections to local services that are being made
 //! - `fault`: why a request is not answered by the local service, and what is said then
 //! - `pages`: what people see then
 //! - `percent`, `weights`: what is written in headers and addresses
@@ -8,6 +9,7 @@
 //! - `pool`: connections to local services that wait for the next request
 
 mod access_log;
+mod connecting;
 mod fault;
 mod pages;
 pub(crate) mod percent;
@@ -16,6 +18,7 @@ mod pool;
 pub(crate) mod weights;
 
 pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
+pub(crate) use self::connecting::Turn;
 pub(crate) use self::fault::{Fault, Side};
 pub(crate) use self::pages::{ErrorPages, Pages, side};
 pub(crate) use self::policy::{Arrival, Policy, Verdict};

@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use shared::control::protocol::TunnelName;
 use tokio_util::sync::CancellationToken;
 
+use super::connecting::Connecting;
+
 /// So many connections of one tunnel wait at most. More than that come together again only in
 /// another rush.
 const MOST_WAITING: usize = 256;
@@ -23,6 +25,7 @@ const MOST_WAITING: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     waiting: Mutex<Waiting>,
+    connecting: Connecting,
     requests: AtomicUsize,
 }
 
@@ -36,10 +39,11 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// A connection, and since when it has been waiting.
+/// A connection, when it was put there, and since when it has been waiting.
 #[derive(Debug)]
 struct Idle {
     connection: Connection,
+    put: Instant,
     since: Instant,
 }
 
@@ -78,8 +82,18 @@ impl Pool {
         drop(connections);
     }
 
-    /// A connection of `tunnel` that works, as far as is known: the one that was used last.
-    pub(crate) fn take(&self, tunnel: &TunnelName) -> Option<Connection> {
+    /// The connections that are being made.
+    pub(crate) fn connecting(&self) -> &Connecting {
+        &self.connecting
+    }
+
+    /// A connection of `tunnel` that works, as far as is known: the one that was used last. If it has
+    /// to be newer than some moment it is one that was made after that.
+    pub(crate) fn take(
+        &self,
+        tunnel: &TunnelName,
+        newer_than: Option<Instant>,
+    ) -> Option<Connection> {
         let mut waiting = self.waiting.lock();
         let connections = waiting.tunnels.get_mut(tunnel)?;
         let mut found = None;
@@ -88,17 +102,17 @@ impl Pool {
             at -= 1;
             match connections[at].connection.state() {
                 State::Over => drop(connections.swap_remove(at)),
-                // The end of the answer before is not through yet.
-                State::Busy => (),
-                State::Ready => {
+                State::Ready if connections[at].is_newer(newer_than) => {
                     found = match &mut connections[at] {
-                        Idle { connection: Connection::Http2(sender), since } => {
+                        Idle { connection: Connection::Http2(sender), since, .. } => {
                             *since = Instant::now();
                             Some(Connection::Http2(sender.clone()))
                         }
                         _ => Some(connections.remove(at).connection),
                     };
                 }
+                // The end of the answer before is not through yet, or it is too old.
+                State::Ready | State::Busy => (),
             }
         }
         if connections.is_empty() {
@@ -112,16 +126,17 @@ impl Pool {
         if connection.state() == State::Over {
             return;
         }
-        let since = Instant::now();
+        let now = Instant::now();
+        let idle = Idle { connection, put: now, since: now };
         let mut waiting = self.waiting.lock();
         if waiting.is_closed || waiting.era != era {
             return;
         }
         match waiting.tunnels.get_mut(tunnel) {
             Some(connections) if connections.len() >= MOST_WAITING => (),
-            Some(connections) => connections.push(Idle { connection, since }),
+            Some(connections) => connections.push(idle),
             None => {
-                waiting.tunnels.insert(tunnel.clone(), vec![Idle { connection, since }]);
+                waiting.tunnels.insert(tunnel.clone(), vec![idle]);
             }
         }
     }
@@ -166,6 +181,15 @@ impl Pool {
         } else {
             self.requests.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Idle {
+    /// Whether it was made after that moment, if there is one, as far as is known: one of HTTP/2 is put
+    /// here when it is made, any other whenever it has served.
+    fn is_newer(&self, than: Option<Instant>) -> bool {
+        let is_of_all = matches!(self.connection, Connection::Http2(_));
+        than.is_none_or(|than| is_of_all && self.put > than)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::http::HeaderValue;
 use hyper::http::request::Parts;
@@ -32,7 +32,8 @@ pub(super) struct Leasing<'a> {
     pub(super) visit: VisitId,
     pub(super) tunnel: &'a TunnelName,
     pub(super) peer: SocketAddr,
-    pub(super) is_new: bool,
+    /// None that was there at that moment.
+    pub(super) newer_than: Option<Instant>,
     pub(super) is_sure: bool,
     /// Of the body, as far as it is known, in bytes.
     pub(super) length: u64,
@@ -63,7 +64,7 @@ impl Attempt for Leasing<'_> {
             tunnel: self.tunnel,
             visitor: self.peer,
             version: options::version(said),
-            is_new: self.is_new,
+            newer_than: self.newer_than,
             is_sure: self.is_sure,
         };
         let lease = self.http.upstream.lease(client, wanted).await;

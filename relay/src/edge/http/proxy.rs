@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{EXPECT, HOST, HeaderMap, HeaderValue, STRICT_TRANSPORT_SECURITY};
@@ -243,6 +243,8 @@ impl Exchange<'_> {
         hold: Duration,
         limit: Duration,
     ) -> Result<Response<ToVisitor>, Verdict> {
+        // When it was last about to be sent.
+        let mut tried = None;
         let mut tries = 0;
         let has_body = matches!(body, RequestBody::Streamed(_));
         // Whether it has to be known that a local service is there before the request is sent.
@@ -251,7 +253,8 @@ impl Exchange<'_> {
             tries += 1;
             let passed = self.passed.len();
             let length = body.size_hint().lower();
-            let (lease, conditions) = self.place(hold, tries, is_sure, length).await?;
+            let (lease, conditions) = self.place(hold, tried, is_sure, length).await?;
+            tried = Some(Instant::now());
             let conditions = conditions.as_deref();
             self.account.set_max_body(options::max_body(conditions));
             let limit = options::timeout(conditions).unwrap_or(limit);
@@ -308,7 +311,7 @@ impl Exchange<'_> {
     async fn place(
         &mut self,
         hold: Duration,
-        tries: u32,
+        newer_than: Option<Instant>,
         is_sure: bool,
         length: u64,
     ) -> Result<(Lease, Option<Arc<Conditions>>), Verdict> {
@@ -326,7 +329,7 @@ impl Exchange<'_> {
             visit: self.visit,
             tunnel: self.tunnel.name(),
             peer: self.visitor.peer,
-            is_new: tries > 1,
+            newer_than,
             is_sure,
             length,
             hsts: self.hsts,

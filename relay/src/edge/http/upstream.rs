@@ -24,7 +24,7 @@ use super::tasks::Tasks;
 use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Candidate;
-use crate::web::{Connection, Fault, RequestBody};
+use crate::web::{Connection, Fault, RequestBody, Turn};
 
 /// How long a connection is kept for the next request. Many servers close theirs after this time, so
 /// that longer would only be to find more of them closed.
@@ -35,6 +35,10 @@ const PING: Duration = Duration::from_secs(20);
 
 /// How long it may take to say so.
 const PONG: Duration = Duration::from_secs(10);
+
+/// So often a request waits for a connection that somebody else makes for all, who leaves before it is
+/// made, or whose connection leads elsewhere by then. Next it makes one of its own.
+const MOST_WAITS: u32 = 4;
 
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
@@ -66,8 +70,8 @@ pub(super) struct Wanted<'a> {
     pub(super) tunnel: &'a TunnelName,
     pub(super) visitor: SocketAddr,
     pub(super) version: HttpVersion,
-    /// None that was there before.
-    pub(super) is_new: bool,
+    /// None that was there at that moment.
+    pub(super) newer_than: Option<Instant>,
     /// It has to be known that the local service is there before the request is sent.
     pub(super) is_sure: bool,
 }
@@ -107,13 +111,59 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
-        if !wanted.is_new
-            && let Some(lease) = waiting(&candidate.sessions, wanted.tunnel)
-        {
+        if let Some(lease) = waiting(&candidate.sessions, wanted.tunnel, wanted.newer_than) {
             return Ok(lease);
         }
         // Boxed: most requests find a connection, and carry no room for this.
-        Box::pin(self.lease_new(candidate, wanted)).await
+        match wanted.version {
+            HttpVersion::Http1 => Box::pin(self.lease_new(candidate, wanted)).await,
+            HttpVersion::Http2 => Box::pin(self.lease_shared(candidate, wanted)).await,
+        }
+    }
+
+    /// One that serves all who come at once: the first one makes it, and the others wait for that.
+    /// They do not wait for longer than it takes to make one.
+    async fn lease_shared(
+        &self,
+        candidate: &Candidate,
+        wanted: Wanted<'_>,
+    ) -> Result<Lease, Miss<Fault>> {
+        let Some(session) = candidate.sessions.first() else { return Err(Miss::Gone) };
+        // Many depend on it.
+        let wanted = Wanted { is_sure: true, ..wanted };
+        let tunnel = &wanted.open.tunnel;
+        let found = || waiting(&candidate.sessions, tunnel, wanted.newer_than);
+        for _ in 0..MOST_WAITS {
+            let waiter = match session.pool().connecting().turn(tunnel) {
+                Turn::Own(maker) => {
+                    // Somebody else may have made it in this moment.
+                    let lease = match found() {
+                        Some(lease) => Ok(lease),
+                        None => self.lease_new(candidate, wanted).await,
+                    };
+                    maker.tell(match &lease {
+                        Ok(_) => Ok(()),
+                        Err(Miss::Gone) => Err(None),
+                        Err(Miss::Elsewhere(fault) | Miss::Nowhere(fault)) => Err(Some(*fault)),
+                    });
+                    return lease;
+                }
+                Turn::Others(waiter) => waiter,
+            };
+            match waiter.made().await {
+                Some(Ok(())) => {
+                    if let Some(mut lease) = found() {
+                        lease.is_used = false;
+                        return Ok(lease);
+                    }
+                }
+                Some(Err(Some(fault))) => return Err(Miss::Elsewhere(fault)),
+                Some(Err(None)) => return Err(Miss::Gone),
+                // Whoever connected has left.
+                None => (),
+            }
+        }
+        self.lease_new(candidate, wanted).await
     }
 
     /// A new one.
@@ -233,11 +283,11 @@ impl Run {
 }
 
 /// A connection that waits, of the least busy session that has one.
-fn waiting(sessions: &[Target], tunnel: &TunnelName) -> Option<Lease> {
+fn waiting(sessions: &[Target], tunnel: &TunnelName, newer_than: Option<Instant>) -> Option<Lease> {
     let of = |session: &Target| {
         // Before: it may be another one behind.
         let era = session.pool().era();
-        let connection = session.pool().take(tunnel)?;
+        let connection = session.pool().take(tunnel, newer_than)?;
         Some(Lease::new(connection, (session, era), tunnel, true))
     };
     if let [session] = sessions {

@@ -5,15 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use shared::control::protocol::{FromRelay, HttpOptions, HttpVersion};
+use shared::visit::record::{Failure, FailureReason};
+use shared::visit::stream::DataStream;
 use tests::http::multiplexed::Runs;
 use tests::http::{Line, Multiplexed, Recorder, Reply};
-use tests::{Local, Tasks, eventually, within_time};
+use tests::rogue::{self, RogueClient};
+use tests::scrape::Scrape;
+use tests::web::{tunnel, with_http};
+use tests::{Local, Tasks, World, eventually, within, within_time};
 use tokio::runtime::Handle;
 
 use super::{APP, app, world_of};
@@ -218,22 +225,43 @@ async fn nothing_is_left_of_a_connection_that_is_over() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_service_of_http_2_serves_all_by_one_connection() {
-    let connections = Arc::new(AtomicUsize::new(0));
+/// How many requests are under way.
+fn open(metrics: &Scrape) -> Option<f64> {
+    metrics.value(r#"relay_requests{tunnel="app"}"#)
+}
+
+/// The connections of a service.
+#[derive(Debug, Default)]
+struct Connections {
+    in_all: AtomicUsize,
+    now: AtomicUsize,
+}
+
+/// A service of HTTP/2 that answers with what it has been asked.
+async fn http_2() -> (Local, Arc<Connections>) {
+    let connections = Arc::new(Connections::default());
     let counted = Arc::clone(&connections);
     let service = Local::start(move |socket| {
-        counted.fetch_add(1, Ordering::Relaxed);
+        let connections = Arc::clone(&counted);
         async move {
+            connections.in_all.fetch_add(1, Ordering::Relaxed);
+            connections.now.fetch_add(1, Ordering::Relaxed);
             let answer = service_fn(async |request: Request<Incoming>| {
                 let seen = format!("{:?} {}", request.version(), request.uri());
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(seen))))
             });
             let serving = http2::Builder::new(Runs::default());
             drop(serving.serve_connection(TokioIo::new(socket), answer).await);
+            connections.now.fetch_sub(1, Ordering::Relaxed);
         }
     })
     .await;
+    (service, connections)
+}
+
+#[tokio::test]
+async fn a_service_of_http_2_serves_all_by_one_connection() {
+    let (service, connections) = http_2().await;
     let (world, client, http) = world_of(&[format!("app=h2c://{}", service.addr())]).await;
     let expected = format!("HTTP/2.0 http://{APP}/first");
     assert_eq!(Line::connect(http).await.ask(APP, "/first").await.text(), expected);
@@ -251,7 +279,86 @@ async fn a_service_of_http_2_serves_all_by_one_connection() {
         });
     }
     visitors.join().await;
-    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(connections.in_all.load(Ordering::Relaxed), 1);
     client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_come_at_once_to_a_service_of_http_2_share_one_connection() {
+    let (service, connections) = http_2().await;
+    let (world, client, http) = world_of(&[format!("app=h2c://{}", service.addr())]).await;
+    let mut visitors = Tasks::new();
+    for number in 0..100 {
+        visitors.spawn(async move {
+            let answer = Line::connect(http).await.ask(APP, &format!("/{number}")).await;
+            assert_eq!(answer.text(), format!("HTTP/2.0 http://{APP}/{number}"));
+        });
+    }
+    visitors.join().await;
+    assert_eq!(connections.in_all.load(Ordering::Relaxed), 1);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it() {
+    let world = World::start_with(with_http).await;
+    let mut hello = rogue::hello(&[]);
+    let options = HttpOptions { version: HttpVersion::Http2, ..HttpOptions::default() };
+    hello.tunnels = vec![tunnel("app", options)];
+    let mut client = RogueClient::connect(world.addrs.control, hello).await;
+    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+    let http = world.addrs.http.expect("a port for HTTP");
+    let mut visitors = Tasks::new();
+    for number in 0..40 {
+        visitors.spawn(async move {
+            let mut line = Line::connect(http).await;
+            match number % 2 {
+                0 => line.get(APP, "/").await,
+                _ => {
+                    let length = "Content-Length: 1\r\n\r\nx";
+                    line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\n{length}")).await;
+                }
+            }
+            let answer = line.answer().await;
+            assert_eq!(answer.status, 502);
+            assert_eq!(answer.headers.of("x-relay-error"), Some("local_refused"));
+        });
+    }
+    let stream = within("a stream", client.inbound.next()).await.expect("a session");
+    let (mut stream, _) = DataStream::accept(stream).await.expect("a visit");
+    world.shows("all requests", |metrics| open(metrics) == Some(40.0)).await;
+    let refused = Failure { reason: FailureReason::Refused, explanation: String::new() };
+    stream.failed(refused).await.expect("a session");
+    within("all answers", visitors.join()).await;
+    assert!(client.inbound.next().now_or_never().is_none(), "nobody has tried again");
+    client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_connection_goes_on_when_the_one_who_makes_it_leaves() {
+    let world = World::start_with(with_http).await;
+    let mut hello = rogue::hello(&[]);
+    let options = HttpOptions { version: HttpVersion::Http2, ..HttpOptions::default() };
+    hello.tunnels = vec![tunnel("app", options)];
+    let mut client = RogueClient::connect(world.addrs.control, hello).await;
+    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+    let http = world.addrs.http.expect("a port for HTTP");
+    let mut first = Line::connect(http).await;
+    first.get(APP, "/").await;
+    let stream = within("a stream", client.inbound.next()).await.expect("a session");
+    let mut second = Line::connect(http).await;
+    second.get(APP, "/").await;
+    world.shows("two requests", |metrics| open(metrics) == Some(2.0)).await;
+    first.reset();
+    let again = within("another stream", client.inbound.next()).await.expect("a session");
+    drop(stream);
+    let (mut again, _) = DataStream::accept(again).await.expect("a visit");
+    let refused = Failure { reason: FailureReason::TimedOut, explanation: String::new() };
+    again.failed(refused).await.expect("a session");
+    assert_eq!(second.answer().await.headers.of("x-relay-error"), Some("local_timeout"));
+    client.close().await;
     world.stop().await;
 }

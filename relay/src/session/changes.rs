@@ -40,9 +40,17 @@ pub(super) struct PublicNames {
 #[derive(Debug)]
 struct Held {
     claim: Claim,
+    _connections: Connections,
     known_live: bool,
     /// Whether the client does without visitors while its local service is not healthy.
     withdraw: bool,
+}
+
+/// What is kept of connections to a local service. It goes with the claim.
+#[derive(Debug)]
+struct Connections {
+    target: Target,
+    tunnel: TunnelName,
 }
 
 /// Who asks for a change.
@@ -53,10 +61,16 @@ pub(super) struct Asker<'a> {
 }
 
 impl Tunnels {
-    pub(super) fn new(names: PublicNames, requests: &[TunnelRequest], claims: Vec<Claim>) -> Self {
+    /// What a session behind `target` has from the start.
+    pub(super) fn new(
+        names: PublicNames,
+        target: &Target,
+        requests: &[TunnelRequest],
+        claims: Vec<Claim>,
+    ) -> Self {
         let mut tunnels = Self { names, held: HashMap::new() };
         for (request, claim) in requests.iter().zip(claims) {
-            tunnels.insert(request, claim);
+            tunnels.insert(target, request, claim);
         }
         tunnels
     }
@@ -101,11 +115,9 @@ impl Tunnels {
         let requests = std::slice::from_ref(request);
         let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
         let mut public = Vec::new();
-        // It may have been another local service's before.
-        asker.claimant.target.pool().forget(&request.name);
         for claim in claims {
             public = self.names.addresses(&claim);
-            self.insert(request, claim);
+            self.insert(&asker.claimant.target, request, claim);
         }
         Ok(TunnelOutcome::Open { public })
     }
@@ -189,9 +201,17 @@ impl Tunnels {
         names.filter_map(|name| self.held.get_mut(name)?.change_of_standing(name)).collect()
     }
 
-    fn insert(&mut self, request: &TunnelRequest, claim: Claim) {
-        let held = Held { claim, known_live: true, withdraw: request.withdraw };
+    fn insert(&mut self, target: &Target, request: &TunnelRequest, claim: Claim) {
+        let _connections = Connections { target: target.clone(), tunnel: request.name.clone() };
+        let withdraw = request.withdraw;
+        let held = Held { claim, _connections, known_live: true, withdraw };
         self.held.insert(request.name.clone(), held);
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.target.pool().forget(&self.tunnel);
     }
 }
 

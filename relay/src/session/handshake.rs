@@ -283,7 +283,7 @@ impl SessionsShared {
             heartbeat_ms: config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
             tunnels: answers(&hello.tunnels, &claims, &names, waiting),
         };
-        let tunnels = Tunnels::new(names, &asked, claims);
+        let tunnels = Tunnels::new(names, &claimant.target, &asked, claims);
         let counted = self.metrics.session();
         let heartbeat = config.heartbeat;
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))

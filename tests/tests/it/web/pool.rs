@@ -362,3 +362,30 @@ async fn whoever_waits_for_a_connection_goes_on_when_the_one_who_makes_it_leaves
     client.close().await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn connections_of_a_tunnel_that_is_closed_end_with_it() {
+    let [service, other] = [Recorder::start().await, Recorder::start().await];
+    let (by_http_2, connections) = http_2().await;
+    let tunnels = vec![
+        format!("app=http://{}", service.addr()),
+        format!("two=h2c://{}", by_http_2.addr()),
+        format!("other=http://{}", other.addr()),
+    ];
+    let (world, client, http) = world_of(&tunnels).await;
+    let mut line = Line::connect(http).await;
+    for host in [APP, "two.t.example", "other.t.example"] {
+        assert_eq!(line.ask(host, "/").await.status, 200);
+    }
+    assert_eq!((service.connections_now(), other.connections_now()), (1, 1));
+    assert_eq!(connections.now.load(Ordering::Relaxed), 1);
+    let left = client::Config::new(world.config(&tunnels[2..])).expect("settings that can run");
+    client.reconfigure.apply(left);
+    eventually("the connections of both tunnels to end", async || {
+        service.connections_now() == 0 && connections.now.load(Ordering::Relaxed) == 0
+    })
+    .await;
+    assert_eq!(other.connections_now(), 1);
+    client.finish().await;
+    world.stop().await;
+}

@@ -131,7 +131,7 @@ impl Upstream {
         let Some(session) = candidate.sessions.first() else { return Err(Miss::Gone) };
         // Many depend on it.
         let wanted = Wanted { is_sure: true, ..wanted };
-        let tunnel = &wanted.open.tunnel;
+        let tunnel = wanted.tunnel;
         let found = || waiting(&candidate.sessions, tunnel, wanted.newer_than);
         for _ in 0..MOST_WAITS {
             let waiter = match session.pool().connecting().turn(tunnel) {

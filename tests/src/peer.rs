@@ -59,6 +59,14 @@ impl Peer {
         Self::from(socket.expect("a connection"))
     }
 
+    /// A visitor whose kernel keeps little of what it sends, so that it knows how much is taken.
+    pub async fn connect_unbuffered(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_send_buffer_size(16 * 1024).expect("a small buffer");
+        let socket = within("a connection", socket.connect(addr)).await;
+        Self::from(socket.expect("a connection"))
+    }
+
     /// A visitor at `addr` that comes from another address of this machine.
     pub async fn connect_from(ip: [u8; 4], addr: SocketAddr) -> Self {
         match within("a connection", dial_from(ip, addr)).await {
@@ -81,6 +89,11 @@ impl Peer {
             Err(err) if err.kind() == ErrorKind::ConnectionReset => self.was_reset = true,
             Err(err) => panic!("bytes are not taken but {err}"),
         }
+    }
+
+    /// Sends all of `bytes`, which the far end has to take, although it may not want to hear them.
+    pub async fn send_all(&mut self, bytes: &[u8]) {
+        within("bytes to be taken", self.socket.write_all(bytes)).await.expect("a far end");
     }
 
     /// Sends all of `bytes`, unless the far end takes no more for now, or has gone.

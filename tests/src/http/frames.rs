@@ -194,6 +194,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         Outcome::Closed
     }
 
+    /// Waits for a ping, and answers it together with bytes that the far end is to take, all of them.
+    pub async fn answer_ping_with(&mut self, more: &[u8]) {
+        loop {
+            let frame = within("a frame", self.read()).await.expect("a ping");
+            if (frame.kind, frame.flags & ACK) == (kind::PING, 0) {
+                let answer = [&encode(kind::PING, ACK, 0, &frame.payload), more].concat();
+                let sending = self.stream.write_all(&answer);
+                return within("bytes to be taken", sending).await.expect("a listener");
+            }
+        }
+    }
+
     /// Waits until the far end is gone.
     pub async fn expect_gone(&mut self) {
         while self.next().await.is_some() {}

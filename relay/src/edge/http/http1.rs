@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::activity::Noted;
+use super::parting::linger;
 use super::proxy::answer;
 use super::visitor::{HEADER_TIMEOUT, MOST_BUFFERED, Visitor};
 use crate::edge::prefixed::Prefixed;
@@ -25,10 +26,6 @@ const LULL: Duration = Duration::from_secs(1);
 
 /// How long the visitor may take to close its end of a connection that is over.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// So much of what it still says is read and thrown away at most, in bytes: what a fast visitor has
-/// under way before the answer gets there.
-const MOST_DISCARDED: u64 = 16 * 1024 * 1024;
 
 /// Serves a visitor of whom `seen` has been read already.
 pub(super) async fn serve<S>(visitor: Arc<Visitor>, mut stream: S, mut seen: Bytes)
@@ -73,11 +70,7 @@ where
     loop {
         tokio::select! {
             ended = &mut connection => {
-                match (ended, connection.into_parts()) {
-                    (Ok(()), Some(parts)) => linger(parts.io.into_inner()).await,
-                    (Ok(()), None) => (),
-                    (Err(err), _) => debug!("a visitor's connection ended: {err}"),
-                }
+                over(ended, connection.into_parts().map(|parts| parts.io.into_inner())).await;
                 return None;
             }
             () = stopping.cancelled() => break,
@@ -98,17 +91,24 @@ where
         }
     }
     Pin::new(&mut connection).graceful_shutdown();
-    if let Err(err) = connection.await {
-        debug!("a visitor's connection ended: {err}");
-    }
+    let ended = (&mut connection).await;
+    over(ended, connection.into_parts().map(|parts| parts.io.into_inner())).await;
     None
 }
 
-/// Gives a visitor who is still sending the time to read its answer: to close at once could overtake
-/// that (RFC 9112, section 9.6).
-async fn linger(stream: impl AsyncRead + Unpin) {
-    let mut rest = stream.take(MOST_DISCARDED);
-    drop(timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await);
+/// The connection has ended, and its stream is there unless it has changed to another protocol. The
+/// visitor reads what it was told: the last answer, or why there is none to what is no request.
+async fn over(ended: hyper::Result<()>, stream: Option<impl AsyncRead + Unpin>) {
+    let is_told = match &ended {
+        Ok(()) => true,
+        Err(err) => {
+            debug!("a visitor's connection ended: {err}");
+            err.is_parse()
+        }
+    };
+    if let Some(stream) = stream.filter(|_| is_told) {
+        linger(stream).await;
+    }
 }
 
 /// Waits for the first byte of the next request. `None`: there is none to be.

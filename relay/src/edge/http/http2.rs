@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::parting::Parting;
 use super::proxy::answer;
 use super::tasks::Tasks;
 use super::visitor::{MOST_BUFFERED, Visitor};
@@ -34,8 +35,17 @@ const PING: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
 const PONG: Duration = Duration::from_secs(20);
 
-/// Serves a visitor.
+/// Serves a visitor, and has it read what it was told at last.
 pub(super) async fn serve<S>(visitor: Arc<Visitor>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, parted) = Parting::new(stream);
+    run(visitor, stream).await;
+    parted.linger().await;
+}
+
+async fn run<S>(visitor: Arc<Visitor>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

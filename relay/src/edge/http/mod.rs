@@ -1,6 +1,7 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
 //! - `visitor`, `http1`, `http2`, `activity`, `socket`: a visitor's connection
+//! - `parting`: the last words of a connection
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
@@ -31,6 +32,7 @@ mod leasing;
 mod lent;
 mod nodes;
 mod options;
+mod parting;
 mod proxy;
 mod route;
 mod shrink;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -15,10 +15,16 @@ const MOST_DISCARDED: u64 = 64 * 1024;
 /// Lets the other end read what it was told before the connection ends: to close with unread data
 /// would be a reset, which can overtake that. Takes a second at most.
 pub async fn linger(mut socket: TcpStream) {
-    let discard = async {
+    let parting = async {
         socket.shutdown().await?;
         copy(&mut socket.take(MOST_DISCARDED), &mut sink()).await
     };
     // It does not matter how it ends.
-    drop(timeout(LINGER, discard).await);
+    drop(timeout(LINGER, parting).await);
+}
+
+/// The same for a connection whose own direction has ended, and of which up to `most` bytes may still
+/// be on their way.
+pub async fn linger_after_end(stream: impl AsyncRead + Unpin, most: u64) {
+    drop(timeout(LINGER, copy(&mut stream.take(most), &mut sink())).await);
 }

@@ -7,6 +7,7 @@ mod floods;
 mod grpc;
 mod held;
 mod limited;
+mod parting;
 mod pool;
 mod routing;
 mod secure;

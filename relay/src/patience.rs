@@ -1,5 +1,6 @@
 //! A socket that does not wait for ever for whoever reads from its other end.
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,6 +17,15 @@ pub(crate) struct Patience<S> {
     limit: Duration,
     /// Set while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+}
+
+/// Whoever reads at the other end has taken nothing for too long.
+#[derive(Debug)]
+struct Stalled;
+
+/// Whether a write failed because nothing was taken for too long.
+pub(crate) fn is_stall(err: &io::Error) -> bool {
+    err.get_ref().is_some_and(|err| err.is::<Stalled>())
 }
 
 impl<S> Patience<S> {
@@ -35,7 +45,7 @@ impl<S> Patience<S> {
         }
         let limit = self.limit;
         ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the answer is not being read")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, Stalled)))
     }
 }
 
@@ -83,6 +93,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     }
 }
 
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is not being read")
+    }
+}
+
+impl std::error::Error for Stalled {}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -98,6 +116,7 @@ mod tests {
         let mut near = Patience::new(near, LIMIT);
         let err = near.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::TimedOut);
+        assert!(is_stall(&err), "{err}");
     }
 
     #[tokio::test(start_paused = true)]

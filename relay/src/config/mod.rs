@@ -19,6 +19,7 @@ use shared::control::protocol::{self, HostName, MAX_STREAMS};
 use shared::kit::args;
 use shared::kit::net::{HostPort, MAX_NETWORKS, Networks, Rules};
 use shared::token::{Hidden, Secret};
+use shared::visit::patience::Patience;
 
 use crate::access::AccessRules;
 use crate::limits::{BanPolicy, BanRule, LimitRules};
@@ -157,6 +158,11 @@ impl Config {
     /// A relay on loopback, on ports that the kernel chooses.
     pub fn loopback() -> Self {
         Self(Settings::loopback())
+    }
+
+    /// How long whatever carries bytes both ways waits for what.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { stall: self.stall_timeout, half_closed: self.half_closed_timeout }
     }
 
     /// The configuration that `settings` describe.

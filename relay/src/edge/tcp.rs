@@ -139,8 +139,7 @@ impl Listening {
             };
             match placed.await {
                 Ok(OpenStream { stream, permit: of_session, .. }) => {
-                    let (stall, half_closed) = (config.stall_timeout, config.half_closed_timeout);
-                    let patience = Patience { stall, half_closed };
+                    let patience = config.patience();
                     Some(Placed { visit, socket, stream, patience, permits: (permit, of_session) })
                 }
                 Err(err) => {

@@ -54,7 +54,7 @@ impl OfTunnels {
 }
 
 /// All metrics of tunnels, in the order in which they are shown.
-pub(super) static OF_TUNNELS: [OfTunnels; 14] = [
+pub(super) static OF_TUNNELS: [OfTunnels; 15] = [
     OfTunnels {
         name: "relay_visitors",
         kind: "gauge",
@@ -140,6 +140,14 @@ pub(super) static OF_TUNNELS: [OfTunnels; 14] = [
         help: "Requests whose answer did not come to its end.",
         of: Of::Requests(|requests, samples| {
             samples.number(requests.aborted.load(Ordering::Relaxed));
+        }),
+    },
+    OfTunnels {
+        name: "relay_requests_timed_out_total",
+        kind: "counter",
+        help: "Requests that were given up because something of them was not taken.",
+        of: Of::Requests(|requests, samples| {
+            samples.number(requests.timed_out.load(Ordering::Relaxed));
         }),
     },
     OfTunnels {

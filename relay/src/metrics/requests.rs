@@ -28,6 +28,8 @@ pub(super) struct Requests {
     pub(super) faults: [AtomicU64; FaultCode::ALL.len()],
     /// Of those the ones whose answer did not come to its end.
     pub(super) aborted: AtomicU64,
+    /// Of those the ones of which something waited for too long to be taken.
+    pub(super) timed_out: AtomicU64,
     /// Zero before the first answer.
     last_status: AtomicU16,
     pub(super) first_byte: Histogram<3>,
@@ -43,6 +45,8 @@ pub(crate) struct RequestOver {
     pub(crate) fault: Option<FaultCode>,
     /// Its answer began, and did not come to its end.
     pub(crate) aborted: bool,
+    /// The same because something of it waited for too long to be taken.
+    pub(crate) timed_out: bool,
     pub(crate) length: Duration,
 }
 
@@ -71,6 +75,7 @@ impl Requests {
             ended: StatusClass::ALL.map(|_| AtomicU64::new(0)),
             faults: FaultCode::ALL.map(|_| AtomicU64::new(0)),
             aborted: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
             last_status: AtomicU16::new(0),
             first_byte: Histogram::new(&FIRST_BYTE),
             length: Histogram::new(&REQUEST),
@@ -124,6 +129,9 @@ impl TunnelMetrics {
         }
         if over.aborted {
             requests.aborted.fetch_add(1, Ordering::Relaxed);
+        }
+        if over.timed_out {
+            requests.timed_out.fetch_add(1, Ordering::Relaxed);
         }
         requests.length.observe(over.length);
     }

@@ -70,10 +70,11 @@ fn a_tunnel_of_http_has_at_most_as_much_text_and_nothing_of_visits() {
         status: 200,
         fault: None,
         aborted: false,
+        timed_out: false,
         length: Duration::from_micros(23_456_789),
     };
     let faulty = RequestOver { status: 502, fault: Some(FaultCode::LocalRefused), ..over };
-    for over in [over, faulty, RequestOver { aborted: true, ..over }] {
+    for over in [over, faulty, RequestOver { aborted: true, timed_out: true, ..over }] {
         for _ in 0..10_000 {
             tunnel.request_begins();
             tunnel.bytes_out(123_456);
@@ -93,6 +94,7 @@ fn a_tunnel_of_http_has_at_most_as_much_text_and_nothing_of_visits() {
         "relay_requests_total{status=\"5xx\",tunnel=\"tunnel-12\"} 10000",
         "relay_request_faults_total{code=\"local_refused\",tunnel=\"tunnel-12\"} 10000",
         "relay_requests_aborted_total{tunnel=\"tunnel-12\"} 10000",
+        "relay_requests_timed_out_total{tunnel=\"tunnel-12\"} 10000",
         "relay_request_first_byte_seconds_count{tunnel=\"tunnel-12\"} 30000",
         "relay_request_seconds_count{tunnel=\"tunnel-12\"} 30000",
     ] {

@@ -1,4 +1,5 @@
-//! How long a bridge waits for what ought to happen, and the clocks by which it does.
+//! How long a bridge waits for what ought to happen, and the clocks by which it does: this one's, and
+//! whatever else carries bytes both ways.
 //!
 //! Each direction is timed on its own. Data that wait to be taken are a stall, and so is an end
 //! that cannot be passed on; whatever moves the other way does not change that. A visit of which
@@ -9,7 +10,7 @@
 //! runs while there is something to wait for looks from time to time.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -34,20 +35,20 @@ pub struct Patience {
 
 /// What a bridge waits for just now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub struct Waiting {
     /// Data, or the end, of the socket wait for the stream.
-    pub(super) up: bool,
+    pub up: bool,
     /// Data, or the end, of the stream wait for the socket.
-    pub(super) down: bool,
+    pub down: bool,
     /// Whose end is missing, when another has come.
-    pub(super) owed: Option<Owed>,
+    pub owed: Option<Owed>,
     /// Something has to be looked at that wakes nobody.
-    pub(super) unwatched: bool,
+    pub unwatched: bool,
 }
 
 /// An end that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owed {
+pub enum Owed {
     /// That of the socket's peer.
     BySocket,
     /// That of the far end's.
@@ -58,21 +59,25 @@ pub(super) enum Owed {
 
 /// Which directions have moved anything since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) up: bool,
-    pub(super) down: bool,
+pub struct Moved {
+    /// From the socket to the stream.
+    pub up: bool,
+    /// From the stream to the socket.
+    pub down: bool,
 }
 
 /// A limit that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub enum Passed {
+    /// Data, or an end, have waited for too long.
     Stall,
+    /// So has a side for the other's end.
     HalfClosed,
 }
 
 /// The timer of a bridge that waits for something, and what it has seen.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     timer: Pin<Box<Sleep>>,
     /// The time between two looks, for which the timer was set last.
     pause: Duration,
@@ -96,7 +101,7 @@ impl Waiting {
 
 impl Watch {
     /// A watch for a bridge that has begun to wait, if it has.
-    pub(super) fn start(patience: Patience, waiting: Waiting) -> Option<Box<Self>> {
+    pub fn start(patience: Patience, waiting: Waiting) -> Option<Box<Self>> {
         if waiting.is_for_nothing() {
             return None;
         }
@@ -107,12 +112,7 @@ impl Watch {
 
     /// Ready when it is time to look; then [`look`](Self::look) has to be called, unless there is
     /// nothing more to wait for.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        patience: Patience,
-        waiting: Waiting,
-    ) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, patience: Patience, waiting: Waiting) -> Poll<()> {
         if waiting.owed != self.clocks.owed_by {
             self.clocks.owe(waiting.owed, Instant::now());
         }
@@ -124,12 +124,7 @@ impl Watch {
     }
 
     /// Looks at what has moved and what has not, and sets the timer for the next look.
-    pub(super) fn look(
-        &mut self,
-        patience: Patience,
-        waiting: Waiting,
-        moved: Moved,
-    ) -> Option<Passed> {
+    pub fn look(&mut self, patience: Patience, waiting: Waiting, moved: Moved) -> Option<Passed> {
         let now = Instant::now();
         self.wait(now, pause(patience, waiting));
         self.clocks.look(now, patience, waiting, moved)
@@ -139,6 +134,29 @@ impl Watch {
         self.pause = pause;
         self.timer.as_mut().reset(now + pause);
     }
+}
+
+/// Ready when a limit has passed. Keeps a `watch` while there is something to wait for; at each of
+/// its looks `moved` tells what has moved since the one before.
+pub fn poll_passed(
+    watch: &mut Option<Box<Watch>>,
+    cx: &mut Context<'_>,
+    patience: Patience,
+    waiting: Waiting,
+    mut moved: impl FnMut() -> Moved,
+) -> Poll<Passed> {
+    if watch.is_none() {
+        *watch = Watch::start(patience, waiting);
+    }
+    while let Some(running) = watch {
+        ready!(running.poll(cx, patience, waiting));
+        if waiting.is_for_nothing() {
+            *watch = None;
+        } else if let Some(passed) = running.look(patience, waiting, moved()) {
+            return Poll::Ready(passed);
+        }
+    }
+    Poll::Pending
 }
 
 /// How long until the next look.

@@ -37,6 +37,8 @@ pub(super) struct Account {
     is_complete: AtomicBool,
     /// Something broke off before its end.
     is_aborted: AtomicBool,
+    /// Something of it waited for too long.
+    has_timed_out: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     /// When something of it moved last, in milliseconds after its arrival.
@@ -77,6 +79,7 @@ impl Account {
             served: AtomicBool::new(false),
             is_complete: AtomicBool::new(false),
             is_aborted: AtomicBool::new(false),
+            has_timed_out: AtomicBool::new(false),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -148,6 +151,11 @@ impl Account {
     /// Something of it broke off.
     pub(super) fn aborted(&self) {
         self.is_aborted.store(true, Ordering::Relaxed);
+    }
+
+    /// Something of it waited for too long, and it was given up.
+    pub(super) fn timed_out(&self) {
+        self.has_timed_out.store(true, Ordering::Relaxed);
     }
 
     /// How long nothing of it has moved.
@@ -245,14 +253,18 @@ impl Drop for Account {
         let is_whole = *self.is_complete.get_mut() && !*self.is_aborted.get_mut();
         let outcome = match (status, is_whole) {
             (0, _) => Outcome::VisitorLeft,
+            // Although the last of it may have come as far as this.
+            _ if *self.has_timed_out.get_mut() => Outcome::TimedOut,
             (_, true) => Outcome::Complete,
             (_, false) => Outcome::Aborted,
         };
         let tunnel = self.tunnel.get();
         match (tunnel, fault) {
             (Some(tunnel), fault) => {
-                let aborted = outcome == Outcome::Aborted;
-                tunnel.metrics().request_over(&RequestOver { status, fault, aborted, length });
+                let timed_out = outcome == Outcome::TimedOut;
+                let aborted = timed_out || outcome == Outcome::Aborted;
+                let over = RequestOver { status, fault, aborted, timed_out, length };
+                tunnel.metrics().request_over(&over);
             }
             (None, Some(fault)) => self.edge.metrics.unrouted_request(fault),
             (None, None) => (),

@@ -11,6 +11,11 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::body::Accounted;
+use super::given;
+use crate::patience::is_stall;
+use crate::web::BodyError;
+
 /// What a visitor's connection is doing: what hyper does with it cannot be seen from outside.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -27,6 +32,10 @@ pub(super) struct Activity {
     has_heard: AtomicBool,
     /// The visitor does not take what there is for it.
     is_blocked: AtomicBool,
+    /// So many bytes of answers have gone to it by HTTP/2.
+    sent: AtomicU64,
+    /// It has taken nothing for too long.
+    has_stalled: AtomicBool,
 }
 
 /// A request whose answer is not over yet.
@@ -38,10 +47,9 @@ pub(super) struct Request(Arc<Activity>);
 pub(super) struct Upload(Arc<Activity>);
 
 /// The body of an answer, which is over when this is dropped.
-#[derive(Debug)]
-pub(super) struct Answering<B> {
-    pub(super) body: B,
-    pub(super) _request: Request,
+pub(super) struct Answering {
+    pub(super) body: Accounted,
+    pub(super) request: Request,
 }
 
 /// A stream of which is noted what it does.
@@ -61,6 +69,8 @@ impl Activity {
             heard: AtomicU64::new(0),
             has_heard: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            has_stalled: AtomicBool::new(false),
         })
     }
 
@@ -90,6 +100,28 @@ impl Activity {
         let is_owed =
             self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) > 0;
         is_owed && self.since(&self.heard).min(self.since(&self.rests_since)) >= patience
+    }
+
+    /// So many bytes of answers go to the visitor by HTTP/2.
+    pub(super) fn sends(&self, bytes: u64) {
+        // Zero for most of what is written.
+        if bytes > 0 {
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// How many have gone so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a write failed because nothing was taken for too long.
+    pub(super) fn note_stall<T>(&self, written: &Poll<io::Result<T>>) {
+        if let Poll::Ready(Err(err)) = written
+            && is_stall(err)
+        {
+            self.has_stalled.store(true, Ordering::Relaxed);
+        }
     }
 
     fn since(&self, moment: &AtomicU64) -> Duration {
@@ -130,14 +162,22 @@ impl Drop for Upload {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Answering<B> {
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.request.0.has_stalled.load(Ordering::Relaxed) || given::is_given_up() {
+            self.body.timed_out();
+        }
+    }
+}
+
+impl Body for Answering {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -159,7 +199,8 @@ impl<S> Noted<S> {
         self.stream
     }
 
-    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.activity.note_stall(&written);
         self.activity.is_blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }

@@ -89,6 +89,11 @@ impl Accounted {
         this
     }
 
+    /// The visitor has not taken it for too long.
+    pub(super) fn timed_out(&self) {
+        self.account.timed_out();
+    }
+
     /// A body that is over may not be asked for its end: hyper knows it beforehand.
     fn look(&self) {
         if self.body.is_end_stream() && !matches!(self.body, ToVisitor::Changed) {

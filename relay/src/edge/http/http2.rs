@@ -1,5 +1,6 @@
 //! A visitor who speaks HTTP/2: many requests at a time.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::given::{Offered, Streams};
 use super::parting::Parting;
 use super::proxy::answer;
+use super::sent::Sent;
 use super::tasks::Tasks;
+use super::turns::Turns;
 use super::visitor::{MOST_BUFFERED, Visitor};
 
 /// Requests at a time on one connection.
@@ -51,11 +55,16 @@ where
 {
     let activity = Arc::clone(&visitor.activity);
     let http = Arc::clone(&visitor.http);
-    let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
+    let service = service_fn(move |request| {
+        let answer = answer(Arc::clone(&visitor), request);
+        async { Ok::<_, Infallible>(answer.await?.map(Offered::new)) }
+    });
+    let patience = http.edge.config.now().patience();
     let cut = CancellationToken::new();
     // Its requests go with the connection.
     let _cut = cut.clone().drop_guard();
-    let connection = http2::Builder::new(Tasks::new(cut))
+    let streams = Streams::new(Tasks::new(cut), Arc::clone(&activity), patience);
+    let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -65,15 +74,15 @@ where
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .enable_connect_protocol()
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Sent::new(stream, Arc::clone(&activity))), service);
     let mut connection = pin!(connection);
     let keep_alive = || http.edge.config.now().web.keep_alive;
-    let mut rested = pin!(sleep(keep_alive()));
+    let mut look = pin!(sleep(keep_alive()));
     loop {
         tokio::select! {
             ended = connection.as_mut() => return report(ended),
             () = http.stopping.cancelled() => break,
-            () = rested.as_mut() => {
+            () = look.as_mut() => {
                 if activity.is_stalled(http.edge.config.now().stall_timeout) {
                     return debug!("a visitor's body does not come to its end");
                 }
@@ -81,12 +90,29 @@ where
                 if left.is_zero() {
                     break;
                 }
-                rested.as_mut().reset(Instant::now() + left);
+                look.as_mut().reset(Instant::now() + left);
             }
         }
     }
     connection.as_mut().graceful_shutdown();
-    report(connection.await);
+    let stall = patience.stall;
+    let mut turns = Turns::new(activity.sent());
+    loop {
+        look.as_mut().reset(Instant::now() + stall);
+        tokio::select! {
+            ended = connection.as_mut() => return report(ended),
+            () = look.as_mut() => {
+                if activity.is_stalled(stall) {
+                    return debug!("a visitor's body does not come to its end");
+                }
+                // hyper may hold the ends of answers that are over for everybody else.
+                let rests = activity.rests_for().is_some_and(|rests_for| rests_for >= stall);
+                if !turns.look(!rests, activity.sent(), stall) {
+                    return debug!("a visitor does not take the end of an answer");
+                }
+            }
+        }
+    }
 }
 
 fn report(ended: hyper::Result<()>) {

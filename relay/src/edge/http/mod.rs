@@ -1,6 +1,7 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
 //! - `visitor`, `http1`, `http2`, `activity`, `socket`: a visitor's connection
+//! - `given`, `turns`, `sent`: answers by HTTP/2 that a visitor does not take
 //! - `parting`: the last words of a connection
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
@@ -23,6 +24,7 @@ mod body;
 mod expect;
 mod fields;
 mod forwarded;
+mod given;
 mod head;
 mod hops;
 mod host;
@@ -35,10 +37,12 @@ mod options;
 mod parting;
 mod proxy;
 mod route;
+mod sent;
 mod shrink;
 mod signed;
 mod socket;
 mod tasks;
+mod turns;
 mod upgrade;
 mod upstream;
 mod visitor;

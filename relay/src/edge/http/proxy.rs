@@ -78,8 +78,8 @@ struct Besides {
 pub(super) async fn answer(
     visitor: Arc<Visitor>,
     request: Request<Incoming>,
-) -> Result<Response<Answering<Accounted>>, Infallible> {
-    let _request = visitor.activity.request();
+) -> Result<Response<Answering>, Infallible> {
+    let counted = visitor.activity.request();
     let edge = Arc::clone(&visitor.http.edge);
     let visit = edge.visits.next();
     let id = own_id(request.headers()).unwrap_or_else(|| {
@@ -113,7 +113,8 @@ pub(super) async fn answer(
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     account.answered(response.status());
-    Ok(response.map(|body| Answering { body: Accounted::new(body, account), _request }))
+    let answering = |body| Answering { body: Accounted::new(body, account), request: counted };
+    Ok(response.map(answering))
 }
 
 /// Sends a request to where it belongs.

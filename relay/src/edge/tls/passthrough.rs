@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::visit::bridge::Bridge;
 use shared::visit::open::ServerName;
-use shared::visit::patience::Patience;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::net::TcpStream;
 
@@ -62,9 +61,7 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
         Err(err) => return err.note(&mut visit),
     };
     visit.limit(allowance);
-    let patience =
-        Patience { stall: config.stall_timeout, half_closed: config.half_closed_timeout };
-    let ended = Bridge::new(socket, stream, patience, &mut visit).await;
+    let ended = Bridge::new(socket, stream, config.patience(), &mut visit).await;
     drop((permit, of_session));
     visit.carried(&ended);
 }

@@ -72,6 +72,9 @@ pub(crate) enum Outcome {
     Complete,
     /// The answer did not come to its end, whoever broke it off.
     Aborted,
+    /// The same because something of it waited for too long to be taken.
+    #[serde(rename = "timeout")]
+    TimedOut,
     /// The visitor left, or was cut off, before there was an answer.
     VisitorLeft,
 }
@@ -190,6 +193,7 @@ impl Outcome {
         match self {
             Self::Complete => "complete",
             Self::Aborted => "aborted",
+            Self::TimedOut => "timeout",
             Self::VisitorLeft => "visitor_left",
         }
     }

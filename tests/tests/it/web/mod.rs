@@ -14,6 +14,7 @@ mod secure;
 mod several;
 mod smuggling;
 mod smuggling_http2;
+mod stalled;
 mod upgrades;
 mod uploads;
 mod vanished;

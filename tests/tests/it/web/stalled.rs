@@ -1,0 +1,171 @@
+//! Visitors by HTTP/2 who do not take their answers lose them, and nobody else notices.
+
+use std::time::Duration;
+
+use tests::http::frames::{INITIAL_WINDOW_SIZE, kind};
+use tests::http::{Frames, Outcome};
+use tests::{Local, local, within};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{APP, app, world_with};
+
+/// How long data may wait.
+const STALL: Duration = Duration::from_millis(300);
+
+/// The code of a stream that nobody wants any more.
+const CANCEL: u32 = 8;
+
+/// Those that were given up.
+const TIMED_OUT: &str = "relay_requests_timed_out_total{tunnel=\"app\"}";
+
+/// Those that are going on.
+const OPEN: &str = "relay_requests{tunnel=\"app\"}";
+
+/// The answer to a request that asks for so many bytes.
+async fn answers_with(length: usize) -> Local {
+    Local::start(move |mut socket: TcpStream| async move {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let (mut left, piece) = (length, [b'x'; 64 * 1024]);
+        // A visitor may leave at any time.
+        let mut sent = socket.write_all(head.as_bytes()).await;
+        while sent.is_ok() && left > 0 {
+            let now = left.min(piece.len());
+            sent = socket.write_all(&piece[..now]).await;
+            left -= now;
+        }
+        drop(tokio::io::copy(&mut socket, &mut tokio::io::sink()).await);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_answer_that_gets_no_window_is_given_up_and_the_others_go_on() {
+    let service = local::played().await;
+    let (world, client, http) =
+        world_with(&app(service.addr()), |settings| settings.stall_timeout = STALL).await;
+    // One that waits for its service, and for nothing else.
+    let mut waits = Frames::connect(http).await;
+    waits.get(1, APP, "/waits").await;
+    let mut events = service.accept().await;
+    events.expect(b"GET /waits HTTP/1.1\r\n").await;
+    events.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").await;
+    assert_eq!(waits.next_of(1).await.expect("a head").kind, kind::HEADERS);
+    events.send(b"once").await;
+    assert_eq!(waits.next_of(1).await.expect("a piece").payload, b"once");
+
+    let mut given_up = 0.0;
+    for (window, length) in [(0, 300_000), (10, 300_000), (70_000, 300_000), (0, 4)] {
+        let mut frames = Frames::connect_with(http, &[(INITIAL_WINDOW_SIZE, window)]).await;
+        frames.get(1, APP, "/").await;
+        let mut at_service = service.accept().await;
+        at_service.expect(b"GET / HTTP/1.1\r\n").await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        at_service.send(head.as_bytes()).await;
+        at_service.send(&vec![b'x'; length]).await;
+        assert_eq!(frames.outcome(1).await, Outcome::Reset(CANCEL, Some(200)), "{window}");
+        given_up += 1.0;
+        let shows = |metrics: &tests::scrape::Scrape| metrics.value(TIMED_OUT) == Some(given_up);
+        world.shows("that it was given up", shows).await;
+        if length > 4 {
+            at_service.expect_reset().await;
+        }
+        // The connection itself is as good as before.
+        frames.get(3, "nobody.t.example", "/").await;
+        frames.widen(3, 10_000).await;
+        let Outcome::Answered(404, _) = frames.outcome(3).await else { panic!("not answered") };
+    }
+
+    events.send(b"more").await;
+    assert_eq!(waits.next_of(1).await.expect("a piece").payload, b"more");
+    world.shows("nothing left", |metrics| metrics.value(OPEN) == Some(0.0)).await;
+    drop((waits, events));
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_reads_one_answer_does_not_hold_the_others_for_ever() {
+    let service = answers_with(1 << 40).await;
+    let (world, client, http) =
+        world_with(&app(service.addr()), |settings| settings.stall_timeout = STALL).await;
+    let mut frames = Frames::connect_with(http, &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    frames.get(1, APP, "/read").await;
+    frames.get(3, APP, "/starved").await;
+    let starved = async {
+        loop {
+            let frame = frames.next().await.expect("a frame");
+            match (frame.kind, frame.stream) {
+                (kind::HEADERS, 1) => frames.widen(1, 100_000).await,
+                (kind::DATA, 1) => frames.widen(1, frame.payload.len() as u32).await,
+                (kind::RST_STREAM, stream) => return stream,
+                _ => (),
+            }
+        }
+    };
+    assert_eq!(within("a stream to be given up", starved).await, 3);
+    world.shows("that it was", |metrics| metrics.value(TIMED_OUT) == Some(1.0)).await;
+    assert_eq!(world.metrics().await.value(OPEN), Some(1.0));
+    drop(frames);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_visitor_of_many_answers_loses_nothing() {
+    /// So many answers.
+    const ANSWERS: u32 = 16;
+    /// Each of so many bytes.
+    const LENGTH: usize = 300_000;
+    /// A frame each time: each answer waits for longer than it may, while the others are read.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    let service = answers_with(LENGTH).await;
+    let (world, client, http) = world_with(&app(service.addr()), |settings| {
+        settings.stall_timeout = Duration::from_millis(800);
+    })
+    .await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(16 * 1024).expect("a small buffer");
+    let socket = within("a connection", socket.connect(http)).await.expect("a connection");
+    let mut frames = Frames::over(socket, &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
+    for number in 0..ANSWERS {
+        frames.get(2 * number + 1, APP, "/").await;
+    }
+    let mut pace = interval(PAUSE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut come = 0;
+    while come < LENGTH * ANSWERS as usize {
+        let frame = frames.next().await.expect("a frame");
+        assert_ne!(frame.kind, kind::RST_STREAM, "stream {} after {come}", frame.stream);
+        if frame.kind == kind::DATA {
+            come += frame.payload.len();
+            pace.tick().await;
+        }
+    }
+    world.shows("all of them", |metrics| metrics.value(OPEN) == Some(0.0)).await;
+    assert_eq!(world.metrics().await.value(TIMED_OUT), Some(0.0));
+    drop(frames);
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_does_not_wait_for_ever_for_the_end_of_an_answer_to_be_taken() {
+    let service = answers_with(4).await;
+    let (world, client, http) = world_with(&app(service.addr()), |settings| {
+        settings.stall_timeout = STALL;
+        settings.web.keep_alive = Duration::from_secs(1);
+    })
+    .await;
+    // With room for a byte hyper has the whole answer, and the request is over.
+    let mut frames = Frames::connect_with(http, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+    frames.get(1, APP, "/").await;
+    assert_eq!(frames.next_of(1).await.expect("a head").kind, kind::HEADERS);
+    assert_eq!(frames.next_of(1).await.expect("a byte").payload, b"x");
+    frames.expect_gone().await;
+    drop(frames);
+    client.finish().await;
+    world.stop().await;
+}

@@ -8,7 +8,7 @@
 //! visitor meanwhile of any body of its connection; or, whatever [the others](super::turns) do, after
 //! four times that. It is dropped, which resets the stream and lets go of the local service.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +19,7 @@ use pin_project_lite::pin_project;
 use shared::visit::patience::{Moved, Patience, Waiting, Watch, poll_passed};
 use tokio::task::futures::TaskLocalFuture;
 use tokio::task_local;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::activity::{Activity, Answering};
@@ -39,11 +40,21 @@ struct Given {
     /// The last of them waits to be taken.
     waits: Cell<bool>,
     is_given_up: Cell<bool>,
+    /// Ends what the stream becomes once it has changed to another protocol.
+    changed: OnceCell<CancellationToken>,
 }
 
 /// Whether this is the task of a stream that is given up.
 pub(super) fn is_given_up() -> bool {
     STREAM.try_with(|given| given.is_given_up.get()).unwrap_or(false)
+}
+
+/// The stream whose task this is changes to another protocol. Resets it when it fires.
+pub(super) fn change() -> CancellationToken {
+    let reset = CancellationToken::new();
+    // Always called by the task of a stream, and once.
+    STREAM.try_with(|given| given.changed.set(reset.clone()).err()).err();
+    reset
 }
 
 /// The body of an answer by HTTP/2.
@@ -106,7 +117,19 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.tasks.spawn(self.watched(task));
+        match STREAM.try_with(|given| given.changed.get().cloned()) {
+            // It is begun by a stream: what that has changed to.
+            Ok(Some(reset)) => self.tasks.spawn(async move {
+                tokio::select! {
+                    // First: hyper would end in order what is dropped meanwhile.
+                    biased;
+                    () = reset.cancelled() => (),
+                    _ = task => (),
+                }
+            }),
+            Ok(None) => self.tasks.spawn(task),
+            Err(_) => self.tasks.spawn(self.watched(task)),
+        }
     }
 }
 

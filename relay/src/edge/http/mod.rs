@@ -10,7 +10,7 @@
 //! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
 //!   sees of it
 //! - `leasing`, `upstream`, `lent`: the connections to local services
-//! - `body`, `expect`, `signed`, `shrink`, `upgrade`: what moves
+//! - `body`, `expect`, `signed`, `shrink`, `upgrade`, `carry`: what moves
 //! - `answers`, `accept`: what the relay says itself
 //! - `account`: what became of it
 //! - `tasks`: who owns what runs beside connections
@@ -21,6 +21,7 @@ mod activity;
 mod admit;
 mod answers;
 mod body;
+mod carry;
 mod expect;
 mod fields;
 mod forwarded;

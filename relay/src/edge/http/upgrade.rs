@@ -3,12 +3,8 @@
 //! HTTP/1.1 asks for it by headers (RFC 9110, section 7.8), HTTP/2 by a method (RFC 8441). The local
 //! service is asked by headers, whatever the visitor speaks.
 
-use std::future::poll_fn;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::Ordering;
 
 use data_encoding::BASE64;
 use hyper::body::Incoming;
@@ -17,24 +13,22 @@ use hyper::header::{HeaderName, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use shared::visit::patience::Passed;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::account::{Account, UsedUp};
-use super::body::{Stopped, ToVisitor};
-use super::hops;
+use super::account::Account;
+use super::body::ToVisitor;
+use super::carry::{Carry, Ended};
 use super::upstream::Kept;
 use super::visitor::Visitor;
+use super::{given, hops};
 
 /// What a WebSocket's two ends agree on by (RFC 6455, section 4.1).
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 
 /// The other end's part of it.
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
-
-/// So much is read at a time.
-const CHUNK: usize = 16 * 1024;
 
 /// A visitor's wish for another protocol.
 pub(super) struct Upgrade {
@@ -97,16 +91,14 @@ pub(super) fn change(
         hops::ask_for(&mut head.headers, protocol.unwrap_or(upgrade.protocol));
     }
     let theirs = upgrade.visitor;
-    let tasks = visitor.http.tasks.clone();
-    let is_by_headers = !upgrade.is_extended;
-    tasks.spawn(async move {
+    let http = Arc::clone(&visitor.http);
+    // By HTTP/2 it is a stream that ends or is reset, and others go on beside it.
+    let reset = upgrade.is_extended.then(given::change);
+    http.tasks.spawn(async move {
         // What it takes up goes with the task.
         let _taken = kept;
         match tokio::try_join!(theirs, local) {
-            Ok((theirs, local)) => {
-                let broke_off = is_by_headers.then_some(&*visitor.broke_off);
-                carry(theirs, local, &account, broke_off).await;
-            }
+            Ok(both) => carry(&visitor, both, &account, reset).await,
             Err(err) => {
                 account.aborted();
                 debug!("a connection did not change to another protocol: {err}");
@@ -116,71 +108,32 @@ pub(super) fn change(
     Response::from_parts(head, ToVisitor::Changed)
 }
 
-/// Copies both ways. What breaks off ends both; `broke_off` is told, so that the visitor's socket is
-/// reset and not closed.
+/// Copies both ways. What does not come to its end is reset for the visitor, and not closed.
 async fn carry(
-    visitor: Upgraded,
-    local: Upgraded,
+    visitor: &Visitor,
+    both: (Upgraded, Upgraded),
     account: &Account,
-    broke_off: Option<&AtomicBool>,
+    reset: Option<CancellationToken>,
 ) {
-    let (visitor_in, visitor_out) = tokio::io::split(TokioIo::new(visitor));
-    let (local_in, local_out) = tokio::io::split(TokioIo::new(local));
-    let inward = copy(
-        visitor_in,
-        local_out,
-        |cx| account.poll_inward(cx),
-        |bytes| account.moved_inward(bytes),
-    );
-    let outward = copy(
-        local_in,
-        visitor_out,
-        |cx| account.poll_outward(cx),
-        |bytes| account.moved_outward(bytes),
-    );
-    // They have the two ends, which go behind this.
-    let (mut inward, mut outward) = (std::pin::pin!(inward), std::pin::pin!(outward));
-    match tokio::try_join!(inward.as_mut(), outward.as_mut()) {
-        Ok(_) => account.completed(),
-        Err(err) => {
-            account.aborted();
-            if let Some(broke_off) = broke_off {
-                broke_off.store(true, Ordering::Relaxed);
-            }
-            debug!("an upgraded connection broke off: {err}");
+    let patience = visitor.http.edge().config.now().patience();
+    let others = reset.is_some().then(|| Arc::clone(&visitor.activity));
+    // It has the two ends, which go behind this.
+    let mut carry = Carry::new(both, account, patience, others);
+    let ended = carry.run().await;
+    if ended.is_of_time() {
+        account.timed_out();
+    }
+    match &ended {
+        Ended::Completed => return account.completed(),
+        Ended::BrokeOff(err) => debug!("an upgraded connection broke off: {err}"),
+        Ended::TimedOut(Passed::Stall) => debug!("an upgraded connection stalled for too long"),
+        Ended::TimedOut(Passed::HalfClosed) => {
+            debug!("an upgraded connection was half closed for too long");
         }
     }
-}
-
-/// Copies one way to its end, as much at a time as `may` lets it. `moved` learns how much that is.
-async fn copy(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
-    may: impl Fn(&mut Context<'_>) -> Poll<Result<(), UsedUp>>,
-    moved: impl Fn(usize),
-) -> std::io::Result<()> {
-    loop {
-        let chunk = poll_fn(|cx| {
-            ready!(may(cx)).map_err(|used_up| std::io::Error::other(Stopped::from(used_up)))?;
-            poll_chunk(&mut from, cx)
-        });
-        let chunk = chunk.await?;
-        if chunk.is_empty() {
-            return to.shutdown().await;
-        }
-        moved(chunk.len());
-        to.write_all(&chunk).await?;
-        to.flush().await?;
+    account.aborted();
+    match reset {
+        Some(reset) => reset.cancel(),
+        None => visitor.broke_off.store(true, Ordering::Relaxed),
     }
-}
-
-/// Reads what there is. Nothing is kept while there is nothing: thousands wait for the next message.
-fn poll_chunk(
-    from: &mut ReadHalf<TokioIo<Upgraded>>,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<Vec<u8>>> {
-    let mut space = [const { MaybeUninit::uninit() }; CHUNK];
-    let mut chunk = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(from).poll_read(cx, &mut chunk))?;
-    Poll::Ready(Ok(chunk.filled().to_vec()))
 }

@@ -16,6 +16,7 @@ mod smuggling;
 mod smuggling_http2;
 mod stalled;
 mod upgrades;
+mod upgrades_stalled;
 mod uploads;
 mod vanished;
 mod websockets;

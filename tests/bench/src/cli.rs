@@ -8,7 +8,8 @@ use crate::contenders::Contender;
 use crate::figures::Figure;
 use crate::helpers::Helper;
 
-/// Measures relay and client beside other tunnels, two plain TCP hops and the direct connection.
+/// Measures relay and client beside other tunnels, reverse proxies, two plain TCP hops and the direct
+/// connection.
 ///
 /// Everything runs on loopback and ends by itself. The table goes to standard output; report.json,
 /// report.md, a chart for each figure and everyone's logs go to the directory given by --out.
@@ -46,7 +47,11 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=2_000))]
     pub(crate) clients: u16,
 
-    /// Check the harness only: one tiny round of ours, plain and with TLS, two hops and direct; the numbers mean nothing.
+    /// How many routes of the web a relay has for the figure of them.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub(crate) routes: u32,
+
+    /// Check the harness only: one tiny round of ours, plain, with TLS and for the web, two hops and direct; the numbers mean nothing.
     #[arg(long)]
     pub(crate) smoke: bool,
 

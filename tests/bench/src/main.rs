@@ -23,6 +23,7 @@ mod process;
 mod programs;
 mod protocol;
 mod report;
+mod routes;
 mod run;
 mod scrape;
 mod statistics;

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) first_bytes: usize,
     /// Clients of the many clients figure, as far as a contender can have them.
     pub(crate) clients: usize,
+    /// Routes of the web on one relay.
+    pub(crate) routes: usize,
     /// How long a relay with many clients and no visitor is watched: long enough for a heartbeat
     /// of every contender's.
     pub(crate) idle_window: Duration,
@@ -37,26 +39,23 @@ pub(crate) struct Plan {
 impl Plan {
     /// What the flags ask for.
     pub(crate) fn from_args(args: &RunArgs) -> Self {
-        if args.smoke {
-            Self::smoke()
-        } else {
-            Self::full(args.rounds, Duration::from_secs(args.seconds.into()), args.clients.into())
-        }
+        if args.smoke { Self::smoke() } else { Self::full(args) }
     }
 
-    fn full(rounds: u32, window: Duration, clients: usize) -> Self {
+    fn full(args: &RunArgs) -> Self {
         Self {
-            rounds,
+            rounds: args.rounds,
             warm_up: Duration::from_millis(500),
             line_warm_up: Duration::from_millis(1_500),
-            window,
+            window: Duration::from_secs(args.seconds.into()),
             idle_visitors: 2_000,
             open_visitors: 10_000,
             rest: Duration::from_secs(10),
             stalled_visitors: 100,
             settled: Duration::from_secs(2),
             first_bytes: 20,
-            clients,
+            clients: args.clients.into(),
+            routes: args.routes as usize,
             idle_window: Duration::from_secs(30),
         }
     }
@@ -74,6 +73,7 @@ impl Plan {
             settled: Duration::from_millis(100),
             first_bytes: 2,
             clients: 3,
+            routes: 20,
             idle_window: Duration::from_millis(50),
         }
     }

@@ -18,14 +18,23 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
 
 /// Resident memory of a process, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// Resident memory of a process that is its own alone: neither its program nor any other file.
+pub(crate) fn private_bytes(pid: u32) -> Result<u64> {
+    memory(pid, "RssAnon:")
+}
+
+fn memory(pid: u32, kind: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let kilobytes: u64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(kind))
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
         .and_then(|number| number.parse().ok())
-        .with_context(|| format!("no VmRSS in {path}"))?;
+        .with_context(|| format!("no {kind} in {path}"))?;
     Ok(kilobytes * 1024)
 }
 
@@ -78,6 +87,7 @@ mod tests {
     fn this_process_has_used_something_and_is_its_own_root() {
         let own = std::process::id();
         assert!(resident_bytes(own).unwrap() > 100_000);
+        assert!(private_bytes(own).unwrap() < resident_bytes(own).unwrap());
         assert!(cpu_seconds(own).unwrap() >= 0.0);
         assert_eq!(tree(own).unwrap().first(), Some(&own));
     }

@@ -30,7 +30,7 @@ impl Programs {
         let mut found = HashMap::new();
         for contender in Contender::ALL {
             let directories = match contender {
-                Contender::Before => &before,
+                Contender::Before | Contender::BeforeWeb => &before,
                 _ if contender.is_ours() => &ours,
                 _ => &others,
             };

@@ -83,19 +83,24 @@ async fn measure(
     timeout(LONGEST, measured).await.with_context(|| format!("not done within {LONGEST:?}"))?
 }
 
-/// Those who were chosen or else everyone; if there is a build before ours, it is among them and
-/// takes its turn next to ours.
+/// Those who were chosen or else everyone; if there is a build before ours, it is among them, in the
+/// forms of ours that are, and takes its turn next to ours.
 fn wanted_contenders(args: &RunArgs) -> Vec<Contender> {
     let mut wanted = match (args.contenders.as_slice(), args.smoke) {
         ([], true) => Contender::SMOKE.to_vec(),
         ([], false) => Contender::ALL.to_vec(),
         (chosen, _) => chosen.to_vec(),
     };
-    if !args.contenders.contains(&Contender::Before) {
-        wanted.retain(|contender| *contender != Contender::Before);
-        if args.before.is_some() {
-            let ours = wanted.iter().position(|contender| *contender == Contender::Ours);
-            wanted.insert(ours.map_or(0, |place| place + 1), Contender::Before);
+    for (of_before, of_ours) in
+        [(Contender::Before, Contender::Ours), (Contender::BeforeWeb, Contender::OursWeb)]
+    {
+        if args.contenders.contains(&of_before) {
+            continue;
+        }
+        wanted.retain(|contender| *contender != of_before);
+        let place = wanted.iter().position(|contender| *contender == of_ours);
+        if let (Some(place), true) = (place, args.before.is_some()) {
+            wanted.insert(place + 1, of_before);
         }
     }
     wanted
@@ -175,5 +180,8 @@ mod tests {
         let turns = [Contender::Frp, Contender::Ours, Contender::Before, Contender::Rathole];
         assert_eq!(chosen, turns);
         assert_eq!(wanted(&["--contenders=before,ours"]), [Contender::Before, Contender::Ours]);
+        let of_the_web = wanted(&["--before=old", "--contenders=ours-web,nginx"]);
+        let turns = [Contender::OursWeb, Contender::BeforeWeb, Contender::Nginx];
+        assert_eq!(of_the_web, turns);
     }
 }

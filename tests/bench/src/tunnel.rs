@@ -9,8 +9,11 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
+use crate::contenders::certificate::Certificate;
 use crate::contenders::{Contender, Place, ours};
 use crate::load::visitor::Visitor;
+use crate::load::web::tls::{Secure, Wish};
+use crate::load::web::visitor::WebVisitor;
 use crate::ports::free_address;
 use crate::proc;
 use crate::process::Process;
@@ -58,6 +61,11 @@ impl Workshop<'_> {
 pub(crate) struct Tunnel {
     /// Where visitors come.
     pub(crate) public: SocketAddr,
+    /// Where visitors of the web come who speak HTTP/2 from the first byte on.
+    pub(crate) http2: SocketAddr,
+    /// Where visitors of the web come by TLS, and the authority of the certificate that they see; if
+    /// it ends TLS.
+    secure: Option<(SocketAddr, PathBuf)>,
     // In the order of dropping: the client first, so that no session outlives its server's parent.
     client: Option<Process>,
     server: Option<Process>,
@@ -99,12 +107,14 @@ impl Tunnel {
             None => (None, line_end),
         };
         let directory = workshop.empty_directory(&contender.file_name())?;
-        let (public, spare) = (free_address()?, free_address()?);
-        let place =
-            Place { control, reach, public, local: workshop.local, spare, directory: &directory };
+        let (public, secure, spare) = (free_address()?, free_address()?, free_address()?);
+        let (local, directory) = (workshop.local, directory.as_path());
+        let place = Place { control, reach, public, secure, local, spare, directory };
         let Some(recipe) = contender.recipe(workshop.programs, &place)? else {
             return Ok(Self {
                 public: reach,
+                http2: reach,
+                secure: None,
                 client: None,
                 server: None,
                 _line: line,
@@ -114,13 +124,29 @@ impl Tunnel {
 
         let name = contender.file_name();
         let mut server = Process::start(recipe.server, &format!("{name}-server"), workshop.logs)?;
-        until_listening(control, &mut server).await?;
-        let mut client = Process::start(recipe.client, &format!("{name}-client"), workshop.logs)?;
-        until_answering(public, &mut server, &mut client).await?;
+        let first = if recipe.client.is_some() { control } else { public };
+        until_listening(first, &mut server).await?;
+        let start_client =
+            |recipe| Process::start(recipe, &format!("{name}-client"), workshop.logs);
+        let mut client = recipe.client.map(start_client).transpose()?;
+        until_answering(contender, public, &mut server, &mut client).await?;
         ours::until_complete(contender, spare).await?;
         let mut pids = proc::tree(server.pid())?;
-        pids.extend(proc::tree(client.pid())?);
-        Ok(Self { public, client: Some(client), server: Some(server), _line: line, pids })
+        if let Some(client) = &client {
+            pids.extend(proc::tree(client.pid())?);
+        }
+        let secure = match contender.ends_tls() {
+            true => Some((secure, Certificate::kept_in(directory)?.authority)),
+            false => None,
+        };
+        let http2 = if contender == Contender::Nginx { spare } else { public };
+        Ok(Self { public, http2, secure, client, server: Some(server), _line: line, pids })
+    }
+
+    /// Where visitors come by TLS who want that, if it ends TLS.
+    pub(crate) fn secure(&self, wish: Wish) -> Result<Option<Secure>> {
+        let secure = self.secure.as_ref();
+        secure.map(|(public, authority)| Secure::new(*public, authority, wish)).transpose()
     }
 
     /// Whether there are processes whose CPU time and memory can be read.
@@ -136,6 +162,11 @@ impl Tunnel {
     /// Resident memory of each of its processes in bytes, always in the same order.
     pub(crate) fn resident_bytes(&self) -> Result<Vec<u64>> {
         self.pids.iter().map(|pid| proc::resident_bytes(*pid)).collect()
+    }
+
+    /// Memory of each of its processes that is its own alone, in bytes, always in the same order.
+    pub(crate) fn private_bytes(&self) -> Result<Vec<u64>> {
+        self.pids.iter().map(|pid| proc::private_bytes(*pid)).collect()
     }
 
     /// An error if one of its two sides has ended.
@@ -184,19 +215,26 @@ pub(crate) async fn until_listening(address: SocketAddr, server: &mut Process) -
 }
 
 async fn until_answering(
+    contender: Contender,
     public: SocketAddr,
     server: &mut Process,
-    client: &mut Process,
+    client: &mut Option<Process>,
 ) -> Result<()> {
     let start = Instant::now();
     let mut tries = interval(BETWEEN_TRIES);
     loop {
         tries.tick().await;
         server.check_running()?;
-        client.check_running()?;
+        client.iter_mut().try_for_each(Process::check_running)?;
         // Some accept visitors before they can carry them, and then close them or keep them
         // waiting: hence a deadline of its own for each try.
-        if matches!(timeout(ONE_TRY, Visitor::visit_once(public)).await, Ok(Ok(()))) {
+        let visit = async {
+            match contender.is_web() {
+                true => WebVisitor::visit_once(public).await,
+                false => Visitor::visit_once(public).await,
+            }
+        };
+        if matches!(timeout(ONE_TRY, visit).await, Ok(Ok(()))) {
             return Ok(());
         }
         ensure!(start.elapsed() < READY, "no answer through {public} within {READY:?}");

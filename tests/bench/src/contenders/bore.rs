@@ -18,5 +18,5 @@ pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
         .args(["--local-host", &place.local.ip().to_string()])
         .args(["--to", &place.reach.ip().to_string()])
         .args(["--port", &place.public.port().to_string()]);
-    Ok(Recipe { server, client })
+    Ok(Recipe { server, client: Some(client) })
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
+use crate::protocol::web::HOST;
+
 /// A server's certificate on this machine, and the authority that has issued it, in files.
 #[derive(Debug)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     /// The authority's certificate, for those who are to trust it.
-    pub(super) authority: PathBuf,
+    pub(crate) authority: PathBuf,
     /// The server's certificate.
     pub(super) certificate: PathBuf,
     /// Its key.
@@ -20,7 +22,7 @@ pub(super) struct Certificate {
 impl Certificate {
     /// The one in that directory. It is made unless it is there already: a server that is started
     /// again has to be known to its clients.
-    pub(super) fn kept_in(directory: &Path) -> Result<Self> {
+    pub(crate) fn kept_in(directory: &Path) -> Result<Self> {
         let kept = Self {
             authority: directory.join("authority.pem"),
             certificate: directory.join("certificate.pem"),
@@ -38,7 +40,8 @@ impl Certificate {
         params.distinguished_name.push(DnType::CommonName, "the benchmark's authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 
-        let mut params = CertificateParams::new([NAME.to_owned(), "127.0.0.1".to_owned()])?;
+        let names = [NAME, "127.0.0.1", HOST].map(str::to_owned);
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, NAME);
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &authority)?;

@@ -30,5 +30,5 @@ pub(super) fn recipe(
     client
         .arg(format!("{scheme}://{}", place.reach))
         .arg(format!("R:{}:{}", place.public, place.local));
-    Ok(Recipe { server, client })
+    Ok(Recipe { server, client: Some(client) })
 }

@@ -1,4 +1,5 @@
-//! How frp is started: its default multiplexing, without TLS or with it.
+//! How frp is started: its default multiplexing, without TLS or with it; and its proxies of the type
+//! http.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,6 +13,7 @@ use super::certificate::{Certificate, NAME};
 use super::fleet::{FleetPlace, FleetTunnel};
 use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
+use crate::protocol::web::HOST;
 
 pub(super) fn recipe(
     contender: Contender,
@@ -20,9 +22,13 @@ pub(super) fn recipe(
 ) -> Result<Recipe> {
     let tunnel = FleetTunnel { name: "bench".to_owned(), public: place.public };
     let frp = Frp { contender, programs, directory: place.directory };
+    let more = match contender.is_web() {
+        true => format!("vhostHTTPPort = {}\n", place.public.port()),
+        false => String::new(),
+    };
     Ok(Recipe {
-        server: frp.server(place.control, "")?,
-        client: frp.client("frpc.toml", place.reach, place.local, [tunnel].into_iter())?,
+        server: frp.server(place.control, &more)?,
+        client: Some(frp.client("frpc.toml", place.reach, place.local, [tunnel].into_iter())?),
     })
 }
 
@@ -99,12 +105,14 @@ impl Frp<'_> {
         for FleetTunnel { name, public } in tunnels {
             write!(
                 text,
-                "[[proxies]]\nname = \"{name}\"\ntype = \"tcp\"\n\
-                 localIP = \"{}\"\nlocalPort = {}\nremotePort = {}\n",
+                "[[proxies]]\nname = \"{name}\"\nlocalIP = \"{}\"\nlocalPort = {}\n",
                 local.ip(),
                 local.port(),
-                public.port(),
             )?;
+            match self.contender.is_web() {
+                true => writeln!(text, "type = \"http\"\ncustomDomains = [\"{HOST}\"]")?,
+                false => writeln!(text, "type = \"tcp\"\nremotePort = {}", public.port())?,
+            }
         }
         self.command("frpc", file, &text)
     }

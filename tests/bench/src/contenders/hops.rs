@@ -19,5 +19,5 @@ pub(super) fn recipe(place: &Place<'_>) -> Result<Recipe> {
         .arg("hop")
         .args(["--listen", &place.public.to_string()])
         .args(["--to", &place.reach.to_string()]);
-    Ok(Recipe { server, client })
+    Ok(Recipe { server, client: Some(client) })
 }

@@ -14,6 +14,10 @@ pub(crate) enum Kind {
     Frp,
     Chisel,
     Ssh,
+    /// A reverse proxy beside the local service, which is no tunnel.
+    Nginx,
+    /// The same.
+    Caddy,
     TwoHops,
     Direct,
 }
@@ -23,12 +27,15 @@ impl Contender {
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::Ours | Self::OursTls | Self::OursTwo | Self::OursEight => Kind::Ours,
-            Self::Before => Kind::Before,
+            Self::OursWeb | Self::OursWebLog => Kind::Ours,
+            Self::Before | Self::BeforeWeb => Kind::Before,
             Self::Rathole | Self::RatholeTls => Kind::Rathole,
             Self::Bore => Kind::Bore,
-            Self::Frp | Self::FrpTls => Kind::Frp,
+            Self::Frp | Self::FrpTls | Self::FrpWeb => Kind::Frp,
             Self::Chisel | Self::ChiselTls => Kind::Chisel,
             Self::Ssh => Kind::Ssh,
+            Self::Nginx => Kind::Nginx,
+            Self::Caddy => Kind::Caddy,
             Self::TwoHops => Kind::TwoHops,
             Self::Direct => Kind::Direct,
         }
@@ -44,12 +51,28 @@ impl Contender {
         self.has_tls() || matches!(self.kind(), Kind::Chisel | Kind::Ssh)
     }
 
+    /// Whether it takes requests of HTTP from its visitors, each by itself, and not connections.
+    pub(crate) fn is_web(self) -> bool {
+        self.is_proxy()
+            || matches!(self, Self::OursWeb | Self::OursWebLog | Self::BeforeWeb | Self::FrpWeb)
+    }
+
+    /// Whether it is a reverse proxy with no tunnel behind it.
+    pub(crate) fn is_proxy(self) -> bool {
+        matches!(self.kind(), Kind::Nginx | Kind::Caddy)
+    }
+
+    /// Whether visitors of the web can come by TLS, which ends here.
+    pub(crate) fn ends_tls(self) -> bool {
+        self.is_web() && self.kind() != Kind::Frp
+    }
+
     /// Whether this is our tunnel, of the build that the run is about.
     pub(crate) fn is_ours(self) -> bool {
         self.kind() == Kind::Ours
     }
 
-    /// Whether this is another tunnel, one that ours is compared with.
+    /// Whether this is somebody else's, which ours is compared with.
     pub(crate) fn is_peer(self) -> bool {
         !matches!(self.kind(), Kind::Ours | Kind::Before | Kind::TwoHops | Kind::Direct)
     }
@@ -65,6 +88,8 @@ impl Contender {
             Kind::Frp => &["frps", "frpc"],
             Kind::Chisel => &["chisel"],
             Kind::Ssh => &["ssh", "sshd", "ssh-keygen"],
+            Kind::Nginx => &["nginx"],
+            Kind::Caddy => &["caddy"],
             Kind::TwoHops | Kind::Direct => &[],
         }
     }
@@ -73,6 +98,7 @@ impl Contender {
     pub(crate) fn version_flag(self) -> Option<&'static str> {
         match self.kind() {
             Kind::Ssh => Some("-V"),
+            Kind::Nginx => Some("-v"),
             Kind::TwoHops | Kind::Direct => None,
             _ => Some("--version"),
         }
@@ -92,6 +118,8 @@ impl Contender {
             }
             Kind::Chisel => "go install github.com/jpillora/chisel@latest",
             Kind::Ssh => "apt-get install openssh-server openssh-client",
+            Kind::Nginx => "apt-get install nginx",
+            Kind::Caddy => "go install github.com/caddyserver/caddy/v2/cmd/caddy@latest",
             Kind::TwoHops | Kind::Direct => "nothing",
         }
     }

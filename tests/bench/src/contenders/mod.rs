@@ -15,12 +15,14 @@ use serde::Serialize;
 use crate::programs::Programs;
 
 mod bore;
-mod certificate;
+mod caddy;
+pub(crate) mod certificate;
 mod chisel;
 pub(crate) mod fleet;
 mod frp;
 mod hops;
 mod kind;
+mod nginx;
 pub(crate) mod ours;
 mod rathole;
 mod ssh;
@@ -41,6 +43,12 @@ pub(crate) enum Contender {
     OursTwo,
     /// Ours with `client --connections 8`.
     OursEight,
+    /// Ours with `client http`: requests by the relay's HTTP and HTTPS, without a line for each.
+    OursWeb,
+    /// The same with the lines of the access log, as it is by default.
+    OursWebLog,
+    /// `ours-web` of the build before.
+    BeforeWeb,
     /// rathole, with a connection for each visitor.
     Rathole,
     /// The same over TLS.
@@ -51,12 +59,18 @@ pub(crate) enum Contender {
     Frp,
     /// The same over TLS.
     FrpTls,
+    /// frp's proxies of the type http.
+    FrpWeb,
     /// chisel, SSH channels in a websocket.
     Chisel,
     /// The same in a websocket over TLS: encrypted twice.
     ChiselTls,
     /// OpenSSH's `ssh -R`.
     Ssh,
+    /// nginx as a reverse proxy beside the local service.
+    Nginx,
+    /// Caddy as the same.
+    Caddy,
     /// Two programs in a row that only copy bytes: the floor of what a relay and a client cost.
     TwoHops,
     /// No tunnel: the visitor meets the local service.
@@ -72,6 +86,8 @@ pub(crate) struct Place<'a> {
     pub(crate) reach: SocketAddr,
     /// Where visitors come.
     pub(crate) public: SocketAddr,
+    /// Where visitors of the web come by TLS, if the contender ends it.
+    pub(crate) secure: SocketAddr,
     /// The local service.
     pub(crate) local: SocketAddr,
     /// An address that nothing else uses, for whatever else a contender must listen on.
@@ -84,7 +100,8 @@ pub(crate) struct Place<'a> {
 #[derive(Debug)]
 pub(crate) struct Recipe {
     pub(crate) server: Command,
-    pub(crate) client: Command,
+    /// `None`: there is no tunnel.
+    pub(crate) client: Option<Command>,
 }
 
 impl Contender {
@@ -95,21 +112,27 @@ impl Contender {
         Self::OursTls,
         Self::OursTwo,
         Self::OursEight,
+        Self::OursWeb,
+        Self::OursWebLog,
+        Self::BeforeWeb,
         Self::Rathole,
         Self::RatholeTls,
         Self::Bore,
         Self::Frp,
         Self::FrpTls,
+        Self::FrpWeb,
         Self::Chisel,
         Self::ChiselTls,
         Self::Ssh,
+        Self::Nginx,
+        Self::Caddy,
         Self::TwoHops,
         Self::Direct,
     ];
 
     /// What the check of the harness uses: what needs no installation.
     pub(crate) const SMOKE: &'static [Self] =
-        &[Self::Ours, Self::OursTls, Self::TwoHops, Self::Direct];
+        &[Self::Ours, Self::OursTls, Self::OursWeb, Self::TwoHops, Self::Direct];
 
     /// The name in tables.
     pub(crate) fn name(self) -> &'static str {
@@ -119,14 +142,20 @@ impl Contender {
             Self::OursTls => "ours TLS",
             Self::OursTwo => "ours x2",
             Self::OursEight => "ours x8",
+            Self::OursWeb => "ours web",
+            Self::OursWebLog => "ours web log",
+            Self::BeforeWeb => "before web",
             Self::Rathole => "rathole",
             Self::RatholeTls => "rathole TLS",
             Self::Bore => "bore",
             Self::Frp => "frp",
             Self::FrpTls => "frp TLS",
+            Self::FrpWeb => "frp web",
             Self::Chisel => "chisel",
             Self::ChiselTls => "chisel TLS",
             Self::Ssh => "ssh -R",
+            Self::Nginx => "nginx",
+            Self::Caddy => "Caddy",
             Self::TwoHops => "two hops",
             Self::Direct => "direct",
         }
@@ -140,12 +169,15 @@ impl Contender {
     /// How its two sides are started at that place; `None` if there is nothing to start.
     pub(crate) fn recipe(self, programs: &Programs, place: &Place<'_>) -> Result<Option<Recipe>> {
         match self.kind() {
+            Kind::Ours | Kind::Before if self.is_web() => ours::web::recipe(self, programs, place),
             Kind::Ours | Kind::Before => ours::recipe(self, programs, place),
             Kind::Rathole => rathole::recipe(self, programs, place),
             Kind::Bore => bore::recipe(programs, place),
             Kind::Frp => frp::recipe(self, programs, place),
             Kind::Chisel => chisel::recipe(self, programs, place),
             Kind::Ssh => ssh::recipe(programs, place),
+            Kind::Nginx => nginx::recipe(programs, place),
+            Kind::Caddy => caddy::recipe(programs, place),
             Kind::TwoHops => hops::recipe(place),
             Kind::Direct => return Ok(None),
         }

@@ -15,6 +15,8 @@ use super::{Contender, Place, Recipe};
 use crate::programs::Programs;
 use crate::scrape::Scrape;
 
+pub(crate) mod web;
+
 pub(super) fn recipe(
     contender: Contender,
     programs: &Programs,
@@ -34,7 +36,7 @@ pub(super) fn recipe(
     if connections > 1 {
         client.args(["--connections", &connections.to_string()]);
     }
-    Ok(Recipe { server, client })
+    Ok(Recipe { server, client: Some(client) })
 }
 
 pub(super) fn fleet_server(

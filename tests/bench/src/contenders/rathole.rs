@@ -25,7 +25,7 @@ pub(super) fn recipe(
     let rathole = Rathole { contender, programs, directory };
     Ok(Recipe {
         server: rathole.server(*control, tunnel())?,
-        client: rathole.client("client.toml", *reach, *local, tunnel())?,
+        client: Some(rathole.client("client.toml", *reach, *local, tunnel())?),
     })
 }
 

@@ -41,7 +41,7 @@ pub(super) fn recipe(programs: &Programs, place: &Place<'_>) -> Result<Recipe> {
         .args(["-R", &format!("{}:{}", place.public, place.local)])
         .args(["-l", &user_name()?])
         .arg(place.reach.ip().to_string());
-    Ok(Recipe { server, client })
+    Ok(Recipe { server, client: Some(client) })
 }
 
 fn make_key(programs: &Programs, file: &Path) -> Result<()> {

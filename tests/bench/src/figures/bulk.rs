@@ -7,15 +7,15 @@ use tokio::time::sleep;
 
 use super::{Metric, Reading, Scene};
 use crate::load::bulk::Streams;
+use crate::plan::Plan;
+use crate::tunnel::Tunnel;
 
 pub(super) async fn down(scene: Scene<'_>) -> Result<Vec<Reading>> {
-    let Measured { rate, cpu } = run(scene, 1, 0).await?;
-    Ok([(&DOWN, Some(rate)), (&CPU_DOWN, cpu)].into_iter().filter_map(with_value).collect())
+    Ok(run(scene, 1, 0).await?.readings([&DOWN, &CPU_DOWN]))
 }
 
 pub(super) async fn up(scene: Scene<'_>) -> Result<Vec<Reading>> {
-    let Measured { rate, cpu } = run(scene, 0, 1).await?;
-    Ok([(&UP, Some(rate)), (&CPU_UP, cpu)].into_iter().filter_map(with_value).collect())
+    Ok(run(scene, 0, 1).await?.readings([&UP, &CPU_UP]))
 }
 
 pub(super) async fn four(scene: Scene<'_>) -> Result<Vec<Reading>> {
@@ -26,16 +26,22 @@ pub(super) async fn both(scene: Scene<'_>) -> Result<Vec<Reading>> {
     Ok(vec![(&BOTH, run(scene, 1, 1).await?.rate)])
 }
 
-struct Measured {
+/// How fast streams were, and what they cost.
+pub(super) struct Measured {
     /// Gbit/s.
-    rate: f64,
+    pub(super) rate: f64,
     /// Seconds per GB, if there are processes to ask.
-    cpu: Option<f64>,
+    pub(super) cpu: Option<f64>,
 }
 
 async fn run(scene: Scene<'_>, downloads: usize, uploads: usize) -> Result<Measured> {
     let Scene { tunnel, service, plan } = scene;
-    let mut streams = Streams::start(tunnel.public, service, downloads, uploads).await?;
+    let streams = Streams::start(tunnel.public, service, downloads, uploads).await?;
+    watch(streams, tunnel, plan).await
+}
+
+/// What streams carry that have been started through the tunnel.
+pub(super) async fn watch(mut streams: Streams, tunnel: &Tunnel, plan: &Plan) -> Result<Measured> {
     sleep(plan.warm_up).await;
     let (start, bytes, cpu) = (Instant::now(), streams.arrived().await?, tunnel.cpu_seconds()?);
     sleep(plan.window).await;
@@ -48,8 +54,12 @@ async fn run(scene: Scene<'_>, downloads: usize, uploads: usize) -> Result<Measu
     Ok(Measured { rate: bytes * 8.0 / 1e9 / seconds, cpu })
 }
 
-fn with_value((metric, value): (&'static Metric, Option<f64>)) -> Option<Reading> {
-    Some((metric, value?))
+impl Measured {
+    /// As metrics of a rate and of what it costs.
+    pub(super) fn readings(self, [rate, cpu]: [&'static Metric; 2]) -> Vec<Reading> {
+        let cost = self.cpu.map(|seconds| (cpu, seconds));
+        [(rate, self.rate)].into_iter().chain(cost).collect()
+    }
 }
 
 static DOWN: Metric = Metric {

@@ -7,11 +7,13 @@ use tokio::time::sleep;
 
 use super::{Metric, Reading, Scene};
 use crate::load::crowd::Crowd;
+use crate::load::visitor::Visitor;
 
 pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
     let before = tunnel.resident_bytes()?;
-    let crowd = Crowd::gather_all(tunnel.public, plan.idle_visitors).await?;
+    let public = tunnel.public;
+    let crowd = Crowd::gather_all(|| Visitor::stay(public), plan.idle_visitors).await?;
     sleep(plan.rest).await;
     let growth = largest_growth(&before, &tunnel.resident_bytes()?);
     let at_start = before.iter().max().copied().unwrap_or_default();

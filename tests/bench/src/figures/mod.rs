@@ -24,6 +24,7 @@ mod many_clients;
 mod new_connections;
 mod open_visitors;
 mod stalled_visitor;
+mod web;
 
 /// One measurement; it may have more than one number for a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -60,6 +61,26 @@ pub(crate) enum Figure {
     ManyClients,
     /// Clients that come to a relay and leave at once.
     Handshakes,
+    /// Requests of the web on 50 connections that stay.
+    WebKeepAlive,
+    /// Requests of the web on one connection, beside the same past any tunnel.
+    WebLatency,
+    /// Requests of the web on one connection of HTTP/2.
+    WebHttp2,
+    /// An answer of the web without an end.
+    WebBulkDown,
+    /// A request of the web without an end.
+    WebBulkUp,
+    /// New visitors of the web by TLS, 20 at a time.
+    WebHandshakes,
+    /// Memory per idle visitor of the web.
+    WebIdleMemory,
+    /// The same by TLS.
+    WebIdleMemoryTls,
+    /// Events as they happen, beside the same past any tunnel.
+    WebEvents,
+    /// A hundred thousand routes on one relay.
+    WebRoutes,
 }
 
 /// A number that a figure yields.
@@ -75,6 +96,13 @@ pub(crate) struct Metric {
     /// Whether one contender's value says something beside another's; not if each has a load of
     /// its own size.
     pub(crate) comparable: bool,
+}
+
+impl Metric {
+    /// Whether it is about requests of HTTP.
+    pub(crate) fn is_web(&self) -> bool {
+        self.name.starts_with(WEB)
+    }
 }
 
 /// What was measured of a metric, in its unit.
@@ -122,12 +150,23 @@ impl Figure {
     pub(crate) fn rounds(self, wanted: u32) -> u32 {
         match self {
             Self::IdleMemory | Self::OpenVisitors | Self::StalledVisitor => 1,
+            Self::WebIdleMemory | Self::WebIdleMemoryTls | Self::WebRoutes => 1,
             _ => wanted,
         }
     }
 
+    /// Whether it is about requests of HTTP, whatever the contender makes of them.
+    fn is_web(self) -> bool {
+        self.name().starts_with(WEB)
+    }
+
     /// Whether there is something to measure on that contender.
     pub(crate) fn applies_to(self, contender: Contender) -> bool {
+        match (self.is_web(), contender.is_web()) {
+            (true, _) => return self.applies_to_web(contender),
+            (false, true) => return false,
+            (false, false) => (),
+        }
         match (self, contender) {
             (Self::IdleMemory | Self::StalledVisitor, Contender::Direct) => false,
             (Self::ManyClients, _) => contender.most_clients() > 0,
@@ -137,6 +176,21 @@ impl Figure {
             // Two threads are for streams that one alone cannot carry.
             (_, Contender::OursTwo) => self == Self::BulkFour,
             _ => true,
+        }
+    }
+
+    fn applies_to_web(self, contender: Contender) -> bool {
+        match (self, contender) {
+            // They need the relay's own programs for clients.
+            (Self::WebRoutes, Contender::OursWeb | Contender::BeforeWeb) => true,
+            (Self::WebRoutes, _) => false,
+            (Self::WebHandshakes | Self::WebIdleMemoryTls, _) if !contender.ends_tls() => false,
+            (Self::WebIdleMemory, Contender::Direct) => false,
+            // A line for each request is for requests to show.
+            (_, Contender::OursWebLog) => matches!(self, Self::WebKeepAlive | Self::WebLatency),
+            // One tunnel that passes on connections says what all of them would.
+            (_, Contender::Ours | Contender::Before | Contender::Direct) => true,
+            _ => contender.is_web(),
         }
     }
 
@@ -165,6 +219,16 @@ impl Figure {
             Self::LineLoss => stage.through_tunnel(line_loss::measure).await,
             Self::ManyClients => many_clients::measure(contender, workshop, plan).await,
             Self::Handshakes => handshakes::measure(contender, workshop, plan).await,
+            Self::WebKeepAlive => stage.through_tunnel(web::keep_alive::measure).await,
+            Self::WebLatency => stage.through_tunnel(web::latency::measure).await,
+            Self::WebHttp2 => stage.through_tunnel(web::http2::measure).await,
+            Self::WebBulkDown => stage.through_tunnel(web::bulk::down).await,
+            Self::WebBulkUp => stage.through_tunnel(web::bulk::up).await,
+            Self::WebHandshakes => stage.through_tunnel(web::handshakes::measure).await,
+            Self::WebIdleMemory => stage.through_tunnel(web::idle_memory::plain).await,
+            Self::WebIdleMemoryTls => stage.through_tunnel(web::idle_memory::tls).await,
+            Self::WebEvents => stage.through_tunnel(web::events::measure).await,
+            Self::WebRoutes => web::routes::measure(contender, workshop, plan).await,
         }
     }
 }
@@ -193,6 +257,9 @@ impl Stage<'_> {
         readings
     }
 }
+
+/// What names begin with of what is about requests of HTTP.
+const WEB: &str = "web-";
 
 /// As between two ends of a continent.
 const ROUND_TRIP: Duration = Duration::from_millis(40);

@@ -4,10 +4,13 @@ use anyhow::Result;
 
 use super::{Metric, Reading, Scene};
 use crate::load::requests;
+use crate::load::visitor::Visitor;
 
 pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
-    let rate = requests::visit_rate(tunnel.public, AT_A_TIME, plan.warm_up, plan.window).await?;
+    let public = tunnel.public;
+    let visiting = vec![move || Visitor::visit_once(public); AT_A_TIME];
+    let rate = requests::visit_rate(visiting, plan.warm_up, plan.window).await?;
     Ok(vec![(&RATE, rate / 1e3)])
 }
 

@@ -9,13 +9,16 @@ use tokio::time::sleep;
 use super::idle_memory::largest_growth;
 use super::{Metric, Reading, Scene};
 use crate::load::crowd::Crowd;
+use crate::load::requests::Ask;
+use crate::load::visitor::Visitor;
 use crate::statistics::quantile;
 
 pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
     let before = tunnel.resident_bytes()?;
     let wanted = plan.open_visitors.min(own_limit()?);
-    let mut crowd = Crowd::gather(tunnel.public, wanted).await?;
+    let public = tunnel.public;
+    let mut crowd = Crowd::gather(|| Visitor::stay(public), wanted).await?;
     sleep(plan.rest).await;
 
     let reached = crowd.visitors.len() as f64;
@@ -36,7 +39,7 @@ pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
 
 /// The median time of an answer in microseconds, asked of visitors all over the crowd in turn;
 /// `None` if one of them is not answered.
-async fn p50_among(crowd: &mut Crowd) -> Option<f64> {
+async fn p50_among(crowd: &mut Crowd<Visitor>) -> Option<f64> {
     let mut took = Vec::with_capacity(ASKED);
     let step = crowd.visitors.len().div_ceil(ASKED).max(1);
     for visitor in crowd.visitors.iter_mut().step_by(step) {

@@ -1,4 +1,4 @@
-//! The local service: does with each connection what its first line orders.
+//! The local service: does with each connection what its first line orders, or serves the web on it.
 //!
 //! It runs on one thread, so that on a small machine it takes the place of one ordinary local
 //! program and not of two.
@@ -13,6 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::protocol::{ANSWER_SIZE, BULK_BUFFER, Order, REQUEST_SIZE, parse_order};
+
+mod http2;
+mod web;
 
 #[tokio::main(flavor = "current_thread")]
 pub(super) async fn run() -> Result<()> {
@@ -49,6 +52,10 @@ async fn serve(mut stream: TcpStream, sunk: Arc<AtomicU64>) -> Result<()> {
             return Ok(());
         }
         length += read;
+        if web::is_web(&arrived) {
+            let arrived = arrived[..length].to_vec();
+            return Box::pin(web::serve(stream, arrived, &sunk)).await;
+        }
         if let Some(parsed) = parse_order(&arrived[..length])? {
             break parsed;
         }

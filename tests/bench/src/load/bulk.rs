@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::load::visitor::Visitor;
+use crate::load::web;
 use crate::protocol::{BULK_BUFFER, Order};
 
 /// Streams under way; they end when this is dropped.
@@ -30,18 +31,45 @@ impl Streams {
         downloads: usize,
         uploads: usize,
     ) -> Result<Self> {
-        let downloaded = Arc::new(AtomicU64::new(0));
-        let mut tasks = JoinSet::new();
+        let mut streams = Self::count_at(service).await?;
         for _ in 0..downloads {
-            let visitor = Visitor::order(public, Order::Source).await?;
-            tasks.spawn(download(visitor.into_stream(), Arc::clone(&downloaded)));
+            streams.download(Visitor::order(public, Order::Source).await?.into_stream());
         }
         for _ in 0..uploads {
-            let visitor = Visitor::order(public, Order::Sink).await?;
-            tasks.spawn(upload(visitor.into_stream()));
+            streams.upload(Visitor::order(public, Order::Sink).await?.into_stream());
         }
+        Ok(streams)
+    }
+
+    /// The same by requests of the web.
+    pub(crate) async fn start_by_web(
+        public: SocketAddr,
+        service: SocketAddr,
+        downloads: usize,
+        uploads: usize,
+    ) -> Result<Self> {
+        let mut streams = Self::count_at(service).await?;
+        for _ in 0..downloads {
+            streams.download(web::endless::download(public).await?);
+        }
+        for _ in 0..uploads {
+            streams.upload(web::endless::upload(public).await?);
+        }
+        Ok(streams)
+    }
+
+    /// None yet.
+    async fn count_at(service: SocketAddr) -> Result<Self> {
         let service = Visitor::order(service, Order::Sunk).await?.into_stream();
-        Ok(Self { downloaded, service, tasks })
+        Ok(Self { downloaded: Arc::default(), service, tasks: JoinSet::new() })
+    }
+
+    fn download(&mut self, stream: TcpStream) {
+        self.tasks.spawn(download(stream, Arc::clone(&self.downloaded)));
+    }
+
+    fn upload(&mut self, stream: TcpStream) {
+        self.tasks.spawn(upload(stream));
     }
 
     /// Bytes that have arrived so far, both directions together. An error if a stream has ended.

@@ -6,3 +6,4 @@ pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod requests;
 pub(crate) mod visitor;
+pub(crate) mod web;

@@ -8,17 +8,19 @@ use tokio::task::JoinSet;
 
 use crate::load::visitor::Visitor;
 
+/// A visitor who stays.
+pub(crate) trait Ask: Send + 'static {
+    /// Sends one more request and waits for its answer. Not cancel safe: what is left of the answer
+    /// would be taken for the next one's.
+    fn request(&mut self) -> impl Future<Output = Result<()>> + Send;
+}
+
 /// How many requests a second were answered to visitors who stay, each asking again at once.
 pub(crate) async fn kept_alive_rate(
-    public: SocketAddr,
-    visitors: usize,
+    waiting: Vec<impl Ask>,
     warm_up: Duration,
     window: Duration,
 ) -> Result<f64> {
-    let mut waiting = Vec::with_capacity(visitors);
-    for _ in 0..visitors {
-        waiting.push(Visitor::stay(public).await?);
-    }
     let counted = Window::after(warm_up, window);
     let mut tasks = JoinSet::new();
     for mut visitor in waiting {
@@ -34,20 +36,24 @@ pub(crate) async fn kept_alive_rate(
     Ok(total(tasks).await? as f64 / window.as_secs_f64())
 }
 
-/// How many visits a second were made, each a new connection, a request and the end.
-pub(crate) async fn visit_rate(
-    public: SocketAddr,
-    at_a_time: usize,
+/// How many visits a second were made, each a new connection, a request and the end. Each of those who
+/// visit comes again at once.
+pub(crate) async fn visit_rate<V, F>(
+    visiting: Vec<V>,
     warm_up: Duration,
     window: Duration,
-) -> Result<f64> {
+) -> Result<f64>
+where
+    V: Fn() -> F + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
     let counted = Window::after(warm_up, window);
     let mut tasks = JoinSet::new();
-    for _ in 0..at_a_time {
+    for visit in visiting {
         tasks.spawn(async move {
             let mut count = 0;
             while !counted.is_over() {
-                Visitor::visit_once(public).await?;
+                visit().await?;
                 count += u64::from(counted.is_now());
             }
             Ok(count)
@@ -93,6 +99,31 @@ pub(crate) async fn latencies(
     }
     all.sort_by(f64::total_cmp);
     Ok(all)
+}
+
+/// How long each answer took to two groups of visitors, of whom one alone asks at a time, a visitor of
+/// each group in turn: whatever the machine does meanwhile it does to both. In microseconds, sorted.
+pub(crate) async fn latencies_in_turn(
+    mut groups: [Vec<impl Ask>; 2],
+    warm_up: Duration,
+    window: Duration,
+) -> Result<[Vec<f64>; 2]> {
+    let counted = Window::after(warm_up, window);
+    let mut took = [Vec::new(), Vec::new()];
+    let mut turn = 0;
+    while !counted.is_over() || took[0].is_empty() {
+        for (group, took) in groups.iter_mut().zip(&mut took) {
+            let place = turn % group.len();
+            let start = Instant::now();
+            group[place].request().await?;
+            if !counted.is_before() {
+                took.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        turn += 1;
+    }
+    took.iter_mut().for_each(|took| took.sort_by(f64::total_cmp));
+    Ok(took)
 }
 
 async fn latencies_of_one(mut visitor: Visitor, counted: Window) -> Result<Vec<f64>> {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::load::requests::Ask;
 use crate::protocol::{ANSWER_SIZE, Order, REQUEST_SIZE};
 
 /// A connection to a public address, on which an order has been given.
@@ -54,22 +55,13 @@ impl Visitor {
         Ok(())
     }
 
-    /// Sends one more request and waits for its answer. Not cancel safe: what is left of the answer
-    /// would be taken for the next one's.
-    pub(crate) async fn request(&mut self) -> Result<()> {
-        self.send(&REQUEST).await?;
-        self.read_answer().await
-    }
-
     /// The connection, to do with it what was ordered.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }
 
     async fn connect(public: SocketAddr) -> Result<Self> {
-        let stream = within(TcpStream::connect(public), "connecting").await?;
-        stream.set_nodelay(true).context("setting nodelay")?;
-        Ok(Self { stream })
+        Ok(Self { stream: connect(public).await? })
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<()> {
@@ -83,13 +75,28 @@ impl Visitor {
     }
 }
 
+impl Ask for Visitor {
+    async fn request(&mut self) -> Result<()> {
+        self.send(&REQUEST).await?;
+        self.read_answer().await
+    }
+}
+
+/// A visitor's connection.
+pub(super) async fn connect(public: SocketAddr) -> Result<TcpStream> {
+    let stream = within(TcpStream::connect(public), "connecting").await?;
+    stream.set_nodelay(true).context("setting nodelay")?;
+    Ok(stream)
+}
+
 fn order_and_request(order: Order) -> Vec<u8> {
     let mut bytes = order.to_string().into_bytes();
     bytes.extend_from_slice(&REQUEST);
     bytes
 }
 
-async fn within<T>(
+/// The outcome of something that takes no time if it works at all.
+pub(super) async fn within<T>(
     work: impl Future<Output = std::io::Result<T>>,
     what: &'static str,
 ) -> Result<T> {
@@ -102,4 +109,4 @@ async fn within<T>(
 static REQUEST: [u8; REQUEST_SIZE] = [b'r'; REQUEST_SIZE];
 
 /// Far more than anything takes that works at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -100,24 +100,28 @@ impl Row {
         Summary::of(self.values.get(&contender)?)
     }
 
+    /// The middle of one contender's values, if it has any.
+    pub(crate) fn median(&self, contender: Contender) -> Option<f64> {
+        Some(self.summary(contender)?.median)
+    }
+
     /// Ours over the build before, round by round: what the machine did meanwhile was done to both.
     /// `None` unless both have as many rounds.
-    pub(crate) fn over_before(&self) -> Option<Summary> {
-        let (ours, before) =
-            (self.values.get(&Contender::Ours)?, self.values.get(&Contender::Before)?);
+    pub(crate) fn over_before(&self, ours: Contender, before: Contender) -> Option<Summary> {
+        let (ours, before) = (self.values.get(&ours)?, self.values.get(&before)?);
         let pairs = ours.iter().zip(before);
         let ratios: Vec<f64> = pairs.map(|(ours, before)| ours / before).collect();
         let complete = ours.len() == before.len() && ratios.iter().all(|ratio| ratio.is_finite());
         complete.then(|| Summary::of(&ratios)).flatten()
     }
 
-    /// The best of the other tunnels' medians, of those for whom `counts` holds, if they can be compared.
+    /// The best of the others' medians, of those for whom `counts` holds, if they can be compared.
     pub(crate) fn best_peer(&self, counts: impl Fn(Contender) -> bool) -> Option<f64> {
         if !self.metric.comparable {
             return None;
         }
         let peers = self.values.keys().filter(|peer| peer.is_peer() && counts(**peer));
-        let medians = peers.filter_map(|peer| Some(self.summary(*peer)?.median));
+        let medians = peers.filter_map(|peer| self.median(*peer));
         if self.metric.more_is_better {
             medians.max_by(f64::total_cmp)
         } else {
@@ -147,7 +151,7 @@ mod tests {
             true,
             &[(Contender::Ours, &[4.0, 2.2, 4.4]), (Contender::Before, &[4.0, 2.0, 4.0])],
         );
-        let ratio = both.over_before().unwrap();
+        let ratio = both.over_before(Contender::Ours, Contender::Before).unwrap();
         assert!((ratio.median - 1.1).abs() < 1e-9, "{ratio:?}");
         assert_eq!(ratio.min, 1.0);
     }
@@ -155,9 +159,10 @@ mod tests {
     #[test]
     fn builds_are_not_compared_when_a_round_is_missing_or_nothing_was_measured() {
         let missing = row(true, &[(Contender::Ours, &[4.0, 2.0]), (Contender::Before, &[2.0])]);
-        assert_eq!(missing.over_before(), None);
+        let over_before = |row: Row| row.over_before(Contender::Ours, Contender::Before);
+        assert_eq!(over_before(missing), None);
         let nothing = row(true, &[(Contender::Ours, &[4.0]), (Contender::Before, &[0.0])]);
-        assert_eq!(nothing.over_before(), None);
+        assert_eq!(over_before(nothing), None);
     }
 
     #[test]

@@ -28,7 +28,12 @@ pub(super) fn markdown(report: &Report) -> String {
         text += &format!("Encrypted: {}; the others are not.\n", encrypted.join(", "));
     }
     text += "Medians, with the lowest and highest of all rounds; everything on loopback.\n\n";
-    text += &aligned(&cells(report));
+    let (web, tunnels): (Vec<&Row>, Vec<&Row>) =
+        report.rows.iter().partition(|row| row.metric.is_web());
+    let tables = [(tunnels, tunnel_comparisons as fn(&_) -> _), (web, web_comparisons)];
+    let tables = tables.into_iter().filter(|(rows, _)| !rows.is_empty());
+    let tables = tables.map(|(rows, comparisons)| aligned(&cells(report, &rows, comparisons)));
+    text += &tables.collect::<Vec<_>>().join("\n");
     for failure in &report.failures {
         // A failed write to a string does not happen.
         write!(
@@ -43,28 +48,69 @@ pub(super) fn markdown(report: &Report) -> String {
     text
 }
 
-fn cells(report: &Report) -> Vec<Vec<String>> {
-    let contenders: Vec<Contender> = report.versions.keys().copied().collect();
+/// What a row is compared by, and the number of it.
+type Comparison = (&'static str, fn(&Row) -> String);
+
+/// Tunnels that pass on connections.
+fn tunnel_comparisons(contenders: &[Contender]) -> Vec<Comparison> {
+    let mut comparisons: Vec<Comparison> = vec![
+        ("ours / best peer", |row| ratio(row, Contender::Ours, row.best_peer(|_| true))),
+        ("ours / two hops", |row| ratio(row, Contender::Ours, row.median(Contender::TwoHops))),
+    ];
+    if contenders.contains(&Contender::Before) {
+        comparisons
+            .push(("ours / before", |row| over_before(row, Contender::Ours, Contender::Before)));
+    }
+    if contenders.contains(&Contender::OursTls) {
+        comparisons.push(("ours TLS / best encrypted peer", |row| {
+            ratio(row, Contender::OursTls, row.best_peer(Contender::is_encrypted))
+        }));
+    }
+    comparisons
+}
+
+/// Servers of the web, and our tunnel that knows nothing of it.
+fn web_comparisons(contenders: &[Contender]) -> Vec<Comparison> {
+    let mut comparisons: Vec<Comparison> = vec![
+        ("ours web / ours", |row| ratio(row, Contender::OursWeb, row.median(Contender::Ours))),
+        ("ours web / frp web", |row| ratio(row, Contender::OursWeb, row.median(Contender::FrpWeb))),
+        ("ours web / best proxy", |row| {
+            ratio(row, Contender::OursWeb, row.best_peer(Contender::is_proxy))
+        }),
+    ];
+    if contenders.contains(&Contender::Before) {
+        comparisons
+            .push(("ours / before", |row| over_before(row, Contender::Ours, Contender::Before)));
+    }
+    if contenders.contains(&Contender::BeforeWeb) {
+        comparisons.push(("ours web / before web", |row| {
+            over_before(row, Contender::OursWeb, Contender::BeforeWeb)
+        }));
+    }
+    comparisons
+}
+
+/// The table of those rows; those who have no value in them have no column.
+fn cells(
+    report: &Report,
+    rows: &[&Row],
+    comparisons: fn(&[Contender]) -> Vec<Comparison>,
+) -> Vec<Vec<String>> {
+    let has_value = |contender| rows.iter().any(|row| row.values.contains_key(contender));
+    let contenders: Vec<Contender> =
+        report.versions.keys().filter(|contender| has_value(contender)).copied().collect();
+    let comparisons = comparisons(&contenders);
     let mut header = vec!["figure".to_owned(), "unit".to_owned()];
     header.extend(contenders.iter().map(|contender| contender.name().to_owned()));
-    header.extend(["ours / best peer".to_owned(), "ours / two hops".to_owned()]);
-    let has_before = contenders.contains(&Contender::Before);
-    header.extend(has_before.then(|| "ours / before".to_owned()));
-    let has_tls = contenders.contains(&Contender::OursTls);
-    header.extend(has_tls.then(|| "ours TLS / best encrypted peer".to_owned()));
-    let mut rows = vec![header];
-    for row in &report.rows {
+    header.extend(comparisons.iter().map(|(name, _)| (*name).to_owned()));
+    let mut cells = vec![header];
+    for row in rows {
         let mut line = vec![row.metric.title.to_owned(), row.metric.unit.to_owned()];
         line.extend(contenders.iter().map(|contender| value(row, *contender)));
-        let hops = row.summary(Contender::TwoHops).map(|summary| summary.median);
-        let best = row.best_peer(|_| true);
-        line.extend([ratio(row, Contender::Ours, best), ratio(row, Contender::Ours, hops)]);
-        line.extend(has_before.then(|| over_before(row)));
-        let best = row.best_peer(Contender::is_encrypted);
-        line.extend(has_tls.then(|| ratio(row, Contender::OursTls, best)));
-        rows.push(line);
+        line.extend(comparisons.iter().map(|(_, compare)| compare(row)));
+        cells.push(line);
     }
-    rows
+    cells
 }
 
 fn value(row: &Row, contender: Contender) -> String {
@@ -81,8 +127,8 @@ fn ratio(row: &Row, ours: Contender, other: Option<f64>) -> String {
     }
 }
 
-fn over_before(row: &Row) -> String {
-    row.over_before().map_or_else(
+fn over_before(row: &Row, ours: Contender, before: Contender) -> String {
+    row.over_before(ours, before).map_or_else(
         || "-".to_owned(),
         |Summary { median, min, max }| format!("{median:.2}x ({min:.2}..{max:.2})"),
     )

@@ -1,12 +1,15 @@
 //! The little language between the load and the local service.
 //!
 //! A connection starts with one line that says what the service shall do with it. The line is sent
-//! together with the first request, so it costs no round trip of its own.
+//! together with the first request, so it costs no round trip of its own. Requests of the web have a
+//! language of their own, whose first letter is a large one: see [`web`].
 
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail};
+
+pub(crate) mod web;
 
 /// What the service shall do with a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

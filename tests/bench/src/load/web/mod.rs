@@ -1,0 +1,7 @@
+//! Visitors of the web.
+
+pub(super) mod endless;
+pub(crate) mod events;
+pub(crate) mod http2;
+pub(crate) mod tls;
+pub(crate) mod visitor;

@@ -83,10 +83,12 @@ impl<'a> RoutedRelay<'a> {
         self.place.http
     }
 
-    /// Some of the hosts that lead to tunnels, from all over.
+    /// Some of the hosts that lead to tunnels, all of the client in the middle: with more clients a
+    /// request would cost more, however few routes there were.
     pub(crate) fn hosts(&self, wanted: usize) -> impl Iterator<Item = String> {
-        let step = (self.place.routes / wanted).max(1);
-        (0..self.place.routes).step_by(step).take(wanted).map(RoutesPlace::host)
+        let tunnels = self.place.tunnels_of(self.place.clients() / 2);
+        let step = (tunnels.len() / wanted).max(1);
+        tunnels.step_by(step).take(wanted).map(RoutesPlace::host)
     }
 
     /// Memory of the relay that is its own alone.

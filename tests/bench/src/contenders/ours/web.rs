@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -99,6 +100,12 @@ impl RoutesPlace {
         self.routes.div_ceil(TUNNELS_EACH)
     }
 
+    /// The routes of one of the clients, all numbered from 0.
+    pub(crate) fn tunnels_of(&self, client: usize) -> Range<usize> {
+        let first = client * TUNNELS_EACH;
+        first..self.routes.min(first + TUNNELS_EACH)
+    }
+
     /// The host of one of the routes, numbered from 0.
     pub(crate) fn host(number: usize) -> String {
         format!("{}.{DOMAIN}", label(number))
@@ -124,9 +131,8 @@ pub(crate) fn routes_client(
     place: &RoutesPlace,
     number: usize,
 ) -> Result<Command> {
-    let first = number * TUNNELS_EACH;
     let mut text = format!("server = \"{}\"\n", place.control);
-    for tunnel in first..place.routes.min(first + TUNNELS_EACH) {
+    for tunnel in place.tunnels_of(number) {
         // The subdomain is the tunnel's name.
         writeln!(text, "[tunnels.{}]\nlocal = \"http://{}\"", label(tunnel), place.local)?;
     }

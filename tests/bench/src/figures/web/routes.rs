@@ -60,7 +60,7 @@ async fn watch(
     Ok(())
 }
 
-/// One for each of some hosts from all over the relay's.
+/// One for each of some of the relay's hosts.
 async fn visitors(relay: &RoutedRelay<'_>) -> Result<Vec<WebVisitor<TcpStream>>> {
     let mut visitors = Vec::new();
     for host in relay.hosts(FEW) {

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
 TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres pebble knotd nsupdate chromium
 
-.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse testssl up down clean
+.PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse testssl conformance conformance-programs up down clean
 
 all: check test
 
@@ -85,6 +85,15 @@ abuse: build
 testssl: build
 	@tests/programs testssl
 	tests/testssl target/release/relay
+
+# What conformance suites say through the tunnel and without it, see docs/conformance.md. Needs Go
+# and Python 2.7, and installs the rest. ARGS="--list" shows the suites, ARGS="--only h2spec" chooses.
+conformance: conformance-programs build
+	$(CARGO) run --quiet -p tests --bin conformance -- --programs target/release $(ARGS)
+
+conformance-programs:
+	@tests/conformance/install target/conformance
+	@tests/programs nginx testssl
 
 # Coverage of the tests. Needs cargo-llvm-cov.
 cover:

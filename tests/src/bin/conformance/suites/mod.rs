@@ -8,7 +8,7 @@ mod grpc;
 mod h2spec;
 mod testssl;
 
-use std::pin::Pin;
+use futures::future::LocalBoxFuture;
 
 use crate::instruments::Instruments;
 use crate::verdicts::Compared;
@@ -20,7 +20,7 @@ pub(crate) struct Suite {
     pub(crate) name: &'static str,
     /// What it is.
     pub(crate) what: &'static str,
-    run: for<'a> fn(&'a Instruments) -> Pin<Box<dyn Future<Output = Vec<Compared>> + 'a>>,
+    run: fn(&Instruments) -> LocalBoxFuture<'_, Vec<Compared>>,
 }
 
 impl Suite {

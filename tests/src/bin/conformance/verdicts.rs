@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of a case that a run does not know.
-const ABSENT: &str = "not run";
+const ABSENT: &str = "absent";
 
 /// The verdict of each case, by its name.
 #[derive(Clone, Debug, Default)]

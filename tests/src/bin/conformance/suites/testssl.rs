@@ -47,15 +47,18 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
     all
 }
 
-/// What is found at `address`, as lines of CSV.
+/// What is found at `address`, as lines of CSV. Nothing if it takes too long: half of it could look
+/// like half of another run.
 async fn ask(instruments: &Instruments, way: &str, address: SocketAddr) -> String {
     let found = instruments.result(&format!("testssl-{way}.csv"));
     let mut command = Command::new("testssl");
     command.args(["--quiet", "--color", "0", "--warnings", "batch", "--ip", "127.0.0.1"]);
     command.arg("--csvfile").arg(&found).arg(format!("{HOST}:{}", address.port()));
     // Its status is how much it has found.
-    instruments.run(command, &format!("testssl-{way}.log"), PATIENCE).await;
-    fs::read_to_string(found).unwrap_or_default()
+    match instruments.run(command, &format!("testssl-{way}.log"), PATIENCE).await {
+        Some(_) => fs::read_to_string(found).unwrap_or_default(),
+        None => String::new(),
+    }
 }
 
 fn read(found: &str, depth: Depth) -> Verdicts {

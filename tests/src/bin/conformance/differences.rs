@@ -1,7 +1,7 @@
 //! The differences that `docs/conformance.md` gives reasons for: the rows of its table are what is
 //! accepted, so that none is without a reason that can be read.
 
-use crate::verdicts::Difference;
+use crate::verdicts::{Compared, Difference};
 
 /// The page with the table.
 const PAGE: &str = include_str!("../../../../docs/conformance.md");
@@ -29,8 +29,15 @@ impl Accepted {
         Self(page.lines().filter_map(Row::read).collect())
     }
 
+    /// The differences without a reason.
+    pub(crate) fn lacks<'a>(&self, way: &'a Compared) -> Vec<Difference<'a>> {
+        let mut differences = way.differences();
+        differences.retain(|difference| !self.has(way.suite, way.way, difference));
+        differences
+    }
+
     /// Whether there is a reason for `difference`.
-    pub(crate) fn has(&self, suite: &str, way: &str, difference: &Difference<'_>) -> bool {
+    fn has(&self, suite: &str, way: &str, difference: &Difference<'_>) -> bool {
         let word = |verdict: &str| verdict.split(' ').next().unwrap_or_default().to_owned();
         self.0.iter().any(|row| {
             row.suite == suite

@@ -34,9 +34,12 @@ impl Instruments {
         Command::new(self.programs.join(name))
     }
 
-    /// Where a result of this name is.
+    /// Where a file or a folder with a result of this name comes to be. None is there: what an
+    /// earlier run has left is removed, so that nobody takes it for this one's.
     pub(crate) fn result(&self, name: &str) -> PathBuf {
-        self.results.join(name)
+        let path = self.results.join(name);
+        drop(if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) });
+        path
     }
 
     /// Runs `command` until it ends, or for `patience`: then it is killed and has no status. What
@@ -70,7 +73,7 @@ impl Instruments {
     }
 
     fn start(&self, mut command: Command, log: &str) -> Child {
-        let output = File::options().create(true).append(true).open(self.result(log));
+        let output = File::options().create(true).append(true).open(self.results.join(log));
         let output = output.expect("a file for what it says");
         command.stdin(Stdio::null()).kill_on_drop(true);
         command.stdout(output.try_clone().expect("the same file")).stderr(output);

@@ -3,7 +3,8 @@
 //! Each suite is first let loose on the local service itself, then on the same service through a
 //! real relay and client, in each way that visitors can come. A case whose verdict is another one
 //! through the tunnel is a difference; each has to stand in `docs/conformance.md` with its reason.
-//! It ends with status 1 if one does not.
+//! It ends with status 1 if one does not. A suite with such a difference is run once more, and it
+//! counts if it is there again.
 //!
 //! What the suites said in full is kept in the folder of the instruments, in `results`.
 //!
@@ -43,7 +44,7 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
-    /// Also Autobahn's cases of compressed messages longer than 8 KiB, which take an hour
+    /// Also Autobahn's cases of compressed messages longer than 8 KiB, which take far longer than all the rest
     #[arg(long)]
     all: bool,
 
@@ -82,8 +83,18 @@ fn main() -> ExitCode {
     table::head();
     let mut all_is_well = true;
     for suite in suites {
-        for compared in runtime.block_on(suite.run(&instruments)) {
-            all_is_well &= table::row(&compared, &accepted);
+        let first = runtime.block_on(suite.run(&instruments));
+        if first.iter().all(|way| accepted.lacks(way).is_empty()) {
+            for way in &first {
+                all_is_well &= table::row(way, &accepted, None);
+            }
+            continue;
+        }
+        // Some cases are a matter of chance even without a tunnel: testssl.sh may look for a
+        // session before it has come. What differs is what differs twice.
+        let second = runtime.block_on(suite.run(&instruments));
+        for (way, before) in second.iter().zip(&first) {
+            all_is_well &= table::row(way, &accepted, Some(before));
         }
     }
     if all_is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::print_stdout, reason = "talking to a person is what the program is for")]
 
+use std::collections::BTreeSet;
+
 use crate::differences::Accepted;
 use crate::suites::Suite;
-use crate::verdicts::Compared;
+use crate::verdicts::{Compared, Difference};
 
 /// The first lines of the table.
 pub(crate) fn head() {
@@ -23,24 +25,31 @@ pub(crate) fn names(suites: &[&Suite]) {
 }
 
 /// The row of a way. Returns whether all is well: something was run, and `accepted` has a reason
-/// for each difference.
-pub(crate) fn row(compared: &Compared, accepted: &Accepted) -> bool {
+/// for each difference, or it was not there in the run `before`.
+pub(crate) fn row(compared: &Compared, accepted: &Accepted, before: Option<&Compared>) -> bool {
     let Compared { suite, way, without, through } = compared;
-    let differences = compared.differences();
-    let unexplained: Vec<_> =
-        differences.iter().filter(|difference| !accepted.has(suite, way, difference)).collect();
+    let earlier: Option<BTreeSet<_>> =
+        before.map(|before| accepted.lacks(before).iter().map(|one| one.case).collect());
+    let was_there = |case| earlier.as_ref().is_none_or(|cases| cases.contains(case));
+    let (lasting, passing): (Vec<_>, Vec<_>) =
+        accepted.lacks(compared).into_iter().partition(|difference| was_there(difference.case));
     println!(
         "| {suite} | {way} | {} | {} | {} | {} |",
         without.counted(),
         through.counted(),
-        differences.len(),
-        unexplained.len(),
+        compared.differences().len(),
+        lasting.len(),
     );
-    for difference in &unexplained {
-        println!(
-            "  {suite}, {way}: {} is {:?} without and {:?} through the tunnel",
-            difference.case, difference.without, difference.through
-        );
+    let mut gone = before.map(|before| accepted.lacks(before)).unwrap_or_default();
+    gone.retain(|one| lasting.iter().chain(&passing).all(|other| other.case != one.case));
+    let chance = ", in one of two runs";
+    for (differences, when) in [(&lasting, ""), (&passing, chance), (&gone, chance)] {
+        for Difference { case, without, through } in differences {
+            println!(
+                "  {suite}, {way}: {case} is {without:?} without and {through:?} through the \
+                 tunnel{when}"
+            );
+        }
     }
-    unexplained.is_empty() && !without.is_empty()
+    lasting.is_empty() && !without.is_empty()
 }

@@ -13,14 +13,27 @@ pub(super) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> 
 }
 
 /// Values for fields, which share one piece of memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Values {
     text: String,
     /// Where the value of each ends.
     ends: Vec<(HeaderName, usize)>,
 }
 
+/// Room for the values of nearly every request, in bytes.
+const USUAL_LENGTH: usize = 256;
+
+/// Room for so many of them.
+const USUAL_NUMBER: usize = 4;
+
 impl Values {
+    pub(super) fn new() -> Self {
+        Self {
+            text: String::with_capacity(USUAL_LENGTH),
+            ends: Vec::with_capacity(USUAL_NUMBER),
+        }
+    }
+
     /// One more, which `write` writes behind what is there.
     pub(super) fn add(&mut self, name: HeaderName, write: impl FnOnce(&mut String)) {
         write(&mut self.text);

@@ -87,7 +87,7 @@ impl Way {
         remove_all(headers, |name| ALL.contains(name));
         let proto = if self.tls { "https" } else { "http" };
         headers.insert(PROTO, HeaderValue::from_static(proto));
-        let mut values = Values::default();
+        let mut values = Values::new();
         values.add(FOR, |text| {
             for (at, hop) in self.hops().enumerate() {
                 text.push_str(if at == 0 { "" } else { ", " });

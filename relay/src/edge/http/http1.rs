@@ -24,6 +24,13 @@ use crate::edge::prefixed::Prefixed;
 /// for it to wake up.
 const LULL: Duration = Duration::from_secs(1);
 
+/// The same while many are awake. Each holds some 30 KB meanwhile, and what thousands hold at a time is
+/// left in pieces that the system does not get back.
+const LULL_IN_CROWD: Duration = Duration::from_millis(10);
+
+/// So many are awake without being many.
+const MOST_AT_EASE: usize = 64;
+
 /// How long the visitor may take to close its end of a connection that is over.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -58,6 +65,8 @@ where
     let activity = Arc::clone(&visitor.activity);
     let http = Arc::clone(&visitor.http);
     let stopping = http.stopping.clone();
+    let among = Arc::clone(&http.awake);
+    let lull_now = || if Arc::strong_count(&among) > MOST_AT_EASE { LULL_IN_CROWD } else { LULL };
     let service = service_fn(move |request| answer(Arc::clone(&visitor), request));
     let stream = Noted::new(Prefixed::new(seen, stream), Arc::clone(&activity));
     let mut connection = http1::Builder::new()
@@ -66,7 +75,7 @@ where
         .max_buf_size(MOST_BUFFERED)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut lull = std::pin::pin!(sleep(LULL));
+    let mut lull = std::pin::pin!(sleep(lull_now()));
     loop {
         tokio::select! {
             ended = &mut connection => {
@@ -75,8 +84,9 @@ where
             }
             () = stopping.cancelled() => break,
             () = lull.as_mut() => {
-                let rests_for = activity.rests_for().unwrap_or_default();
-                if rests_for >= LULL && activity.is_silent() {
+                let lull_now = lull_now();
+                let rests_for = activity.rests_for();
+                if rests_for.is_some_and(|time| time >= lull_now) && activity.is_silent() {
                     let parts = connection.into_parts()?;
                     let (stream, unread) = parts.io.into_inner().into_inner().into_parts();
                     return Some((stream, [unread, parts.read_buf].concat().into()));
@@ -85,7 +95,11 @@ where
                     debug!("a visitor's body does not come to its end");
                     return None;
                 }
-                let wait = LULL.saturating_sub(rests_for).max(LULL / 8);
+                // One that is answering is not asked all the time.
+                let wait = match rests_for {
+                    Some(time) => lull_now.saturating_sub(time).max(lull_now / 8),
+                    None => LULL,
+                };
                 lull.as_mut().reset(Instant::now() + wait);
             }
         }

@@ -75,6 +75,8 @@ pub(super) struct Http {
     edge: Arc<EdgeShared>,
     certs: VisitorCerts,
     upstream: Upstream,
+    /// Each connection of HTTP/1 that does not rest has a copy.
+    awake: Arc<()>,
     /// For answers that are compressed.
     room: Room,
     /// What goes on when the connection that began it is over.
@@ -95,7 +97,7 @@ impl Http {
         let tasks = Tasks::new(stop.at_once.clone());
         let upstream = Upstream::new(stop.at_once.clone());
         let (room, stopping) = (Room::new(), stop.gracefully.clone());
-        Self { edge, certs, upstream, room, tasks, stopping }
+        Self { edge, certs, upstream, awake: Arc::default(), room, tasks, stopping }
     }
 
     pub(super) fn edge(&self) -> &EdgeShared {

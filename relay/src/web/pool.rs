@@ -21,6 +21,10 @@ use super::connecting::Connecting;
 /// another rush.
 const MOST_WAITING: usize = 256;
 
+/// So many tunnels are known to have led elsewhere. When there are more, connections of all that were
+/// in use at that moment are not kept.
+const MOST_ERAS: usize = 4096;
+
 /// The connections of one session to local services.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
@@ -32,9 +36,13 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Waiting {
     tunnels: HashMap<TunnelName, Vec<Idle>>,
-    /// Grows whenever a tunnel leads elsewhere. Connections of an earlier era are not kept: where they
-    /// lead is not known.
+    /// Grows whenever a tunnel leads elsewhere.
     era: u64,
+    /// The era in which a tunnel came to lead where it does. Connections of an earlier one are not kept:
+    /// where they lead is not known.
+    began: HashMap<TunnelName, u64>,
+    /// The same for all others.
+    all_began: u64,
     /// No more requests are to go this way.
     is_closed: bool,
 }
@@ -77,6 +85,12 @@ impl Pool {
     pub(crate) fn forget(&self, tunnel: &TunnelName) {
         let mut waiting = self.waiting.lock();
         waiting.era += 1;
+        let era = waiting.era;
+        if waiting.began.len() >= MOST_ERAS {
+            waiting.began.clear();
+            waiting.all_began = era;
+        }
+        waiting.began.insert(tunnel.clone(), era);
         let connections = waiting.tunnels.remove(tunnel);
         drop(waiting);
         drop(connections);
@@ -88,13 +102,15 @@ impl Pool {
     }
 
     /// A connection of `tunnel` that works, as far as is known: the one that was used last. If it has
-    /// to be newer than some moment it is one that was made after that.
+    /// to be newer than some moment it is one that was made after that. With it comes the era for
+    /// [`Pool::put`].
     pub(crate) fn take(
         &self,
         tunnel: &TunnelName,
         newer_than: Option<Instant>,
-    ) -> Option<Connection> {
+    ) -> Option<(Connection, u64)> {
         let mut waiting = self.waiting.lock();
+        let era = waiting.era;
         let connections = waiting.tunnels.get_mut(tunnel)?;
         let mut found = None;
         let mut at = connections.len();
@@ -118,7 +134,7 @@ impl Pool {
         if connections.is_empty() {
             waiting.tunnels.remove(tunnel);
         }
-        found
+        Some((found?, era))
     }
 
     /// Keeps a connection of that era for the next request, if there is room.
@@ -129,7 +145,8 @@ impl Pool {
         let now = Instant::now();
         let idle = Idle { connection, put: now, since: now };
         let mut waiting = self.waiting.lock();
-        if waiting.is_closed || waiting.era != era {
+        let began = waiting.began.get(tunnel).copied().unwrap_or_default();
+        if waiting.is_closed || era < began.max(waiting.all_began) {
             return;
         }
         match waiting.tunnels.get_mut(tunnel) {
@@ -263,5 +280,45 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(body) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+    use tokio::io::duplex;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_of_a_tunnel_that_led_elsewhere_are_not_kept_and_those_of_others_are() {
+        let mut tasks = JoinSet::new();
+        let mut ends = Vec::new();
+        let mut connection = async || {
+            let (ours, theirs) = duplex(1024);
+            ends.push(theirs);
+            let (mut sender, running) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+            tasks.spawn(running);
+            sender.ready().await.unwrap();
+            Connection::Http1(sender, CancellationToken::new())
+        };
+        let pool = Pool::default();
+        let [app, other] = ["app", "other"].map(|name| name.parse().unwrap());
+        let before = pool.era();
+        pool.forget(&other);
+        pool.put(&other, before, connection().await);
+        assert!(pool.take(&other, None).is_none());
+        pool.put(&app, before, connection().await);
+        let (kept, era) = pool.take(&app, None).expect("its own tunnel leads where it did");
+        pool.put(&other, era, kept);
+        assert!(pool.take(&other, None).is_some());
+
+        for number in 0..=MOST_ERAS {
+            pool.forget(&format!("t{number}").parse().unwrap());
+        }
+        assert!(pool.waiting.lock().began.len() <= MOST_ERAS);
+        pool.put(&app, before, connection().await);
+        assert!(pool.take(&app, None).is_none());
     }
 }

@@ -95,9 +95,10 @@ where
                     debug!("a visitor's body does not come to its end");
                     return None;
                 }
-                // One that is answering is not asked all the time.
+                // One that is answering, or whose visitor takes its time, is not asked all the time.
                 let wait = match rests_for {
-                    Some(time) => lull_now.saturating_sub(time).max(lull_now / 8),
+                    Some(time) if time < lull_now => lull_now - time,
+                    Some(_) => LULL / 8,
                     None => LULL,
                 };
                 lull.as_mut().reset(Instant::now() + wait);

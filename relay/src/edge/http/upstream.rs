@@ -285,9 +285,7 @@ impl Run {
 /// A connection that waits, of the least busy session that has one.
 fn waiting(sessions: &[Target], tunnel: &TunnelName, newer_than: Option<Instant>) -> Option<Lease> {
     let of = |session: &Target| {
-        // Before: it may be another one behind.
-        let era = session.pool().era();
-        let connection = session.pool().take(tunnel, newer_than)?;
+        let (connection, era) = session.pool().take(tunnel, newer_than)?;
         Some(Lease::new(connection, (session, era), tunnel, true))
     };
     if let [session] = sessions {

@@ -60,7 +60,8 @@ pub(super) const SECRETS: [&str; 48] = [
     "x_goog_signature",
 ];
 
-/// The longest name that is compared, in bytes as it is written: each of a secret's may be `%xx`.
+/// So much of the end of a name is compared, in bytes as it is written: each of a secret's may be
+/// `%xx`, and what stands in front of the innermost name does not matter.
 const LONGEST_NAME: usize = 3 * 64;
 
 /// A path with its query, without secrets.
@@ -105,17 +106,15 @@ pub(super) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
 /// The name of a parameter whose value is a secret, as it is written.
 fn secret(pair: &str) -> Option<&str> {
     let (name, _) = pair.split_once('=')?;
-    if name.len() > LONGEST_NAME {
-        return None;
-    }
-    let plain = plain(name);
+    let end = name.len().saturating_sub(LONGEST_NAME);
+    let plain = plain(&name.as_bytes()[end..]);
     // `user[password]`, as frameworks nest them, and `password[]`.
     let innermost = plain.trim_end_matches("[]").trim_end_matches(']').rsplit('[').next()?;
     SECRETS.binary_search(&innermost).is_ok().then_some(name)
 }
 
 /// A name as it is compared: without escapes, in lower case, with `_` for `-`.
-fn plain(name: &str) -> String {
+fn plain(name: &[u8]) -> String {
     let plain = |byte| match byte {
         b'-' => '_',
         byte => char::from(byte).to_ascii_lowercase(),
@@ -144,6 +143,8 @@ mod tests {
         for (written, shown) in masked {
             assert_eq!(path(written), shown);
         }
+        let nested = format!("/?{}%5Bpassword%5D=", "order%5Bitem%5D".repeat(40));
+        assert_eq!(path(&format!("{nested}hush")), format!("{nested}***"));
         for harmless in [
             "/token",
             "/?",

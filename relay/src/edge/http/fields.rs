@@ -28,10 +28,7 @@ const USUAL_NUMBER: usize = 4;
 
 impl Values {
     pub(super) fn new() -> Self {
-        Self {
-            text: String::with_capacity(USUAL_LENGTH),
-            ends: Vec::with_capacity(USUAL_NUMBER),
-        }
+        Self { text: String::with_capacity(USUAL_LENGTH), ends: Vec::with_capacity(USUAL_NUMBER) }
     }
 
     /// One more, which `write` writes behind what is there.

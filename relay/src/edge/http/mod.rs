@@ -108,7 +108,7 @@ impl Http {
     /// `place` among all.
     pub(super) async fn serve_tls(
         self: &Arc<Self>,
-        tls: Tls,
+        tls: Box<Tls>,
         peer: SocketAddr,
         server_name: Option<Box<str>>,
         protocol: Option<WebVersion>,

@@ -43,9 +43,6 @@ const MOST_WAITS: u32 = 4;
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
 
-/// The most headers of an answer.
-const MOST_HEADERS: usize = 256;
-
 /// The windows of HTTP/2 for a body from a local service, in bytes: what a visitor far away takes in a
 /// round trip. The stream below has windows of its own.
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -210,11 +207,8 @@ impl Upstream {
         };
         match wanted.version {
             HttpVersion::Http1 => {
-                let (sender, connection) = http1::Builder::new()
-                    .max_buf_size(MOST_BUFFERED)
-                    .max_headers(MOST_HEADERS)
-                    .handshake(io)
-                    .await?;
+                let (sender, connection) =
+                    http1::Builder::new().max_buf_size(MOST_BUFFERED).handshake(io).await?;
                 let connected = Connection::Http1(sender, run.cut.clone());
                 self.tasks.spawn(run.until_over(connection.with_upgrades()));
                 Ok(connected)

@@ -74,7 +74,7 @@ pub(super) async fn serve(http: Arc<Http>, socket: TcpStream, peer: SocketAddr) 
 /// The same for one that has come by TLS, and may have said already what it speaks.
 pub(super) async fn serve_tls(
     http: Arc<Http>,
-    tls: Tls,
+    tls: Box<Tls>,
     peer: SocketAddr,
     server_name: ServerName,
     protocol: Option<WebVersion>,
@@ -120,7 +120,8 @@ async fn serve_protocol(
     let stream = Patience::new(stream, visitor.http.edge.config.now().stall_timeout);
     match protocol {
         WebVersion::Http1 => http1::serve(visitor, stream, seen).await,
-        WebVersion::Http2 => http2::serve(visitor, Prefixed::new(seen, stream)).await,
+        // Boxed: thousands of the other kind rest at a time.
+        WebVersion::Http2 => Box::pin(http2::serve(visitor, Prefixed::new(seen, stream))).await,
     }
 }
 

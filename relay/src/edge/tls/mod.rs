@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::ServerConfig;
 use shared::carry::tls::Tls;
 use shared::kit::net::linger;
@@ -23,7 +24,7 @@ use self::hello::{Hello, NoHello};
 use self::passthrough::Passing;
 use super::http::Http;
 use crate::certs::VisitorCerts;
-use crate::limits::Places;
+use crate::limits::{self, Places};
 use crate::metrics::WebVersion;
 use crate::routes::Host;
 
@@ -65,49 +66,92 @@ pub(super) async fn listen(
     serve(listener, stop.gracefully, stop.at_once, handle).await;
 }
 
+/// A connection of which is known where it goes.
+enum Led {
+    /// Here, where its TLS has been opened.
+    Here {
+        tls: Box<Tls>,
+        server_name: Option<Box<str>>,
+        protocol: Option<WebVersion>,
+        place: limits::Visitor,
+    },
+    /// On as it is, and this has been read of it.
+    On { passing: Passing, socket: TcpStream, seen: Bytes },
+}
+
 /// Serves one connection.
-async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
+async fn visit(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
     let Some(place) = shared.http.admit(peer) else { return };
+    // Each boxed: nothing of a handshake is kept for as long as the visitor stays, and no room for
+    // what becomes of others.
+    match Box::pin(lead(&shared, socket, peer, place)).await {
+        None => (),
+        Some(Led::Here { tls, server_name, protocol, place }) => {
+            shared.http.serve_tls(tls, peer, server_name, protocol, place).await;
+        }
+        Some(Led::On { passing, socket, seen }) => {
+            Box::pin(passthrough::pass(shared.http.edge(), passing, socket, seen)).await;
+        }
+    }
+}
+
+/// Finds out where a connection goes. `None`: nowhere, and that has been dealt with.
+async fn lead(
+    shared: &Shared,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+    place: limits::Visitor,
+) -> Option<Led> {
     let handshake = shared.handshakes.take(peer);
     let patience = shared.http.edge().config.now().web.keep_alive;
     let hello = tokio::select! {
         hello = hello::read(&mut socket, patience) => hello,
-        () = handshake.evicted() => return debug!("a TLS handshake made room for newer ones"),
+        () = handshake.evicted() => return evicted(),
     };
     let Hello { server_name, seen } = match hello {
         Ok(hello) => hello,
-        Err(NoHello::NotTls) => return turn_away(socket).await,
-        Err(NoHello::Bad(err)) => return debug!("a visitor without a TLS hello: {err}"),
+        Err(NoHello::NotTls) => {
+            turn_away(socket).await;
+            return None;
+        }
+        Err(NoHello::Bad(err)) => {
+            debug!("a visitor without a TLS hello: {err}");
+            return None;
+        }
     };
-    let edge = shared.http.edge();
-    let (routes, front) = (edge.registry.routes(), edge.registry.front());
+    let registry = &shared.http.edge().registry;
+    let (routes, front) = (registry.routes(), registry.front());
     let host = server_name.as_deref().map(|name| match front.label_in(name) {
         Some(label) => Host::Subdomain(label),
         None => Host::Domain(name),
     });
     if let Some((entrance, tunnel)) = host.and_then(|host| routes.find_connection(host)) {
-        drop(handshake);
         let name = server_name.and_then(|name| name.parse().ok());
         let passing = Passing { tunnel, entrance, name, visitor: peer, place };
-        return passthrough::pass(edge, passing, socket, seen).await;
+        return Some(Led::On { passing, socket, seen });
     }
     let accept = Tls::accept_begun(Arc::clone(&shared.server), socket, &seen);
     let accepted = tokio::select! {
         accepted = timeout(HANDSHAKE_TIMEOUT, accept) => accepted,
-        () = handshake.evicted() => return debug!("a TLS handshake made room for newer ones"),
+        () = handshake.evicted() => return evicted(),
     };
-    drop((handshake, seen));
+    drop(handshake);
     let mut tls = match accepted {
-        Ok(Ok(tls)) => tls,
+        Ok(Ok(tls)) => Box::new(tls),
         Ok(Err((err, socket))) => {
             debug!("a visitor's TLS handshake failed: {err}");
-            return linger(socket).await;
+            linger(socket).await;
+            return None;
         }
-        Err(_) => return debug!("a visitor's TLS handshake took too long"),
+        Err(_) => {
+            debug!("a visitor's TLS handshake took too long");
+            return None;
+        }
     };
     if VisitorCerts::is_challenge(tls.protocol()) {
         // The authority has seen the certificate, which is all that it came for.
-        return drop(timeout(LINGER, tls.shutdown()).await);
+        drop(timeout(LINGER, tls.shutdown()).await);
+        return None;
     }
     tls.admit();
     let protocol = match tls.protocol() {
@@ -115,7 +159,12 @@ async fn visit(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) {
         Some(_) => Some(WebVersion::Http1),
         None => None,
     };
-    shared.http.serve_tls(tls, peer, server_name, protocol, place).await;
+    Some(Led::Here { tls, server_name, protocol, place })
+}
+
+fn evicted() -> Option<Led> {
+    debug!("a TLS handshake made room for newer ones");
+    None
 }
 
 /// Says to whoever speaks something else than TLS what is spoken here.

@@ -26,7 +26,9 @@ impl Token {
     pub(super) fn check(&self, headers: &HeaderMap, target: &PathAndQuery) -> Result<(), Fault> {
         let by_header = headers.get_all(HEADER).iter().any(|token| self.0.is_of(token.as_bytes()));
         let of_query = parameters(target.query().unwrap_or_default()).filter_map(value);
-        if by_header || of_query.map(|token| decoded(token.as_bytes())).any(|token| self.0.is_of(&token)) {
+        if by_header
+            || of_query.map(|token| decoded(token.as_bytes())).any(|token| self.0.is_of(&token))
+        {
             return Ok(());
         }
         Err(Fault::TokenNeeded)

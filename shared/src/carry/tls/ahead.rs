@@ -23,7 +23,7 @@ const LARGEST: usize = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct ReadAhead {
     socket: TcpStream,
-    /// Always initialised in full; `start..end` holds what has come.
+    /// Always initialised in full; `start..end` holds what has come. Empty while a small one waits.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -74,6 +74,14 @@ impl ReadAhead {
             self.buffer = vec![0; (self.end * 4).min(LARGEST)];
         }
         (self.start, self.end) = (0, 0);
+        if self.buffer.len() <= SMALLEST {
+            // One that says little holds nothing while it is silent.
+            if self.socket.poll_read_ready(cx)?.is_pending() {
+                self.buffer = Vec::new();
+                return Poll::Pending;
+            }
+            self.buffer.resize(SMALLEST, 0);
+        }
         let mut space = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
         self.end = space.filled().len();

@@ -24,6 +24,8 @@ pub(super) struct Activity {
     answers: AtomicUsize,
     /// Bodies of requests that are not here yet.
     uploads: AtomicUsize,
+    /// What has changed to another protocol and goes on beside the rest.
+    changed: AtomicUsize,
     /// When the last of them was, in milliseconds after the start.
     rests_since: AtomicU64,
     /// When something of a body came last, in the same way.
@@ -46,6 +48,10 @@ pub(super) struct Request(Arc<Activity>);
 #[derive(Debug)]
 pub(super) struct Upload(Arc<Activity>);
 
+/// A request that has become another protocol, for as long as that is spoken.
+#[derive(Debug)]
+pub(super) struct Changed(Arc<Activity>);
+
 /// The body of an answer, which is over when this is dropped.
 pub(super) struct Answering {
     pub(super) body: Accounted,
@@ -65,6 +71,7 @@ impl Activity {
             started: Instant::now(),
             answers: AtomicUsize::new(0),
             uploads: AtomicUsize::new(0),
+            changed: AtomicUsize::new(0),
             rests_since: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             has_heard: AtomicBool::new(false),
@@ -86,11 +93,17 @@ impl Activity {
         Upload(Arc::clone(self))
     }
 
-    /// How long there has been no request, if there is none: nothing to answer, and nothing that is
-    /// still to come of one that has been answered.
+    /// A request becomes another protocol. It has clocks of its own from then on.
+    pub(super) fn changes(self: &Arc<Self>) -> Changed {
+        self.changed.fetch_add(1, Ordering::Relaxed);
+        Changed(Arc::clone(self))
+    }
+
+    /// How long there has been no request, if there is none: nothing to answer, nothing that is still
+    /// to come of one that has been answered, and nothing that one has become.
     pub(super) fn rests_for(&self) -> Option<Duration> {
-        let is_idle =
-            self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) == 0;
+        let is_none = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 0;
+        let is_idle = is_none(&self.answers) && is_none(&self.uploads) && is_none(&self.changed);
         is_idle.then(|| self.since(&self.rests_since))
     }
 
@@ -159,6 +172,13 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.0.note(&self.0.rests_since);
         self.0.uploads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Changed {
+    fn drop(&mut self) {
+        self.0.note(&self.0.rests_since);
+        self.0.changed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -94,9 +94,11 @@ pub(super) fn change(
     let http = Arc::clone(&visitor.http);
     // By HTTP/2 it is a stream that ends or is reset, and others go on beside it.
     let reset = upgrade.is_extended.then(given::change);
+    // hyper is done with the request as soon as it is answered.
+    let changed = visitor.activity.changes();
     http.tasks.spawn(async move {
         // What it takes up goes with the task.
-        let _taken = kept;
+        let _taken = (kept, changed);
         match tokio::try_join!(theirs, local) {
             Ok(both) => carry(&visitor, both, &account, reset).await,
             Err(err) => {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tests::http::frames::{INITIAL_WINDOW_SIZE, MOST, kind};
-use tests::http::{Frames, Line};
+use tests::http::{Frames, Line, Outcome};
 use tests::local::{self, Played};
 use tests::{Peer, RunningClient, World};
 
@@ -143,6 +143,32 @@ async fn an_upgraded_stream_that_gets_no_window_is_reset_and_the_others_go_on() 
     assert_eq!(frames.next_of(1).await.expect("a pong").payload, b"pong");
     drop((frames, other));
     scene.stop(1.0).await;
+}
+
+#[tokio::test]
+async fn an_upgraded_stream_that_is_silent_keeps_its_connection() {
+    let scene = Scene::new(|settings| {
+        settings.stall_timeout = SOON;
+        settings.web.keep_alive = SOON;
+    })
+    .await;
+    let mut frames = Frames::connect(scene.http).await;
+    let mut silent = scene.changed_on(&mut frames, 1).await;
+    // Longer than connections last on which there is nothing, one after the other.
+    for _ in 0..10 {
+        Frames::connect(scene.http).await.expect_gone().await;
+    }
+    frames.data(1, b"ping", false).await;
+    silent.expect(b"ping").await;
+    silent.send(b"pong").await;
+    assert_eq!(frames.next_of(1).await.expect("a pong").payload, b"pong");
+    // It takes more requests, and rests when there is nothing on it any more.
+    frames.get(3, "nobody.t.example", "/").await;
+    let Outcome::Answered(404, _) = frames.outcome(3).await else { panic!("not answered") };
+    frames.data(1, b"", true).await;
+    drop(silent);
+    frames.expect_gone().await;
+    scene.stop(0.0).await;
 }
 
 #[tokio::test]

@@ -61,6 +61,15 @@ use self::prover::own_names;
 #[derive(Clone, Debug)]
 pub(crate) struct Domains(Arc<Shared>);
 
+/// Why it cannot be relied on that a domain is whose the relay takes it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unproven {
+    /// What proves it is not there.
+    Missing,
+    /// Nobody can say right now, and why.
+    Unknown(String),
+}
+
 #[derive(Debug)]
 struct Shared {
     config: CurrentConfig,
@@ -129,17 +138,24 @@ impl Domains {
     /// Looks again whether what proves whose `domain` is, is there. Also that nothing has to be
     /// proven: below the relay's own domain, and with `--any-host` where no user has it.
     ///
-    /// For whoever is about to order a certificate. `false` also if nobody can say: without DNS there
-    /// would be none.
-    pub(crate) async fn recheck(&self, domain: &DomainName) -> bool {
+    /// For whoever is about to order a certificate.
+    ///
+    /// # Errors
+    ///
+    /// It is nobody's, or nobody can say.
+    pub(crate) async fn recheck(&self, domain: &DomainName) -> Result<(), Unproven> {
         let config = self.0.config.now();
         if own(&own_names(&config), domain).is_some() {
-            return true;
+            return Ok(());
         }
         let holder = self.table().holder(&WebHost::Host(domain.clone())).cloned();
-        match holder {
-            Some(holder) => matches!(self.look_again(&holder).await, Some(Verdict::Proven(_))),
-            None => config.domains.any_host,
+        let Some(holder) = holder else {
+            return if config.domains.any_host { Ok(()) } else { Err(Unproven::Missing) };
+        };
+        match self.look_again(&holder).await {
+            Some(Verdict::Proven(_)) => Ok(()),
+            Some(Verdict::Unknown(why)) => Err(Unproven::Unknown(why)),
+            Some(Verdict::Missing(_)) | None => Err(Unproven::Missing),
         }
     }
 

@@ -112,7 +112,11 @@ async fn a_domain_is_for_the_user_who_has_proven_it_and_a_refusal_says_what_to_d
         assert_eq!(code, RefusalCode::HostNotAllowed);
         refused(&domains, owner, "app.example.com", "belongs to another user");
     }
-    assert!(!domains.recheck(&"new.example.com".parse().unwrap()).await, "it is nobody's");
+    let nobodys = domains.recheck(&"new.example.com".parse().unwrap()).await;
+    assert_eq!(nobodys, Err(Unproven::Missing));
+    // Its name server does not answer, which is not the same.
+    let silent = domains.recheck(&"app.example.com".parse().unwrap()).await;
+    assert!(matches!(silent, Err(Unproven::Unknown(_))), "{silent:?}");
 }
 
 #[tokio::test]
@@ -130,7 +134,8 @@ async fn the_relays_own_names_are_nobodys_whatever_is_allowed() {
     ] {
         let code = refused(&domains, &user("ann"), name, says);
         assert_eq!(code, RefusalCode::HostNotAllowed);
-        assert!(domains.recheck(&name.parse().unwrap()).await, "the relay's own needs no proof");
+        let own = domains.recheck(&name.parse().unwrap()).await;
+        assert_eq!(own, Ok(()), "the relay's own needs no proof");
     }
     assert!(domains.may_claim(&user("ann"), &host("xn--bcher-kva.example")).is_ok());
 }
@@ -173,8 +178,8 @@ async fn without_users_a_domain_is_for_whoever_comes_first_only_if_the_operator_
     }
     let open = domains(None, |settings| settings.any_host = true).await;
     assert!(open.may_claim(&Owner::Anybody, &host(name)).is_ok());
-    assert!(open.recheck(&name.parse().unwrap()).await);
-    assert!(!closed.recheck(&name.parse().unwrap()).await);
+    assert_eq!(open.recheck(&name.parse().unwrap()).await, Ok(()));
+    assert_eq!(closed.recheck(&name.parse().unwrap()).await, Err(Unproven::Missing));
 
     // What a user has proven is nobody else's even so.
     let kept = Kept::new().await;

@@ -171,6 +171,8 @@ label! {
         Failed = "failed",
         /// The authority, or the store, could not be reached.
         NotReached = "not_reached",
+        /// The authority was not asked, because of the name: its proof, or what would make its record.
+        NotPlaced = "not_placed",
         /// It has to wait for a limit of the relay's own.
         PutOff = "put_off",
     }

@@ -100,6 +100,16 @@ async fn a_proof_is_made_and_taken_away_by_a_program() {
     assert_eq!(place.dns.look_up(text, RecordType::TXT).await, ["somebody else's"]);
 }
 
+/// The zone of the relay's own domain.
+fn zone(dns: &NameServer) -> DnsUpdate {
+    let key = fs::read_to_string(dns.key_file()).expect("a key");
+    DnsUpdate {
+        server: dns.addr().to_string().parse().expect("an address"),
+        key: TsigKey::parse(&key).expect("a key"),
+        zone: "tunnel.test".parse().expect("a zone"),
+    }
+}
+
 /// A relay that makes its records as `adjust` says, and an authority that looks for them at `dns`.
 async fn issues(dns: &NameServer, adjust: impl FnOnce(&mut relay::Settings)) {
     let (pebble, data) = (Pebble::start_asking(dns.addr()).await, Folder::new());
@@ -142,16 +152,32 @@ async fn certificates_are_ordered_by_records_that_a_program_makes() {
 async fn certificates_are_ordered_by_records_in_a_zone_and_by_a_program_for_what_is_elsewhere() {
     let dns = NameServer::start().await;
     issues(&dns, |settings| {
-        let key = fs::read_to_string(dns.key_file()).expect("a key");
-        settings.domains.update = Some(DnsUpdate {
-            server: dns.addr().to_string().parse().expect("an address"),
-            key: TsigKey::parse(&key).expect("a key"),
-            zone: "tunnel.test".parse().expect("a zone"),
-        });
+        settings.domains.update = Some(zone(&dns));
         settings.domains.hook = Some(dns.hook());
     })
     .await;
     let told = dns.hooked();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|line| line.contains("_acme-challenge.app.example.test")), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_authority_is_not_asked_for_a_name_of_which_the_relay_makes_no_records() {
+    let dns = NameServer::start().await;
+    let (pebble, data) = (Pebble::start_asking(dns.addr()).await, Folder::new());
+    let relay = Certified::start_with(pebble.host(), |settings| {
+        let challenge = Some(AcmeChallenge::Dns01);
+        let acme = AcmeSettings { challenge, ..pebble.settings() };
+        settings.data = Some(data.file("data"));
+        settings.certificates = CertificateSettings { folder: None, acme };
+        settings.domains.resolver = Some(dns.addr());
+        settings.domains.update = Some(zone(&dns));
+    });
+    let relay = relay.await;
+    let hosts = ["app.example.test", "app.tunnel.test"];
+    let _wanted = hosts.map(|host| relay.certs.want(host.parse().expect("a host")));
+    relay.counts("not_placed", 1).await;
+    relay.serves(&pebble.visitors().await, "app.tunnel.test").await;
+    assert_eq!((pebble.orders(), relay.orders("failed").await), (1, 0));
+    relay.stop().await;
 }

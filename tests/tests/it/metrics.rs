@@ -128,7 +128,7 @@ async fn every_documented_metric_is_there() {
     for outcome in ["full", "resumed", "failed", "given_up"] {
         series.push(format!("relay_tls_handshakes_total{{outcome=\"{outcome}\"}}"));
     }
-    for outcome in ["issued", "failed", "not_reached", "put_off"] {
+    for outcome in ["issued", "failed", "not_reached", "not_placed", "put_off"] {
         series.push(format!("relay_certificate_orders_total{{outcome=\"{outcome}\"}}"));
     }
     for version in ["1", "2"] {

@@ -42,6 +42,34 @@ impl AcmeChallenge {
     }
 }
 
+/// Whether a challenge for `name` could be answered, as far as that can be told beforehand.
+///
+/// # Errors
+///
+/// The relay makes no records of that name.
+pub(super) fn can_answer(
+    challenge: AcmeChallenge,
+    name: &CertName,
+    domains: &Domains,
+) -> Result<(), Trouble> {
+    let record = record(name);
+    let can_be = challenge != AcmeChallenge::Dns01
+        || domains.writer(&record).is_some_and(|writer| writer.is_for(&record));
+    if can_be { Ok(()) } else { Err(no_writer(&record)) }
+}
+
+/// Where the record is that answers dns-01 (RFC 8555, section 8.4).
+fn record(name: &CertName) -> String {
+    format!("_acme-challenge.{}", name.domain())
+}
+
+fn no_writer(record: &str) -> Trouble {
+    Trouble::of_name(
+        format_args!("the record {record} is not in the zone of --dns-update"),
+        "a program (--dns-hook) makes records elsewhere, or choose another --acme-challenge",
+    )
+}
+
 impl Answers {
     /// Answers one challenge.
     ///
@@ -63,10 +91,8 @@ impl Answers {
                 self.held.push(table.answer_handshake(name.domain(), key));
             }
             AcmeChallenge::Dns01 => {
-                let record = format!("_acme-challenge.{}", name.domain());
-                let writer = domains.writer(&record);
-                let needs = "there is neither --dns-update nor --dns-hook";
-                let writer = writer.ok_or_else(|| Trouble::own(needs))?;
+                let record = record(name);
+                let writer = domains.writer(&record).ok_or_else(|| no_writer(&record))?;
                 let set = self.set(Passing::new(writer, record, authorization.dns_value()));
                 set.await.map_err(|err| Trouble::own(format_args!("{err:#}")).counted())?;
             }

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::CertName;
 use super::super::table::Table;
 use super::account::Authority;
-use super::answer::Answers;
+use super::answer::{Answers, can_answer};
 use super::order::{Desk, Issued};
 use super::ration::LONGEST_ORDER;
 use super::trouble::Trouble;
+use crate::domains::Unproven;
 
 /// What has come of it.
 #[derive(Debug)]
@@ -73,13 +74,19 @@ async fn try_order(
     old: Option<&CertificateDer<'static>>,
     answers: &mut Answers,
 ) -> Result<Issued, Trouble> {
-    if let CertName::Host(host) = name
-        && !authority.domains.recheck(host).await
-    {
-        // The name's own trouble: others are ordered meanwhile.
-        let why = "nothing proves any more whose it is: see `relay domain verify`";
-        return Err(Trouble::own(why).counted());
+    // Of what could come to nothing the authority does not hear.
+    if let CertName::Host(host) = name {
+        authority.domains.recheck(host).await.map_err(|why| match why {
+            Unproven::Missing => Trouble::of_name(
+                "nothing proves any more whose it is",
+                "`relay domain verify` says which record is missing",
+            ),
+            Unproven::Unknown(why) => Trouble::of_name_servers(format_args!(
+                "nobody can say whether it is still proven whose it is: {why}"
+            )),
+        })?;
     }
+    can_answer(authority.challenge.of(name), name, &authority.domains)?;
     let (account, https) = authority.account().await?;
     let (account, https, domains) = (&account, &https, &authority.domains);
     let desk = Desk { account, https, table, domains, challenge: authority.challenge };

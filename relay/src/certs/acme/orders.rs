@@ -58,6 +58,8 @@ pub(in super::super) struct Orders {
     pub(super) busy: HashSet<CertName>,
     /// Names that wait for a limit, of which that was said.
     put_off: HashSet<CertName>,
+    /// Names of which name servers say nothing, and before when they are not asked again.
+    pub(super) unknown: HashMap<CertName, SystemTime>,
     /// When the authority is asked about the renewal of a certificate: now, if it is not here.
     pub(super) ask_at: HashMap<CertName, SystemTime>,
     pub(super) is_asking: bool,
@@ -90,6 +92,7 @@ impl Orders {
             running: JoinSet::new(),
             busy: HashSet::new(),
             put_off: HashSet::new(),
+            unknown: HashMap::new(),
             ask_at: HashMap::new(),
             is_asking: false,
             says_nothing: false,
@@ -135,7 +138,11 @@ impl Orders {
             return look_at.min(self.closed_until);
         }
         look_at = look_at.min(self.ask(&plan.held, now));
-        let mut due = plan.due.into_iter().filter(|due| !self.busy.contains(&due.name)).peekable();
+        self.unknown.retain(|_, again| *again > now);
+        look_at = self.unknown.values().copied().fold(look_at, SystemTime::min);
+        let is_free =
+            |due: &Due| !self.busy.contains(&due.name) && !self.unknown.contains_key(&due.name);
+        let mut due = plan.due.into_iter().filter(is_free).peekable();
         if due.peek().is_none() || self.busy.len() >= AT_ONCE {
             return look_at;
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use instant_acme::RenewalInfo;
 use shared::kit::args;
+use shared::kit::backoff::jitter;
 use shared::kit::logging::Rate;
 use tokio::task::JoinError;
 use tracing::{debug, error, info, warn};
@@ -17,12 +18,16 @@ use super::order::Issued;
 use super::orders::{Orders, STORE_AGAIN};
 use super::ration::{Ration, WEEK};
 use super::renewal;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, Whose};
 use crate::metrics::CertificateOrder;
 use crate::store::{KeptCertificate, OrderEnd};
 
 /// What has expired is forgotten so often.
 const TIDIED: Duration = Duration::from_secs(3600);
+
+/// How long a name waits, at most, of which name servers say nothing: they come back soon, and it is
+/// not looked there for a certificate alone.
+const NAME_SERVERS_AGAIN: Duration = Duration::from_secs(120);
 
 /// Orders that fail: of each name few, of all of them many.
 static FAILED: Rate = Rate::new(|more| {
@@ -88,17 +93,26 @@ impl Orders {
         trouble: &Trouble,
     ) -> (OrderEnd, Option<SystemTime>) {
         let now = SystemTime::now();
-        let (end, metric, again) = if trouble.is_counted {
-            let (store, directory) = (&self.authority.store, self.authority.directory());
-            let past = store.certificate_orders(directory, now - WEEK).await.unwrap_or_default();
-            let again = Ration::new(&past).after_failure(&name.to_string(), now);
-            let again = trouble.not_before.map_or(again, |not_before| again.max(not_before));
-            self.again.reset();
-            (OrderEnd::Failed, CertificateOrder::Failed, again)
-        } else {
-            let again = now + self.again.next_delay();
-            self.closed_until = trouble.not_before.map_or(again, |at| again.max(at));
-            (OrderEnd::NotReached, CertificateOrder::NotReached, self.closed_until)
+        let not_sooner = |again| trouble.not_before.map_or(again, |at| at.max(again));
+        let (end, metric, again) = match trouble.whose {
+            Whose::Order => {
+                let again = not_sooner(self.after_failure(name, now).await);
+                self.again.reset();
+                (OrderEnd::Failed, CertificateOrder::Failed, again)
+            }
+            Whose::Name(_) => {
+                let again = self.after_failure(name, now).await;
+                (OrderEnd::NotReached, CertificateOrder::NotPlaced, again)
+            }
+            Whose::NameServers => {
+                let again = now + NAME_SERVERS_AGAIN / 2 + jitter(NAME_SERVERS_AGAIN / 2);
+                self.unknown.insert(name.clone(), again);
+                (OrderEnd::NotReached, CertificateOrder::NotPlaced, again)
+            }
+            Whose::All => {
+                self.closed_until = not_sooner(now + self.again.next_delay());
+                (OrderEnd::NotReached, CertificateOrder::NotReached, self.closed_until)
+            }
         };
         self.metrics.certificate_order(metric);
         if FAILED.allows() {
@@ -108,7 +122,15 @@ impl Orders {
                 wait(again)
             );
         }
-        (end, Some(again).filter(|_| trouble.is_counted))
+        // Only what is the name's own is held against it, also by a relay that starts again.
+        (end, Some(again).filter(|_| matches!(trouble.whose, Whose::Order | Whose::Name(_))))
+    }
+
+    /// Before when a name is not ordered again whose order ends at `now` by its own fault.
+    async fn after_failure(&self, name: &CertName, now: SystemTime) -> SystemTime {
+        let (store, directory) = (&self.authority.store, self.authority.directory());
+        let past = store.certificate_orders(directory, now - WEEK).await.unwrap_or_default();
+        Ration::new(&past).after_failure(&name.to_string(), now)
     }
 
     async fn asked(

@@ -117,8 +117,8 @@ impl<'a> Ration<'a> {
     /// Before when a name is not ordered again whose order ends at `now` without a certificate.
     pub(super) fn after_failure(&self, name: &str, now: SystemTime) -> SystemTime {
         let before = self.of(name).iter().rev();
-        let failed = before.filter(|order| order.end.is_some());
-        let failed = failed.take_while(|order| order.end != Some(OrderEnd::Issued)).count();
+        let failed = before.take_while(|order| order.end != Some(OrderEnd::Issued));
+        let failed = failed.filter(|order| is_own_fault(order)).count();
         let doubled = u32::try_from(failed).ok().and_then(|failed| 2u32.checked_pow(failed));
         let wait = FIRST_WAIT.saturating_mul(doubled.unwrap_or(u32::MAX)).min(LONGEST_WAIT);
         now + wait / 2 + jitter(wait / 2)
@@ -126,6 +126,16 @@ impl<'a> Ration<'a> {
 
     fn of(&self, name: &str) -> &[&'a PastOrder] {
         self.past.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether an order has come to nothing because of its name: the authority has said no, or was not
+/// even asked. That it could not be asked is no name's fault, and none has to wait for that.
+fn is_own_fault(order: &PastOrder) -> bool {
+    match order.end {
+        Some(OrderEnd::Failed) => true,
+        Some(OrderEnd::NotReached) => order.again.is_some(),
+        Some(OrderEnd::Issued) | None => false,
     }
 }
 
@@ -195,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_even_asked_for_waits_longer_each_time_and_holds_up_no_other() {
+        let unplaced =
+            |i| PastOrder { again: Some(at(i + 60)), ..order("a", i, OrderEnd::NotReached) };
+        let past: Vec<_> = (0..40).map(unplaced).collect();
+        let ration = Ration::new(&past);
+        assert_eq!(ration.look("b", false, at(50)), Verdict::Now);
+        assert_eq!(ration.look("a", false, at(50)), Verdict::At(at(99), Why::Failed));
+        let wait = ration.after_failure("a", at(50)).duration_since(at(50)).unwrap();
+        assert!(wait >= LONGEST_WAIT / 2, "{wait:?}");
+    }
+
+    #[test]
     fn one_name_fails_only_so_often_in_an_hour_and_gets_only_so_many_in_a_week() {
         let mut past: Vec<_> = (0..4).map(|i| order("a", i * 60, OrderEnd::Failed)).collect();
         assert_eq!(limit(Ration::new(&past).look("a", false, at(300))).0, at(3600));
@@ -215,6 +237,8 @@ mod tests {
         }
         past.push(order("a", 0, OrderEnd::Issued));
         past.push(order("b", 0, OrderEnd::Failed));
+        // An authority that is away is nobody's fault.
+        past.extend((0..9).map(|i| order("a", i, OrderEnd::NotReached)));
         let wait = Ration::new(&past).after_failure("a", at(0)).duration_since(at(0)).unwrap();
         assert!(wait <= FIRST_WAIT);
     }

@@ -15,10 +15,22 @@ pub(super) struct Trouble {
     /// The type of the authority's problem, without what all of them begin with.
     kind: Option<String>,
     what: String,
-    /// Whether the authority knows of the order, so that it counts with it.
-    pub(super) is_counted: bool,
+    pub(super) whose: Whose,
     /// Before then the authority does not want to hear of it again.
     pub(super) not_before: Option<SystemTime>,
+}
+
+/// Whose trouble it is, and so what has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// That of all names: the authority cannot be reached, or what the relay keeps.
+    All,
+    /// The order's. The authority knows of it, so it counts there.
+    Order,
+    /// The name's, before the authority has heard of it, and what an operator can do.
+    Name(&'static str),
+    /// Nobody's: name servers are silent, so that it is not known whose the name is.
+    NameServers,
 }
 
 /// What the types of problems begin with (RFC 8555, section 6.7).
@@ -27,7 +39,17 @@ const TYPES: &str = "urn:ietf:params:acme:error:";
 impl Trouble {
     /// Something of our own, of which the authority has not heard.
     pub(super) fn own(what: impl fmt::Display) -> Self {
-        Self { kind: None, what: what.to_string(), is_counted: false, not_before: None }
+        Self { kind: None, what: what.to_string(), whose: Whose::All, not_before: None }
+    }
+
+    /// Why a name is not even asked for. `advice` is what an operator can do.
+    pub(super) fn of_name(what: impl fmt::Display, advice: &'static str) -> Self {
+        Self { whose: Whose::Name(advice), ..Self::own(what) }
+    }
+
+    /// Nobody can say whether a name may be asked for.
+    pub(super) fn of_name_servers(what: impl fmt::Display) -> Self {
+        Self { whose: Whose::NameServers, ..Self::own(what) }
     }
 
     pub(super) fn new(err: &Error, https: &Https) -> Self {
@@ -47,12 +69,12 @@ impl Trouble {
             (None, what) => what,
         };
         let kind = kind.map(str::to_owned);
-        Self { kind, what, is_counted: true, not_before: None }
+        Self { kind, what, whose: Whose::Order, not_before: None }
     }
 
     /// The authority knows of the order.
     pub(super) fn counted(self) -> Self {
-        Self { is_counted: true, ..self }
+        Self { whose: Whose::Order, ..self }
     }
 
     /// Whether the authority does not know the relay's account any more.
@@ -67,6 +89,14 @@ impl Trouble {
 
     /// What an operator can do, to be read behind a colon.
     pub(super) fn advice(&self, challenge: AcmeChallenge) -> &'static str {
+        match self.whose {
+            Whose::Name(advice) => return advice,
+            Whose::NameServers => return "do the name servers answer that --resolver names?",
+            Whose::All if self.kind.is_none() => {
+                return "can this machine reach --acme-directory, and does it trust its server?";
+            }
+            Whose::All | Whose::Order => (),
+        }
         match (self.kind.as_deref(), challenge) {
             (Some("caa"), _) => "its CAA record in the DNS has to allow this authority",
             (Some("rateLimited"), _) => {
@@ -81,9 +111,6 @@ impl Trouble {
             }
             (Some("invalidContact" | "unsupportedContact"), _) => "choose another --acme-email",
             (Some("userActionRequired"), _) => "the authority wants you to read its new terms",
-            (None, _) if !self.is_counted => {
-                "can this machine reach --acme-directory, and does it trust its server?"
-            }
             (_, AcmeChallenge::Http01) => {
                 "the name has to lead to this relay, and port 80 there to --http"
             }
@@ -137,7 +164,7 @@ mod tests {
         );
         assert_eq!(refused.to_string(), "caa: no; CAA of t.example");
         assert!(refused.advice(AcmeChallenge::Http01).contains("CAA record"));
-        assert!(refused.is_counted);
+        assert_eq!(refused.whose, Whose::Order);
         let refused = problem(r#"{"type":"urn:ietf:params:acme:error:connection","detail":"x"}"#);
         assert!(refused.advice(AcmeChallenge::Http01).contains("port 80"));
         assert!(refused.advice(AcmeChallenge::TlsAlpn01).contains("port 443"));

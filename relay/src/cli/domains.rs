@@ -79,7 +79,7 @@ impl DomainArgs {
     ///
     /// # Errors
     ///
-    /// Half of what a zone needs.
+    /// Half of what a zone needs, or a program whose folder is not known.
     pub(super) fn into_settings(
         self,
         domain: Option<&DomainName>,
@@ -99,6 +99,9 @@ impl DomainArgs {
             }
             (None, None, _) => None,
         };
+        // Of the folder in which the relay has started, and not of those of $PATH.
+        let hook = self.dns_hook.map(std::path::absolute).transpose();
+        let Ok(hook) = hook else { return bad("dns-hook", NO_FOLDER) };
         Ok(DomainSettings {
             reserved: self.reserved_names,
             any_host: self.any_host,
@@ -106,7 +109,7 @@ impl DomainArgs {
             recheck: self.domain_recheck,
             grace: self.domain_grace,
             update,
-            hook: self.dns_hook,
+            hook,
             addresses: self.dns_address,
         })
     }
@@ -114,6 +117,10 @@ impl DomainArgs {
 
 /// What is said of something that means nothing without a server.
 const NEEDS_SERVER: &str = "needs dns-update as well";
+
+/// What is said of a program that is named from the folder of a process that has none any more.
+const NO_FOLDER: &str =
+    "must be a path from / on: the folder that the relay was started in is gone";
 
 /// The key in a file.
 pub(super) fn key_in(path: &Path) -> Result<TsigKey, String> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
@@ -88,15 +89,31 @@ pub fn load(loader: &Loader) -> Result<Loaded, NotMerged> {
         cli.into_config(token, jwt_keys, tsig_key).map_err(|err| flag(err.to_string()))?;
     check_files(&config).map_err(flag)?;
     certs::check_files(&config.certificates).map_err(flag)?;
-    if let Some(hook) = &config.domains.hook
-        && !std::fs::metadata(hook).is_ok_and(|found| found.is_file())
-    {
-        return Err(flag(format!("dns-hook: {}: there is no such program", hook.display())));
-    }
+    config.domains.hook.as_deref().map(check_program).transpose().map_err(flag)?;
     if let Some(folder) = &config.web.error_pages {
         Pages::read(folder).map_err(|err| flag(format!("{err:#}")))?;
     }
     Ok(Loaded { config, logging, file: file.map(|file| file.path), merged })
+}
+
+/// Whether a program could be run.
+fn check_program(program: &Path) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("dns-hook: {}: {why}", program.display()));
+    match std::fs::metadata(program) {
+        Ok(found) if found.is_file() => (),
+        Ok(_) => return bad("it is no program but a folder, or the like"),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            return bad("there is no such program");
+        }
+        Err(err) => return bad(&err.to_string()),
+    }
+    #[cfg(unix)]
+    if let Err(err) = rustix::fs::access(program, rustix::fs::Access::EXEC_OK) {
+        return bad(&format!(
+            "it cannot be run: {err}: `chmod +x` makes it a program, for the user of the relay too"
+        ));
+    }
+    Ok(())
 }
 
 /// What is said to a password that has been given away already.

@@ -1,15 +1,19 @@
 //! The operator's program that puts records into the DNS and takes them out of it, wherever that is.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process_group};
 use shared::kit::logging::Foreign;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{debug, info};
 
 /// How long the program may take: it waits until the record can be seen everywhere.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -17,9 +21,12 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// So much of what it says is logged, of each of its two outputs.
 const SAID: u64 = 4 * 1024;
 
-/// Variables of the relay's own environment, some of which hold secrets that are none of the
-/// program's business.
-const OWN: &str = "RELAY_";
+/// How long its outputs are read once it has ended: what it leaves behind may hold them open.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
+
+/// What variables of the relay's own environment begin with, some of which hold secrets that are none
+/// of the program's business: the relay's, and those that lead to its PostgreSQL.
+const OWN: [&str; 2] = ["RELAY_", "PG"];
 
 /// The operator's program. It is run without a shell, as `PROGRAM add|remove NAME TYPE VALUE`.
 #[derive(Clone, Debug)]
@@ -39,7 +46,7 @@ impl Hook {
     ///
     /// # Cancel safety
     ///
-    /// The program is killed, and the record may be there.
+    /// The program is killed with all that it has started, and the record may be there.
     pub(super) async fn add(&self, name: &str, kind: &str, value: &str) -> anyhow::Result<()> {
         self.run(["add", name, kind, value]).await
     }
@@ -59,23 +66,22 @@ impl Hook {
         let mut command = Command::new(&self.0);
         command.args(args);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with(OWN) {
+            let text = name.to_string_lossy();
+            if OWN.iter().any(|own| text.starts_with(own)) {
                 command.env_remove(name);
             }
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("{shown} cannot be run"))?;
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let whole = async {
-            let (out, err, status) = tokio::join!(said(out), said(err), child.wait());
-            (out, err, status)
-        };
-        let ended = timeout(LONGEST, whole).await;
-        let (out, err, status) =
+        let mut running =
+            Running::start(&mut command).with_context(|| format!("{shown} cannot be run"))?;
+        let ended = timeout(LONGEST, running.end()).await;
+        let (said, status) =
             ended.with_context(|| format!("{shown} {action} has not ended within {LONGEST:?}"))?;
-        for line in out.lines().chain(err.lines()).filter(|line| !line.is_empty()) {
-            info!("{shown} {action} {name}: {}", Foreign(line));
+        for said in said {
+            let said = String::from_utf8_lossy(&said);
+            for line in said.lines().filter(|line| !line.is_empty()) {
+                info!("{shown} {action} {name}: {}", Foreign(line));
+            }
         }
         let status = status.with_context(|| format!("{shown} {action}"))?;
         if !status.success() {
@@ -85,12 +91,162 @@ impl Hook {
     }
 }
 
-/// The beginning of an output, which is read to its end.
-async fn said(output: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut output) = output else { return String::new() };
-    let mut bytes = Vec::new();
+/// The program while it runs, in a process group of its own. Dropping it before the program has ended
+/// kills all of the group.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        command.kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        command.spawn().map(Self)
+    }
+
+    /// Waits until it has ended. Returns the beginnings of its two outputs.
+    async fn end(&mut self) -> ([Vec<u8>; 2], io::Result<ExitStatus>) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (from_out, from_err) = (self.0.stdout.take(), self.0.stderr.take());
+        let status = {
+            let mut reading =
+                pin!(async { tokio::join!(read(from_out, &mut out), read(from_err, &mut err)) });
+            tokio::select! {
+                status = self.0.wait() => {
+                    // Whatever goes on in the background is not waited for.
+                    drop(timeout(LEFT_OPEN, reading).await);
+                    status
+                }
+                _ = &mut reading => self.0.wait().await,
+            }
+        };
+        ([out, err], status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // There is no number any more once it has ended, which may be somebody else's by now.
+        #[cfg(unix)]
+        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+            && let Err(err) = kill_process_group(group, Signal::KILL)
+        {
+            debug!("what a program has started is not killed: {err}");
+        }
+    }
+}
+
+/// Reads an output to its end, and keeps the beginning.
+async fn read(output: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
+    let Some(mut output) = output else { return };
+    let mut kept = (&mut output).take(SAID);
     // What cannot be read is not logged.
-    drop((&mut output).take(SAID).read_to_end(&mut bytes).await);
+    while matches!(kept.read_buf(said).await, Ok(1..)) {}
     drop(tokio::io::copy(&mut output, &mut tokio::io::sink()).await);
-    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::unix::pipe::{OpenOptions, Receiver};
+
+    use super::*;
+
+    /// A program in a folder of its own, which goes with it, beside two pipes with names.
+    struct Script(PathBuf);
+
+    impl Script {
+        fn new(text: &str) -> Self {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("sallyport-hook-{}-{next}", std::process::id());
+            let script = Self(std::env::temp_dir().join(name));
+            fs::create_dir_all(&script.0).expect("a folder");
+            for pipe in ["alive", "end"] {
+                let made = std::process::Command::new("mkfifo").arg(script.0.join(pipe)).status();
+                assert!(made.expect("mkfifo").success());
+            }
+            fs::write(
+                script.0.join("hook"),
+                format!("#!/bin/sh\ncd \"$(dirname \"$0\")\"\n{text}\n"),
+            )
+            .expect("a file");
+            fs::set_permissions(script.0.join("hook"), fs::Permissions::from_mode(0o700))
+                .expect("a program");
+            script
+        }
+
+        async fn add(&self) -> anyhow::Result<()> {
+            Hook::new(&self.0.join("hook")).add("_acme-challenge.t.example", "TXT", "value").await
+        }
+
+        /// Where somebody writes until it ends.
+        fn alive(&self) -> Receiver {
+            OpenOptions::new().open_receiver(self.0.join("alive")).expect("a pipe")
+        }
+    }
+
+    impl Drop for Script {
+        fn drop(&mut self) {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+
+    /// Such a thing, unless it takes far too long.
+    async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(20), future).await.expect(what)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_waited_for_is_killed_with_all_that_it_has_started() {
+        let script = Script::new("(echo here; exec tail -f /dev/null) >alive &\nwait");
+        let mut alive = script.alive();
+        let mut said = [0; 5];
+        let is_here = async {
+            // Until somebody has opened it there is nothing to be read.
+            while alive.read_exact(&mut said).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = script.add() => panic!("{done:?}"),
+            () = within("a child", is_here) => (),
+        }
+        assert_eq!(&said, b"here\n");
+        within("the child to be gone", alive.read_to_end(&mut Vec::new())).await.expect("an end");
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_is_not_waited_for_and_goes_on() {
+        let script = Script::new("(read line <end; echo here >alive) &\nexit 0");
+        let mut alive = script.alive();
+        within("the program", script.add()).await.expect("a record");
+        let bad = Script::new("(read line <end) &\necho bad; exit 3");
+        let err = within("the program", bad.add()).await.unwrap_err().to_string();
+        assert!(err.contains("exit status: 3"), "{err}");
+        for script in [&script, &bad] {
+            let open = OpenOptions::new();
+            let mut end = within("its end", async {
+                loop {
+                    match open.open_sender(script.0.join("end")) {
+                        Ok(end) => break end,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                }
+            })
+            .await;
+            end.write_all(b"now\n").await.expect("somebody who reads");
+        }
+        let mut said = [0; 5];
+        within("what was left behind", async {
+            while alive.read_exact(&mut said).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(&said, b"here\n");
+    }
 }

@@ -148,13 +148,14 @@ async fn nothing_is_ordered_for_hosts_that_the_operators_own_certificates_cover(
 
 #[tokio::test]
 async fn a_relay_says_at_once_what_is_missing() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--certs", "/nonexistent"], "certs: /nonexistent: No such file"),
         (&["--acme", "--data", "/tmp"], "acme needs acme-agree-tos"),
         (&["--acme", "--acme-agree-tos"], "acme needs data or database"),
         (&["--acme-challenge", "dns-01"], "dns-01 needs dns-update, or dns-hook"),
         (&["--acme-ca", "/nonexistent"], "acme-ca: /nonexistent: is not there"),
-        (&["--dns-hook", "/nonexistent"], "dns-hook: /nonexistent"),
+        (&["--dns-hook", "/nonexistent"], "dns-hook: /nonexistent: there is no such program"),
+        (&["--dns-hook", "/"], "dns-hook: /: it is no program"),
         (&["--acme-eab-kid", "one"], "acme-eab-kid needs acme-eab-key-file"),
     ];
     for (args, expected) in cases {

@@ -53,7 +53,8 @@ fn program(folder: &Folder, name: &str, script: &str) -> PathBuf {
 #[tokio::test]
 async fn a_program_that_fails_is_named_with_what_it_says_and_does_not_see_the_relays_variables() {
     let folder = Folder::new();
-    let script = "echo \"$# $1 $2 $3 $4\"; echo \"no $RELAY_DNS_HOOK such zone\" >&2; exit 3";
+    let script = "echo \"$# $1 $2 $3 $4\"\n\
+        echo \"no $RELAY_DNS_HOOK$PGPASSWORD such zone\" >&2\nexit 3";
     let hook = program(&folder, "hook", script);
     let relay = Program::relay().env("RELAY_DNS_HOOK", hook.display().to_string());
     let relay = relay.args(["--domain", "tunnel.test", "--dns-address", "192.0.2.1"]);
@@ -80,6 +81,28 @@ async fn a_program_is_run_without_a_shell() {
     let told = fs::read_to_string(&log).expect("what it was told");
     let expected = format!("add|_sallyport.app.example.test|TXT|sallyport-verify={code}|");
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_program_is_the_one_in_the_folder_where_the_relay_starts_and_has_to_be_one() {
+    let (folder, place) = (Folder::new(), Place::new().await);
+    // There is another one of this name in $PATH.
+    let hook = program(&folder, "true", "echo it is this one; exit 3");
+    let tool =
+        |args: &[&str]| place.tool(args).env("RELAY_DNS_HOOK", "true").in_folder(folder.path());
+    let add = ["add", "app.example.test", "--user", "ann", "--make-record"];
+    let (status, _, said) = tool(&add).output().await;
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&format!("{} add has failed", hook.display())), "{said}");
+
+    for (mode, says) in [(0o600, "`chmod +x`"), (0o700, "")] {
+        fs::set_permissions(&hook, fs::Permissions::from_mode(mode)).expect("a file");
+        let check = Program::bare("relay").args(["check", "--dns-hook", "true"]);
+        let (status, shown, said) = check.in_folder(folder.path()).output().await;
+        assert_eq!(status, Some(if mode == 0o600 { 2 } else { 0 }), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(mode == 0o600 || shown.contains(&hook.display().to_string()), "{shown}");
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::table::{ago, table};
 use super::tools::say;
 use crate::config::Config;
 use crate::domains::{
-    Prover, Records, Reserved, Verdict, Wanted, Why, Writer, imitated, new_code, own,
+    Looks, Prover, Records, Reserved, Verdict, Wanted, Why, Writer, new_code, own,
 };
 use crate::store::{DomainRecord, Name, Store, StoreError, host_in};
 
@@ -47,6 +47,9 @@ pub(super) enum DomainTool {
         /// Make the record, in the zone of --dns-update-zone or by --dns-hook
         #[arg(long)]
         make_record: bool,
+        /// Also if it looks like the relay's own name, or like another user's
+        #[arg(long)]
+        lookalike: bool,
     },
     /// Look for the records, and give the domain to the user for whom they are there
     Verify {
@@ -59,6 +62,9 @@ pub(super) enum DomainTool {
         #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true,
               value_parser = args::duration)]
         wait: Duration,
+        /// Also if it looks like the relay's own name, or like another user's
+        #[arg(long)]
+        lookalike: bool,
     },
     /// List domains and subdomains that are somebody's
     List {
@@ -103,7 +109,7 @@ impl DomainTool {
     ) -> anyhow::Result<String> {
         let prover = Prover::new(config);
         match self {
-            Self::Add { name, user, make_record } => {
+            Self::Add { name, user, make_record, lookalike } => {
                 if let Some(why) = own(prover.own(), &name) {
                     bail!("{why}");
                 }
@@ -111,10 +117,7 @@ impl DomainTool {
                     bail!("nobody could prove that {name} is theirs: name a domain with a dot");
                 }
                 let user = user_or_only(store, user).await?;
-                let all = store.domains().await?;
-                if let Some(why) = imitated(prover.own(), &name, Some(user.as_str()), &all) {
-                    bail!("{why}");
-                }
+                check_looks(&store.domains().await?, &prover, &name, &user, lookalike)?;
                 let record = added(store, &name, &user).await?;
                 let records = prover.records(&name, &user, &record.code, &store.domains().await?);
                 if make_record {
@@ -122,11 +125,11 @@ impl DomainTool {
                     writer.set_txt(&records.txt_name(), records.txt()).await?;
                     say(&format!("The record for {name} has been made."));
                 }
-                Ok(to_make(&record, &records, make_record, json))
+                Ok(to_make(&record, &records, (make_record, lookalike), json))
             }
-            Self::Verify { name, user, wait } => {
+            Self::Verify { name, user, wait, lookalike } => {
                 let record = which(store, &WebHost::Host(name.clone()), user).await?;
-                let by = proven(store, &prover, &name, &record, wait).await?;
+                let by = proven(store, &prover, &name, &record, (wait, lookalike)).await?;
                 let owner = &record.owner;
                 Ok(match json {
                     true => {
@@ -190,8 +193,33 @@ async fn added(store: &Store, name: &DomainName, user: &Name) -> anyhow::Result<
     Ok(record)
 }
 
+/// Whether the user may have `name`, whatever it looks like. `may`: the operator says so.
+///
+/// # Errors
+///
+/// Whom it looks like.
+fn check_looks(
+    all: &[DomainRecord],
+    prover: &Prover,
+    name: &DomainName,
+    user: &Name,
+    may: bool,
+) -> anyhow::Result<()> {
+    match Looks::new(all).imitated(prover.own(), name, Some(user.as_str())) {
+        Some(why) if !may => {
+            bail!("{why}; or, if you know that it is not meant to mislead, give --lookalike")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Tells which records are needed: each on a line of stdout, as a zone's file has it.
-fn to_make(record: &DomainRecord, records: &Records, is_made: bool, json: bool) -> String {
+fn to_make(
+    record: &DomainRecord,
+    records: &Records,
+    (is_made, lookalike): (bool, bool),
+    json: bool,
+) -> String {
     let (name, owner) = (record.host.as_str(), &record.owner);
     let all = records.all();
     if json {
@@ -203,29 +231,31 @@ fn to_make(record: &DomainRecord, records: &Records, is_made: bool, json: bool) 
         let made = json!({ "name": name, "owner": owner, "state": state, "records": all });
         return format!("{made}\n");
     }
+    let word = if lookalike { " --lookalike" } else { "" };
     if record.proven.is_some() {
         say(&format!("{name} is {owner}'s already, as long as one of these records is there."));
     } else if !is_made {
         say(&format!(
-            "Make one of these records, then run `relay domain verify {name} --user {owner}`. An \
-             alias (CNAME) leads visitors here as well."
+            "Make one of these records, then run `relay domain verify {name} --user {owner}{word}`. \
+             An alias (CNAME) leads visitors here as well."
         ));
     }
     all.iter().map(|one| format!("{one}\n")).collect()
 }
 
 /// Looks for the proof of `record` until it is there, but no longer than for `wait`, and gives the
-/// domain to its owner.
+/// domain to its owner. `lookalike`: whomever it looks like.
 ///
 /// # Errors
 ///
-/// It is not there, and what was found instead; or it is somebody else's who has proven it too.
+/// It is not there, and what was found instead; or it is somebody else's who has proven it too, or
+/// looks like somebody else's.
 async fn proven(
     store: &Store,
     prover: &Prover,
     name: &DomainName,
     record: &DomainRecord,
-    wait: Duration,
+    (wait, lookalike): (Duration, bool),
 ) -> anyhow::Result<Wanted> {
     let end = Instant::now() + wait;
     let mut is_told = false;
@@ -234,6 +264,9 @@ async fn proven(
         let records = prover.records(name, &record.owner, &record.code, &all);
         let why = match prover.look(name, &records).await {
             Verdict::Proven(by) => {
+                if record.proven.is_none() {
+                    check_looks(&all, prover, name, &record.owner, lookalike)?;
+                }
                 give(store, prover, name, record, &all).await?;
                 return Ok(by);
             }

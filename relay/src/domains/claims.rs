@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shared::control::protocol::{DomainName, Refusal, RefusalCode, Subdomain, WebHost};
 
-use super::lookalike::Foreign;
+use super::lookalike::Looks;
 use super::own::{OwnNames, Place};
 use super::proof::Records;
 use super::reserved::Reserved;
@@ -15,23 +15,27 @@ use crate::store::{DomainRecord, Name};
 
 /// What a store knows of host names.
 #[derive(Debug, Default)]
-pub(super) struct Table(HashMap<WebHost, Vec<DomainRecord>>);
+pub(super) struct Table {
+    records: HashMap<WebHost, Vec<DomainRecord>>,
+    looks: Looks,
+}
 
 /// A refusal, and what it is counted as.
 pub(super) type Refused = (HostRefusal, Refusal);
 
 impl Table {
     pub(super) fn new(records: Vec<DomainRecord>) -> Self {
-        let mut table: HashMap<_, Vec<_>> = HashMap::new();
+        let looks = Looks::new(&records);
+        let mut by_host: HashMap<_, Vec<_>> = HashMap::new();
         for record in records {
-            table.entry(record.host.clone()).or_default().push(record);
+            by_host.entry(record.host.clone()).or_default().push(record);
         }
-        Self(table)
+        Self { records: by_host, looks }
     }
 
     /// Everything that is known.
     pub(super) fn all(&self) -> impl Iterator<Item = &DomainRecord> {
-        self.0.values().flatten()
+        self.records.values().flatten()
     }
 
     /// Whose a host name is.
@@ -46,7 +50,12 @@ impl Table {
 
     /// What everybody says who has to do with a host name.
     fn of(&self, host: &WebHost) -> impl Iterator<Item = &DomainRecord> {
-        self.0.get(host).into_iter().flatten()
+        self.records.get(host).into_iter().flatten()
+    }
+
+    /// What proven domains look like.
+    pub(super) fn looks(&self) -> &Looks {
+        &self.looks
     }
 }
 
@@ -109,7 +118,7 @@ impl Claims<'_> {
             Owner::User(user) => Some(&**user),
             Owner::Anybody | Owner::Shared | Owner::Subject(_) => None,
         };
-        if let Some(message) = imitated(self.own, name, owner_name, self.table.all()) {
+        if let Some(message) = self.table.looks().imitated(self.own, name, owner_name) {
             let refusal = Refusal::new(RefusalCode::HostNotAllowed, message);
             return Err((HostRefusal::Lookalike, refusal));
         }
@@ -167,31 +176,6 @@ pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
              in front: choose another"
         )),
     }
-}
-
-/// Why `owner` may not have `name`, if that looks like one of the relay's own, or like a domain in
-/// `all` that somebody else has proven.
-pub(crate) fn imitated<'a>(
-    own: &OwnNames,
-    name: &DomainName,
-    owner: Option<&str>,
-    all: impl IntoIterator<Item = &'a DomainRecord>,
-) -> Option<String> {
-    let foreign = Foreign::new(name)?;
-    if let Some(own) = own.all().find(|own| foreign.is_like_or_below(own)) {
-        return Some(format!("{name} looks like the relay's own {own}: choose another"));
-    }
-    let others = all
-        .into_iter()
-        .filter(|record| record.proven.is_some() && Some(record.owner.as_str()) != owner);
-    let mut others = others.filter_map(|record| match &record.host {
-        WebHost::Host(other) => Some(other),
-        WebHost::Subdomain(_) => None,
-    });
-    let other = others.find(|other| foreign.is_like(other))?;
-    Some(format!(
-        "{name} looks like {other}, which belongs to another user of the relay: choose another"
-    ))
 }
 
 /// What is said of a name that is not its owner's yet, who has this code.

@@ -4,30 +4,69 @@
 //! skeleton. Only a name with such letters is taken for an imitation, so that nobody loses a name in
 //! plain letters to whoever has imitated it before.
 
+use std::collections::HashMap;
+
 use idna::domain_to_unicode;
-use shared::control::protocol::DomainName;
+use shared::control::protocol::{DomainName, WebHost};
 use unicode_security::skeleton;
+
+use super::own::OwnNames;
+use crate::store::{DomainRecord, Name};
 
 /// What the labels of other scripts begin with.
 const ENCODED: &str = "xn--";
 
 /// A domain with letters of other scripts.
-pub(super) struct Foreign(String);
+struct Foreign(String);
+
+/// What domains look like that somebody has proven. It is found out once for each, and not at every
+/// ask: there may be many.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(HashMap<String, Vec<(DomainName, Name)>>);
+
+impl Looks {
+    pub(crate) fn new<'a>(all: impl IntoIterator<Item = &'a DomainRecord>) -> Self {
+        let mut looks_of: HashMap<_, Vec<_>> = HashMap::new();
+        for record in all {
+            if let WebHost::Host(name) = &record.host
+                && record.proven.is_some()
+            {
+                let same = looks_of.entry(looks(name)).or_default();
+                same.push((name.clone(), record.owner.clone()));
+            }
+        }
+        Self(looks_of)
+    }
+
+    /// Why `owner` may not have `name`, if that looks like one of the relay's own, or like a domain
+    /// that somebody else has proven.
+    pub(crate) fn imitated(
+        &self,
+        own: &OwnNames,
+        name: &DomainName,
+        owner: Option<&str>,
+    ) -> Option<String> {
+        let foreign = Foreign::new(name)?;
+        if let Some(own) = own.all().find(|own| foreign.is_like_or_below(own)) {
+            return Some(format!("{name} looks like the relay's own {own}: choose another"));
+        }
+        let others = self.0.get(&foreign.0)?;
+        let (other, _) = others.iter().find(|(_, whose)| Some(whose.as_str()) != owner)?;
+        Some(format!(
+            "{name} looks like {other}, which belongs to another user of the relay: choose another"
+        ))
+    }
+}
 
 impl Foreign {
     /// `None`: the name has no such letters.
-    pub(super) fn new(name: &DomainName) -> Option<Self> {
+    fn new(name: &DomainName) -> Option<Self> {
         let is_encoded = name.as_str().split('.').any(|label| label.starts_with(ENCODED));
         is_encoded.then(|| Self(looks(name)))
     }
 
-    /// Whether it looks like this name.
-    pub(super) fn is_like(&self, name: &DomainName) -> bool {
-        self.0 == looks(name)
-    }
-
     /// Whether it looks like this name, or like one below it.
-    pub(super) fn is_like_or_below(&self, name: &DomainName) -> bool {
+    fn is_like_or_below(&self, name: &DomainName) -> bool {
         let front = self.0.strip_suffix(&looks(name));
         front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
     }
@@ -59,11 +98,11 @@ mod tests {
             ("\u{0430}1pha.example.com", "alpha.example.com"),
         ] {
             let foreign = Foreign::new(&name(other)).expect("letters of other scripts");
-            assert!(foreign.is_like(&name(own)), "{other}");
+            assert_eq!(foreign.0, looks(&name(own)), "{other}");
             assert!(foreign.is_like_or_below(&name("example.com")) != other.contains('\u{00e0}'));
         }
         let foreign = Foreign::new(&name("b\u{00fc}cher.example.com")).unwrap();
-        assert!(!foreign.is_like(&name("bucher.example.com")));
+        assert_ne!(foreign.0, looks(&name("bucher.example.com")));
     }
 
     #[test]
@@ -77,7 +116,6 @@ mod tests {
     fn a_name_below_one_that_looks_like_it_is_found_and_one_that_only_ends_so_is_not() {
         let foreign = Foreign::new(&name("app.tunn\u{0435}l.example")).unwrap();
         assert!(foreign.is_like_or_below(&name("tunnel.example")));
-        assert!(!foreign.is_like(&name("tunnel.example")));
         let foreign = Foreign::new(&name("mytunn\u{0435}l.example")).unwrap();
         assert!(!foreign.is_like_or_below(&name("tunnel.example")));
     }

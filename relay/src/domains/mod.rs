@@ -45,9 +45,10 @@ use tokio::sync::{Notify, watch};
 use crate::access::Owner;
 use crate::config::CurrentConfig;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError};
+use crate::store::{Name, Store, StoreError};
 
-pub(crate) use self::claims::{imitated, own};
+pub(crate) use self::claims::own;
+pub(crate) use self::lookalike::Looks;
 pub(crate) use self::proof::{Records, Verdict, Wanted, new_code};
 pub(crate) use self::prover::Prover;
 pub(crate) use self::reserved::{Reserved, Why};
@@ -157,6 +158,13 @@ impl Domains {
             Some(Verdict::Unknown(why)) => Err(Unproven::Unknown(why)),
             Some(Verdict::Missing(_)) | None => Err(Unproven::Missing),
         }
+    }
+
+    /// Whether `owner` may not have `name` because of whom it looks like, by what is known now: when
+    /// it was asked for, the other may not have been there.
+    fn imitates(&self, name: &DomainName, owner: &Name) -> bool {
+        let own = own_names(&self.0.config.now());
+        self.table().looks().imitated(&own, name, Some(owner.as_str())).is_some()
     }
 
     /// What makes records of `name` now, if anything does.

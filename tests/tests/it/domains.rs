@@ -195,7 +195,18 @@ async fn what_looks_like_the_relays_own_is_not_added_and_a_user_has_to_be_named(
         let no = place.complaint(&["add", name, "--user", "ann"]).await;
         assert!(no.contains(says), "{no}");
     }
-    place.ask(&["remove", "shop.example.test"]).await;
+    // The operator has the last word, for each of the two steps.
+    let like = "sh\u{043e}p.example.test";
+    let added = place.json(&["add", like, "--user", "ann", "--lookalike"]).await;
+    let record = &added["records"][0];
+    let text = |key: &str| record[key].as_str().expect("a text");
+    place.dns.add(&format!("{} TXT \"{}\"", text("name"), text("value"))).await;
+    let no = place.complaint(&["verify", like]).await;
+    assert!(no.contains("looks like shop.example.test") && no.contains("--lookalike"), "{no}");
+    place.ask(&["verify", like, "--lookalike"]).await;
+    for name in ["shop.example.test", like] {
+        place.ask(&["remove", name]).await;
+    }
     let whose = place.complaint(&["add", "app.example.test"]).await;
     assert!(whose.contains("give --user"), "{whose}");
     let nobody = place.complaint(&["add", "app.example.test", "--user", "eve"]).await;

@@ -112,6 +112,25 @@ async fn a_domain_that_somebody_else_proves_first_is_waited_for_no_longer() {
 }
 
 #[tokio::test]
+async fn a_domain_that_has_come_to_look_like_anothers_is_waited_for_no_longer() {
+    let place = Place::new().await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let host = "\u{0430}pp.example.test";
+    let app = format!("app=http://{}?host={host}", service.addr());
+    let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+    let mut bob = client(&relay, &token, &["--tunnel", &app]);
+    let waiting = bob.event("waiting").await;
+    place.proven("ann", "app.example.test").await;
+    place.dns.add(&line(&waiting["records"][0])).await;
+    let refused = bob.event("refused").await;
+    let reason = refused["reason"].as_str().expect("a reason");
+    assert!(reason.contains("looks like app.example.test"), "{reason}");
+    let states = place.states().await;
+    assert!(states.iter().any(|state| state.ends_with("bob pending")), "{states:?}");
+}
+
+#[tokio::test]
 async fn what_no_record_would_help_ends_the_client_with_its_reason() {
     let place = Place::new().await;
     place.proven("ann", "app.example.test").await;

@@ -22,6 +22,7 @@ use super::folder::Folder;
 use super::table::{ACME_TLS, Resolver, Table};
 use super::wanted::Hosts;
 pub use super::wanted::Wanted;
+use crate::access::Owner;
 use crate::config::CertificateSettings;
 use crate::domains::Domains;
 use crate::metrics::Metrics;
@@ -131,7 +132,13 @@ impl VisitorCerts {
     /// Says that visitors of `host` need a certificate, for as long as the answer lives. It is
     /// ordered if the relay orders any, and has none that is good for it.
     pub fn want(&self, host: DomainName) -> Wanted {
-        self.0.hosts.want(host)
+        self.0.hosts.want(host, None)
+    }
+
+    /// The same for a tunnel of `owner`, who gets no more than a share of what may be ordered.
+    pub(crate) fn want_for(&self, host: DomainName, owner: &Owner) -> Wanted {
+        let is_one = matches!(owner, Owner::User(_) | Owner::Subject(_));
+        self.0.hosts.want(host, is_one.then(|| owner.clone()))
     }
 
     /// The answer to whoever asks for `/.well-known/acme-challenge/TOKEN` by plain HTTP, at any host,

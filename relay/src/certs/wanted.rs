@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use shared::control::protocol::DomainName;
 use tokio::sync::Notify;
 
+use crate::access::Owner;
+
 /// The hosts that are wanted. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts(Arc<Shared>);
@@ -28,6 +30,8 @@ struct Held {
 struct Host {
     wishes: usize,
     number: u64,
+    /// Whose tunnel it is, if that is anybody's in particular.
+    owner: Option<Owner>,
 }
 
 /// A host needs a certificate, for as long as this lives. Afterwards the one that there is goes on
@@ -40,12 +44,12 @@ pub struct Wanted {
 }
 
 impl Hosts {
-    pub(super) fn want(&self, host: DomainName) -> Wanted {
+    pub(super) fn want(&self, host: DomainName, owner: Option<Owner>) -> Wanted {
         let mut held = self.0.held.lock();
         let number = held.next;
         held.next += 1;
         let entry = held.hosts.entry(host.clone());
-        entry.or_insert(Host { wishes: 0, number }).wishes += 1;
+        entry.or_insert(Host { wishes: 0, number, owner }).wishes += 1;
         drop(held);
         self.0.changed.notify_one();
         Wanted { hosts: self.clone(), host }
@@ -54,6 +58,11 @@ impl Hosts {
     /// Whether anybody wants it.
     pub(super) fn has(&self, host: &DomainName) -> bool {
         self.0.held.lock().hosts.contains_key(host)
+    }
+
+    /// Whose it is, if it is anybody's in particular.
+    pub(super) fn owner(&self, host: &DomainName) -> Option<Owner> {
+        self.0.held.lock().hosts.get(host)?.owner.clone()
     }
 
     /// All of them, in the order in which they came.
@@ -98,7 +107,7 @@ mod tests {
     #[test]
     fn a_host_is_wanted_as_long_as_anybody_wants_it_and_keeps_its_place() {
         let hosts = Hosts::default();
-        let want = |name: &str| hosts.want(name.parse().unwrap());
+        let want = |name: &str| hosts.want(name.parse().unwrap(), None);
         let all = || hosts.all().iter().map(ToString::to_string).collect::<Vec<_>>();
         let (b, a, b_again) = (want("b.example"), want("a.example"), want("b.example"));
         assert_eq!(all(), ["b.example", "a.example"]);

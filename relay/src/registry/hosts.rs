@@ -92,7 +92,7 @@ impl Table {
             && let Some(held) = self.hosts.get_mut(host)
             && let Some(name) = front.name(host).and_then(|name| name.parse().ok())
         {
-            held.wanted.get_or_insert_with(|| certs.want(name));
+            held.wanted.get_or_insert_with(|| certs.want_for(name, &held.owner));
         }
     }
 

@@ -1,7 +1,8 @@
 //! Certificates that the relay orders from an authority (ACME, RFC 8555).
 //!
 //! - [`orders`]: the task that orders what is wanted, and renews it; [`outcome`]: what comes of it
-//! - [`due`]: what has to be ordered; [`ration`]: how much may be; [`renewal`]: when it is time
+//! - [`due`]: what has to be ordered; [`renewal`]: when it is time
+//! - [`ration`]: how much may be ordered; [`share`]: how much of that for one owner
 //! - [`job`], [`order`]: one order; [`answer`]: how a name is shown to be the relay's
 //! - [`account`]: the account at the authority
 //! - [`https`]: requests to the authority; [`trouble`]: what it says when it says no
@@ -16,6 +17,7 @@ mod orders;
 mod outcome;
 mod ration;
 mod renewal;
+mod share;
 mod trouble;
 
 pub(super) use self::account::Authority;

@@ -19,6 +19,7 @@ use super::due::{Due, due};
 use super::job::{Done, ask, order};
 use super::outcome::wait;
 use super::ration::{LONGEST_ORDER, Ration, Verdict, WEEK, Why};
+use super::share::{SHARE, Shares};
 use crate::metrics::{CertificateOrder, Metrics};
 use crate::store::{KeptCertificate, StoreError};
 
@@ -58,6 +59,7 @@ pub(in super::super) struct Orders {
     pub(super) busy: HashSet<CertName>,
     /// Names that wait for a limit, of which that was said.
     put_off: HashSet<CertName>,
+    pub(super) shares: Shares,
     /// Names of which name servers say nothing, and before when they are not asked again.
     pub(super) unknown: HashMap<CertName, SystemTime>,
     /// When the authority is asked about the renewal of a certificate: now, if it is not here.
@@ -92,6 +94,7 @@ impl Orders {
             running: JoinSet::new(),
             busy: HashSet::new(),
             put_off: HashSet::new(),
+            shares: Shares::default(),
             unknown: HashMap::new(),
             ask_at: HashMap::new(),
             is_asking: false,
@@ -170,11 +173,23 @@ impl Orders {
         let mut ration = Ration::new(&past);
         let mut look_at = now + LONGEST_SLEEP;
         for due in due {
-            match ration.look(&due.name.to_string(), due.is_renewal, now) {
+            let owner = match &due.name {
+                CertName::Host(host) if !due.is_renewal => self.hosts.owner(host),
+                CertName::Host(_) | CertName::Below(_) => None,
+            };
+            let full = owner.as_ref().and_then(|owner| self.shares.full_until(owner, now));
+            let verdict = match (ration.look(&due.name.to_string(), due.is_renewal, now), full) {
+                (Verdict::Now, Some(at)) => Verdict::At(at, Why::Limit(SHARE)),
+                (verdict, _) => verdict,
+            };
+            match verdict {
                 Verdict::Now if self.busy.len() >= places => break,
                 Verdict::Now => {
                     if self.begin(&due.name, now).await? {
                         ration.count(now);
+                        if let Some(owner) = owner {
+                            self.shares.count(owner, &due.name, now);
+                        }
                     } else {
                         look_at = look_at.min(now + OTHERS_AGAIN);
                     }

@@ -55,6 +55,9 @@ impl Orders {
                     Some(Ok(issued)) => self.issued(&name, *issued).await,
                     Some(Err(trouble)) => self.failed(&name, &trouble).await,
                 };
+                if end == OrderEnd::NotReached {
+                    self.shares.uncount(&name, began);
+                }
                 let (store, directory) = (&self.authority.store, self.authority.directory());
                 let text = name.to_string();
                 let noted = store.end_order(directory, &text, began, end, again).await;

@@ -20,7 +20,7 @@ pub(super) const LONGEST_ORDER: Duration = Duration::from_secs(15 * 60);
 const ORDERS: usize = 30;
 
 /// See [`ORDERS`].
-const ORDERS_WITHIN: Duration = Duration::from_secs(3 * 3600);
+pub(super) const ORDERS_WITHIN: Duration = Duration::from_secs(3 * 3600);
 
 /// So many of them may be for names that have no certificate yet: the rest is kept for those that
 /// have to be renewed, whoever floods the relay with names.
@@ -140,7 +140,7 @@ fn is_own_fault(order: &PastOrder) -> bool {
 }
 
 /// Until when there is no room for another one, if there is none at `now`.
-fn full_until(
+pub(super) fn full_until(
     began: &[SystemTime],
     most: usize,
     within: Duration,

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
-use shared::control::protocol::{Refusal, TunnelName};
+use shared::control::protocol::{MAX_ENTRANCES, Refusal, TunnelName};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::connect::Public;
 use crate::status::{Event, LiveTunnel, Status};
+
+/// So many records of a tunnel are in the log: two for each host that it can have.
+const MOST_RECORDS: usize = 2 * MAX_ENTRANCES;
 
 /// Announces what happens to the client once, and keeps its status.
 pub(crate) struct Announcer<'a, A>(Mutex<Announced<'a, A>>);
@@ -22,7 +25,7 @@ struct Announced<'a, A> {
     /// Each tunnel that the relay refused, with why.
     refused: HashMap<TunnelName, String>,
     /// Each tunnel that waits for a record, with what was said of it.
-    waiting: HashMap<TunnelName, String>,
+    waiting: HashMap<TunnelName, Refusal>,
 }
 
 impl<'a, A: FnMut(Event)> Announcer<'a, A> {
@@ -74,11 +77,12 @@ impl<'a, A: FnMut(Event)> Announcer<'a, A> {
 impl<A: FnMut(Event)> Announced<'_, A> {
     /// It is open, leads elsewhere, or comes to this client again.
     fn live(&mut self, number: u16, tunnel: LiveTunnel) {
-        self.refused.remove(&tunnel.name);
-        if self.waiting.remove(&tunnel.name).is_some() {
+        let was_refused = self.refused.remove(&tunnel.name).is_some();
+        let has_waited = self.waiting.remove(&tunnel.name).is_some();
+        if has_waited {
             info!(tunnel = %tunnel.name, "the record that it waited for has been seen");
         }
-        let is_news = self.status.send_if_modified(|status| {
+        let is_new = self.status.send_if_modified(|status| {
             let Status::Live(tunnels) = status else { return false };
             match tunnels.iter_mut().find(|known| known.name == tunnel.name) {
                 Some(known) if *known == tunnel => return false,
@@ -87,7 +91,8 @@ impl<A: FnMut(Event)> Announced<'_, A> {
             }
             true
         });
-        if is_news {
+        // Whoever was told that it is not there has to be told that it is.
+        if is_new || was_refused || has_waited {
             self.forget(number, &tunnel.name);
             (self.announce)(Event::Live(tunnel));
         } else {
@@ -95,27 +100,40 @@ impl<A: FnMut(Event)> Announced<'_, A> {
         }
     }
 
+    /// The client does not have it any more, or does not wait for it.
     fn closed(&mut self, name: TunnelName) {
-        self.standing_by.remove(&name);
-        let is_news = self.status.send_if_modified(|status| {
-            let Status::Live(tunnels) = status else { return false };
-            let at = tunnels.iter().position(|tunnel| tunnel.name == name);
-            at.map(|at| tunnels.remove(at)).is_some()
-        });
-        if is_news {
+        self.refused.remove(&name);
+        let has_waited = self.waiting.remove(&name).is_some();
+        if self.take_down(&name) || has_waited {
             (self.announce)(Event::Closed(name));
         }
     }
 
-    /// Said once, however often the relay says so.
+    /// Nobody reaches it any more. Returns whether somebody did.
+    fn take_down(&mut self, name: &TunnelName) -> bool {
+        self.standing_by.remove(name);
+        self.status.send_if_modified(|status| {
+            let Status::Live(tunnels) = status else { return false };
+            let at = tunnels.iter().position(|tunnel| tunnel.name == *name);
+            at.map(|at| tunnels.remove(at)).is_some()
+        })
+    }
+
+    /// Said once, however often the relay says so. A host that has to be proven leads to none of the
+    /// client's connections.
     fn waits(&mut self, name: TunnelName, refusal: Refusal) {
-        let text = refusal.to_string();
         self.refused.remove(&name);
-        if self.waiting.get(&name) != Some(&text) {
-            warn!(tunnel = %name, "the tunnel waits for a record in the DNS: {text}");
-            self.waiting.insert(name.clone(), text);
-            (self.announce)(Event::Waiting(name, refusal));
+        self.take_down(&name);
+        if self.waiting.get(&name) == Some(&refusal) {
+            return;
         }
+        let for_what = if refusal.records.is_empty() { "" } else { " for a record in the DNS" };
+        warn!(tunnel = %name, "the tunnel waits{for_what}: {refusal}");
+        for record in refusal.records.iter().take(MOST_RECORDS) {
+            warn!(tunnel = %name, "a record that would do: {record}");
+        }
+        self.waiting.insert(name.clone(), refusal.clone());
+        (self.announce)(Event::Waiting(name, refusal));
     }
 
     fn refused(&mut self, name: TunnelName, reason: String) {
@@ -234,11 +252,47 @@ mod tests {
                 announcer.heard(number, event.clone());
             }
         }
-        // It has lost it again.
+        // It has lost it again, and gets it again.
         announcer.heard(0, waiting(&other));
-        drop(announcer);
+        assert!(status.borrow().tunnels().is_empty(), "nobody reaches it");
         let live = Event::Live(live);
-        assert_eq!(heard, [waiting(&one), waiting(&other), live, waiting(&other)]);
+        for number in 0..2 {
+            announcer.heard(number, live.clone());
+        }
+        drop(announcer);
+        let twice = [live.clone(), waiting(&other), live];
+        assert_eq!(heard[..2], [waiting(&one), waiting(&other)]);
+        assert_eq!(heard[2..], twice);
+    }
+
+    #[test]
+    fn a_tunnel_that_waits_and_is_given_up_is_closed_and_waits_anew_if_it_is_asked_for_again() {
+        let mut heard = Vec::new();
+        let name: TunnelName = "web".parse().unwrap();
+        let refusal = Refusal::new(RefusalCode::HostNotProven, "make a record");
+        let status = watch::Sender::new(Status::Connecting);
+        let announcer = Announcer::new(|event| heard.push(event), &status, Vec::new());
+        let (waiting, closed) = (Event::Waiting(name.clone(), refusal), Event::Closed(name));
+        for event in [&waiting, &closed, &waiting] {
+            (0..2).for_each(|number| announcer.heard(number, event.clone()));
+        }
+        drop(announcer);
+        assert_eq!(heard, [waiting.clone(), closed, waiting]);
+    }
+
+    #[test]
+    fn a_tunnel_that_was_refused_and_comes_is_live_although_another_connection_had_it() {
+        let mut heard = Vec::new();
+        let name: TunnelName = "web".parse().unwrap();
+        let public = vec!["tcp://relay:8080".parse().unwrap()];
+        let tunnel = LiveTunnel { name: name.clone(), public, local: "127.0.0.1:80".into() };
+        let (live, refused) = (Event::Live(tunnel.clone()), Event::Refused(name, "no".into()));
+        let status = watch::Sender::new(Status::Connecting);
+        let announcer = Announcer::new(|event| heard.push(event), &status, vec![tunnel]);
+        announcer.heard(1, refused.clone());
+        (0..2).for_each(|_| announcer.heard(1, live.clone()));
+        drop(announcer);
+        assert_eq!(heard, [live.clone(), refused, live]);
     }
 
     #[test]

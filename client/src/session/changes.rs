@@ -28,6 +28,10 @@ pub(super) struct Tunnels {
     /// Tunnels as they were when the relay refused them: asked for again when they have changed,
     /// or when it may help.
     refused: HashMap<TunnelName, (TunnelConfig, Refusal)>,
+    /// Tunnels of which it was said last that they wait for somebody to make a record.
+    waits: HashSet<TunnelName>,
+    /// Those of them that are not wanted any more, which has not been said.
+    given_up: Vec<TunnelName>,
     queue: VecDeque<Change>,
     unanswered: HashMap<u64, (Change, Instant)>,
     next_id: u64,
@@ -54,6 +58,7 @@ impl Tunnels {
 
     /// Takes down that `tunnel` is open.
     pub(super) fn opened(&mut self, tunnel: TunnelConfig, public: Vec<PublicAddress>) {
+        self.waits.remove(&tunnel.name);
         self.open.insert(tunnel.name.clone(), (tunnel, public));
     }
 
@@ -69,6 +74,10 @@ impl Tunnels {
             true => Event::Waiting(name.clone(), refusal.clone()),
             false => Event::Refused(name.clone(), refusal.to_string()),
         };
+        match refusal.waits_for_records() {
+            true => drop(self.waits.insert(name.clone())),
+            false => drop(self.waits.remove(&name)),
+        }
         self.refused.insert(name, (tunnel, refusal));
         event
     }
@@ -77,6 +86,11 @@ impl Tunnels {
     pub(super) fn waiting(&self) -> impl Iterator<Item = Event> {
         let waiting = self.refused.iter().filter(|(_, (_, why))| why.waits_for_records());
         waiting.map(|(name, (_, why))| Event::Waiting(name.clone(), why.clone()))
+    }
+
+    /// The tunnels that wait no longer because they are not wanted any more. Each is told once.
+    pub(super) fn given_up(&mut self) -> impl Iterator<Item = Event> + use<> {
+        std::mem::take(&mut self.given_up).into_iter().map(Event::Closed)
     }
 
     /// Whether every message has been answered, and none is to be sent.
@@ -107,6 +121,7 @@ impl Tunnels {
         self.refused.retain(|name, (refused, _)| {
             wanted.iter().any(|tunnel| tunnel.name == *name && tunnel == refused)
         });
+        self.given_up.extend(self.waits.extract_if(|name| !names.contains(name)));
         let mut close: Vec<TunnelName> =
             self.open.keys().filter(|name| !names.contains(name)).cloned().collect();
         let (mut open, mut update) = (Vec::new(), Vec::new());
@@ -377,6 +392,24 @@ mod tests {
         let event = session.refused(tunnel, taken.clone());
         assert!(matches!(event, Event::Refused(..)));
         assert_eq!((session.waiting().count(), session.refusal()), (0, Some(&taken)));
+    }
+
+    #[test]
+    fn a_tunnel_that_waits_and_is_not_wanted_any_more_is_given_up_once() {
+        let mut session = with(&[]);
+        let wanted = tunnels(&["a=http://1?host=a.example", "b=http://1?host=b.example"]);
+        for tunnel in &wanted {
+            let unproven = Refusal::new(RefusalCode::HostNotProven, "make a record");
+            session.refused(tunnel.clone(), unproven);
+        }
+        session.plan(&wanted);
+        assert_eq!(session.given_up().count(), 0);
+        // As it is being asked for once more.
+        session.try_again();
+        session.plan(&wanted[1..]);
+        let given_up: Vec<_> = session.given_up().collect();
+        assert_eq!(given_up, [Event::Closed(wanted[0].name.clone())]);
+        assert_eq!(session.given_up().count(), 0);
     }
 
     #[test]

@@ -199,7 +199,8 @@ pub struct Hello {
     /// Who the client is. Without one it is anybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// The first page of the tunnels it wants. All are opened, or the client is refused.
+    /// The first page of the tunnels it wants. All are opened, or the client is refused; but those
+    /// that only [wait](Refusal::waits_for_records) are refused alone.
     pub tunnels: Vec<TunnelRequest>,
 }
 
@@ -287,7 +288,8 @@ pub struct Welcome {
     pub session: u64,
     /// How often both ends send a heartbeat, in milliseconds.
     pub heartbeat_ms: u64,
-    /// What became of each tunnel, in the order of the request.
+    /// What became of each tunnel, in the order of the request: it is open, or refused alone because
+    /// it waits for somebody to make a record.
     pub tunnels: Vec<TunnelAnswer>,
 }
 

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kit::logging::Foreign;
+use crate::kit::logging::{Foreign, harmless};
+
+/// So many characters of each part of a record are shown: more than a name has, or the text that a
+/// relay asks for.
+const LONGEST_PART: usize = 512;
 
 /// Why a relay does not accept a client, and whether coming back can help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +19,8 @@ pub struct Refusal {
     pub message: String,
     /// Whether the same request may succeed later.
     pub retry: bool,
-    /// The records that somebody has to make first, of which one is enough. None for most reasons.
+    /// The records that somebody has to make first, of which one is enough for each host name. None
+    /// for most reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<DnsRecord>,
 }
@@ -30,6 +35,18 @@ pub struct DnsRecord {
     pub kind: String,
     /// A text without quotes, or a name without a dot at the end.
     pub value: String,
+}
+
+/// A line of a zone's file, as it may stand in a log. All of it: a part of a record helps nobody.
+impl fmt::Display for DnsRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [&self.name, &self.kind, &self.value];
+        let [name, kind, value] = parts.map(|part| harmless(part, LONGEST_PART));
+        match &*kind {
+            "TXT" => write!(f, "{name}. TXT \"{value}\""),
+            kind => write!(f, "{name}. {kind} {value}."),
+        }
+    }
 }
 
 /// The closed list of reasons for a refusal.
@@ -131,5 +148,22 @@ mod tests {
     fn a_refusal_cannot_forge_lines_of_the_log() {
         let refusal = Refusal::new(RefusalCode::BadRequest, "no\nINFO yes \u{202e}");
         assert_eq!(refusal.to_string(), "no\\nINFO yes \\u{202e}");
+    }
+
+    #[test]
+    fn a_record_is_shown_whole_and_forges_no_lines_either() {
+        let record = |name: &str, kind: &str, value: &str| DnsRecord {
+            name: name.into(),
+            kind: kind.into(),
+            value: value.into(),
+        };
+        let (name, value) = (format!("{}.example", "a".repeat(240)), "v".repeat(250));
+        let shown = record(&name, "TXT", &value).to_string();
+        assert_eq!(shown, format!("{name}. TXT \"{value}\""));
+        assert_eq!(
+            record("a.example", "CNAME", "b.example").to_string(),
+            "a.example. CNAME b.example."
+        );
+        assert_eq!(record("a\n", "\u{1b}", "b\u{202e}").to_string(), "a\\n. \\u{1b} b\\u{202e}.");
     }
 }

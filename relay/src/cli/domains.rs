@@ -36,6 +36,12 @@ pub(super) struct DomainArgs {
     #[arg(long, env = "RELAY_RESOLVER", value_name = "ADDRESS", value_parser = name_server)]
     resolver: Option<SocketAddr>,
 
+    /// How long a client's new code is left alone before it is looked for in the DNS: what a name
+    /// server has not found it may remember
+    #[arg(long, env = "RELAY_DOMAIN_FIRST_LOOK", value_name = "TIME", default_value = "30s",
+          value_parser = args::duration)]
+    domain_first_look: Duration,
+
     /// How often the proofs of host names are looked for again
     #[arg(long, env = "RELAY_DOMAIN_RECHECK", value_name = "TIME", default_value = "1h",
           value_parser = args::positive_duration)]
@@ -106,6 +112,7 @@ impl DomainArgs {
             reserved: self.reserved_names,
             any_host: self.any_host,
             resolver: self.resolver,
+            first_look: self.domain_first_look,
             recheck: self.domain_recheck,
             grace: self.domain_grace,
             update,

@@ -110,7 +110,7 @@ fn check_program(program: &Path) -> Result<(), String> {
     #[cfg(unix)]
     if let Err(err) = rustix::fs::access(program, rustix::fs::Access::EXEC_OK) {
         return bad(&format!(
-            "it cannot be run: {err}: `chmod +x` makes it a program, for the user of the relay too"
+            "it cannot be run: {err}: let the relay's user do so, as by `chmod +x`"
         ));
     }
     Ok(())

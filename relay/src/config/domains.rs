@@ -20,6 +20,8 @@ pub struct DomainSettings {
     pub any_host: bool,
     /// The name server that is asked. `None`: those of the system.
     pub resolver: Option<SocketAddr>,
+    /// How long a new code is left alone before it is looked for.
+    pub first_look: Duration,
     /// How often proofs are looked for again. Longer than zero.
     pub recheck: Duration,
     /// How long a domain stays an owner's whose proof is not there any more.
@@ -49,6 +51,7 @@ impl Default for DomainSettings {
             reserved: Vec::new(),
             any_host: false,
             resolver: None,
+            first_look: Duration::from_secs(30),
             recheck: Duration::from_secs(3600),
             grace: Duration::from_secs(72 * 3600),
             update: None,
@@ -62,7 +65,12 @@ impl DomainSettings {
     /// Whether it can be, for a relay of this domain.
     pub(super) fn check(&self, domain: Option<&DomainName>) -> Result<(), BadSetting> {
         check("domain-recheck", !self.recheck.is_zero(), super::LONGER_THAN_ZERO)?;
-        for (key, time) in [("domain-recheck", self.recheck), ("domain-grace", self.grace)] {
+        let times = [
+            ("domain-first-look", self.first_look),
+            ("domain-recheck", self.recheck),
+            ("domain-grace", self.grace),
+        ];
+        for (key, time) in times {
             check(key, time <= args::LONGEST, "must be a year at most")?;
         }
         let server = self.update.as_ref().map(|update| &update.server);
@@ -91,7 +99,17 @@ impl DomainSettings {
     /// Every setting with its key, in the order of the documentation.
     pub(super) fn rows(&self) -> Vec<Row> {
         // All are named, so that a new one is not forgotten.
-        let Self { reserved, any_host, resolver, recheck, grace, update, hook, addresses } = self;
+        let Self {
+            reserved,
+            any_host,
+            resolver,
+            first_look,
+            recheck,
+            grace,
+            update,
+            hook,
+            addresses,
+        } = self;
         let (server, key, zone) = match update {
             Some(DnsUpdate { server, key, zone }) => (Some(server), Some(key), Some(zone)),
             None => (None, None, None),
@@ -101,6 +119,7 @@ impl DomainSettings {
             list("reserved-names", reserved),
             Row::new("any-host", any_host),
             optional("resolver", resolver.as_ref()),
+            Row::new("domain-first-look", args::time(*first_look)),
             Row::new("domain-recheck", args::time(*recheck)),
             Row::new("domain-grace", args::time(*grace)),
             optional("dns-update", server),

@@ -55,8 +55,14 @@ struct Proof {
 }
 
 impl Awaited {
-    /// A client asks for a name. `false`: too many do.
-    pub(super) fn ask(&mut self, name: &DomainName, owner: &Name, now: Instant) -> bool {
+    /// A client asks for a name, which is not looked for before `rest` is over. `false`: too many do.
+    pub(super) fn ask(
+        &mut self,
+        name: &DomainName,
+        owner: &Name,
+        now: Instant,
+        rest: Duration,
+    ) -> bool {
         let key = (name.clone(), owner.clone());
         if !self.proofs.contains_key(&key) {
             if self.proofs.len() >= MOST {
@@ -66,7 +72,7 @@ impl Awaited {
                 return false;
             }
         }
-        let new = Proof { asked: now, next: now, pauses: PAUSES };
+        let new = Proof { asked: now, next: now + rest, pauses: PAUSES };
         self.proofs.entry(key).or_insert(new).asked = now;
         true
     }
@@ -135,7 +141,7 @@ mod tests {
     }
 
     fn ask(awaited: &mut Awaited, (name, owner): &Awaiting, now: Instant) -> bool {
-        awaited.ask(name, owner, now)
+        awaited.ask(name, owner, now, Duration::ZERO)
     }
 
     /// Lets time pass until `end`: each look takes no time and is in vain, and a client asks for all
@@ -162,6 +168,18 @@ mod tests {
         let last = looks.windows(2).last().unwrap();
         assert!(last[1] - last[0] >= 29.0, "{looks:?}");
         assert!((12..40).contains(&looks.len()), "{looks:?}");
+    }
+
+    #[test]
+    fn a_proof_that_is_to_rest_is_looked_for_afterwards_whoever_asks_again() {
+        let (mut awaited, begin) = (Awaited::default(), Instant::now());
+        let (name, owner) = key("app.example.test", "ann");
+        let rest = Duration::from_secs(30);
+        assert!(awaited.ask(&name, &owner, begin, rest));
+        let later = begin + Duration::from_secs(20);
+        assert!(awaited.ask(&name, &owner, later, rest));
+        assert_eq!((awaited.begin(later), awaited.next()), (None, Some(begin + rest)));
+        assert_eq!(awaited.begin(begin + rest), Some((name, owner)));
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod words;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use shared::control::protocol::{DomainName, Refusal, WebHost};
@@ -158,6 +159,15 @@ impl Domains {
             Some(Verdict::Unknown(why)) => Err(Unproven::Unknown(why)),
             Some(Verdict::Missing(_)) | None => Err(Unproven::Missing),
         }
+    }
+
+    /// How long the code of `owner` for `name` is not looked for yet, as it is so new that nobody can
+    /// have made the record: what a name server has not found it may remember for an hour.
+    fn rest(&self, name: &DomainName, owner: &Name) -> Duration {
+        let table = self.table();
+        let record = table.said_by(owner, &WebHost::Host(name.clone()));
+        let age = record.and_then(|record| record.created.elapsed().ok()).unwrap_or_default();
+        self.0.config.now().domains.first_look.saturating_sub(age)
     }
 
     /// Whether `owner` may not have `name` because of whom it looks like, by what is known now: when

@@ -120,6 +120,23 @@ async fn a_domain_is_for_the_user_who_has_proven_it_and_a_refusal_says_what_to_d
 }
 
 #[tokio::test]
+async fn a_new_code_is_not_looked_for_yet_and_an_old_one_at_once() {
+    let kept = Kept::new().await;
+    kept.add("ann", "new.example.com", false).await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let rest = domains.rest(&"new.example.com".parse().unwrap(), &name_of("ann"));
+    assert!(!rest.is_zero() && rest <= Duration::from_secs(30), "{rest:?}");
+    let long_ago = SystemTime::now() - Duration::from_secs(60);
+    let old = DomainRecord {
+        created: long_ago,
+        ..DomainRecord::new(host("old.example.com"), name_of("ann"), "code".into())
+    };
+    kept.store.add_domain(&old).await.unwrap();
+    domains.learn(&kept.store).await.unwrap();
+    assert!(domains.rest(&"old.example.com".parse().unwrap(), &name_of("ann")).is_zero());
+}
+
+#[tokio::test]
 async fn the_relays_own_names_are_nobodys_whatever_is_allowed() {
     let kept = Kept::new().await;
     // As an older relay with another domain may have left it.

@@ -82,7 +82,8 @@ impl Domains {
             }
             self.learn(store).await.map_err(|err| unavailable(&err))?;
         }
-        if !self.0.awaited.lock().ask(name, user, Instant::now()) {
+        let rest = self.rest(name, user);
+        if !self.0.awaited.lock().ask(name, user, Instant::now(), rest) {
             let message = "the relay waits for as many proofs of host names as it can: try later";
             return Err(no_room(user, name, message.into()));
         }

@@ -30,6 +30,7 @@ const RELAY_FLAGS: &[&str] = &[
     "reserved-names",
     "any-host",
     "resolver",
+    "domain-first-look",
     "domain-recheck",
     "domain-grace",
     "dns-update",

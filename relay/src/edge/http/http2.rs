@@ -45,8 +45,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (stream, parted) = Parting::new(stream);
-    run(visitor, stream).await;
+    run(Arc::clone(&visitor), stream).await;
     parted.linger().await;
+    // It has had its place as long as its connection.
+    drop(visitor);
 }
 
 async fn run<S>(visitor: Arc<Visitor>, stream: S)

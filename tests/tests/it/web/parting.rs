@@ -1,9 +1,11 @@
 //! Whoever is told something at last can read it, although it is still sending.
 
-use tests::http::{Frames, Outcome};
-use tests::{Peer, local};
+use std::time::Duration;
 
-use super::{APP, app, world_of};
+use tests::http::{Frames, Outcome};
+use tests::{Peer, eventually, local};
+
+use super::{APP, app, world_of, world_with};
 
 #[tokio::test]
 async fn a_header_of_a_megabyte_is_refused_with_words() {
@@ -63,4 +65,27 @@ async fn a_visitor_by_http_2_who_still_sends_when_the_relay_stops_is_not_reset()
     };
     tokio::join!(world.stop(), visitor);
     drop(client);
+}
+
+#[tokio::test]
+async fn a_visitor_by_http_2_takes_up_its_place_until_it_is_gone() {
+    let service = local::played().await;
+    let (world, client, http) = world_with(&app(service.addr()), |settings| {
+        settings.limits.max_visitors_per_source = Some(1);
+        settings.web.keep_alive = Duration::from_millis(50);
+    })
+    .await;
+    let refused = "relay_limits_total{limit=\"visitors_per_source\"}";
+    eventually("no place beside one that is told to go", async || {
+        let mut parting = Frames::connect(http).await;
+        parting.expect_gone().await;
+        // Time enough for a place that is given back at once.
+        let before = world.metrics().await.value(refused);
+        Frames::connect(http).await.expect_gone().await;
+        drop(parting);
+        world.metrics().await.value(refused) > before
+    })
+    .await;
+    client.finish().await;
+    world.stop().await;
 }

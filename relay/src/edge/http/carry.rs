@@ -52,8 +52,9 @@ pub(super) struct Carry<'a> {
     watch: Option<Box<Watch>>,
     /// What has moved since the last look.
     moved: Moved,
-    /// What else goes to the visitor on its connection, if there are others on it.
-    others: Option<(Arc<Activity>, Turns)>,
+    /// What else goes to the visitor on its connection, if there are others on it, and whose turn it
+    /// has been since this one began to wait.
+    others: Option<(Arc<Activity>, Option<Turns>)>,
 }
 
 /// One way.
@@ -91,10 +92,6 @@ impl<'a> Carry<'a> {
         patience: Patience,
         others: Option<Arc<Activity>>,
     ) -> Self {
-        let others = others.map(|activity| {
-            let turns = Turns::new(activity.sent());
-            (activity, turns)
-        });
         Self {
             visitor: TokioIo::new(visitor),
             local: TokioIo::new(local),
@@ -104,7 +101,7 @@ impl<'a> Carry<'a> {
             patience,
             watch: None,
             moved: Moved::default(),
-            others,
+            others: others.map(|activity| (activity, None)),
         }
     }
 
@@ -152,13 +149,18 @@ impl<'a> Carry<'a> {
         let Self { watch, patience, moved, others, .. } = self;
         if watch.is_none() {
             *moved = Moved::default();
-            if let Some((activity, turns)) = others {
-                *turns = Turns::new(activity.sent());
+        }
+        // What others get is no excuse for an end that does not come.
+        if let Some((activity, turns)) = others {
+            if !waiting.down {
+                *turns = None;
+            } else if turns.is_none() {
+                *turns = Some(Turns::new(activity.sent()));
             }
         }
         poll_passed(watch, cx, *patience, waiting, || {
             let mut moved = std::mem::take(moved);
-            if let Some((activity, turns)) = others {
+            if let Some((activity, Some(turns))) = others {
                 moved.down = turns.look(moved.down, activity.sent(), patience.stall);
             }
             moved

@@ -146,6 +146,24 @@ async fn an_upgraded_stream_that_gets_no_window_is_reset_and_the_others_go_on() 
 }
 
 #[tokio::test]
+async fn an_upgraded_stream_of_which_one_side_has_ended_does_not_wait_for_what_others_get() {
+    let scene = Scene::new(|settings| settings.half_closed_timeout = SOON).await;
+    let mut frames = Frames::connect(scene.http).await;
+    let mut other = scene.changed_on(&mut frames, 1).await;
+    let mut at_service = scene.changed_on(&mut frames, 3).await;
+    frames.data(3, b"all", true).await;
+    assert_eq!(at_service.read(3).await, b"all");
+    at_service.expect_end().await;
+    let end = tokio::select! {
+        end = frames.next_of(3) => end.expect("an end"),
+        () = other.trickle_for(2 * tests::wait::PATIENCE) => panic!("no end"),
+    };
+    assert_eq!(end.kind, kind::RST_STREAM, "{end:?}");
+    drop((frames, other));
+    scene.stop(1.0).await;
+}
+
+#[tokio::test]
 async fn an_upgraded_stream_that_is_silent_keeps_its_connection() {
     let scene = Scene::new(|settings| {
         settings.stall_timeout = SOON;

@@ -34,6 +34,8 @@ pub(super) struct Activity {
     has_heard: AtomicBool,
     /// The visitor does not take what there is for it.
     is_blocked: AtomicBool,
+    /// It is being closed.
+    is_closing: AtomicBool,
     /// So many bytes of answers have gone to it by HTTP/2.
     sent: AtomicU64,
     /// It has taken nothing for too long.
@@ -76,6 +78,7 @@ impl Activity {
             heard: AtomicU64::new(0),
             has_heard: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             has_stalled: AtomicBool::new(false),
         })
@@ -147,9 +150,11 @@ impl Activity {
         moment.store(now, Ordering::Relaxed);
     }
 
-    /// Whether neither end has said anything since the last answer, which has been taken.
+    /// Whether neither end has said anything since the last answer, which has been taken, and the
+    /// connection is to go on.
     pub(super) fn is_silent(&self) -> bool {
-        !self.has_heard.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        !is(&self.has_heard) && !is(&self.is_blocked) && !is(&self.is_closing)
     }
 }
 
@@ -269,6 +274,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.activity.is_closing.store(true, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_being_closed_does_not_rest() {
+        let activity = Activity::new();
+        let (near, _far) = duplex(1);
+        let mut near = Noted::new(near, Arc::clone(&activity));
+        assert!(activity.is_silent());
+        near.shutdown().await.unwrap();
+        assert!(!activity.is_silent());
     }
 }

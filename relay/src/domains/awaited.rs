@@ -20,6 +20,10 @@ pub(super) type Awaiting = (DomainName, Name);
 /// at least.
 const MOST: usize = 1024;
 
+/// So many of them may be one owner's: more than its clients can ask for without an operator, little
+/// enough that a few owners do not leave the others without.
+const MOST_OF_OWNER: usize = 64;
+
 /// The pauses between two looks at one proof: people look soon whether it works, and others'
 /// servers take minutes.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -55,7 +59,8 @@ struct Proof {
 }
 
 impl Awaited {
-    /// A client asks for a name, which is not looked for before `rest` is over. `false`: too many do.
+    /// A client asks for a name, which is not looked for before `rest` is over. `false`: too many do, or
+    /// those of its owner for too many.
     pub(super) fn ask(
         &mut self,
         name: &DomainName,
@@ -65,16 +70,21 @@ impl Awaited {
     ) -> bool {
         let key = (name.clone(), owner.clone());
         if !self.proofs.contains_key(&key) {
-            if self.proofs.len() >= MOST {
+            if !self.has_room_for(owner) {
                 self.forget(now);
             }
-            if self.proofs.len() >= MOST {
+            if !self.has_room_for(owner) {
                 return false;
             }
         }
         let new = Proof { asked: now, next: now + rest, pauses: PAUSES };
         self.proofs.entry(key).or_insert(new).asked = now;
         true
+    }
+
+    fn has_room_for(&self, owner: &Name) -> bool {
+        let of_owner = self.proofs.keys().filter(|(_, whose)| whose == owner).count();
+        self.proofs.len() < MOST && of_owner < MOST_OF_OWNER
     }
 
     /// What is to be looked for now, if anything is. It has to [end](Self::ended).
@@ -186,7 +196,8 @@ mod tests {
     fn however_much_is_asked_for_only_so_much_is_looked_for() {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
         // One owner rests after each look.
-        let greedy: Vec<_> = (0..200).map(|n| key(&format!("n{n}.example.test"), "eve")).collect();
+        let greedy: Vec<_> =
+            (0..MOST_OF_OWNER).map(|n| key(&format!("n{n}.example.test"), "eve")).collect();
         let until = begin + Duration::from_secs(10);
         assert!(looks(&mut awaited, &greedy, begin, until).len() <= 21);
         // Many owners share what there is.
@@ -200,7 +211,7 @@ mod tests {
     #[test]
     fn one_who_asks_for_a_lot_does_not_hold_up_another() {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
-        for n in 0..500 {
+        for n in 0..MOST_OF_OWNER {
             ask(&mut awaited, &key(&format!("n{n}.example.test"), "eve"), begin);
         }
         assert_eq!(awaited.begin(begin).unwrap().1.as_str(), "eve");
@@ -231,6 +242,19 @@ mod tests {
         awaited.ended(&begun[0], true, now);
         assert!(ask(&mut awaited, &key("app.example.test", "ann"), now));
         assert!(ask(&mut awaited, &key("app.example.test", "bob"), now + ASKED_FOR));
+    }
+
+    #[test]
+    fn no_owner_has_more_than_its_share() {
+        let (mut awaited, begin) = (Awaited::default(), Instant::now());
+        let eves = |n: usize| key(&format!("n{n}.example.test"), "eve");
+        for n in 0..MOST_OF_OWNER {
+            assert!(ask(&mut awaited, &eves(n), begin));
+        }
+        assert!(!ask(&mut awaited, &eves(MOST_OF_OWNER), begin));
+        assert!(ask(&mut awaited, &eves(0), begin), "it is waited for");
+        assert!(ask(&mut awaited, &key("app.example.test", "ann"), begin));
+        assert!(ask(&mut awaited, &eves(MOST_OF_OWNER), begin + ASKED_FOR), "eve has gone");
     }
 
     #[test]

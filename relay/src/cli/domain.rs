@@ -185,7 +185,11 @@ async fn added(store: &Store, name: &DomainName, user: &Name) -> anyhow::Result<
             other.owner
         ));
     }
-    if let Some(record) = known.into_iter().find(|record| record.owner == *user) {
+    if let Some(mut record) = known.into_iter().find(|record| record.owner == *user) {
+        // What the operator adds does not count as what a client has asked for.
+        if record.asked.take().is_some() {
+            store.adopt_domain(&record.host, &record.owner).await?;
+        }
         return Ok(record);
     }
     let record = DomainRecord::new(host, user.clone(), new_code());

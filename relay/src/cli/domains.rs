@@ -52,6 +52,11 @@ pub(super) struct DomainArgs {
           value_parser = args::duration)]
     domain_grace: Duration,
 
+    /// The most host names that the clients of one user may ask for. Those that `relay domain add` has
+    /// added do not count
+    #[arg(long, env = "RELAY_MAX_DOMAINS_PER_OWNER", value_name = "N", default_value_t = 100)]
+    max_domains_per_owner: u32,
+
     /// The name server at which the relay makes records by itself (RFC 2136), HOST or HOST:PORT
     #[arg(long, env = "RELAY_DNS_UPDATE", value_name = "SERVER", value_parser = update_server)]
     dns_update: Option<HostPort>,
@@ -115,6 +120,7 @@ impl DomainArgs {
             first_look: self.domain_first_look,
             recheck: self.domain_recheck,
             grace: self.domain_grace,
+            max_per_owner: self.max_domains_per_owner,
             update,
             hook,
             addresses: self.dns_address,

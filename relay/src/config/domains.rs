@@ -26,6 +26,8 @@ pub struct DomainSettings {
     pub recheck: Duration,
     /// How long a domain stays an owner's whose proof is not there any more.
     pub grace: Duration,
+    /// So many host names clients of one user may ask for. Those that an operator adds do not count.
+    pub max_per_owner: u32,
     /// The zone in which the relay makes records by itself.
     pub update: Option<DnsUpdate>,
     /// The program that makes all other records.
@@ -54,6 +56,7 @@ impl Default for DomainSettings {
             first_look: Duration::from_secs(30),
             recheck: Duration::from_secs(3600),
             grace: Duration::from_secs(72 * 3600),
+            max_per_owner: 100,
             update: None,
             hook: None,
             addresses: Vec::new(),
@@ -106,6 +109,7 @@ impl DomainSettings {
             first_look,
             recheck,
             grace,
+            max_per_owner,
             update,
             hook,
             addresses,
@@ -122,6 +126,7 @@ impl DomainSettings {
             Row::new("domain-first-look", args::time(*first_look)),
             Row::new("domain-recheck", args::time(*recheck)),
             Row::new("domain-grace", args::time(*grace)),
+            Row::new("max-domains-per-owner", max_per_owner),
             optional("dns-update", server),
             Row::secret("dns-update-key-file", key.map(TsigKey::fingerprint)),
             optional("dns-update-zone", zone),

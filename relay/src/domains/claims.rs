@@ -16,26 +16,43 @@ use crate::store::{DomainRecord, Name};
 /// What a store knows of host names.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    records: HashMap<WebHost, Vec<DomainRecord>>,
+    hosts: HashMap<WebHost, Vec<DomainRecord>>,
     looks: Looks,
+    asked: HashMap<Name, Asked>,
+}
+
+/// How many names the clients of an owner have asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) unproven: usize,
+    pub(super) all: usize,
 }
 
 /// A refusal, and what it is counted as.
-pub(super) type Refused = (HostRefusal, Refusal);
+pub(crate) type Refused = (HostRefusal, Refusal);
 
 impl Table {
     pub(super) fn new(records: Vec<DomainRecord>) -> Self {
-        let looks = Looks::new(&records);
-        let mut by_host: HashMap<_, Vec<_>> = HashMap::new();
+        let mut table = Self { looks: Looks::new(&records), ..Self::default() };
         for record in records {
-            by_host.entry(record.host.clone()).or_default().push(record);
+            if record.asked.is_some() {
+                let asked = table.asked.entry(record.owner.clone()).or_default();
+                asked.all += 1;
+                asked.unproven += usize::from(record.proven.is_none());
+            }
+            table.hosts.entry(record.host.clone()).or_default().push(record);
         }
-        Self { records: by_host, looks }
+        table
+    }
+
+    /// How many names the clients of `owner` have asked for.
+    pub(super) fn asked_by(&self, owner: &Name) -> Asked {
+        self.asked.get(owner).copied().unwrap_or_default()
     }
 
     /// Everything that is known.
     pub(super) fn all(&self) -> impl Iterator<Item = &DomainRecord> {
-        self.records.values().flatten()
+        self.hosts.values().flatten()
     }
 
     /// Whose a host name is.
@@ -50,7 +67,7 @@ impl Table {
 
     /// What everybody says who has to do with a host name.
     fn of(&self, host: &WebHost) -> impl Iterator<Item = &DomainRecord> {
-        self.records.get(host).into_iter().flatten()
+        self.hosts.get(host).into_iter().flatten()
     }
 
     /// What proven domains look like.
@@ -181,11 +198,10 @@ pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
 /// What is said of a name that is not its owner's yet, who has this code.
 fn unproven(name: &DomainName, code: &str, own: &OwnNames) -> Refusal {
     let wanted = Records::new(name, code, own, [""; 0]).recommended();
-    let shown: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+    // Short: what may be long goes beside it.
     let message = format!(
-        "it is not proven yet, or not any more, that {name} is yours: make the record {}. It is \
-         looked for until it is there, as long as a client asks for the name",
-        shown.join(", or ")
+        "it is not proven yet, or not any more, that {name} is yours: make one of the records that \
+         prove it"
     );
     let records = wanted.into_iter().map(Into::into).collect();
     Refusal { records, ..Refusal::new(RefusalCode::HostNotProven, message) }

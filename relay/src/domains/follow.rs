@@ -1,17 +1,18 @@
 //! Keeps what is known of host names up to date, for as long as the relay runs.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::{DomainName, WebHost};
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Rate;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::claims::Table;
 use super::prover::Prover;
@@ -19,7 +20,7 @@ use super::writer::Writer;
 use super::{Domains, Verdict, audit};
 use crate::config::{DnsUpdate, DomainSettings};
 use crate::metrics::Proof;
-use crate::store::{Change, DomainRecord, Store, StoreError};
+use crate::store::{Change, DomainRecord, Name, Store, StoreError};
 
 /// How often it is looked whether the settings of records have changed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -27,6 +28,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The pauses before records are made again that could not be: a name server comes back soon, and a
 /// program that is wrong is not run all the time.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+
+/// So many proofs are looked up again at a time: each may take as long as a name server is silent.
+const AT_ONCE: usize = 8;
+
+/// So long after a client has last asked for it a name that is not proven is forgotten. Whoever asks
+/// again gets another code, so it is longer than anybody takes to have a record made.
+const UNASKED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How often the records of a zone are made again: somebody may have put an older zone in place.
 const RENEW: Duration = Duration::from_secs(3600);
@@ -82,26 +90,45 @@ impl Domains {
         }
     }
 
-    /// Learns everything anew.
-    pub(super) async fn learn(&self, store: &Store) -> Result<(), StoreError> {
-        let table = Table::new(store.domains().await?);
-        *self.0.table.write() = Arc::new(table);
-        self.0.changed.send_replace(());
-        Ok(())
-    }
-
-    /// Looks all proofs up from time to time, one after the other.
+    /// Looks all proofs up from time to time, a few at once, and forgets what nobody asks for.
     async fn look_at_all(&self) -> Infallible {
-        if self.0.store.is_none() {
-            return std::future::pending().await;
-        }
+        let Some(store) = &self.0.store else { return std::future::pending().await };
         loop {
             let table = self.table();
-            for record in table.all().filter(|record| record.proven.is_some()) {
-                self.look_again(record).await;
+            let mut looks = JoinSet::new();
+            for record in in_turn(table.all().filter(|record| record.proven.is_some())) {
+                if looks.len() >= AT_ONCE {
+                    looks.join_next().await.into_iter().for_each(report);
+                }
+                let (domains, record) = (self.clone(), record.clone());
+                looks.spawn(async move { drop(domains.look_again(&record).await) });
             }
+            while let Some(ended) = looks.join_next().await {
+                report(ended);
+            }
+            self.forget_unasked(store, &table).await;
             drop(table);
             sleep(self.0.config.now().domains.recheck).await;
+        }
+    }
+
+    /// Forgets names that are not proven, and that no client has asked for in a long time.
+    async fn forget_unasked(&self, store: &Store, table: &Table) {
+        let Some(before) = SystemTime::now().checked_sub(UNASKED) else { return };
+        let is_over = |record: &DomainRecord| {
+            record.proven.is_none() && record.asked.is_some_and(|asked| asked < before)
+        };
+        // Most times there are none, and nothing has to be written.
+        if !table.all().any(is_over) {
+            return;
+        }
+        match store.forget_unasked(before).await {
+            Ok(0) => (),
+            Ok(count) => info!(count, "host names that no client asks for any more are forgotten"),
+            Err(err) if UNHEARD.allows() => {
+                warn!("host names that no client asks for are not forgotten: {err}");
+            }
+            Err(_) => (),
         }
     }
 
@@ -196,6 +223,27 @@ impl Domains {
     }
 }
 
+/// A look has ended. One that panics has found nothing.
+pub(super) fn report(ended: Result<(), JoinError>) {
+    if let Err(err) = ended {
+        error!("a look for a proof panicked: {err}");
+    }
+}
+
+/// These records in an order in which no owner has to wait for all that another one has: the first of
+/// each, then the second of each.
+fn in_turn<'a>(records: impl Iterator<Item = &'a DomainRecord>) -> Vec<&'a DomainRecord> {
+    let mut seen: HashMap<&Name, usize> = HashMap::new();
+    let numbered = records.map(|record| {
+        let number = seen.entry(&record.owner).or_default();
+        *number += 1;
+        (*number, record)
+    });
+    let mut numbered: Vec<_> = numbered.collect();
+    numbered.sort_by_key(|(number, _)| *number);
+    numbered.into_iter().map(|(_, record)| record).collect()
+}
+
 /// What all subdomains lead to, and who was to see to it.
 #[derive(PartialEq)]
 struct Records {
@@ -253,5 +301,22 @@ async fn note(
             }
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_few_names_does_not_wait_for_whoever_has_many() {
+        let record = |owner: &str, name: &str| {
+            let host = WebHost::Host(name.parse().unwrap());
+            DomainRecord::new(host, owner.parse().unwrap(), "code".into())
+        };
+        let eves = (0..50).map(|n| record("eve", &format!("n{n}.example.test")));
+        let all: Vec<_> = eves.chain([record("ann", "app.example.test")]).collect();
+        let order = in_turn(all.iter());
+        assert_eq!((order.len(), order[1].owner.as_str()), (51, "ann"));
     }
 }

@@ -23,6 +23,7 @@ mod awaited;
 mod claims;
 mod follow;
 mod hook;
+mod learn;
 mod lookalike;
 mod own;
 mod proof;
@@ -41,22 +42,24 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use shared::control::protocol::{DomainName, Refusal, WebHost};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::access::Owner;
 use crate::config::CurrentConfig;
-use crate::metrics::Metrics;
+use crate::metrics::{HostRefusal, Metrics};
 use crate::store::{Name, Store, StoreError};
 
-pub(crate) use self::claims::own;
+pub(crate) use self::claims::{Refused, own};
 pub(crate) use self::lookalike::Looks;
 pub(crate) use self::proof::{Records, Verdict, Wanted, new_code};
 pub(crate) use self::prover::Prover;
 pub(crate) use self::reserved::{Reserved, Why};
+pub(crate) use self::wait::Patience;
 pub(crate) use self::writer::{Passing, Writer};
 
 use self::awaited::Awaited;
-use self::claims::{Claims, Refused, Table};
+use self::claims::{Claims, Table};
+use self::learn::Learning;
 use self::prover::own_names;
 
 /// Whose host names are. Cheap to clone.
@@ -79,6 +82,10 @@ struct Shared {
     /// Everything that the store knows: operators add what is in it, and clients a few names each,
     /// so nothing has to be asked while a client waits.
     table: RwLock<Arc<Table>>,
+    learning: Learning,
+    /// Held while the store keeps that a client asks for a name: one at a time, so that each knows
+    /// how many there are.
+    keeping: AsyncMutex<()>,
     changed: watch::Sender<()>,
     awaited: Mutex<Awaited>,
     /// Something is awaited.
@@ -103,8 +110,17 @@ impl Domains {
         };
         let table = RwLock::new(Arc::new(Table::new(records)));
         let changed = watch::Sender::default();
-        let (awaited, asked) = (Mutex::default(), Notify::new());
-        Ok(Self(Arc::new(Shared { config, store, table, changed, awaited, asked, metrics })))
+        Ok(Self(Arc::new(Shared {
+            config,
+            store,
+            table,
+            learning: Learning::default(),
+            keeping: AsyncMutex::default(),
+            changed,
+            awaited: Mutex::default(),
+            asked: Notify::new(),
+            metrics,
+        })))
     }
 
     /// Whether `owner` may have `host`, as far as anybody else who has it, or has had it, goes by
@@ -116,7 +132,15 @@ impl Domains {
     ///
     /// The refusal that the client gets. It says which record or command helps.
     pub(crate) fn may_claim(&self, owner: &Owner, host: &WebHost) -> Result<(), Refusal> {
-        self.count(self.decide(owner, host))
+        self.decide(owner, host).map_err(|(reason, refusal)| {
+            self.count_refusal(reason);
+            refusal
+        })
+    }
+
+    /// Somebody does not get a host name.
+    pub(crate) fn count_refusal(&self, reason: HostRefusal) {
+        self.0.metrics.host_refused(reason);
     }
 
     fn decide(&self, owner: &Owner, host: &WebHost) -> Result<(), Refused> {
@@ -128,13 +152,6 @@ impl Domains {
             has_users: self.0.store.is_some(),
         };
         claims.check(owner, host)
-    }
-
-    fn count(&self, decided: Result<(), Refused>) -> Result<(), Refusal> {
-        decided.map_err(|(reason, refusal)| {
-            self.0.metrics.host_refused(reason);
-            refusal
-        })
     }
 
     /// Looks again whether what proves whose `domain` is, is there. Also that nothing has to be

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use shared::control::protocol::{RefusalCode, WebHost};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,14 @@ impl Kept {
         Store::open(&Place::Folder(DataFolder::open(path).unwrap())).await.unwrap()
     }
 
+    /// Nobody can write to the store until it is dropped.
+    async fn lock(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path.join("relay.db"));
+        let mut lock = options.connect().await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
+        lock
+    }
+
     async fn add(&self, owner: &str, name: &str, is_proven: bool) {
         let created = SystemTime::now();
         let new = DomainRecord {
@@ -47,6 +57,7 @@ impl Kept {
             created,
             proven: is_proven.then_some(created),
             missing: None,
+            asked: None,
         };
         self.store.add_domain(&new).await.unwrap();
     }
@@ -100,9 +111,11 @@ async fn a_domain_is_for_the_user_who_has_proven_it_and_a_refusal_says_what_to_d
     assert!(domains.may_claim(&ann, &host("app.example.com")).is_ok());
     let taken = refused(&domains, &bob, "app.example.com", "belongs to another user");
     assert_eq!(taken, RefusalCode::HostTaken);
+    let pending = domains.may_claim(&ann, &host("new.example.com")).unwrap_err();
+    assert_eq!(pending.code, RefusalCode::HostNotProven);
     let record = "_sallyport.new.example.com. TXT \"sallyport-verify=code-of-ann\"";
-    let pending = refused(&domains, &ann, "new.example.com", record);
-    assert_eq!(pending, RefusalCode::HostNotProven);
+    assert_eq!(pending.records[0].to_string(), record);
+    assert!(pending.message.contains("that new.example.com is yours"), "{pending}");
     refused(&domains, &bob, "new.example.com", "`relay domain add new.example.com --user bob`");
     // One that is below another is another one.
     refused(&domains, &ann, "www.app.example.com", "does not know that");
@@ -265,4 +278,91 @@ async fn a_domain_is_lost_when_its_proof_was_missing_for_long_enough_and_only_th
     assert!(owners.iter().all(|record| record.proven.is_some() == (record.owner == ann)));
     let nobody = store.prove_domain(&name, &name_of("eve"), None).await;
     assert_eq!(nobody, Err(StoreError::NotFound));
+}
+
+#[tokio::test]
+async fn what_is_too_much_costs_the_store_nothing_and_an_operator_makes_room() {
+    let kept = Kept::new().await;
+    let domains = domains(Some(&kept.store), |settings| settings.max_per_owner = 2).await;
+    let bob = user("bob");
+    let names = ["a.example.com", "b.example.com", "c.example.com"].map(host);
+    for name in &names {
+        let (reason, refusal) = domains.ask(&bob, name, &mut Patience::new()).await.unwrap_err();
+        let is_room = reason == HostRefusal::NotProven;
+        assert!(refusal.waits_for_records(), "{refusal}");
+        assert_eq!(
+            (is_room, refusal.records.len()),
+            (*name != names[2], if is_room { 2 } else { 0 })
+        );
+    }
+    assert_eq!(kept.store.domains().await.unwrap().len(), 2);
+    // It is not even asked: nobody can write to it.
+    let lock = kept.lock().await;
+    let (reason, _) = domains.ask(&bob, &names[2], &mut Patience::new()).await.unwrap_err();
+    assert_eq!(reason, HostRefusal::TooMany);
+    drop(lock);
+    for name in &names[..2] {
+        kept.store.adopt_domain(name, &name_of("bob")).await.unwrap();
+    }
+    domains.learn(&kept.store).await.unwrap();
+    let (reason, _) = domains.ask(&bob, &names[2], &mut Patience::new()).await.unwrap_err();
+    assert_eq!(reason, HostRefusal::NotProven);
+}
+
+#[tokio::test]
+async fn a_message_waits_for_a_store_that_fails_once() {
+    let kept = Kept::new().await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let mut patience = Patience::new();
+    let lock = kept.lock().await;
+    let (bob, [a, b]) = (user("bob"), ["a.example.com", "b.example.com"].map(host));
+    let (_, refusal) = domains.ask(&bob, &a, &mut patience).await.unwrap_err();
+    assert!(refusal.waits_for_records(), "{refusal}");
+    assert!(refusal.message.contains("cannot write down right now"), "{refusal}");
+    drop(lock);
+    // Of the same message.
+    let (_, refusal) = domains.ask(&bob, &b, &mut patience).await.unwrap_err();
+    assert!(refusal.message.contains("cannot write down right now"), "{refusal}");
+    // The client asks again.
+    let (_, refusal) = domains.ask(&bob, &b, &mut Patience::new()).await.unwrap_err();
+    assert_eq!(refusal.records.len(), 2, "{refusal}");
+}
+
+#[tokio::test]
+async fn what_clients_have_asked_for_long_ago_is_forgotten_unless_it_is_proven_or_an_operators() {
+    let kept = Kept::new().await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let (bob, names) = (user("bob"), ["a.example.com", "b.example.com", "c.example.com"].map(host));
+    for name in &names {
+        domains.ask(&bob, name, &mut Patience::new()).await.unwrap_err();
+    }
+    kept.store.prove_domain(&names[0], &name_of("bob"), None).await.unwrap();
+    assert!(kept.store.adopt_domain(&names[1], &name_of("bob")).await.unwrap());
+    let later = SystemTime::now() + Duration::from_secs(1);
+    let created = SystemTime::now() - Duration::from_secs(1);
+    assert_eq!(kept.store.forget_unasked(created).await.unwrap(), 0);
+    assert_eq!(kept.store.forget_unasked(later).await.unwrap(), 1);
+    let left = kept.store.domains().await.unwrap().into_iter().map(|record| record.host);
+    assert_eq!(left.collect::<Vec<_>>(), names[..2]);
+    // One that is lost is asked for from then on, by its client that is about to.
+    kept.store.note_missing(&names[0], &name_of("bob"), true).await.unwrap();
+    assert!(kept.store.lose_domain(&names[0], &name_of("bob"), later).await.unwrap());
+    assert_eq!(kept.store.forget_unasked(created).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn whoever_learns_at_the_same_time_knows_what_was_there_before() {
+    let kept = Kept::new().await;
+    let domains = domains(Some(&kept.store), |_| ()).await;
+    let mut learning = JoinSet::new();
+    for n in 0..20 {
+        let name = format!("n{n}.example.com");
+        kept.add("ann", &name, true).await;
+        let (domains, store) = (domains.clone(), kept.store.clone());
+        learning.spawn(async move {
+            domains.learn(&store).await.unwrap();
+            assert!(domains.may_claim(&user("ann"), &host(&name)).is_ok(), "{name}");
+        });
+    }
+    learning.join_all().await;
 }

@@ -9,9 +9,11 @@ use shared::control::protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{Membership, Opened, Place, Registry, Slot};
-use crate::access::{Owner, Rights};
+use super::{Opened, Place, Registry, Slot};
+use crate::access::{Owner, Principal, Rights};
+use crate::domains::{Patience, Refused};
 use crate::entrance::{Entrance, WebAddress};
+use crate::metrics::HostRefusal;
 use crate::ports::{Wish, candidates};
 use crate::tunnel::{Tunnel, TunnelId};
 
@@ -75,29 +77,40 @@ impl Registry {
     }
 
     /// Why a tunnel has to wait until its owner has proven that its hosts are its own, if nothing
-    /// else is in its way.
+    /// else is in its way: of all of them, and what the first counts as. Whoever asks for it here has
+    /// the proofs looked for.
     pub(crate) async fn must_wait(
         &self,
-        member: &Membership,
+        principal: &Principal,
         request: &TunnelRequest,
-    ) -> Option<Refusal> {
-        let (owner, rights) = (member.principal().owner(), member.principal().rights());
+        patience: &mut Patience,
+    ) -> Option<Refused> {
+        let (owner, rights) = (principal.owner(), principal.rights());
         rights.check_name(&request.name).ok()?;
         let entrances = request.entrances.iter().filter_map(|wanted| match wanted {
             EntranceRequest::Tcp { .. } => None,
             EntranceRequest::Http { at, path } => Some(web(at, path)),
             EntranceRequest::Tls { at } => Some(Entrance::ServerName(at.clone())),
         });
+        let mut waits: Option<Refused> = None;
         for entrance in entrances {
             self.check_offered(&entrance).ok()?;
             let host = entrance.host()?;
-            match self.ask_for_host(owner, host, rights).await {
-                Err(refusal) if refusal.waits_for_records() => return Some(refusal),
-                Err(_) => return None,
-                Ok(()) => (),
+            // What somebody's token is not for is not waited for.
+            rights.check_host(&self.front().shown(host)).ok()?;
+            match (self.0.hosting.domains.ask(owner, host, patience).await, &mut waits) {
+                (Ok(()), _) => (),
+                (Err((_, refusal)), _) if !refusal.waits_for_records() => return None,
+                (Err((_, refusal)), Some((_, all))) => add(all, refusal),
+                (Err(refused), None) => waits = Some(refused),
             }
         }
-        None
+        waits
+    }
+
+    /// A tunnel has to wait, or goes on waiting for another reason.
+    pub(crate) fn count_waiting(&self, reason: HostRefusal) {
+        self.0.hosting.domains.count_refusal(reason);
     }
 
     async fn bind_all(
@@ -208,7 +221,8 @@ impl Registry {
     ) -> Result<Bound, Refusal> {
         self.check_offered(&entrance)?;
         if let Some(host) = entrance.host() {
-            self.ask_for_host(&id.owner, host, rights).await?;
+            rights.check_host(&self.front().shown(host))?;
+            self.0.hosting.domains.may_claim(&id.owner, host)?;
         }
         match self.reserve_entrance(entrance.clone(), &id.owner).await? {
             Some(opened) => Ok(Bound { opened, commit: None }),
@@ -233,18 +247,6 @@ impl Registry {
         }
         let message = format!("the relay does not serve hosts: its operator can add {flag}");
         Err(Refusal::new(RefusalCode::NotOffered, message))
-    }
-
-    /// Whether somebody may have a host, as long as nobody else has it now. What somebody's token is
-    /// not for is not waited for either.
-    async fn ask_for_host(
-        &self,
-        owner: &Owner,
-        host: &WebHost,
-        rights: &Rights,
-    ) -> Result<(), Refusal> {
-        rights.check_host(&self.front().shown(host))?;
-        self.0.hosting.domains.ask(owner, host).await
     }
 
     /// Reserves an entrance. `None`: it leads somewhere, or is about to.
@@ -406,6 +408,19 @@ impl Registry {
             ));
         }
         Ok(())
+    }
+}
+
+/// Adds what one more host of a tunnel waits for. Entrances may have a host in common.
+fn add(all: &mut Refusal, refusal: Refusal) {
+    if !all.message.contains(&refusal.message) {
+        all.message += "; ";
+        all.message += &refusal.message;
+    }
+    for record in refusal.records {
+        if !all.records.contains(&record) {
+            all.records.push(record);
+        }
     }
 }
 

@@ -4,17 +4,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::control::protocol::{
-    FromRelay, HostName, MAX_ENTRANCES, MAX_HTTP_OPTIONS, MAX_LOCAL, PAGE, PublicAddress, Refusal,
-    RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
+    FromRelay, HostName, MAX_ENTRANCES, MAX_HTTP_OPTIONS, MAX_LOCAL, MAX_TUNNELS, PAGE,
+    PublicAddress, Refusal, RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome,
+    TunnelRequest,
 };
 use shared::kit::logging::{Foreign, Rate};
 use shared::kit::net::MAX_NETWORKS;
 use tracing::info;
 
+use crate::domains::{Patience, Refused};
 use crate::entrance::WebFront;
+use crate::metrics::HostRefusal;
 use crate::registry::{Membership, Registry, service};
 use crate::target::Target;
 use crate::tunnel::{Claim, Claimant, Health};
+
+/// So many bytes the reasons and records of one answer take up, so that it fits a message with all
+/// that goes with [`PAGE`] tunnels.
+const MAX_RECORDS: usize = 24 * 1024;
+
+/// So many bytes of JSON are around the name and the value of a record, at most.
+const RECORD_AROUND: usize = 48;
+
+/// So long is a reason for which there is no more room.
+const MAX_REASON: usize = 200;
 
 /// What becomes of the tunnels of sessions.
 static CHANGES: Rate = Rate::generous(|more| {
@@ -26,6 +39,9 @@ static CHANGES: Rate = Rate::generous(|more| {
 pub(super) struct Tunnels {
     names: PublicNames,
     held: HashMap<TunnelName, Held>,
+    /// Those that wait for a proof, with what that was counted as: however often the client asks, it
+    /// is so once.
+    waiting: HashMap<TunnelName, HostRefusal>,
 }
 
 /// By what names this client is told where its tunnels are.
@@ -61,18 +77,55 @@ pub(super) struct Asker<'a> {
 }
 
 impl Tunnels {
-    /// What a session behind `target` has from the start.
-    pub(super) fn new(
-        names: PublicNames,
-        target: &Target,
+    /// A session that has none yet.
+    pub(super) fn new(names: PublicNames) -> Self {
+        Self { names, held: HashMap::new(), waiting: HashMap::new() }
+    }
+
+    /// What a client is told of its first tunnels: it has got them, but for those that are `waiting`.
+    pub(super) fn answers(
+        &mut self,
+        registry: &Registry,
         requests: &[TunnelRequest],
-        claims: Vec<Claim>,
-    ) -> Self {
-        let mut tunnels = Self { names, held: HashMap::new() };
-        for (request, claim) in requests.iter().zip(claims) {
-            tunnels.insert(target, request, claim);
+        claims: &[Claim],
+        mut waiting: HashMap<TunnelName, Refused>,
+    ) -> Vec<TunnelAnswer> {
+        let (mut claims, mut answers) = (claims.iter(), Vec::new());
+        for request in requests {
+            let name = request.name.clone();
+            let outcome = match waiting.remove(&name) {
+                Some(refused) => self.waits(registry, &name, refused),
+                None => match claims.next() {
+                    Some(claim) => TunnelOutcome::Open { public: self.names.addresses(claim) },
+                    None => continue,
+                },
+            };
+            answers.push(TunnelAnswer { name, outcome });
         }
-        tunnels
+        shorten(&mut answers);
+        answers
+    }
+
+    /// A tunnel waits for a proof.
+    fn waits(
+        &mut self,
+        registry: &Registry,
+        name: &TunnelName,
+        (reason, refusal): Refused,
+    ) -> TunnelOutcome {
+        if self.waiting.len() >= MAX_TUNNELS {
+            self.waiting.clear();
+        }
+        if self.waiting.insert(name.clone(), reason) != Some(reason) {
+            registry.count_waiting(reason);
+            if CHANGES.allows() {
+                info!(tunnel = %name, "the tunnel waits: {}", Foreign(&refusal.message));
+                for record in &refusal.records {
+                    info!(tunnel = %name, "a record that would do: {record}");
+                }
+            }
+        }
+        TunnelOutcome::Refused(refusal)
     }
 
     /// Gives all of them to the clients before. Their entrances stay for a while.
@@ -91,14 +144,15 @@ impl Tunnels {
         asker: Asker<'_>,
         requests: &[TunnelRequest],
     ) -> Vec<TunnelAnswer> {
-        let mut answers = Vec::new();
+        let (mut answers, mut patience) = (Vec::new(), Patience::new());
         for request in requests {
-            let outcome = match self.open_one(&asker, request).await {
+            let outcome = match self.open_one(&asker, request, &mut patience).await {
                 Ok(outcome) => outcome,
                 Err(refusal) => refused(&request.name, refusal),
             };
             answers.push(TunnelAnswer { name: request.name.clone(), outcome });
         }
+        shorten(&mut answers);
         answers
     }
 
@@ -106,12 +160,18 @@ impl Tunnels {
         &mut self,
         asker: &Asker<'_>,
         request: &TunnelRequest,
+        patience: &mut Patience,
     ) -> Result<TunnelOutcome, Refusal> {
         if self.held.contains_key(&request.name) {
             let message = format!("the client has the tunnel `{}` already", request.name);
             return Err(Refusal::new(RefusalCode::BadRequest, message));
         }
         asker.registry.check_tunnels(self.held.len() + 1)?;
+        let principal = asker.member.principal();
+        if let Some(refused) = asker.registry.must_wait(principal, request, patience).await {
+            return Ok(self.waits(asker.registry, &request.name, refused));
+        }
+        self.waiting.remove(&request.name);
         let requests = std::slice::from_ref(request);
         let claims = asker.registry.claim(asker.member, requests, asker.claimant).await?;
         let mut public = Vec::new();
@@ -201,7 +261,8 @@ impl Tunnels {
         names.filter_map(|name| self.held.get_mut(name)?.change_of_standing(name)).collect()
     }
 
-    fn insert(&mut self, target: &Target, request: &TunnelRequest, claim: Claim) {
+    /// Holds one more claim.
+    pub(super) fn insert(&mut self, target: &Target, request: &TunnelRequest, claim: Claim) {
         let _connections = Connections { target: target.clone(), tunnel: request.name.clone() };
         let withdraw = request.withdraw;
         let held = Held { claim, _connections, known_live: true, withdraw };
@@ -272,23 +333,22 @@ pub(super) fn check_page(requests: &[TunnelRequest]) -> Result<(), Refusal> {
     }
 }
 
-/// What a client is told of its first tunnels: it has got them, but for those that are `waiting`.
-pub(super) fn answers(
-    requests: &[TunnelRequest],
-    claims: &[Claim],
-    names: &PublicNames,
-    mut waiting: HashMap<TunnelName, Refusal>,
-) -> Vec<TunnelAnswer> {
-    let mut claims = claims.iter();
-    let answer = |request: &TunnelRequest| {
-        let name = request.name.clone();
-        let outcome = match waiting.remove(&name) {
-            Some(refusal) => refused(&name, refusal),
-            None => TunnelOutcome::Open { public: names.addresses(claims.next()?) },
-        };
-        Some(TunnelAnswer { name, outcome })
-    };
-    requests.iter().filter_map(answer).collect()
+/// Leaves out the records for which there is no room in one message. A client with so many tunnels
+/// that wait is told of the first: what they need has been made when it asks again.
+fn shorten(answers: &mut [TunnelAnswer]) {
+    let mut room = MAX_RECORDS;
+    for answer in answers {
+        let TunnelOutcome::Refused(refusal) = &mut answer.outcome else { continue };
+        let sizes = refusal.records.iter().map(|r| r.name.len() + r.value.len() + RECORD_AROUND);
+        let size = sizes.sum::<usize>() + refusal.message.len();
+        match room.checked_sub(size) {
+            Some(left) => room = left,
+            None => {
+                refusal.records.clear();
+                refusal.message.truncate(refusal.message.floor_char_boundary(MAX_REASON));
+            }
+        }
+    }
 }
 
 impl PublicNames {
@@ -308,4 +368,33 @@ fn refused(name: &TunnelName, refusal: Refusal) -> TunnelOutcome {
         info!(tunnel = %name, code = ?refusal.code, "refused: {}", Foreign(&refusal.message));
     }
     TunnelOutcome::Refused(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::control::protocol::{DnsRecord, MAX_MESSAGE};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_a_message_however_many_tunnels_wait_for_however_long_names() {
+        let name = |n: usize| format!("{n}.{}.example", "a".repeat(230));
+        let record = |n| DnsRecord { name: name(n), kind: "TXT".into(), value: "v".repeat(240) };
+        let answer = |n: usize| {
+            let records = (0..2 * MAX_ENTRANCES).map(record).collect();
+            let message = format!("{} is not yours", name(n)).repeat(MAX_ENTRANCES);
+            let refusal = Refusal::new(RefusalCode::HostNotProven, message);
+            let outcome = TunnelOutcome::Refused(Refusal { records, ..refusal });
+            TunnelAnswer { name: format!("{n}{}", "t".repeat(61)).parse().unwrap(), outcome }
+        };
+        let mut tunnels: Vec<_> = (0..PAGE).map(answer).collect();
+        shorten(&mut tunnels);
+        let records = |answer: &TunnelAnswer| match &answer.outcome {
+            TunnelOutcome::Refused(refusal) => refusal.records.len(),
+            TunnelOutcome::Open { .. } | TunnelOutcome::Closed => 0,
+        };
+        assert_eq!((records(&tunnels[0]), records(&tunnels[PAGE - 1])), (2 * MAX_ENTRANCES, 0));
+        let json = serde_json::to_vec(&FromRelay::Answer { id: u64::MAX, tunnels }).unwrap();
+        assert!(json.len() < MAX_MESSAGE, "{}", json.len());
+    }
 }

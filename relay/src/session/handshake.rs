@@ -23,12 +23,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tracing::{Span, debug, info};
 
-use super::changes::{PublicNames, Tunnels, answers, check_page};
+use super::changes::{PublicNames, Tunnels, check_page};
 use super::door::{self, TlsBegun};
 use super::identity::shown;
 use super::live::Live;
 use super::{SESSIONS, SessionsShared};
 use crate::access::{Principal, audit};
+use crate::domains::{Patience, Refused};
 use crate::limits::Place;
 use crate::metrics::{Counted, Handshake, Limit};
 use crate::registry::{Membership, Peer};
@@ -257,6 +258,8 @@ impl SessionsShared {
     ) -> Result<(Welcome, Accepted), Refusal> {
         let connection = ConnectionId::from(hello);
         self.registry.check_tunnels(hello.tunnels.len())?;
+        // Before the session before it has to go: the store may take its time.
+        let (asked, waiting) = self.without_waiting(&principal, &hello.tunnels).await;
         // As it may stand in a log, and no longer.
         let agent = Foreign(&hello.agent).to_string();
         let membership =
@@ -271,19 +274,21 @@ impl SessionsShared {
         let claimant =
             Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
         let claimant = Arc::new(claimant);
-        let (asked, waiting) = self.without_waiting(&membership, &hello.tunnels).await;
         let claims = self.registry.claim(&membership, &asked, &claimant).await?;
         audit::admitted(membership.principal(), peer, membership.session());
 
         let config = self.config.now();
         let relay = config.public_name.clone().unwrap_or_else(|| hello.server.clone());
         let names = PublicNames { relay, front: self.registry.front().clone() };
+        let mut tunnels = Tunnels::new(names);
         let welcome = Welcome {
             session: membership.session(),
             heartbeat_ms: config.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            tunnels: answers(&hello.tunnels, &claims, &names, waiting),
+            tunnels: tunnels.answers(&self.registry, &hello.tunnels, &claims, waiting),
         };
-        let tunnels = Tunnels::new(names, &claimant.target, &asked, claims);
+        for (request, claim) in asked.iter().zip(claims) {
+            tunnels.insert(&claimant.target, request, claim);
+        }
         let counted = self.metrics.session();
         let heartbeat = config.heartbeat;
         Ok((welcome, Accepted { membership, session, claimant, tunnels, heartbeat, counted }))
@@ -293,14 +298,13 @@ impl SessionsShared {
     /// owner to prove something: those are no reason to keep the client out.
     async fn without_waiting<'a>(
         &self,
-        membership: &Membership,
+        principal: &Principal,
         requests: &'a [TunnelRequest],
-    ) -> (Cow<'a, [TunnelRequest]>, HashMap<TunnelName, Refusal>) {
-        let mut waiting = HashMap::new();
+    ) -> (Cow<'a, [TunnelRequest]>, HashMap<TunnelName, Refused>) {
+        let (mut waiting, mut patience) = (HashMap::new(), Patience::new());
         for request in requests {
-            if let Some(refusal) = self.registry.must_wait(membership, request).await {
-                waiting.insert(request.name.clone(), refusal);
-            }
+            let refused = self.registry.must_wait(principal, request, &mut patience).await;
+            waiting.extend(refused.map(|refused| (request.name.clone(), refused)));
         }
         if waiting.is_empty() {
             return (Cow::Borrowed(requests), waiting);

@@ -12,11 +12,11 @@ use super::records::{maybe_seconds, seconds};
 use super::{Name, Store, StoreError, from_millis, to_millis};
 
 /// What a record is made from.
-const COLUMNS: &str = "SELECT name, owner, code, created, proven, missing FROM domains";
+const COLUMNS: &str = "SELECT name, owner, code, created, proven, missing, asked FROM domains";
 
 /// What a record is added by.
-const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven) \
-    VALUES ($1, $2, $3, $4, $5)";
+const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven, asked) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// A host name that somebody says is its own. Who has proven it has it, and that is one alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,13 +35,26 @@ pub(crate) struct DomainRecord {
     /// Since when the proof is not there any more.
     #[serde(serialize_with = "maybe_seconds")]
     pub(crate) missing: Option<SystemTime>,
+    /// The last day, as one of its moments, on which a client of the owner's has asked for it. `None`:
+    /// an operator has added it.
+    #[serde(serialize_with = "maybe_seconds")]
+    pub(crate) asked: Option<SystemTime>,
+}
+
+/// So many host names an owner may have that its clients have asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MostAsked {
+    /// That are not proven.
+    pub(crate) unproven: usize,
+    /// In all.
+    pub(crate) all: usize,
 }
 
 impl DomainRecord {
     /// What is kept of a host name that `owner` has not proven yet.
     pub(crate) fn new(host: WebHost, owner: Name, code: String) -> Self {
         let created = SystemTime::now();
-        Self { host, owner, code, created, proven: None, missing: None }
+        Self { host, owner, code, created, proven: None, missing: None, asked: None }
     }
 }
 
@@ -70,7 +83,7 @@ impl Store {
         write_all!(self, |all, lock| {
             let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
             let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
-            insert.execute(&mut *all).await?;
+            insert.bind(new.asked.map(to_millis)).execute(&mut *all).await?;
             sqlx::query(lock).execute(&mut *all).await?;
             let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
             note.bind(name).execute(&mut *all).await?;
@@ -78,7 +91,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what `new` says, unless the owner has said so of `most` names that it has not proven.
+    /// Keeps what `new` says, unless the owner's clients have asked for as many names as they may.
     /// Whether there was room for one more.
     ///
     /// # Errors
@@ -87,21 +100,24 @@ impl Store {
     pub(crate) async fn ask_for_domain(
         &self,
         new: &DomainRecord,
-        most: usize,
+        most: MostAsked,
     ) -> Result<bool, StoreError> {
-        const WAITING: &str =
-            "SELECT COUNT(*) AS waiting FROM domains WHERE owner = $1 AND proven IS NULL";
+        const ASKED: &str = "SELECT COUNT(*) AS asked, \
+            COUNT(*) FILTER (WHERE proven IS NULL) AS unproven FROM domains \
+            WHERE owner = $1 AND asked IS NOT NULL";
         let (name, owner, mut has_room) = (new.host.as_str(), new.owner.as_str(), false);
         write_all!(self, |all, lock| {
             // First, so that nobody adds one in between.
             sqlx::query(lock).execute(&mut *all).await?;
-            let waiting = sqlx::query(WAITING).bind(owner).fetch_one(&mut *all).await?;
-            let waiting: i64 = waiting.try_get("waiting")?;
-            has_room = usize::try_from(waiting).is_ok_and(|waiting| waiting < most);
+            let asked = sqlx::query(ASKED).bind(owner).fetch_one(&mut *all).await?;
+            let (count, unproven): (i64, i64) =
+                (asked.try_get("asked")?, asked.try_get("unproven")?);
+            let is_below = |count: i64, most| usize::try_from(count).is_ok_and(|n| n < most);
+            has_room = is_below(count, most.all) && is_below(unproven, most.unproven);
             if has_room {
                 let insert = sqlx::query(INSERT).bind(name).bind(owner).bind(&new.code);
                 let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
-                insert.execute(&mut *all).await?;
+                insert.bind(new.asked.map(to_millis)).execute(&mut *all).await?;
                 let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
                 note.bind(name).execute(&mut *all).await?;
             }
@@ -140,14 +156,15 @@ impl Store {
         owner: &Name,
         instead_of: Option<&Name>,
     ) -> Result<(), StoreError> {
-        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL \
+        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL, \
+            asked = CASE WHEN asked IS NULL THEN NULL ELSE $3 END \
             WHERE name = $1 AND owner = $2";
         const PROVE: &str = "UPDATE domains SET proven = COALESCE(proven, $3), missing = NULL \
             WHERE name = $1 AND owner = $2";
         let (name, now) = (host.as_str(), to_millis(SystemTime::now()));
         write_all!(self, |all, lock| {
             if let Some(other) = instead_of {
-                let lose = sqlx::query(LOSE).bind(name).bind(other.as_str());
+                let lose = sqlx::query(LOSE).bind(name).bind(other.as_str()).bind(now);
                 lose.execute(&mut *all).await?;
             }
             let prove = sqlx::query(PROVE).bind(name).bind(owner.as_str()).bind(now);
@@ -173,7 +190,49 @@ impl Store {
         const BACK: &str = "UPDATE domains SET missing = $3 \
             WHERE name = $1 AND owner = $2 AND missing IS NOT NULL";
         let since = is_missing.then(|| to_millis(SystemTime::now()));
-        self.note(if is_missing { GONE } else { BACK }, host, owner, since).await
+        self.note(if is_missing { GONE } else { BACK }, host, owner, &[since]).await
+    }
+
+    /// A client has asked for the host name today. For an operator it stays what it is.
+    pub(crate) async fn asked_again(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+    ) -> Result<bool, StoreError> {
+        const AGAIN: &str = "UPDATE domains SET asked = $3 \
+            WHERE name = $1 AND owner = $2 AND asked IS NOT NULL";
+        self.note(AGAIN, host, owner, &[Some(to_millis(SystemTime::now()))]).await
+    }
+
+    /// An operator adds what a client has asked for: it does not count as asked for any more. Whether
+    /// it did.
+    pub(crate) async fn adopt_domain(
+        &self,
+        host: &WebHost,
+        owner: &Name,
+    ) -> Result<bool, StoreError> {
+        const ADOPT: &str = "UPDATE domains SET asked = NULL \
+            WHERE name = $1 AND owner = $2 AND asked IS NOT NULL";
+        self.note(ADOPT, host, owner, &[]).await
+    }
+
+    /// Forgets what clients have asked for, have not proven, and have not asked for again since
+    /// `before`. How many that were.
+    pub(crate) async fn forget_unasked(&self, before: SystemTime) -> Result<usize, StoreError> {
+        const FORGET: &str =
+            "DELETE FROM domains WHERE proven IS NULL AND asked < $1 RETURNING name";
+        let (before, mut count) = (to_millis(before), 0);
+        write_all!(self, |all, lock| {
+            let forgotten = sqlx::query(FORGET).bind(before).fetch_all(&mut *all).await?;
+            count = forgotten.len();
+            sqlx::query(lock).execute(&mut *all).await?;
+            for row in forgotten {
+                let name: String = row.try_get("name")?;
+                let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
+                note.bind(name).execute(&mut *all).await?;
+            }
+        });
+        Ok(count)
     }
 
     /// The host name is the owner's no longer, if its proof is still missing since `missing` or
@@ -184,9 +243,12 @@ impl Store {
         owner: &Name,
         missing: SystemTime,
     ) -> Result<bool, StoreError> {
-        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL \
+        // Its client has not asked while it was proven, and is about to.
+        const LOSE: &str = "UPDATE domains SET proven = NULL, missing = NULL, \
+            asked = CASE WHEN asked IS NULL THEN NULL ELSE $4 END \
             WHERE name = $1 AND owner = $2 AND proven IS NOT NULL AND missing <= $3";
-        self.note(LOSE, host, owner, Some(to_millis(missing))).await
+        let times = [missing, SystemTime::now()].map(to_millis).map(Some);
+        self.note(LOSE, host, owner, &times).await
     }
 
     /// Changes what is kept of an owner's host name. Whether there was anything to change.
@@ -195,11 +257,12 @@ impl Store {
         update: &'static str,
         host: &WebHost,
         owner: &Name,
-        time: Option<i64>,
+        times: &[Option<i64>],
     ) -> Result<bool, StoreError> {
         let (name, mut is_new) = (host.as_str(), false);
         write_all!(self, |all, lock| {
-            let update = sqlx::query(update).bind(name).bind(owner.as_str()).bind(time);
+            let update = sqlx::query(update).bind(name).bind(owner.as_str());
+            let update = times.iter().fold(update, |update, time| update.bind(*time));
             is_new = update.execute(&mut *all).await?.rows_affected() > 0;
             if is_new {
                 sqlx::query(lock).execute(&mut *all).await?;
@@ -259,6 +322,7 @@ macro_rules! record {
             created: from_millis(row.try_get("created")?),
             proven: time("proven")?,
             missing: time("missing")?,
+            asked: time("asked")?,
         })
     }};
 }

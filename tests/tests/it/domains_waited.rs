@@ -21,6 +21,11 @@ fn line(record: &Value) -> String {
     }
 }
 
+/// A text as it is in the middle of a log's line.
+fn as_json(text: &str) -> String {
+    text.replace('"', "\\\"")
+}
+
 /// How often the client has said something like it in its log.
 fn said(client: &Client, what: &str) -> usize {
     client.stderr.so_far().iter().filter(|line| line.contains(what)).count()
@@ -52,9 +57,14 @@ async fn a_client_names_the_record_that_is_missing_and_its_tunnel_opens_when_it_
             format!("app.example.test CNAME {code}.tunnel.test."),
         ];
         assert_eq!(records.iter().map(line).collect::<Vec<_>>(), expected);
-        let reason = waiting["reason"].as_str().expect("a reason");
-        let txt = format!("_sallyport.app.example.test. TXT \"sallyport-verify={code}\"");
-        assert!(reason.contains(&txt), "{reason}");
+        for record in [
+            format!("_sallyport.app.example.test. TXT \"sallyport-verify={code}\""),
+            format!("app.example.test. CNAME {code}.tunnel.test."),
+        ] {
+            relay.logged(&record).await;
+            let shown = format!("a record that would do: {}", as_json(&record));
+            assert_eq!(said(&client, &shown), 1);
+        }
         assert_eq!(place.states().await, ["app.example.test bob pending"]);
         assert_eq!(status(&relay, "shop.tunnel.test").await, 200, "others work meanwhile");
         assert_eq!(status(&relay, "app.example.test").await, 404);
@@ -173,17 +183,78 @@ async fn a_user_waits_for_so_many_domains_and_no_more() {
         let mut first = client(&relay, &token, &args);
         first.event("waiting").await;
         eventually("all to be kept", async || place.states().await.len() == 16).await;
-        let mut second = client(&relay, &token, &["--tunnel", &tunnel(16)]);
-        let ended = second.event("ended").await;
-        let reason = ended["reason"].as_str().expect("a reason");
+        // One too many keeps none of the others from working.
+        let shop = format!("shop=http://{}", service.addr());
+        let args = ["--tunnel", &tunnel(16), "--tunnel", &shop];
+        let mut second = client(&relay, &token, &args);
+        let waiting = second.event("waiting").await;
+        let reason = waiting["reason"].as_str().expect("a reason");
         assert!(reason.contains("16 host names of bob wait to be proven already"), "{reason}");
-        relay.logged("the host name cannot be waited for").await;
+        assert_eq!(status(&relay, "shop.tunnel.test").await, 200);
+        relay.logged("16 host names of bob wait to be proven already").await;
         let refused = "relay_hosts_refused_total{reason=\"too_many\"}";
-        shows(relay.admin, "the limit", |m| m.value(refused) >= Some(1.0)).await;
+        shows(relay.admin, "the limit", |m| m.value(refused) == Some(1.0)).await;
         // It says nothing of what others may ask for.
         let (anns, _) = place.kept.token("ann", "laptop", &[]).await;
         let mut ann = client(&relay, &anns, &["--tunnel", &tunnel(16)]);
         ann.event("waiting").await;
         assert_eq!(place.states().await.len(), 17);
+    }
+}
+
+#[tokio::test]
+async fn the_records_of_all_hosts_are_told_whole_however_long_they_are() {
+    let place = Place::new().await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+    let hosts = [format!("{}.example.test", "a".repeat(60)), "b.example.test".to_owned()];
+    let both = format!("both=http://{}?host={}&host={}", service.addr(), hosts[0], hosts[1]);
+    let mut client = client(&relay, &token, &["--tunnel", &both]);
+    let waiting = client.event("waiting").await;
+    assert_eq!(waiting["records"].as_array().map(Vec::len), Some(4));
+    for host in &hosts {
+        let code = place.code("bob", host).await;
+        for record in [
+            format!("_sallyport.{host}. TXT \"sallyport-verify={code}\""),
+            format!("{host}. CNAME {code}.tunnel.test."),
+        ] {
+            relay.logged(&record).await;
+            assert_eq!(said(&client, &as_json(&record)), 1, "{record}");
+        }
+    }
+    for host in &hosts {
+        let code = place.code("bob", host).await;
+        place.dns.add(&format!("_sallyport.{host} TXT \"sallyport-verify={code}\"")).await;
+    }
+    client.event("live").await;
+    for host in &hosts {
+        assert_eq!(status(&relay, host).await, 200);
+    }
+    let counted = "relay_hosts_refused_total{reason=\"not_proven\"}";
+    shows(relay.admin, "that it has waited, once", |m| m.value(counted) == Some(1.0)).await;
+}
+
+#[tokio::test]
+async fn clients_of_a_user_have_so_many_domains_and_an_operator_adds_more() {
+    for kept in Kept::both().await {
+        let place = Place::of(kept).await;
+        let relay = place.relay(&[&HTTP[..], &["--max-domains-per-owner", "1"]].concat()).await;
+        let service = Recorder::start().await;
+        let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+        let tunnel = |n: usize| format!("t{n}=http://{}?host=t{n}.example.test", service.addr());
+        let mut first = client(&relay, &token, &["--tunnel", &tunnel(0)]);
+        let waiting = first.event("waiting").await;
+        place.dns.add(&line(&waiting["records"][0])).await;
+        first.event("live").await;
+        // What is proven counts too.
+        let mut second = client(&relay, &token, &["--tunnel", &tunnel(1)]);
+        let waiting = second.event("waiting").await;
+        let reason = waiting["reason"].as_str().expect("a reason");
+        assert!(reason.contains("clients of bob have asked for 1 host names"), "{reason}");
+        // Which it does not any more when the operator has added it.
+        place.ask(&["add", "t0.example.test", "--user", "bob"]).await;
+        let waiting = second.event("waiting").await;
+        assert_eq!(waiting["records"].as_array().map(Vec::len), Some(2), "{waiting}");
     }
 }

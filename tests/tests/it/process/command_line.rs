@@ -33,6 +33,7 @@ const RELAY_FLAGS: &[&str] = &[
     "domain-first-look",
     "domain-recheck",
     "domain-grace",
+    "max-domains-per-owner",
     "dns-update",
     "dns-update-key-file",
     "dns-update-zone",

@@ -29,7 +29,8 @@ CREATE TABLE certificate_orders (
 
 -- Host names that belong to somebody: whole ones, and labels (without a dot) in front of the relay's
 -- domain. Several may say that one is theirs; who has proven it has it, and that is one alone. The
--- code is what the owner puts into DNS for that. `missing` is since when it is not found there.
+-- code is what the owner puts into DNS for that. `missing` is since when it is not found there, `asked`
+-- the last day on which a client has asked for it: without one an operator has added it.
 CREATE TABLE domains (
     name TEXT NOT NULL,
     owner TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
@@ -37,6 +38,7 @@ CREATE TABLE domains (
     created BIGINT NOT NULL,
     proven BIGINT,
     missing BIGINT,
+    asked BIGINT,
     PRIMARY KEY (name, owner)
 );
 

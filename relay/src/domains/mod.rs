@@ -6,7 +6,8 @@
 //!
 //! - [`Domains`] answers whether somebody may have a host name, from what it knows; it never waits
 //! - [`wait`] looks for the proofs that clients wait for, which [`awaited`] are
-//! - [`follow`] keeps that up to date: what others change in the store, proofs that go
+//! - [`follow`] keeps that up to date: what others change in the store, which it [learns](learn), proofs
+//!   that go
 //! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
 //! - [`writer`] makes records: in a zone that takes changes ([`update`], RFC 2136), or by the
 //!   operator's program ([`hook`])

@@ -9,7 +9,7 @@ use shared::control::protocol::{RefusalCode, WebHost};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -365,4 +365,23 @@ async fn whoever_learns_at_the_same_time_knows_what_was_there_before() {
         });
     }
     learning.join_all().await;
+}
+
+#[tokio::test]
+async fn a_look_that_panics_ends_and_its_owners_names_are_looked_for_again() {
+    let domains = domains(None, |_| ()).await;
+    let (names, now) = (["a.example.com", "b.example.com"], Instant::now());
+    for name in names {
+        assert!(domains.0.awaited.lock().ask(&name.parse().unwrap(), &name_of("bob"), now));
+    }
+    let key = domains.0.awaited.lock().begin(now).expect("one to look for");
+    let look = wait::Look { domains: domains.clone(), key, is_over: false };
+    assert!(domains.0.awaited.lock().next().is_none(), "bob's others wait for it");
+    let mut looks = JoinSet::new();
+    looks.spawn(async move {
+        let _look = look;
+        panic!("on purpose");
+    });
+    assert!(looks.join_next().await.expect("a look").is_err());
+    assert!(domains.0.awaited.lock().next().is_some());
 }

@@ -261,11 +261,11 @@ impl Domains {
 
 /// A look at a proof. It ends with it, also when it ends in a panic: its owner's other names are
 /// looked for.
-struct Look {
-    domains: Domains,
-    key: Awaiting,
+pub(super) struct Look {
+    pub(super) domains: Domains,
+    pub(super) key: Awaiting,
     /// Nobody has to look again.
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Look {

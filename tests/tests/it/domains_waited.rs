@@ -2,11 +2,11 @@
 //! missing, and wait for it.
 
 use serde_json::Value;
-use tests::eventually;
 use tests::http::{Line, Recorder};
 use tests::kept::{Kept, client};
 use tests::process::{Client, Relay};
 use tests::scrape::shows;
+use tests::{Folder, eventually};
 
 use super::domains::Place;
 
@@ -257,4 +257,25 @@ async fn clients_of_a_user_have_so_many_domains_and_an_operator_adds_more() {
         let waiting = second.event("waiting").await;
         assert_eq!(waiting["records"].as_array().map(Vec::len), Some(2), "{waiting}");
     }
+}
+
+#[tokio::test]
+async fn a_tunnel_that_waits_and_is_taken_out_of_the_file_is_closed_and_waits_anew() {
+    let place = Place::new().await;
+    let relay = place.relay(&HTTP).await;
+    let service = Recorder::start().await;
+    let (token, _) = place.kept.token("bob", "laptop", &[]).await;
+    let (folder, to) = (Folder::new(), service.addr());
+    let tunnel =
+        |name: &str, more: &str| format!("[tunnels.{name}]\nlocal = \"http://{to}\"\n{more}\n");
+    let shop = tunnel("shop", "");
+    let both = format!("{shop}{}", tunnel("app", "host = \"app.example.test\""));
+    let file = folder.write("client.toml", &both);
+    let file = file.to_str().expect("a path");
+    let mut client = client(&relay, &token, &["--config", file]);
+    client.event("waiting").await;
+    folder.replace("client.toml", &shop);
+    assert_eq!(client.event("closed").await["tunnel"], "app");
+    folder.replace("client.toml", &both);
+    assert_eq!(client.event("waiting").await["tunnel"], "app");
 }

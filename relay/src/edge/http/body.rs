@@ -94,6 +94,11 @@ impl Accounted {
         self.account.timed_out();
     }
 
+    /// The visitor does not get the end of it.
+    pub(super) fn broke_off(&self) {
+        self.account.aborted();
+    }
+
     /// A body that is over may not be asked for its end: hyper knows it beforehand.
     fn look(&self) {
         if self.body.is_end_stream() && !matches!(self.body, ToVisitor::Changed) {

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::activity::{Activity, Answering};
+use super::ends::Ends;
 use super::tasks::Tasks;
 use super::turns::Turns;
 use crate::web::BodyError;
@@ -58,11 +59,11 @@ pub(super) fn change() -> CancellationToken {
 }
 
 /// The body of an answer by HTTP/2.
-pub(super) struct Offered(Answering);
+pub(super) struct Offered(Ends<Answering>);
 
 impl Offered {
     pub(super) fn new(body: Answering) -> Self {
-        Self(body)
+        Self(Ends::new(body))
     }
 }
 
@@ -87,6 +88,14 @@ impl Body for Offered {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        if let Some(answering) = self.0.without_end() {
+            answering.body.broke_off();
+        }
     }
 }
 

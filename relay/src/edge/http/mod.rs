@@ -1,7 +1,7 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
 //! - `visitor`, `http1`, `http2`, `activity`, `socket`: a visitor's connection
-//! - `given`, `turns`, `sent`: answers by HTTP/2 that a visitor does not take
+//! - `given`, `ends`, `turns`, `sent`: answers by HTTP/2 that a visitor does not take
 //! - `parting`: the last words of a connection
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
@@ -22,6 +22,7 @@ mod admit;
 mod answers;
 mod body;
 mod carry;
+mod ends;
 mod expect;
 mod fields;
 mod forwarded;

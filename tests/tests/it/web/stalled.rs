@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tests::http::frames::{INITIAL_WINDOW_SIZE, kind};
+use tests::http::frames::{INITIAL_WINDOW_SIZE, get, kind};
 use tests::http::{Frames, Outcome};
-use tests::{Local, local, within};
+use tests::{Folder, Local, local, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{MissedTickBehavior, interval};
@@ -81,6 +81,42 @@ async fn an_answer_that_gets_no_window_is_given_up_and_the_others_go_on() {
     assert_eq!(waits.next_of(1).await.expect("a piece").payload, b"more");
     world.shows("nothing left", |metrics| metrics.value(OPEN) == Some(0.0)).await;
     drop((waits, events));
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_of_an_answer_is_given_up_although_others_of_its_connection_go_on() {
+    // A page goes in one piece, whose end is known beforehand.
+    let folder = Folder::new();
+    folder.write("404.html", &"x".repeat(20_000));
+    let service = local::played().await;
+    let (world, client, http) = world_with(&app(service.addr()), |settings| {
+        settings.stall_timeout = STALL;
+        settings.web.error_pages = Some(folder.path().to_owned());
+    })
+    .await;
+    let mut frames = Frames::connect_with(http, &[(INITIAL_WINDOW_SIZE, 1)]).await;
+    frames.get(1, APP, "/waits").await;
+    frames.widen(1, 10).await;
+    let mut events = service.accept().await;
+    events.expect(b"GET /waits HTTP/1.1\r\n").await;
+    events.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+    assert_eq!(frames.next_of(1).await.expect("a head").kind, kind::HEADERS);
+
+    let asks = [&get("nobody.t.example", "/")[..], &[("accept", "text/html")]].concat();
+    frames.headers(3, &asks, true).await;
+    // There is room for a byte of it.
+    assert_eq!(frames.outcome(3).await, Outcome::Reset(CANCEL, Some(404)));
+    // With all the room that it needs it is whole.
+    frames.headers(5, &asks, true).await;
+    frames.widen(5, 20_000).await;
+    let Outcome::Answered(404, page) = frames.outcome(5).await else { panic!("not answered") };
+    assert_eq!(page.len(), 20_000);
+
+    events.send(b"whole").await;
+    assert_eq!(frames.next_of(1).await.expect("a piece").payload, b"whole");
+    drop((frames, events));
     client.finish().await;
     world.stop().await;
 }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::contenders::Contender;
 use crate::contenders::fleet::FleetPlace;
@@ -14,6 +14,7 @@ use crate::ports;
 use crate::proc;
 use crate::process::Process;
 use crate::tunnel::{Workshop, until_listening};
+use crate::wait::until;
 
 /// A running relay and its clients; all are killed when this is dropped.
 #[derive(Debug)]
@@ -73,19 +74,17 @@ impl<'a> Fleet<'a> {
     /// Waits until the relay listens for the visitors of every tunnel, and some visitors have been
     /// answered through tunnels all over the fleet.
     pub(crate) async fn until_live(&mut self) -> Result<()> {
-        let start = Instant::now();
         let wanted = self.place.ports.len();
-        loop {
-            let look = Instant::now();
+        until(async |time| {
             self.check_running()?;
             let found = ports::listening(&self.place.ports)?;
-            if found == wanted {
-                break;
-            }
-            ensure!(start.elapsed() < LIVE, "{found} of {wanted} tunnels live within {LIVE:?}");
-            // Looking takes time from those who are looked at: a tenth of it at most.
-            sleep(BETWEEN_LOOKS.max(9 * look.elapsed())).await;
-        }
+            ensure!(
+                found == wanted || time < LIVE,
+                "{found} of {wanted} tunnels live within {LIVE:?}"
+            );
+            Ok((found == wanted).then_some(()))
+        })
+        .await?;
         for public in self.sample() {
             until_answering(public).await?;
         }
@@ -141,15 +140,12 @@ impl<'a> Fleet<'a> {
 }
 
 async fn until_answering(public: SocketAddr) -> Result<()> {
-    let start = Instant::now();
-    let mut tries = interval(BETWEEN_LOOKS);
-    loop {
-        tries.tick().await;
-        if matches!(timeout(ONE_TRY, Visitor::visit_once(public)).await, Ok(Ok(()))) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < LIVE, "no answer through {public} within {LIVE:?}");
-    }
+    until(async |time| {
+        let answered = matches!(timeout(ONE_TRY, Visitor::visit_once(public)).await, Ok(Ok(())));
+        ensure!(answered || time < LIVE, "no answer through {public} within {LIVE:?}");
+        Ok(answered.then_some(()))
+    })
+    .await
 }
 
 /// Ports of the relay that are no tunnel's: for clients, for metrics and a spare one.
@@ -160,9 +156,6 @@ const LIVE: Duration = Duration::from_secs(90);
 
 /// How long one visit may take of a tunnel that is not live for certain.
 const ONE_TRY: Duration = Duration::from_secs(1);
-
-/// Nothing tells when thousands of sockets listen; one can only look again.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// About how many tunnels are visited to see that the fleet is live.
 const SAMPLE: usize = 50;

@@ -28,6 +28,7 @@ mod run;
 mod scrape;
 mod statistics;
 mod tunnel;
+mod wait;
 
 fn main() -> Result<()> {
     let cli = cli::Cli::parse();

@@ -19,11 +19,10 @@ pub(crate) struct Plan {
     pub(crate) idle_visitors: usize,
     /// Visitors of the many open visitors figure, as far as descriptors allow.
     pub(crate) open_visitors: usize,
-    /// How long idle visitors rest before memory is read.
-    pub(crate) rest: Duration,
     /// Visitors who ask for an endless answer and read none of it.
     pub(crate) stalled_visitors: usize,
-    /// For how long memory has to stand still to count as settled.
+    /// For how long memory has to stand still to count as settled: longer than connections wait for
+    /// another request before they rest.
     pub(crate) settled: Duration,
     /// New visits of the first byte figure.
     pub(crate) first_bytes: usize,
@@ -50,7 +49,6 @@ impl Plan {
             window: Duration::from_secs(args.seconds.into()),
             idle_visitors: 2_000,
             open_visitors: 10_000,
-            rest: Duration::from_secs(10),
             stalled_visitors: 100,
             settled: Duration::from_secs(2),
             first_bytes: 20,
@@ -68,7 +66,6 @@ impl Plan {
             window: Duration::from_millis(100),
             idle_visitors: 20,
             open_visitors: 50,
-            rest: Duration::from_millis(50),
             stalled_visitors: 3,
             settled: Duration::from_millis(100),
             first_bytes: 2,

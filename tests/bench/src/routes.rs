@@ -1,10 +1,9 @@
 //! A relay with many routes of the web, which few clients bring.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::time::sleep;
 
 use crate::contenders::Contender;
 use crate::contenders::ours::web::{self, RoutesPlace};
@@ -13,6 +12,7 @@ use crate::proc;
 use crate::process::Process;
 use crate::scrape::Scrape;
 use crate::tunnel::{Workshop, until_listening};
+use crate::wait::until;
 
 /// A running relay and its clients; all are killed when this is dropped.
 #[derive(Debug)]
@@ -63,19 +63,17 @@ impl<'a> RoutedRelay<'a> {
 
     /// Waits until the relay says that it has all tunnels.
     pub(crate) async fn until_live(&mut self) -> Result<()> {
-        let start = Instant::now();
         let wanted = self.place.routes;
-        loop {
-            let look = Instant::now();
+        until(async |time| {
             self.check_running()?;
             let found = tunnels(&Scrape::take(self.place.admin).await?.text)?;
-            if found >= wanted {
-                return Ok(());
-            }
-            ensure!(start.elapsed() < LIVE, "{found} of {wanted} tunnels live within {LIVE:?}");
-            // Looking takes time from those who are looked at: a tenth of it at most.
-            sleep(BETWEEN_LOOKS.max(9 * look.elapsed())).await;
-        }
+            ensure!(
+                found >= wanted || time < LIVE,
+                "{found} of {wanted} tunnels live within {LIVE:?}"
+            );
+            Ok((found >= wanted).then_some(()))
+        })
+        .await
     }
 
     /// Where visitors come.
@@ -113,9 +111,6 @@ fn tunnels(metrics: &str) -> Result<usize> {
 
 /// How long all tunnels may take to become live.
 const LIVE: Duration = Duration::from_secs(180);
-
-/// Nothing tells when very many tunnels are there; one can only look again.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

@@ -95,6 +95,14 @@ impl Frames {
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// Writes and reads by `stream`.
     pub async fn over(stream: S, settings: &[(u16, u32)]) -> Self {
+        let mut this = Self::narrow(stream, settings).await;
+        this.widen(0, MOST - 65_535).await;
+        this
+    }
+
+    /// The same, and all streams together get no more room than a connection begins with: 65,535 bytes
+    /// (RFC 9113, section 6.9.2).
+    pub async fn narrow(stream: S, settings: &[(u16, u32)]) -> Self {
         let mut this = Self { stream };
         this.bytes(PREFACE).await;
         let settings = [&[(HEADER_TABLE_SIZE, 0)], settings].concat();
@@ -102,7 +110,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             name.to_be_bytes().into_iter().chain(value.to_be_bytes()).collect::<Vec<_>>()
         });
         this.frame(kind::SETTINGS, 0, 0, &settings.collect::<Vec<_>>()).await;
-        this.widen(0, MOST - 65_535).await;
         this
     }
 

@@ -3,19 +3,19 @@
 //! Of the two sides the larger one counts: it is the one that decides what machine is needed.
 
 use anyhow::Result;
-use tokio::time::sleep;
 
 use super::{Metric, Reading, Scene};
 use crate::load::crowd::Crowd;
 use crate::load::visitor::Visitor;
+use crate::wait::settled;
 
 pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
     let before = tunnel.resident_bytes()?;
     let public = tunnel.public;
     let crowd = Crowd::gather_all(|| Visitor::stay(public), plan.idle_visitors).await?;
-    sleep(plan.rest).await;
-    let growth = largest_growth(&before, &tunnel.resident_bytes()?);
+    let after = settled(|| tunnel.resident_bytes(), plan).await?;
+    let growth = largest_growth(&before, &after);
     let at_start = before.iter().max().copied().unwrap_or_default();
     Ok(vec![
         (&AT_START, at_start as f64 / 1e6),

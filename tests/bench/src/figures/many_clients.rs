@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::scrape::Scrape;
 use crate::statistics::Summary;
 use crate::tunnel::Workshop;
+use crate::wait::settled;
 
 pub(super) async fn measure(
     contender: Contender,
@@ -44,7 +45,7 @@ async fn watch(
     fleet.until_live().await?;
     readings.push((&LIVE, start.elapsed().as_secs_f64()));
 
-    sleep(plan.rest).await;
+    settled(|| Ok(vec![fleet.relay_resident_bytes()?]), plan).await?;
     readings.push((&IDLE_CPU, idle_cpu(fleet, plan).await?));
     let growth = fleet.relay_resident_bytes()?.saturating_sub(before) as f64 / 1e3;
     readings.push((&PER_SESSION, growth / clients as f64));

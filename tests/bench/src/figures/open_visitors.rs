@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use tokio::time::sleep;
 
 use super::idle_memory::largest_growth;
 use super::{Metric, Reading, Scene};
@@ -12,6 +11,7 @@ use crate::load::crowd::Crowd;
 use crate::load::requests::Ask;
 use crate::load::visitor::Visitor;
 use crate::statistics::quantile;
+use crate::wait::settled;
 
 pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
@@ -19,7 +19,7 @@ pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let wanted = plan.open_visitors.min(own_limit()?);
     let public = tunnel.public;
     let mut crowd = Crowd::gather(|| Visitor::stay(public), wanted).await?;
-    sleep(plan.rest).await;
+    let after = settled(|| tunnel.resident_bytes(), plan).await;
 
     let reached = crowd.visitors.len() as f64;
     let mut readings = vec![(&REACHED, reached)];
@@ -28,7 +28,7 @@ pub(super) async fn measure(scene: Scene<'_>) -> Result<Vec<Reading>> {
         return Ok(readings);
     }
     if tunnel.has_processes() {
-        let growth = largest_growth(&before, &tunnel.resident_bytes()?);
+        let growth = largest_growth(&before, &after?);
         readings.push((&PER_VISITOR, growth as f64 / 1e3 / reached));
     }
     if let Some(p50) = p50_among(&mut crowd).await {

@@ -10,7 +10,7 @@ use tests::usage::{resident_memory, runs_alone};
 use tests::{Local, Peer, RunningClient, World, local, within};
 use tokio::io::AsyncWriteExt;
 
-use super::{APP, app, world_of, world_with};
+use super::{APP, app, turn_clock, world_of, world_with};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -123,9 +123,7 @@ async fn heads_and_bodies_that_do_not_come_to_an_end_keep_nobody_up() {
     scene.serves_others().await;
     scene.is_flat("visitors who are slow");
     // A head has a time to be whole in, which is over.
-    tokio::time::pause();
-    tokio::time::advance(HEAD_TIME).await;
-    tokio::time::resume();
+    turn_clock(HEAD_TIME).await;
     for (number, line) in slow.iter_mut().enumerate() {
         if number % (heads.len() + others.len()) < heads.len() {
             line.expect_gone().await;

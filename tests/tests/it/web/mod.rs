@@ -22,8 +22,10 @@ mod vanished;
 mod websockets;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tests::{RunningClient, World};
+use tokio::time::{advance, pause, resume};
 
 /// A relay that serves HTTP, and a client with these tunnels.
 async fn world_of(tunnels: &[String]) -> (World, RunningClient, SocketAddr) {
@@ -43,6 +45,14 @@ async fn world_with(
     let client = world.client_for(tunnels).await;
     let http = world.addrs.http.expect("a port for HTTP");
     (world, client, http)
+}
+
+/// Turns the clock of relay and client on by `time`. Nothing is slept through, so that it is no matter
+/// how slow a machine is.
+async fn turn_clock(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
 }
 
 /// The tunnel `app`, at the subdomain of its name.

@@ -6,10 +6,9 @@ use tests::http::frames::{INITIAL_WINDOW_SIZE, get, kind};
 use tests::http::{Frames, Outcome};
 use tests::{Folder, Local, local, within};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::net::TcpStream;
 
-use super::{APP, app, world_with};
+use super::{APP, app, turn_clock, world_with};
 
 /// How long data may wait.
 const STALL: Duration = Duration::from_millis(300);
@@ -148,36 +147,55 @@ async fn a_visitor_who_reads_one_answer_does_not_hold_the_others_for_ever() {
     world.stop().await;
 }
 
+/// The answer consists of so many pieces of [`PIECE`] bytes, and none of them is handed on with another.
+async fn answers_in_pieces(pieces: usize) -> Local {
+    Local::start(move |mut socket: TcpStream| async move {
+        let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for _ in 0..pieces {
+            answer.extend_from_slice(format!("{PIECE:x}\r\n").as_bytes());
+            answer.extend_from_slice(&[b'x'; PIECE]);
+            answer.extend_from_slice(b"\r\n");
+        }
+        answer.extend_from_slice(b"0\r\n\r\n");
+        // A visitor may leave at any time.
+        drop(socket.write_all(&answer).await);
+        drop(tokio::io::copy(&mut socket, &mut tokio::io::sink()).await);
+    })
+    .await
+}
+
+/// As much as a frame takes.
+const PIECE: usize = 16 * 1024;
+
 #[tokio::test]
 async fn a_slow_visitor_of_many_answers_loses_nothing() {
     /// So many answers.
     const ANSWERS: u32 = 16;
-    /// Each of so many bytes.
-    const LENGTH: usize = 300_000;
-    /// A frame each time: each answer waits for longer than it may, while the others are read.
-    const PAUSE: Duration = Duration::from_millis(10);
+    /// Each of so many pieces.
+    const PIECES: usize = 4;
+    /// How long data may wait: by the clock of the relay, which this test turns, so that a slow
+    /// machine adds nothing to it that counts.
+    const STALL: Duration = Duration::from_secs(2);
+    /// So many bytes come in that time, so that each answer waits for longer while others are read.
+    const IN_A_STALL: f64 = 90_000.0;
 
-    let service = answers_with(LENGTH).await;
-    let (world, client, http) = world_with(&app(service.addr()), |settings| {
-        settings.stall_timeout = Duration::from_millis(800);
-    })
-    .await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(16 * 1024).expect("a small buffer");
-    let socket = within("a connection", socket.connect(http)).await.expect("a connection");
-    let mut frames = Frames::over(socket, &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
+    let service = answers_in_pieces(PIECES).await;
+    let (world, client, http) =
+        world_with(&app(service.addr()), |settings| settings.stall_timeout = STALL).await;
+    let socket = within("a connection", TcpStream::connect(http)).await.expect("a connection");
+    let mut frames = Frames::narrow(socket, &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
     for number in 0..ANSWERS {
         frames.get(2 * number + 1, APP, "/").await;
     }
-    let mut pace = interval(PAUSE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut come = 0;
-    while come < LENGTH * ANSWERS as usize {
+    while come < PIECE * PIECES * ANSWERS as usize {
         let frame = frames.next().await.expect("a frame");
         assert_ne!(frame.kind, kind::RST_STREAM, "stream {} after {come}", frame.stream);
-        if frame.kind == kind::DATA {
+        // An end alone gives no room back.
+        if frame.kind == kind::DATA && !frame.payload.is_empty() {
             come += frame.payload.len();
-            pace.tick().await;
+            frames.widen(0, frame.payload.len() as u32).await;
+            turn_clock(STALL.mul_f64(frame.payload.len() as f64 / IN_A_STALL)).await;
         }
     }
     world.shows("all of them", |metrics| metrics.value(OPEN) == Some(0.0)).await;

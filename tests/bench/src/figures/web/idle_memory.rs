@@ -3,7 +3,6 @@
 //! Of the two sides the larger one counts, which is the relay.
 
 use anyhow::{Context, Result};
-use tokio::time::sleep;
 
 use crate::figures::idle_memory::largest_growth;
 use crate::figures::{Metric, Reading, Scene};
@@ -12,6 +11,7 @@ use crate::load::web::tls::Wish;
 use crate::load::web::visitor::WebVisitor;
 use crate::plan::Plan;
 use crate::tunnel::Tunnel;
+use crate::wait::settled;
 
 pub(in crate::figures) async fn plain(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, plan, .. } = scene;
@@ -41,8 +41,8 @@ where
 {
     let before = tunnel.private_bytes()?;
     let crowd = Crowd::gather_all(come, plan.idle_visitors).await?;
-    sleep(plan.rest).await;
-    let growth = largest_growth(&before, &tunnel.private_bytes()?);
+    let after = settled(|| tunnel.private_bytes(), plan).await?;
+    let growth = largest_growth(&before, &after);
     Ok(growth as f64 / 1e3 / crowd.visitors.len() as f64)
 }
 

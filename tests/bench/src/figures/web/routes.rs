@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
 
 use crate::contenders::Contender;
 use crate::figures::{Metric, Reading};
@@ -15,6 +14,7 @@ use crate::plan::Plan;
 use crate::routes::RoutedRelay;
 use crate::statistics::quantile;
 use crate::tunnel::Workshop;
+use crate::wait::settled;
 
 pub(in crate::figures) async fn measure(
     contender: Contender,
@@ -45,8 +45,8 @@ async fn watch(
     many.start_clients()?;
     many.until_live().await?;
     readings.push((&LIVE, start.elapsed().as_secs_f64()));
-    sleep(plan.rest).await;
-    let growth = many.private_bytes()?.saturating_sub(before) as f64 / 1e3;
+    let after = settled(|| Ok(vec![many.private_bytes()?]), plan).await?[0];
+    let growth = after.saturating_sub(before) as f64 / 1e3;
     readings.push((&PER_ROUTE, growth / plan.routes as f64));
 
     let visitors = [visitors(many).await?, visitors(few).await?];

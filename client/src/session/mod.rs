@@ -378,7 +378,7 @@ impl Session {
                 info!(%tunnel, "closed");
             }
             Event::Refused(tunnel, reason) => {
-                warn!(%tunnel, "the relay does not open the tunnel: {}", Foreign(reason));
+                warn!(%tunnel, "the relay does not open the tunnel: {reason}");
                 self.ask_again();
             }
             // Who is told of it says so, once.

@@ -4,11 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kit::logging::{Foreign, harmless};
+use crate::kit::logging::harmless;
 
 /// So many characters of each part of a record are shown: more than a name has, or the text that a
 /// relay asks for.
 const LONGEST_PART: usize = 512;
+
+/// So many characters of a message are shown. What it says to do stands at its end, behind names of
+/// up to 253 characters.
+const LONGEST_MESSAGE: usize = 1_000;
 
 /// Why a relay does not accept a client, and whether coming back can help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +140,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Foreign(&self.message).fmt(f)
+        f.write_str(&harmless(&self.message, LONGEST_MESSAGE))
     }
 }
 
@@ -148,6 +152,14 @@ mod tests {
     fn a_refusal_cannot_forge_lines_of_the_log() {
         let refusal = Refusal::new(RefusalCode::BadRequest, "no\nINFO yes \u{202e}");
         assert_eq!(refusal.to_string(), "no\\nINFO yes \\u{202e}");
+    }
+
+    #[test]
+    fn what_to_do_is_shown_behind_long_names_and_a_book_is_not() {
+        let message = format!("whose is {}? Ask the operator", "a".repeat(253));
+        assert_eq!(Refusal::new(RefusalCode::HostNotAllowed, &*message).to_string(), message);
+        let book = Refusal::new(RefusalCode::BadRequest, "a".repeat(5_000)).to_string();
+        assert_eq!(book, format!("{}…", "a".repeat(1_000)));
     }
 
     #[test]

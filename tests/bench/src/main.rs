@@ -5,7 +5,8 @@
 //! command: the local [service](helpers::service), a plain TCP [hop](helpers::hop), a slow
 //! [line](helpers::line). See `README.md` beside this crate for what each figure means.
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::Parser;
 
 mod cli;
@@ -30,10 +31,16 @@ mod statistics;
 mod tunnel;
 mod wait;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match cli.helper {
+    let ended = match cli.helper {
         Some(helper) => helpers::run(helper),
         None => run::run(&cli.run),
+    };
+    if let Err(error) = ended {
+        // Where nobody listens any more, there is only the exit code.
+        console::progress(format_args!("error: {error:#}")).ok();
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -57,6 +58,8 @@ impl Process {
         let child = command
             .stdin(Stdio::piped())
             .stderr(errors)
+            // What a person types to end the run is for the run, which ends it in its turn.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("starting {}", command.get_program().display()))?;
         Ok(Self { child, name: name.to_owned(), log })

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context, Result, anyhow, ensure};
+use shared::kit::stop::Stop;
 use tokio::time::timeout;
 
 use crate::cli::RunArgs;
@@ -20,26 +20,17 @@ use crate::programs::Programs;
 use crate::report::{Failure, Report};
 use crate::tunnel::Workshop;
 
-/// Measures what the flags ask for, and writes the report.
+/// Measures what the flags ask for, and writes the report: also if the run is interrupted, of what
+/// has been measured by then.
 ///
-/// An error if ours, the two hops or the direct connection could not be measured; what goes wrong
-/// with another tunnel is told in the report. All processes that were started have ended on return,
-/// also if the run is interrupted.
+/// An error if the run was interrupted, or if ours, the two hops or the direct connection could not
+/// be measured; what goes wrong with another tunnel is told in the report. All processes that were
+/// started have ended on return.
 // One thread: the load shall cost as little as it can, and take no more than one core.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn run(args: &RunArgs) -> Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("listening for a signal")?;
-    tokio::select! {
-        ended = run_to_the_end(args) => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("listening for an interrupt")?;
-            bail!("interrupted")
-        }
-        _ = terminated.recv() => bail!("terminated"),
-    }
-}
-
-async fn run_to_the_end(args: &RunArgs) -> Result<()> {
+    let stop = Stop::new();
+    let signals = stop.on_signals().context("listening for signals")?;
     raise_descriptor_limit()?;
     let plan = Plan::from_args(args);
     let programs = Programs::find(args.ours.as_deref(), args.before.as_deref(), &args.peers)?;
@@ -48,29 +39,52 @@ async fn run_to_the_end(args: &RunArgs) -> Result<()> {
 
     let logs = args.out.join("logs");
     fresh_directory(&logs)?;
+    Report::remove_earlier(&args.out)?;
     let (service, local) = Process::start_helper(["service"], "service", &logs)?;
     let scratch = args.out.join("scratch");
     let workshop = Workshop { programs: &programs, local, logs: &logs, scratch: &scratch };
 
     let mut report = Report::new(Machine::look(), versions(&contenders, &programs)?);
+    let ended = tokio::select! {
+        // First: a measurement that comes to nothing since all are asked to end has not failed.
+        biased;
+        never = signals => match never {},
+        () = stop.gracefully.cancelled() => {
+            report.interrupted = true;
+            Err(anyhow!("interrupted: the report has what was measured before"))
+        }
+        ended = measure_all(figures, &contenders, &workshop, &plan, &mut report) => ended,
+    };
+    drop(service);
+    report.write(&args.out)?;
+    console::result(report.to_markdown())?;
+    ended?;
+    no_failure_of_our_own(&report.failures)
+}
+
+/// Round by round, until all is in the report. What is there stays there if this is dropped.
+async fn measure_all(
+    figures: &[Figure],
+    contenders: &[Contender],
+    workshop: &Workshop<'_>,
+    plan: &Plan,
+    report: &mut Report,
+) -> Result<()> {
     for figure in figures {
         for round in 1..=figure.rounds(plan.rounds) {
             for contender in contenders.iter().filter(|it| figure.applies_to(**it)) {
-                let measured = measure(*figure, *contender, &workshop, &plan).await;
+                let measured = measure(*figure, *contender, workshop, plan).await;
                 let said = match &measured {
                     Ok(readings) => describe(readings),
                     Err(error) => format!("failed: {error:#}"),
                 };
                 let name = figure.name();
-                console::progress(format_args!("{name} {round} {}: {said}", contender.name()))?;
                 report.add(&name, *contender, measured);
+                console::progress(format_args!("{name} {round} {}: {said}", contender.name()))?;
             }
         }
     }
-    drop(service);
-    report.write(&args.out)?;
-    console::result(report.to_markdown())?;
-    no_failure_of_our_own(&report.failures)
+    Ok(())
 }
 
 async fn measure(

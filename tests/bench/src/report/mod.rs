@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::contenders::Contender;
 use crate::figures::{Metric, Reading};
@@ -14,6 +16,10 @@ use crate::statistics::Summary;
 
 mod chart;
 mod table;
+
+/// What a run leaves beside its charts.
+const JSON: &str = "report.json";
+const MARKDOWN: &str = "report.md";
 
 /// All results of a run.
 #[derive(Debug, Serialize)]
@@ -24,6 +30,8 @@ pub(crate) struct Report {
     /// In the order of measuring.
     pub(crate) rows: Vec<Row>,
     pub(crate) failures: Vec<Failure>,
+    /// Whether the run was ended before everything was measured.
+    pub(crate) interrupted: bool,
 }
 
 /// One metric, of all contenders.
@@ -44,7 +52,7 @@ pub(crate) struct Failure {
 impl Report {
     /// A report of nothing yet.
     pub(crate) fn new(machine: Machine, versions: BTreeMap<Contender, String>) -> Self {
-        Self { machine, versions, rows: Vec::new(), failures: Vec::new() }
+        Self { machine, versions, rows: Vec::new(), failures: Vec::new(), interrupted: false }
     }
 
     /// Adds the outcome of one measurement.
@@ -71,10 +79,29 @@ impl Report {
     /// Writes `report.json`, `report.md` and a chart for each metric.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self).context("writing the report as JSON")?;
-        write(directory, "report.json", &json)?;
-        write(directory, "report.md", &self.to_markdown())?;
+        write(directory, JSON, &json)?;
+        write(directory, MARKDOWN, &self.to_markdown())?;
         for row in &self.rows {
-            write(directory, &format!("{}.svg", row.metric.name), &chart::svg(row))?;
+            write(directory, &chart_of(row.metric.name), &chart::svg(row))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier run has written, so that nobody takes it for this one's: its report,
+    /// and the charts that it names.
+    pub(crate) fn remove_earlier(directory: &Path) -> Result<()> {
+        let json = fs::read(directory.join(JSON)).unwrap_or_default();
+        let report: Value = serde_json::from_slice(&json).unwrap_or_default();
+        let rows = report["rows"].as_array().into_iter().flatten();
+        let charts = rows.filter_map(|row| row["metric"]["name"].as_str()).map(chart_of);
+        // The list of charts goes last: who is interrupted here can do it again.
+        for name in charts.chain([MARKDOWN.to_owned(), JSON.to_owned()]) {
+            match fs::remove_file(directory.join(&name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing the last run's {name}"));
+                }
+                _ => (),
+            }
         }
         Ok(())
     }
@@ -130,18 +157,41 @@ impl Row {
     }
 }
 
+fn chart_of(metric: &str) -> String {
+    format!("{metric}.svg")
+}
+
 fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
     fs::write(directory.join(name), text).with_context(|| format!("writing {name}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use super::*;
 
     fn row(comparable: bool, values: &[(Contender, &[f64])]) -> Row {
         let metric = Metric { name: "n", title: "t", unit: "u", more_is_better: true, comparable };
         let values = values.iter().map(|(contender, values)| (*contender, values.to_vec()));
         Row { metric: Box::leak(Box::new(metric)), values: values.collect() }
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_run_is_left_and_nothing_else_is_removed() {
+        let directory = env::temp_dir().join(format!("bench-report-{}", process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        Report::remove_earlier(&directory).unwrap();
+        let mut report = Report::new(Machine::look(), BTreeMap::new());
+        report.rows.push(row(true, &[(Contender::Ours, &[4.0])]));
+        report.write(&directory).unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 3);
+        fs::write(directory.join("somebody-elses.svg"), "").unwrap();
+        Report::remove_earlier(&directory).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|file| file.unwrap().file_name()).collect();
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(left, ["somebody-elses.svg"]);
     }
 
     #[test]

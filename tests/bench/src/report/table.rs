@@ -27,7 +27,11 @@ pub(super) fn markdown(report: &Report) -> String {
     if !encrypted.is_empty() {
         text += &format!("Encrypted: {}; the others are not.\n", encrypted.join(", "));
     }
-    text += "Medians, with the lowest and highest of all rounds; everything on loopback.\n\n";
+    text += "Medians, with the lowest and highest of all rounds; everything on loopback.\n";
+    if report.interrupted {
+        text += "The run was interrupted: not everything was measured.\n";
+    }
+    text.push('\n');
     let (web, tunnels): (Vec<&Row>, Vec<&Row>) =
         report.rows.iter().partition(|row| row.metric.is_web());
     let tables = [(tunnels, tunnel_comparisons as fn(&_) -> _), (web, web_comparisons)];

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::contenders::certificate::Certificate;
 use crate::contenders::{Contender, Place, Recipe};
+use crate::ports::loopback;
 use crate::programs::Programs;
 use crate::protocol::web::{DOMAIN, TUNNEL};
 
@@ -20,6 +21,8 @@ pub(crate) struct WebPlace<'a> {
     pub(crate) control: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
+    /// Where it tells its metrics.
+    pub(crate) admin: SocketAddr,
     /// An address that nothing else uses.
     pub(crate) spare: SocketAddr,
     /// A directory for certificates.
@@ -32,7 +35,9 @@ pub(in crate::contenders) fn recipe(
     place: &Place<'_>,
 ) -> Result<Recipe> {
     let &Place { control, public, secure, spare, directory, .. } = place;
-    let web = WebPlace { control, http: public, https: secure, spare, directory };
+    // Nobody asks for its metrics: any port will do that the kernel has.
+    let admin = loopback(0);
+    let web = WebPlace { control, http: public, https: secure, admin, spare, directory };
     let server = relay(contender, programs, web)?;
     let mut client = programs.command(contender, "client")?;
     client
@@ -54,6 +59,7 @@ pub(crate) fn relay(
         .args(["--public", &place.spare.to_string()])
         .args(["--http", &place.http.to_string()])
         .args(["--https", &place.https.to_string()])
+        .args(["--admin", &place.admin.to_string()])
         .args(["--domain", DOMAIN, "--certs"])
         .arg(folder_of_certificates(place.directory)?);
     if contender != Contender::OursWebLog {
@@ -117,11 +123,9 @@ pub(crate) fn routes_server(
     programs: &Programs,
     place: &RoutesPlace,
 ) -> Result<Command> {
-    let &RoutesPlace { control, http, https, spare, .. } = place;
-    let web = WebPlace { control, http, https, spare, directory: &place.directory };
-    let mut relay = relay(contender, programs, web)?;
-    relay.args(["--admin", &place.admin.to_string()]);
-    Ok(relay)
+    let &RoutesPlace { control, http, https, admin, spare, .. } = place;
+    let web = WebPlace { control, http, https, admin, spare, directory: &place.directory };
+    relay(contender, programs, web)
 }
 
 /// How one of the clients is started, numbered from 0.

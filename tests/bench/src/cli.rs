@@ -59,7 +59,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) ours: Option<PathBuf>,
 
-    /// Where `relay` and `client` of another build are; they take turns with ours as `before`.
+    /// Where `relay` and `client` of another build are; they take turns with ours as `before` and `before-web`.
     #[arg(long, value_name = "DIR")]
     pub(crate) before: Option<PathBuf>,
 

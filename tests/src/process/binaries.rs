@@ -6,10 +6,15 @@ use std::sync::OnceLock;
 
 static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
 
-/// From now on the two programs are those in `directory`, and are not built. The first to say so is
-/// right.
-pub fn use_programs_in(directory: PathBuf) {
-    DIRECTORY.get_or_init(|| directory);
+/// From now on the two programs are those in `directory`, or else those beside this one, and are not
+/// built. The first to say so is right.
+pub fn use_programs_in(directory: Option<PathBuf>) {
+    DIRECTORY.get_or_init(|| directory.unwrap_or_else(beside_this_one));
+}
+
+fn beside_this_one() -> PathBuf {
+    let program = std::env::current_exe().expect("the path of this program");
+    program.parent().expect("a program in a folder").to_owned()
 }
 
 /// Where cargo has put `program`.

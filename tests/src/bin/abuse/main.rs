@@ -66,11 +66,7 @@ fn main() -> ExitCode {
         table::names(&attacks);
         return if args.list { ExitCode::SUCCESS } else { ExitCode::from(2) };
     }
-    let beside = || std::env::current_exe().expect("the path of this program");
-    use_programs_in(
-        args.programs
-            .unwrap_or_else(|| beside().parent().expect("a program in a folder").to_owned()),
-    );
+    use_programs_in(args.programs);
     raise_file_limit();
     install_provider();
 

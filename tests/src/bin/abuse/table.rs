@@ -1,6 +1,6 @@
 //! What is shown: a table, row by row as attacks are over.
 
-#![allow(clippy::print_stdout, reason = "talking to a person is what the program is for")]
+#![expect(clippy::print_stdout, reason = "talking to a person is what the program is for")]
 
 use std::time::Instant;
 

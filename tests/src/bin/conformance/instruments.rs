@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tests::{Peer, eventually};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ impl Instruments {
     }
 
     /// Runs `command` until it ends, or for `patience`: then it is killed and has no status. What
-    /// it says is the result `log`.
+    /// it has started is killed in either case. What it says is the result `log`.
     ///
     /// # Panics
     ///
@@ -54,31 +55,65 @@ impl Instruments {
         log: &str,
         patience: Duration,
     ) -> Option<ExitStatus> {
-        let mut child = self.start(command, log);
-        timeout(patience, child.wait()).await.ok().map(|status| status.expect("its status"))
+        let mut running = self.start(command, log);
+        let ended = timeout(patience, running.child.wait()).await;
+        ended.ok().map(|status| status.expect("its status"))
     }
 
     /// Starts `command`, which serves at `address` until it is dropped.
     ///
     /// # Panics
     ///
-    /// It cannot be started, or does not listen.
-    pub(crate) async fn serve(&self, command: Command, log: &str, address: SocketAddr) -> Child {
-        let child = self.start(command, log);
+    /// It cannot be started, ends by itself, or does not listen.
+    pub(crate) async fn serve(&self, command: Command, log: &str, address: SocketAddr) -> Running {
+        let mut running = self.start(command, log);
         eventually("the local service to listen", async || {
+            running.expect_alive();
             Peer::try_connect(address).await.is_ok()
         })
         .await;
-        child
+        running
     }
 
-    fn start(&self, mut command: Command, log: &str) -> Child {
-        let output = File::options().create(true).append(true).open(self.results.join(log));
+    fn start(&self, mut command: Command, log: &str) -> Running {
+        let log = self.results.join(log);
+        let output = File::options().create(true).append(true).open(&log);
         let output = output.expect("a file for what it says");
-        command.stdin(Stdio::null()).kill_on_drop(true);
+        // A group of its own: all that it starts can be killed with it.
+        command.stdin(Stdio::null()).kill_on_drop(true).process_group(0);
         command.stdout(output.try_clone().expect("the same file")).stderr(output);
-        command.spawn().unwrap_or_else(|err| {
+        let child = command.spawn().unwrap_or_else(|err| {
             panic!("cannot start {:?}, which `make conformance` installs: {err}", command.as_std())
-        })
+        });
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("a process");
+        Running { child, group, log }
+    }
+}
+
+/// A program that was started. It is killed when this is dropped, and so is all that it has started.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    group: Pid,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Expects that it has not ended.
+    ///
+    /// # Panics
+    ///
+    /// It has.
+    pub(crate) fn expect_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("its status") {
+            panic!("the local service has ended ({status}): see {}", self.log.display());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing of it may be left.
+        kill_process_group(self.group, Signal::KILL).ok();
     }
 }

@@ -4,7 +4,7 @@
 //! real relay and client, in each way that visitors can come. A case whose verdict is another one
 //! through the tunnel is a difference; each has to stand in `docs/conformance.md` with its reason.
 //! It ends with status 1 if one does not. A suite with such a difference is run once more, and it
-//! counts if it is there again.
+//! counts if it is there again. A suite that cannot be run, or a signal, ends it with status 1 too.
 //!
 //! What the suites said in full is kept in the folder of the instruments, in `results`.
 //!
@@ -24,17 +24,21 @@ mod table;
 mod tunnel;
 mod verdicts;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use futures::FutureExt;
 use shared::carry::tls::install_provider;
+use shared::kit::stop::Stop;
 use tests::process::use_programs_in;
 use tokio::runtime::Builder;
 
 use crate::differences::Accepted;
 use crate::instruments::Instruments;
-use crate::suites::SUITES;
+use crate::suites::{SUITES, Suite};
+use crate::verdicts::Compared;
 
 /// What conformance suites say through the tunnel and without it
 #[derive(Debug, Parser)]
@@ -70,32 +74,61 @@ fn main() -> ExitCode {
         table::names(&suites);
         return if args.list { ExitCode::SUCCESS } else { ExitCode::from(2) };
     }
-    let beside = || std::env::current_exe().expect("the path of this program");
-    use_programs_in(
-        args.programs
-            .unwrap_or_else(|| beside().parent().expect("a program in a folder").to_owned()),
-    );
+    use_programs_in(args.programs);
     install_provider();
 
     let instruments = Instruments::in_folder(&args.instruments, args.all);
-    let accepted = Accepted::documented();
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // All that was started ends with the future that is dropped here.
+    runtime.block_on(async {
+        let stop = Stop::new();
+        let signals = stop.on_signals().expect("signals that can be handled");
+        let all_is_well = tokio::select! {
+            // First: a suite that stops since all are asked to end has not failed.
+            biased;
+            never = signals => match never {},
+            () = stop.gracefully.cancelled() => {
+                table::interrupted();
+                false
+            }
+            all_is_well = show(&suites, &instruments) => all_is_well,
+        };
+        if all_is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    })
+}
+
+/// Runs the suites and shows what they say. Returns whether all is well.
+async fn show(suites: &[&Suite], instruments: &Instruments) -> bool {
+    let accepted = Accepted::documented();
     table::head();
     let mut all_is_well = true;
     for suite in suites {
-        let first = runtime.block_on(suite.run(&instruments));
-        if first.iter().all(|way| accepted.lacks(way).is_empty()) {
-            for way in &first {
-                all_is_well &= table::row(way, &accepted, None);
-            }
+        let Some((ways, before)) = ask(suite, instruments, &accepted).await else {
+            table::panicked(suite);
+            all_is_well = false;
             continue;
-        }
-        // Some cases are a matter of chance even without a tunnel: testssl.sh may look for a
-        // session before it has come. What differs is what differs twice.
-        let second = runtime.block_on(suite.run(&instruments));
-        for (way, before) in second.iter().zip(&first) {
-            all_is_well &= table::row(way, &accepted, Some(before));
+        };
+        for (place, way) in ways.iter().enumerate() {
+            let before = before.as_ref().and_then(|before| before.get(place));
+            all_is_well &= table::row(way, &accepted, before);
         }
     }
-    if all_is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    all_is_well
+}
+
+/// What a suite says, and what it said before if it had to be asked again. None if it panics, which
+/// is shown and ends nothing else.
+async fn ask(
+    suite: &Suite,
+    instruments: &Instruments,
+    accepted: &Accepted,
+) -> Option<(Vec<Compared>, Option<Vec<Compared>>)> {
+    let run = || AssertUnwindSafe(suite.run(instruments)).catch_unwind();
+    let first = run().await.ok()?;
+    if first.iter().all(|way| accepted.lacks(way).is_empty()) {
+        return Some((first, None));
+    }
+    // Some cases are a matter of chance even without a tunnel: testssl.sh may look for a session
+    // before it has come. What differs is what differs twice.
+    Some((run().await.ok()?, Some(first)))
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use tests::{Folder, local};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::instruments::Instruments;
+use crate::instruments::{Instruments, Running};
 use crate::tunnel::Certificate;
 
 /// An nginx that runs until it is dropped.
@@ -15,7 +15,7 @@ pub(crate) struct Nginx {
     pub(crate) h2c: SocketAddr,
     /// Where it speaks TLS, and HTTP/2 or 1.1 in it.
     pub(crate) tls: SocketAddr,
-    _process: Child,
+    process: Running,
     _folder: Folder,
 }
 
@@ -45,6 +45,15 @@ impl Nginx {
         let file = folder.write("nginx.conf", &config);
         command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(file);
         let process = instruments.serve(command, "nginx.log", tls).await;
-        Self { h2c, tls, _process: process, _folder: folder }
+        Self { h2c, tls, process, _folder: folder }
+    }
+
+    /// Expects that it has not ended.
+    ///
+    /// # Panics
+    ///
+    /// It has.
+    pub(crate) fn expect_alive(&mut self) {
+        self.process.expect_alive();
     }
 }

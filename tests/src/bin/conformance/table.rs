@@ -1,6 +1,6 @@
 //! What is shown: a table, row by row as runs are over, and below a row what is not accounted for.
 
-#![allow(clippy::print_stdout, reason = "talking to a person is what the program is for")]
+#![expect(clippy::print_stdout, reason = "talking to a person is what the program is for")]
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,16 @@ pub(crate) fn names(suites: &[&Suite]) {
     if suites.is_empty() {
         println!("there is no such suite: --list shows which there are");
     }
+}
+
+/// The row of a suite that cannot be run.
+pub(crate) fn panicked(suite: &Suite) {
+    println!("| {} | - | - | - | - | it cannot be run: see the panic |", suite.name);
+}
+
+/// What stands below the last row of a run that was ended.
+pub(crate) fn interrupted() {
+    println!("interrupted: of the suite that was running there is nothing");
 }
 
 /// The row of a way. Returns whether all is well: something was run, and `accepted` has a reason

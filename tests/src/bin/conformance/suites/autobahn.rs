@@ -25,7 +25,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
     let address = local::nobody().await;
     let mut server = instruments.program("wstest");
     server.args(["--mode", "testeeserver", "--wsuri", &format!("ws://{address}")]);
-    let _server = instruments.serve(server, "autobahn-server.log", address).await;
+    let mut server = instruments.serve(server, "autobahn-server.log", address).await;
     let without = ask(instruments, "without", "ws", address, &certificate).await;
 
     // The server insists on its own port in `Host`.
@@ -35,6 +35,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
         let through = ask(instruments, way, scheme, address, &certificate).await;
         all.push(Compared { suite: NAME, way, without: without.clone(), through });
     }
+    server.expect_alive();
     all
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
     let address = local::nobody().await;
     let mut server = instruments.program("grpc-server");
     server.args(["--port", &address.port().to_string()]);
-    let _server = instruments.serve(server, "grpc-server.log", address).await;
+    let mut server = instruments.serve(server, "grpc-server.log", address).await;
     let without = ask(instruments, "without", address, None).await;
 
     let tunnel = Tunnel::to(&format!("h2c://{address}"), &certificate).await;
@@ -63,6 +63,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
         let through = ask(instruments, way, address, trusted).await;
         all.push(Compared { suite: NAME, way, without: without.clone(), through });
     }
+    server.expect_alive();
     all
 }
 

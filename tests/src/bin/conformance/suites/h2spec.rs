@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
     let certificate = Certificate::new();
-    let nginx = Nginx::start(instruments, &certificate).await;
+    let mut nginx = Nginx::start(instruments, &certificate).await;
     let plain = ask(instruments, "without", nginx.h2c, false).await;
     let secure = ask(instruments, "without-tls", nginx.tls, true).await;
 
@@ -35,6 +35,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
         let through = ask(instruments, way, address, with_tls).await;
         all.push(Compared { suite: NAME, way, without, through });
     }
+    nginx.expect_alive();
     all
 }
 

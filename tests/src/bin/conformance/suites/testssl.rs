@@ -32,7 +32,7 @@ enum Depth {
 
 pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
     let certificate = Certificate::new();
-    let nginx = Nginx::start(instruments, &certificate).await;
+    let mut nginx = Nginx::start(instruments, &certificate).await;
     let without = ask(instruments, "without", nginx.tls).await;
     let tls = Tunnel::to(&format!("tls://{}", nginx.tls), &certificate).await;
     let requests = Tunnel::to(&format!("h2c://{}", nginx.h2c), &certificate).await;
@@ -44,6 +44,7 @@ pub(super) async fn run(instruments: &Instruments) -> Vec<Compared> {
         let [without, through] = [&without, &through].map(|found| read(found, depth));
         all.push(Compared { suite: NAME, way, without, through });
     }
+    nginx.expect_alive();
     all
 }
 

@@ -1,9 +1,13 @@
 //! A real browser: Chromium from Debian's package, which shows nothing to anybody.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -24,11 +28,16 @@ const ARGUMENTS: [&str; 10] = [
     "--no-first-run",
 ];
 
+/// How long its processes may take to go, once they are killed or those are whom they help.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
 /// A browser with a profile of its own, all of whose processes go when it is dropped. If the test has
 /// failed by then, what it wrote is printed.
 #[derive(Debug)]
 pub struct Browser {
     process: Child,
+    /// The other end of what each of its processes has as stdout: it ends with the last of them.
+    stdout: UnixStream,
     profile: Folder,
 }
 
@@ -42,6 +51,8 @@ impl Browser {
     pub fn open(host: &str, at: SocketAddr, identity: &Identity) -> Self {
         let profile = Folder::new();
         let log = File::create(profile.file("log")).expect("a file");
+        let (stdout, theirs) = UnixStream::pair().expect("two sockets");
+        stdout.set_read_timeout(Some(GONE_WITHIN)).expect("a time to wait for");
         let process = Command::new("chromium")
             .args(ARGUMENTS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -50,14 +61,16 @@ impl Browser {
             .arg(format!("--host-resolver-rules=MAP {host} {}", at.ip()))
             .arg(format!("https://{host}:{}/", at.port()))
             .env("HOME", profile.path())
+            // What it keeps beside its profile goes with that.
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(OwnedFd::from(theirs))
             .stderr(log)
             // All that it starts, too.
             .process_group(0)
             .spawn()
             .expect("chromium, which `make test-programs` installs");
-        Self { process, profile }
+        Self { process, stdout, profile }
     }
 
     #[expect(clippy::print_stderr, reason = "the output of a test that has failed")]
@@ -82,5 +95,8 @@ impl Drop for Browser {
         // It may have ended by itself.
         kill_process_group(group, Signal::KILL).ok();
         drop(self.process.wait());
+        // Those that look after its crashes are in groups of their own and notice that it has gone.
+        // Until then they may write into the profile, which could not be removed.
+        io::copy(&mut self.stdout, &mut io::sink()).ok();
     }
 }

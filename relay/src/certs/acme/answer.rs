@@ -142,6 +142,7 @@ mod tests {
 
     /// A program that does this, in a folder that is removed with it, and what it was told to do.
     struct Program {
+        folder: PathBuf,
         path: PathBuf,
         log: PathBuf,
     }
@@ -149,12 +150,12 @@ mod tests {
     impl Program {
         fn new(name: &str, script: &str) -> Self {
             let folder =
-                std::env::temp_dir().join(format!("sallyport-hook-{}", std::process::id()));
+                std::env::temp_dir().join(format!("sallyport-hook-{name}-{}", std::process::id()));
             fs::create_dir_all(&folder).expect("a folder");
             let path = folder.join(name);
             fs::write(&path, format!("#!/bin/sh\necho $@ >>$0.log; {script}\n")).expect("a file");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-            Self { log: path.with_extension("log"), path }
+            Self { log: path.with_extension("log"), path, folder }
         }
 
         fn record(&self) -> Passing {
@@ -168,7 +169,7 @@ mod tests {
 
     impl Drop for Program {
         fn drop(&mut self) {
-            drop((fs::remove_file(&self.path), fs::remove_file(&self.log)));
+            drop(fs::remove_dir_all(&self.folder));
         }
     }
 

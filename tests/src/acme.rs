@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -180,9 +179,7 @@ read -r status <&3
 ",
             log = log.display(),
         );
-        let path = self.folder.write("hook", &script);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-        path
+        self.folder.program("hook", &script)
     }
 
     /// What the hook has done so far.

@@ -36,6 +36,16 @@ impl Folder {
         path
     }
 
+    /// Writes a program, a script that says in its first line what runs it.
+    pub fn program(&self, name: &str, script: &str) -> PathBuf {
+        let (text, path) = (self.write(&format!(".{name}"), script), self.file(name));
+        // Another process writes it: no program can be run that is open for writing somewhere, as
+        // a file of ours is for a moment in whatever is started meanwhile.
+        let made = Command::new("install").args(["-m", "700"]).args([&text, &path]).status();
+        assert!(made.expect("install").success(), "a program at {}", path.display());
+        path
+    }
+
     /// Replaces a file by a new one that takes its name, as most editors do.
     pub fn replace(&self, name: &str, text: &str) {
         let new = self.write(".new", text);

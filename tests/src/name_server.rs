@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -111,9 +110,7 @@ printf 'server %s %s\\n%s %s %s\\nsend\\n' {host} {PORT} \"$change\" \"$3\" \"$v
     nsupdate -v -k {home}/key
 "
         );
-        let path = self.folder.write("hook", &script);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-        path
+        self.folder.program("hook", &script)
     }
 
     /// What that program was told so far.

@@ -1,7 +1,6 @@
 //! A relay that orders certificates, as an operator runs it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use tests::Folder;
 use tests::acme::Pebble;
@@ -21,8 +20,7 @@ async fn certificates_are_ordered_by_flags_and_no_key_is_in_any_log_nor_before_t
     let hook = pebble.dns_hook();
     // Says what it sees of the relay's environment.
     let script = format!("#!/bin/bash\necho seen: ${{!RELAY_*}}\nexec {} \"$@\"\n", hook.display());
-    let hook = folder.write("hook", &script);
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).expect("a program");
+    let hook = folder.program("hook", &script);
     let path = |path: std::path::PathBuf| path.display().to_string();
     let mut relay = Program::relay()
         .env("PATH", "/usr/bin:/bin")

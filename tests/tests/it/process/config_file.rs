@@ -236,9 +236,7 @@ async fn the_examples_run_and_hold_every_key() {
         let here = all.lines().filter(|line| !line.contains("/etc/sallyport/tls/"));
         folder.write("dns-key", "relay:hmac-sha256:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
         folder.write("acme-key", "MDEyMzQ1Njc4OWFiY2RlZg");
-        let hook = folder.write("dns-hook", "#!/bin/sh\n");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(hook, mode).expect("a program");
+        folder.program("dns-hook", "#!/bin/sh\n");
         std::fs::create_dir(folder.file("certs")).expect("a folder");
         std::fs::create_dir(folder.file("pages")).expect("a folder");
         folder.write("pages/default.html", "{{title}}");

@@ -14,6 +14,7 @@
 //! - [`http`]: HTTP by hand, for what no honest program says or does
 //! - [`kept`]: where users and tokens are kept
 //! - [`name_server`]: a real name server with zones of its own
+//! - [`nginx`]: a real nginx
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
 //! - [`jwt`]: JSON Web Tokens, put together and signed by hand
@@ -41,6 +42,7 @@ pub mod jwt;
 pub mod kept;
 pub mod local;
 pub mod name_server;
+pub mod nginx;
 pub mod pattern;
 pub mod peer;
 pub mod postgres;
@@ -63,6 +65,7 @@ pub use browser::Browser;
 pub use files::Folder;
 pub use local::Local;
 pub use name_server::NameServer;
+pub use nginx::Nginx;
 pub use peer::Peer;
 pub use secured::Secured;
 pub use tasks::Tasks;

@@ -20,6 +20,8 @@ pub struct Relay {
     pub admin: SocketAddr,
     /// Where requests come in, if it serves the web.
     pub http: Option<SocketAddr>,
+    /// Where they come in by TLS, if it serves the web by TLS.
+    pub https: Option<SocketAddr>,
 }
 
 impl Relay {
@@ -37,8 +39,9 @@ impl Relay {
             text.parse().expect("an address")
         };
         let (control, public, admin) = (address("control"), address("public"), address("admin"));
-        let http = ready["http"].as_str().map(|_| address("http"));
-        Self { process, control, public, admin, http }
+        let [http, https] =
+            ["http", "https"].map(|name| ready[name].as_str().map(|_| address(name)));
+        Self { process, control, public, admin, http, https }
     }
 
     /// The same relay once more, at the same addresses. Its first process has ended.

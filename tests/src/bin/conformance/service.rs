@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tests::nginx::HTTP;
 use tests::{Folder, local};
-use tokio::process::Command;
 
 use crate::instruments::{Instruments, Running};
 use crate::tunnel::Certificate;
@@ -25,25 +25,17 @@ impl Nginx {
     pub(crate) async fn start(instruments: &Instruments, certificate: &Certificate) -> Self {
         let (h2c, tls) = (local::nobody().await, local::nobody().await);
         let folder = Folder::new();
-        let path = folder.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {path};\n"))
-            .concat();
         let (shown, key) = (certificate.shown(), certificate.key());
         let (shown, key) = (shown.display(), key.display());
         let config = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr;\n\
-             events {{}}\n\
-             http {{ access_log off;\n{temporary}\
+            "http {{ {HTTP}\
              server {{ listen {h2c} http2; location / {{ return 200 \"hello\\n\"; }} }}\n\
              server {{ listen {tls} ssl http2; ssl_certificate {shown}; ssl_certificate_key {key};\n\
              ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;\n\
              ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;\n\
              location / {{ return 200 \"hello\\n\"; }} }} }}\n"
         );
-        let mut command = Command::new("nginx");
-        let file = folder.write("nginx.conf", &config);
-        command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(file);
+        let command = tests::Nginx::command(&folder, &config).into();
         let process = instruments.serve(command, "nginx.log", tls).await;
         Self { h2c, tls, process, _folder: folder }
     }

@@ -66,8 +66,6 @@ impl Tunnel {
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--any-host", "--certs"])
             .args([certificate.folder.path()]);
         let relay = Relay::of(relay).await;
-        let ready = relay.logged("is ready").await;
-        let https = ready["https"].as_str().and_then(|text| text.parse().ok());
         let tunnel = if target.contains("://") {
             let sign = if target.contains('?') { '&' } else { '?' };
             format!("--tunnel=web={target}{sign}host={HOST}")
@@ -77,7 +75,7 @@ impl Tunnel {
         let client = Client::live_with(relay.control, &[&tunnel]).await;
         Self {
             http: relay.http.expect("a relay that serves HTTP"),
-            https: https.expect("a relay that serves HTTPS"),
+            https: relay.https.expect("a relay that serves HTTPS"),
             public: relay.public,
             _relay: relay,
             _client: client,

@@ -2,57 +2,14 @@
 //! it ends.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 
-use tests::{Folder, Peer, RunningClient, Secured, World, eventually, local};
-
-/// An nginx that runs until it is dropped.
-struct Nginx {
-    process: std::process::Child,
-    _folder: Folder,
-}
-
-impl Nginx {
-    /// Starts one with this configuration, and waits until it listens at `address`.
-    async fn start(address: SocketAddr, config: &str) -> Self {
-        let folder = Folder::new();
-        let path = folder.path().display();
-        let config = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr;\n\
-             load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
-             events {{}}\n{config}"
-        );
-        let file = folder.write("nginx.conf", &config.replace("FOLDER", &path.to_string()));
-        let process = Command::new("nginx")
-            .args(["-e", "stderr", "-p"])
-            .arg(folder.path())
-            .arg("-c")
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("nginx, which `make test-programs` installs");
-        eventually("nginx to listen", async || Peer::try_connect(address).await.is_ok()).await;
-        Self { process, _folder: folder }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
+use tests::nginx::{HTTP, STREAM};
+use tests::{Nginx, Peer, RunningClient, Secured, World, local};
 
 /// A web server that answers with the address of who visits.
 async fn web(address: SocketAddr) -> Nginx {
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path FOLDER;\n"))
-        .concat();
     let server = format!(
-        "http {{ access_log off;\n{temporary}\
-         server {{ listen {address} proxy_protocol;\n\
+        "http {{ {HTTP} server {{ listen {address} proxy_protocol;\n\
          location / {{ return 200 \"$proxy_protocol_addr $proxy_protocol_port\"; }} }} }}"
     );
     Nginx::start(address, &server).await
@@ -71,7 +28,7 @@ async fn behind_an_nginx_that_ends_tls_a_token_is_shown_only_by_a_word() {
     let secret: shared::token::Secret = "correct horse battery staple".parse().unwrap();
     let world = World::start_with(|settings| settings.access.token = Some(secret.clone())).await;
     let proxy = format!(
-        "stream {{ server {{ listen {front} ssl; proxy_pass {}; ssl_protocols TLSv1.3; \
+        "{STREAM} stream {{ server {{ listen {front} ssl; proxy_pass {}; ssl_protocols TLSv1.3; \
          ssl_certificate {cert}; ssl_certificate_key {key}; }} }}",
         world.addrs.control,
         cert = secured.folder.file("cert.pem").display(),
@@ -114,7 +71,7 @@ async fn nginx_in_front_of_a_relay_tells_who_visits_to_the_one_behind_its_client
     let mut world = World::start_with(|settings| settings.trust_proxy = trusted).await;
     let public = world.expose_all(&[format!("default={address}?proxy=v2")]).await[0];
     let balancer = format!(
-        "stream {{ server {{ listen {front}; proxy_pass {public}; proxy_protocol on; }} }}"
+        "{STREAM} stream {{ server {{ listen {front}; proxy_pass {public}; proxy_protocol on; }} }}"
     );
     let _balancer = Nginx::start(front, &balancer).await;
     let mut visitor = Peer::connect(front).await;

@@ -139,7 +139,7 @@ impl Tunnel {
             true => Some((secure, Certificate::kept_in(directory)?.authority)),
             false => None,
         };
-        let http2 = if contender == Contender::Nginx { spare } else { public };
+        let http2 = if contender.has_port_of_http2() { spare } else { public };
         Ok(Self { public, http2, secure, client, server: Some(server), _line: line, pids })
     }
 

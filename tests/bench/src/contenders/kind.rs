@@ -67,6 +67,12 @@ impl Contender {
         self.is_web() && self.kind() != Kind::Frp
     }
 
+    /// Whether visitors of the web who speak HTTP/2 from the first byte on come to its spare address,
+    /// since it expects nothing else there.
+    pub(crate) fn has_port_of_http2(self) -> bool {
+        self.kind() == Kind::Nginx
+    }
+
     /// Whether this is our tunnel, of the build that the run is about.
     pub(crate) fn is_ours(self) -> bool {
         self.kind() == Kind::Ours

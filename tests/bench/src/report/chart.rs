@@ -49,7 +49,7 @@ fn bar(row: &Row, contender: Contender, place: usize, highest: f64) -> String {
 fn colour(contender: Contender) -> &'static str {
     match contender {
         ours if ours.is_ours() => "#d9622b",
-        Contender::Before => "#e8a888",
+        Contender::Before | Contender::BeforeWeb => "#e8a888",
         Contender::TwoHops | Contender::Direct => "#b8bec6",
         _ => "#5b84b1",
     }

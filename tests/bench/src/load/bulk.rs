@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::load::visitor::Visitor;
-use crate::load::web;
 use crate::protocol::{BULK_BUFFER, Order};
 
 /// Streams under way; they end when this is dropped.
@@ -31,7 +30,7 @@ impl Streams {
         downloads: usize,
         uploads: usize,
     ) -> Result<Self> {
-        let mut streams = Self::count_at(service).await?;
+        let mut streams = Self::counted_at(service).await?;
         for _ in 0..downloads {
             streams.download(Visitor::order(public, Order::Source).await?.into_stream());
         }
@@ -41,34 +40,19 @@ impl Streams {
         Ok(streams)
     }
 
-    /// The same by requests of the web.
-    pub(crate) async fn start_by_web(
-        public: SocketAddr,
-        service: SocketAddr,
-        downloads: usize,
-        uploads: usize,
-    ) -> Result<Self> {
-        let mut streams = Self::count_at(service).await?;
-        for _ in 0..downloads {
-            streams.download(web::endless::download(public).await?);
-        }
-        for _ in 0..uploads {
-            streams.upload(web::endless::upload(public).await?);
-        }
-        Ok(streams)
-    }
-
-    /// None yet.
-    async fn count_at(service: SocketAddr) -> Result<Self> {
+    /// None yet. `service` is as for those that are started at once.
+    pub(crate) async fn counted_at(service: SocketAddr) -> Result<Self> {
         let service = Visitor::order(service, Order::Sunk).await?.into_stream();
         Ok(Self { downloaded: Arc::default(), service, tasks: JoinSet::new() })
     }
 
-    fn download(&mut self, stream: TcpStream) {
+    /// Reads from a connection that never ends.
+    pub(crate) fn download(&mut self, stream: TcpStream) {
         self.tasks.spawn(download(stream, Arc::clone(&self.downloaded)));
     }
 
-    fn upload(&mut self, stream: TcpStream) {
+    /// Writes to a connection that takes whatever comes.
+    pub(crate) fn upload(&mut self, stream: TcpStream) {
         self.tasks.spawn(upload(stream));
     }
 

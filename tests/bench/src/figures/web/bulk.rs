@@ -5,16 +5,19 @@ use anyhow::Result;
 use crate::figures::bulk::watch;
 use crate::figures::{Metric, Reading, Scene};
 use crate::load::bulk::Streams;
+use crate::load::web::endless;
 
 pub(in crate::figures) async fn down(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, service, plan } = scene;
-    let streams = Streams::start_by_web(tunnel.public, service, 1, 0).await?;
+    let mut streams = Streams::counted_at(service).await?;
+    streams.download(endless::download(tunnel.public).await?);
     Ok(watch(streams, tunnel, plan).await?.readings([&DOWN, &CPU_DOWN]))
 }
 
 pub(in crate::figures) async fn up(scene: Scene<'_>) -> Result<Vec<Reading>> {
     let Scene { tunnel, service, plan } = scene;
-    let streams = Streams::start_by_web(tunnel.public, service, 0, 1).await?;
+    let mut streams = Streams::counted_at(service).await?;
+    streams.upload(endless::upload(tunnel.public).await?);
     Ok(watch(streams, tunnel, plan).await?.readings([&UP, &CPU_UP]))
 }
 

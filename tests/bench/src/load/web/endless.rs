@@ -11,12 +11,12 @@ use crate::load::visitor::{connect, within};
 use crate::protocol::web::{self, DOWNLOAD, HOST, end_of_head};
 
 /// A connection on which an answer without an end comes.
-pub(in crate::load) async fn download(public: SocketAddr) -> Result<TcpStream> {
+pub(crate) async fn download(public: SocketAddr) -> Result<TcpStream> {
     Ok(begin(public, DOWNLOAD).await?.0)
 }
 
 /// A connection on which whatever is sent is part of a body without an end.
-pub(in crate::load) async fn upload(public: SocketAddr) -> Result<TcpStream> {
+pub(crate) async fn upload(public: SocketAddr) -> Result<TcpStream> {
     let mut stream = connect(public).await?;
     within(stream.write_all(&web::upload()), "sending a head").await?;
     Ok(stream)

@@ -1,6 +1,6 @@
 //! Visitors of the web.
 
-pub(super) mod endless;
+pub(crate) mod endless;
 pub(crate) mod events;
 pub(crate) mod http2;
 pub(crate) mod tls;

@@ -103,11 +103,6 @@ impl Peer {
         sent.is_ok_and(|sent| sent.is_ok())
     }
 
-    /// Sends `bytes` again and again until the far end has gone.
-    pub async fn send_until_gone(&mut self, bytes: &[u8]) {
-        while within("bytes to be taken", self.socket.write_all(bytes)).await.is_ok() {}
-    }
-
     /// Sends until no more is taken for now; returns how much was. The far end does not read.
     pub async fn send_until_full(&mut self) -> usize {
         let mut pattern = Pattern::new(0);

@@ -1,11 +1,13 @@
-//! A real browser: Chromium from Debian's package, which shows nothing to anybody.
+//! A real browser: Chromium or Chrome, which shows nothing to anybody.
 
+use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +15,15 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::authority::Identity;
 use crate::files::Folder;
+
+/// The variable that names one in an unusual place.
+const NAMED_BY: &str = "SALLYPORT_BROWSER";
+
+/// What those are called that would do, the best first. tests/programs looks for the same.
+const NAMES: [&str; 3] = ["chromium", "google-chrome", "google-chrome-stable"];
+
+/// Where snaps are, which would not do: they see another temporary folder than the test.
+const SNAPS: &str = "/snap";
 
 /// What keeps it to the page that it is given, and lets it run as root.
 const ARGUMENTS: [&str; 10] = [
@@ -53,7 +64,7 @@ impl Browser {
         let log = File::create(profile.file("log")).expect("a file");
         let (stdout, theirs) = UnixStream::pair().expect("two sockets");
         stdout.set_read_timeout(Some(GONE_WITHIN)).expect("a time to wait for");
-        let process = Command::new("chromium")
+        let process = Command::new(program())
             .args(ARGUMENTS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--ignore-certificate-errors-spki-list={}", key(identity)))
@@ -69,7 +80,7 @@ impl Browser {
             // All that it starts, too.
             .process_group(0)
             .spawn()
-            .expect("chromium, which `make test-programs` installs");
+            .expect("a browser that can be started");
         Self { process, stdout, profile }
     }
 
@@ -78,6 +89,19 @@ impl Browser {
         let log = fs::read(self.profile.file("log")).unwrap_or_default();
         eprintln!("the browser:\n{}", String::from_utf8_lossy(&log));
     }
+}
+
+/// The one that is named, or else the first that is found.
+fn program() -> PathBuf {
+    if let Some(named) = env::var_os(NAMED_BY) {
+        return named.into();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> =
+        env::split_paths(&path).filter(|folder| !folder.starts_with(SNAPS)).collect();
+    let mut found =
+        NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    found.find(|file| file.is_file()).expect("chromium, which `make test-programs` installs")
 }
 
 /// The digest of its public key, as Chromium wants it.

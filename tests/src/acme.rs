@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::authority::Authority;
 use crate::files::Folder;
-use crate::process::own_host;
+use crate::process::{kill, own_host};
 use crate::scrape::{self, Scrape};
 use crate::tasks::Tasks;
 use crate::wait::{eventually, within};
@@ -250,6 +250,7 @@ impl Drop for Pebble {
         if std::thread::panicking() {
             self.show();
         }
+        self.running.get_mut().iter_mut().for_each(kill);
     }
 }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
 use crate::files::Folder;
-use crate::process::own_host;
+use crate::process::{kill, own_host};
 use crate::wait::{eventually, within};
 
 /// The port: the address is the test's own.
@@ -189,6 +189,12 @@ printf 'server %s %s\\n%s %s %s\\nsend\\n' {host} {PORT} \"$change\" \"$3\" \"$v
         let done = within("nsupdate", command.output()).await;
         let done = done.expect("nsupdate: apt-get install bind9-dnsutils");
         assert!(done.status.success(), "{change}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.server.get_mut().iter_mut().for_each(kill);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::authority::Identity;
 use crate::files::Folder;
-use crate::process::own_host;
+use crate::process::{kill, own_host};
 use crate::wait::{eventually, within};
 
 /// What its user is called.
@@ -163,6 +163,12 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.kill_on_drop(true);
         command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.server.get_mut().iter_mut().for_each(kill);
     }
 }
 

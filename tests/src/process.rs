@@ -8,6 +8,7 @@
 
 mod binaries;
 mod client;
+mod end;
 mod lines;
 mod program;
 mod relay;
@@ -25,6 +26,7 @@ use crate::wait::{eventually, within};
 
 pub use self::binaries::use_programs_in;
 pub use self::client::Client;
+pub(crate) use self::end::kill;
 pub use self::lines::Lines;
 pub use self::program::{Process, Program, Signal};
 pub use self::relay::Relay;

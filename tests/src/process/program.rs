@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::binaries::binary;
+use super::end::kill;
 use super::lines::{Lines, parse};
 use crate::postgres::PASSWORD;
 use crate::tasks::Tasks;
@@ -307,6 +308,7 @@ impl Drop for Process {
         if std::thread::panicking() {
             self.show();
         }
+        kill(&mut self.child);
     }
 }
 

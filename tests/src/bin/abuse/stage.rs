@@ -34,10 +34,10 @@ pub(crate) const BAD: &str = "eve";
 /// What attackers find.
 #[derive(Debug)]
 pub(crate) struct Stage {
+    /// The relay that is attacked. It goes before its folder does.
+    pub(crate) relay: Relay,
     /// Users, tokens, and the relay's folder.
     pub(crate) kept: Kept,
-    /// The relay that is attacked.
-    pub(crate) relay: Relay,
     /// Where its certificate is, if not in its folder.
     pub(crate) secured: Option<Secured>,
     /// How clients of ours trust it.
@@ -143,7 +143,7 @@ async fn set(attack: &Attack, service: SocketAddr) -> (Stage, Client) {
     let public = good.live("default").await;
     let token = token.parse().expect("a token");
     let (trust, seen) = (Arc::new(trust_in(&authority)), Arc::default());
-    (Stage { kept, relay, secured, tls, trust, token, public, seen }, good)
+    (Stage { relay, kept, secured, tls, trust, token, public, seen }, good)
 }
 
 /// The flags of a client that trusts like this.

@@ -13,8 +13,9 @@ const PLACES: [&str; 4] = ["environment", "file", "credential", "login"];
 /// Somebody with a token in each place, all of which the relay lets in.
 struct User {
     home: Folder,
-    _kept: Kept,
     relay: Relay,
+    // Its folder goes after it.
+    _kept: Kept,
     /// The tokens and their ids, in the order of [`PLACES`].
     tokens: Vec<(String, String)>,
 }
@@ -35,7 +36,7 @@ impl User {
         let server = relay.control.to_string();
         let (status, _, said) = login.args(["login", "--server", &server]).output().await;
         assert_eq!(status, Some(0), "{said}");
-        Self { home, _kept: kept, relay, tokens }
+        Self { home, relay, _kept: kept, tokens }
     }
 
     /// A program that finds tokens in these places.

@@ -170,6 +170,15 @@ impl Peer {
         all
     }
 
+    /// What comes next, however much.
+    pub async fn some(&mut self) -> Vec<u8> {
+        let mut some = vec![0; PIECE];
+        let read = within("some bytes", self.socket.read(&mut some)).await;
+        some.truncate(read.unwrap_or_else(|err| panic!("no bytes but {err}")));
+        assert!(!some.is_empty(), "an end instead of bytes");
+        some
+    }
+
     /// Says that nothing more comes from this end.
     pub async fn half_close(&mut self) {
         self.socket.shutdown().await.expect("a connection that is open");

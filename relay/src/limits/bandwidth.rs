@@ -195,9 +195,16 @@ impl Lane {
         }
     }
 
-    /// So many bytes have moved.
+    /// So many bytes have moved. Those that should not have are made up for by whoever moves some next.
     pub(crate) fn moved(&mut self, bytes: usize) {
+        let too_many = bytes.saturating_sub(self.left);
         self.left = self.left.saturating_sub(bytes);
+        if too_many > 0 {
+            let now = Instant::now();
+            for (bucket, _) in self.buckets.iter().filter(|(bucket, _)| bucket.rate().is_some()) {
+                bucket.take(too_many, now);
+            }
+        }
     }
 
     /// There is nothing more to move for now: others may.
@@ -321,6 +328,20 @@ mod tests {
         drop(gone);
         let taken = shared.taken.lock().saturating_duration_since(start);
         assert!(taken < start.elapsed() + Duration::from_millis(20), "{taken:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_beyond_a_share_is_made_up_for() {
+        let shared = Arc::new(bucket("8mbit"));
+        let start = Instant::now();
+        let mut lane = Lane::new([Arc::clone(&shared)]);
+        let share = now_of(&mut lane).await.expect("a share");
+        lane.moved(share + 1_000_000);
+        lane.pause();
+        for mut lane in [lane, Lane::new([shared])] {
+            std::future::poll_fn(|cx| lane.poll(cx)).await;
+            assert!(start.elapsed() >= Duration::from_millis(940), "{:?}", start.elapsed());
+        }
     }
 
     #[tokio::test(start_paused = true)]

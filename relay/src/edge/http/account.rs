@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use parking_lot::Mutex;
@@ -190,53 +191,52 @@ impl Account {
         self.awaits_body.store(awaits, Ordering::Relaxed);
     }
 
-    /// Ready when something may come from the visitor.
-    pub(super) fn poll_inward(&self, cx: &mut Context<'_>) -> Poll<Result<(), UsedUp>> {
-        match self.allowance.get() {
-            None => Poll::Ready(Ok(())),
-            Some(allowance) => Poll::Ready(match ready!(allowance.lock().poll_inward(cx)) {
-                0 => Err(UsedUp),
-                _ => Ok(()),
-            }),
-        }
-    }
-
-    /// Ready when something may go to the visitor.
-    pub(super) fn poll_outward(&self, cx: &mut Context<'_>) -> Poll<Result<(), UsedUp>> {
-        match self.allowance.get() {
-            None => Poll::Ready(Ok(())),
-            Some(allowance) => Poll::Ready(match ready!(allowance.lock().poll_outward(cx)) {
-                0 => Err(UsedUp),
-                _ => Ok(()),
-            }),
-        }
-    }
-
-    /// Payload has come from the visitor.
-    pub(super) fn moved_inward(&self, bytes: usize) {
+    /// Takes as much of what is `here` from the visitor as may go on now.
+    pub(super) fn poll_inward(
+        &self,
+        cx: &mut Context<'_>,
+        here: &mut Bytes,
+    ) -> Poll<Result<Bytes, UsedUp>> {
+        let mut most = here.len();
         if let Some(allowance) = self.allowance.get() {
             let mut allowance = allowance.lock();
-            allowance.moved_inward(bytes);
+            most = most.min(ready!(allowance.poll_inward(cx)));
+            if most == 0 && !here.is_empty() {
+                return Poll::Ready(Err(UsedUp));
+            }
+            allowance.moved_inward(most);
+            // Nobody knows when there will be more.
             allowance.pause_inward();
         }
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_in.fetch_add(most as u64, Ordering::Relaxed);
         if let Some(tunnel) = self.tunnel.get() {
-            tunnel.metrics().bytes_in(bytes);
+            tunnel.metrics().bytes_in(most);
         }
         self.touch();
+        Poll::Ready(Ok(here.split_to(most)))
     }
 
-    /// Payload goes to the visitor.
-    pub(super) fn moved_outward(&self, bytes: usize) {
+    /// Takes as much of what is `here` for the visitor as may go there now.
+    pub(super) fn poll_outward(
+        &self,
+        cx: &mut Context<'_>,
+        here: &mut Bytes,
+    ) -> Poll<Result<Bytes, UsedUp>> {
+        let mut most = here.len();
         if let Some(allowance) = self.allowance.get() {
             let mut allowance = allowance.lock();
-            allowance.moved_outward(bytes);
+            most = most.min(ready!(allowance.poll_outward(cx)));
+            if most == 0 && !here.is_empty() {
+                return Poll::Ready(Err(UsedUp));
+            }
+            allowance.moved_outward(most);
             allowance.pause_outward();
         }
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_out.fetch_add(most as u64, Ordering::Relaxed);
         if let Some(tunnel) = self.tunnel.get() {
-            tunnel.metrics().bytes_out(bytes);
+            tunnel.metrics().bytes_out(most);
         }
+        Poll::Ready(Ok(here.split_to(most)))
     }
 
     /// Something of the relay's own goes to the visitor, which is no payload.

@@ -22,6 +22,8 @@ pub(super) struct FromVisitor {
     account: Arc<Account>,
     /// How many bytes have come.
     came: u64,
+    /// Those that may not go on yet.
+    rest: Bytes,
 }
 
 /// The body of an answer, to the visitor.
@@ -47,6 +49,8 @@ pub(super) struct Relayed {
     /// First, so that the connection is cut off before hyper ends it.
     connection: Kept,
     body: Incoming,
+    /// What has come of it, and may not go on yet.
+    rest: Bytes,
     account: Arc<Account>,
     /// Told if it breaks off, if that concerns the whole of the visitor's connection.
     broke_off: Option<Arc<AtomicBool>>,
@@ -64,7 +68,7 @@ pub(super) enum Stopped {
 impl FromVisitor {
     /// The body of a request, of which as many bytes may come as its account says.
     pub(super) fn new(body: Incoming, upload: Upload, account: Arc<Account>) -> Self {
-        Self { body, upload, account, came: 0 }
+        Self { body, upload, account, came: 0, rest: Bytes::new() }
     }
 }
 
@@ -78,7 +82,22 @@ impl Relayed {
         if body.is_end_stream() {
             connection.give_back();
         }
-        Self { connection, body, account, broke_off }
+        Self { connection, body, rest: Bytes::new(), account, broke_off }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.rest.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)?);
+            if frame.is_none() || self.body.is_end_stream() {
+                self.connection.give_back();
+            }
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                trailers => return Poll::Ready(trailers.and_then(Result::err).map(Ok)),
+            }
+        }
+        let piece = ready!(self.account.poll_outward(cx, &mut self.rest)).map_err(Stopped::from)?;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -122,29 +141,33 @@ impl Body for FromVisitor {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        ready!(this.account.poll_inward(cx)).map_err(Stopped::from)?;
-        let frame = Pin::new(&mut this.body).poll_frame(cx)?;
-        this.account.set_awaits_body(frame.is_pending());
-        let Some(frame) = ready!(frame) else {
-            return Poll::Ready(None);
-        };
-        if let Some(data) = frame.data_ref() {
-            this.came = this.came.saturating_add(data.len() as u64);
+        // Whoever is silent asks for nothing, and has no part in what others may move.
+        if this.rest.is_empty() {
+            let frame = Pin::new(&mut this.body).poll_frame(cx)?;
+            this.account.set_awaits_body(frame.is_pending());
+            let Some(frame) = ready!(frame) else {
+                return Poll::Ready(None);
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+            this.came = this.came.saturating_add(this.rest.len() as u64);
             if this.came > this.account.max_body() {
                 return Poll::Ready(Some(Err(Stopped::TooLarge.into())));
             }
-            this.upload.heard();
-            this.account.moved_inward(data.len());
         }
-        Poll::Ready(Some(Ok(frame)))
+        let piece = ready!(this.account.poll_inward(cx, &mut this.rest)).map_err(Stopped::from)?;
+        this.upload.heard();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        longer(&self.body.size_hint(), self.rest.len())
     }
 }
 
@@ -225,35 +248,30 @@ impl Body for Relayed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let moved =
-            ready!(this.account.poll_outward(cx)).map_err(|used_up| Stopped::from(used_up).into());
-        let frame = match moved {
-            Ok(()) => {
-                ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose().map_err(BodyError::from)
-            }
-            Err(err) => Err(err),
-        };
-        let frame = frame.inspect_err(|_| {
-            if let Some(broke_off) = &this.broke_off {
-                broke_off.store(true, Ordering::Relaxed);
-            }
-        })?;
-        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
-            this.account.moved_outward(data.len());
+        let frame = ready!(this.poll_next(cx));
+        if let (Some(Err(_)), Some(broke_off)) = (&frame, &this.broke_off) {
+            broke_off.store(true, Ordering::Relaxed);
         }
-        if frame.is_none() || this.body.is_end_stream() {
-            this.connection.give_back();
-        }
-        Poll::Ready(frame.map(Ok))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        longer(&self.body.size_hint(), self.rest.len())
     }
+}
+
+/// What a body has left of which a piece of so many bytes has been read, and not gone on.
+pub(super) fn longer(body: &SizeHint, by: usize) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(body.lower() + by as u64);
+    if let Some(upper) = body.upper() {
+        hint.set_upper(upper + by as u64);
+    }
+    hint
 }
 
 impl fmt::Display for Stopped {

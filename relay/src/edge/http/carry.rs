@@ -60,7 +60,9 @@ pub(super) struct Carry<'a> {
 /// One way.
 #[derive(Debug, Default)]
 struct Direction {
-    /// What has been read, and not been taken yet.
+    /// What has been read, and may not go on yet.
+    read: Bytes,
+    /// What may go on, and has not been taken yet.
     chunk: Bytes,
     /// What has been taken may be kept back.
     is_unflushed: bool,
@@ -116,8 +118,7 @@ impl<'a> Carry<'a> {
         let inward = self.inward.copy(
             (&mut self.visitor, &mut self.local),
             cx,
-            |cx| account.poll_inward(cx),
-            |bytes| account.moved_inward(bytes),
+            |cx, read| account.poll_inward(cx, read),
             &mut self.moved.up,
         );
         let inward = match inward {
@@ -127,8 +128,7 @@ impl<'a> Carry<'a> {
         let outward = self.outward.copy(
             (&mut self.local, &mut self.visitor),
             cx,
-            |cx| account.poll_outward(cx),
-            |bytes| account.moved_outward(bytes),
+            |cx, read| account.poll_outward(cx, read),
             &mut self.moved.down,
         );
         let outward = match outward {
@@ -169,14 +169,13 @@ impl<'a> Carry<'a> {
 }
 
 impl Direction {
-    /// Copies until one of the two, or what `may` be copied, makes it wait. `account` learns how much
-    /// has been read, `moved` whether any of it has been taken.
+    /// Copies until one of the two makes it wait, or `pass`, which takes of what has been read as much
+    /// as may go on. `moved` learns whether any of it has been taken.
     fn copy(
         &mut self,
         (from, to): (&mut TokioIo<Upgraded>, &mut TokioIo<Upgraded>),
         cx: &mut Context<'_>,
-        may: impl Fn(&mut Context<'_>) -> Poll<Result<(), UsedUp>>,
-        account: impl Fn(usize),
+        pass: impl Fn(&mut Context<'_>, &mut Bytes) -> Poll<Result<Bytes, UsedUp>>,
         moved: &mut bool,
     ) -> io::Result<Pause> {
         for _ in 0..TURN {
@@ -190,14 +189,16 @@ impl Direction {
             if self.state != State::Copying {
                 continue;
             }
-            let Poll::Ready(may) = may(cx) else { return Ok(Pause::Idle) };
-            may.map_err(|used_up| io::Error::other(Stopped::from(used_up)))?;
-            let Poll::Ready(chunk) = poll_chunk(from, cx) else { return Ok(Pause::Idle) };
-            self.chunk = chunk?;
-            match self.chunk.len() {
-                0 => self.state = State::Ending,
-                bytes => account(bytes),
+            if self.read.is_empty() {
+                let Poll::Ready(read) = poll_chunk(from, cx) else { return Ok(Pause::Idle) };
+                self.read = read?;
+                if self.read.is_empty() {
+                    self.state = State::Ending;
+                    continue;
+                }
             }
+            let Poll::Ready(chunk) = pass(cx, &mut self.read) else { return Ok(Pause::Idle) };
+            self.chunk = chunk.map_err(|used_up| io::Error::other(Stopped::from(used_up)))?;
         }
         cx.waker().wake_by_ref();
         Ok(Pause::Idle)

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
+use super::body::longer;
+
 /// A last piece of so many bytes goes as it is. As much as a frame takes at first (RFC 9113, section
 /// 6.5.2), so that nothing that goes in one frame anyway needs two, and for all streams of a connection
 /// together as much as its window for the bodies of requests.
@@ -74,13 +76,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ends<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, end) = (self.body.size_hint(), self.end.len() as u64);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + end);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + end);
-        }
-        hint
+        longer(&self.body.size_hint(), self.end.len())
     }
 }
 

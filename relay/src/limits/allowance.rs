@@ -18,9 +18,15 @@ pub(crate) struct Allowance {
     metered: Box<[Arc<Account>]>,
     metrics: Metrics,
     used_up: bool,
-    /// The limits that it has had to wait for, a bit for each.
-    slowed_by: u32,
-    /// The last one of them, until somebody asks.
+    slowed: Slowed,
+}
+
+/// The limits that a visit has had to wait for.
+#[derive(Debug, Default)]
+struct Slowed {
+    /// A bit for each.
+    by: u32,
+    /// The last one, until somebody asks.
     newly: Option<Limit>,
 }
 
@@ -44,7 +50,8 @@ impl Allowance {
         }
         let (inward, outward) = (Lane::new(inward), Lane::new(outward));
         let metrics = metrics.clone();
-        Some(Self { inward, outward, metered, metrics, used_up: false, slowed_by: 0, newly: None })
+        let (used_up, slowed) = (false, Slowed::default());
+        Some(Self { inward, outward, metered, metrics, used_up, slowed })
     }
 
     /// How many bytes may come from the visitor now; none ever again if it is zero.
@@ -52,9 +59,7 @@ impl Allowance {
         if self.used_up {
             return Poll::Ready(0);
         }
-        let now = self.inward.poll(cx);
-        self.note_whether_slowed(now.is_pending());
-        now
+        self.slowed.poll(&mut self.inward, &self.metrics, cx)
     }
 
     /// How many bytes may go to the visitor now, in the same way.
@@ -62,29 +67,12 @@ impl Allowance {
         if self.used_up {
             return Poll::Ready(0);
         }
-        let now = self.outward.poll(cx);
-        self.note_whether_slowed(now.is_pending());
-        now
-    }
-
-    /// Each bandwidth that it has to wait for is counted, once.
-    fn note_whether_slowed(&mut self, is_slowed: bool) {
-        if !is_slowed {
-            return;
-        }
-        let slowed_by = self.inward.slowed_by().or_else(|| self.outward.slowed_by());
-        let Some(limit) = slowed_by.filter(|limit| self.slowed_by & (1 << *limit as u32) == 0)
-        else {
-            return;
-        };
-        self.slowed_by |= 1 << limit as u32;
-        self.metrics.limit(limit);
-        self.newly = Some(limit);
+        self.slowed.poll(&mut self.outward, &self.metrics, cx)
     }
 
     /// The bandwidth that it has had to wait for, if it is the first time and nobody has asked yet.
     pub(crate) fn newly_slowed_by(&mut self) -> Option<Limit> {
-        self.newly.take()
+        self.slowed.newly.take()
     }
 
     /// Nothing more comes from the visitor for now.
@@ -117,5 +105,22 @@ impl Allowance {
                 self.used_up = true;
             }
         }
+    }
+}
+
+impl Slowed {
+    /// How many bytes may move now by `lane`. A bandwidth that it has to wait for is counted once, and
+    /// not for each lane.
+    fn poll(&mut self, lane: &mut Lane, metrics: &Metrics, cx: &mut Context<'_>) -> Poll<usize> {
+        let now = lane.poll(cx);
+        if now.is_pending()
+            && let Some(limit) = lane.slowed_by()
+            && self.by & (1 << limit as u32) == 0
+        {
+            self.by |= 1 << limit as u32;
+            self.newly = Some(limit);
+            metrics.limit(limit);
+        }
+        now
     }
 }

@@ -93,7 +93,8 @@ async fn an_upgraded_connection_whose_service_takes_nothing_is_reset() {
     visitor.read_until(b"\r\n\r\n").await;
     // What the other way says does not hide it.
     tokio::join!(at_service.trickle_for(2 * tests::wait::PATIENCE), async {
-        visitor.send_until_full().await;
+        // More than anybody on the way holds.
+        visitor.send(&vec![b'x'; 64 << 20]).await;
         visitor.expect_reset().await;
     });
     silent.send("ping").await;

@@ -110,12 +110,16 @@ impl Activity {
         is_idle.then(|| self.since(&self.rests_since))
     }
 
-    /// Whether nothing has come for so long of a body that is still to come, although all has been
-    /// answered.
-    pub(super) fn is_stalled(&self, patience: Duration) -> bool {
+    /// How long nothing has come of a body that is still to come, although all has been answered.
+    pub(super) fn stalls_for(&self) -> Option<Duration> {
         let is_owed =
             self.answers.load(Ordering::Relaxed) == 0 && self.uploads.load(Ordering::Relaxed) > 0;
-        is_owed && self.since(&self.heard).min(self.since(&self.rests_since)) >= patience
+        is_owed.then(|| self.since(&self.heard).min(self.since(&self.rests_since)))
+    }
+
+    /// Whether that is at least so long.
+    pub(super) fn is_stalled(&self, patience: Duration) -> bool {
+        self.stalls_for().is_some_and(|stalls_for| stalls_for >= patience)
     }
 
     /// So many bytes of answers go to the visitor by HTTP/2.

@@ -62,6 +62,7 @@ where
         async { Ok::<_, Infallible>(answer.await?.map(Offered::new)) }
     });
     let patience = http.edge.config.now().patience();
+    let stall = patience.stall;
     let cut = CancellationToken::new();
     // Its requests go with the connection.
     let _cut = cut.clone().drop_guard();
@@ -79,25 +80,25 @@ where
         .serve_connection(TokioIo::new(Sent::new(stream, Arc::clone(&activity))), service);
     let mut connection = pin!(connection);
     let keep_alive = || http.edge.config.now().web.keep_alive;
-    let mut look = pin!(sleep(keep_alive()));
+    let mut look = pin!(sleep(keep_alive().min(stall)));
     loop {
         tokio::select! {
             ended = connection.as_mut() => return report(ended),
             () = http.stopping.cancelled() => break,
             () = look.as_mut() => {
-                if activity.is_stalled(http.edge.config.now().stall_timeout) {
+                let until_stalled = stall.saturating_sub(activity.stalls_for().unwrap_or_default());
+                if until_stalled.is_zero() {
                     return debug!("a visitor's body does not come to its end");
                 }
                 let left = keep_alive().saturating_sub(activity.rests_for().unwrap_or_default());
                 if left.is_zero() {
                     break;
                 }
-                look.as_mut().reset(Instant::now() + left);
+                look.as_mut().reset(Instant::now() + left.min(until_stalled));
             }
         }
     }
     connection.as_mut().graceful_shutdown();
-    let stall = patience.stall;
     let mut turns = Turns::new(activity.sent());
     loop {
         look.as_mut().reset(Instant::now() + stall);

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::edge::EdgeShared;
 use crate::limits::{Allowance, Part};

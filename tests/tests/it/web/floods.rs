@@ -20,6 +20,9 @@ const MOST_GROWN: usize = 64 * MEGABYTE;
 /// Longer than a head may take, and shorter than what else has a time.
 const HEAD_TIME: Duration = Duration::from_secs(16);
 
+/// How long a service may take: long enough for fifty requests to come meanwhile.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
 /// A relay that is attacked, with a tunnel of good requests and one whose answers have no end.
 struct Scene {
     world: World,
@@ -317,8 +320,7 @@ async fn a_hundred_thousand_hosts_that_nobody_has_leave_nothing_behind() {
 async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_more() {
     let service = local::silent().await;
     let (world, client, http) = world_with(&app(service.addr()), |settings| {
-        // Long enough for all to come before the first one's is over.
-        settings.web.request_timeout = Duration::from_secs(10);
+        settings.web.request_timeout = ANSWER_TIME;
         settings.max_visitors = 50;
     })
     .await;
@@ -333,6 +335,7 @@ async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_mor
     for _ in 0..10 {
         assert_eq!(Line::connect(http).await.ask(APP, "/").await.status, 503);
     }
+    turn_clock(ANSWER_TIME).await;
     for line in &mut lines {
         assert_eq!(line.answer().await.status, 504);
     }

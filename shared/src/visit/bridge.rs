@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 
-use crate::visit::patience::{Moved, Owed, Passed, Patience, Waiting, Watch};
+use crate::visit::patience::{Moved, Owed, Passed, Patience, Waiting, Watch, poll_passed};
 use crate::visit::record::Abort;
 use crate::visit::socket::{ResetUnlessEnded, Socket};
 use crate::visit::stream::{Broken, Chunk, DataStream};
@@ -358,28 +358,24 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
 
     /// While there is something to wait for, looks from time to time whether it has been too long.
     fn poll_watch(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<Ended> {
-        if self.watch.is_none() {
-            self.watch = Watch::start(self.patience, waiting);
-            self.moved = Moved::default();
+        let Self { socket, watch, moved, patience, .. } = self;
+        if watch.is_none() {
+            *moved = Moved::default();
         }
-        while let Some(watch) = &mut self.watch {
-            ready!(watch.poll(cx, self.patience, waiting));
-            if waiting == Waiting::default() {
-                self.watch = None;
-                break;
+        let mut failed = None;
+        let passed = poll_passed(watch, cx, *patience, waiting, || {
+            if waiting.unwatched && failed.is_none() {
+                failed = socket.pending_error();
             }
-            if waiting.unwatched
-                && let Some(err) = self.socket.pending_error()
-            {
-                return Poll::Ready(Ended::Socket(err));
-            }
-            match watch.look(self.patience, waiting, std::mem::take(&mut self.moved)) {
-                Some(Passed::Stall) => return Poll::Ready(Ended::Stalled),
-                Some(Passed::HalfClosed) => return Poll::Ready(Ended::HalfClosed),
-                None => (),
-            }
+            std::mem::take(moved)
+        });
+        if let Some(err) = failed {
+            return Poll::Ready(Ended::Socket(err));
         }
-        Poll::Pending
+        passed.map(|passed| match passed {
+            Passed::Stall => Ended::Stalled,
+            Passed::HalfClosed => Ended::HalfClosed,
+        })
     }
 }
 

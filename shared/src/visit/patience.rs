@@ -101,7 +101,7 @@ impl Waiting {
 
 impl Watch {
     /// A watch for a bridge that has begun to wait, if it has.
-    pub fn start(patience: Patience, waiting: Waiting) -> Option<Box<Self>> {
+    fn start(patience: Patience, waiting: Waiting) -> Option<Box<Self>> {
         if waiting.is_for_nothing() {
             return None;
         }
@@ -112,7 +112,7 @@ impl Watch {
 
     /// Ready when it is time to look; then [`look`](Self::look) has to be called, unless there is
     /// nothing more to wait for.
-    pub fn poll(&mut self, cx: &mut Context<'_>, patience: Patience, waiting: Waiting) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, patience: Patience, waiting: Waiting) -> Poll<()> {
         if waiting.owed != self.clocks.owed_by {
             self.clocks.owe(waiting.owed, Instant::now());
         }
@@ -124,7 +124,7 @@ impl Watch {
     }
 
     /// Looks at what has moved and what has not, and sets the timer for the next look.
-    pub fn look(&mut self, patience: Patience, waiting: Waiting, moved: Moved) -> Option<Passed> {
+    fn look(&mut self, patience: Patience, waiting: Waiting, moved: Moved) -> Option<Passed> {
         let now = Instant::now();
         self.wait(now, pause(patience, waiting));
         self.clocks.look(now, patience, waiting, moved)

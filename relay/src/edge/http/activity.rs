@@ -7,15 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::body::Accounted;
-use super::given;
 use crate::patience::is_stall;
-use crate::web::BodyError;
 
 /// What a visitor's connection is doing: what hyper does with it cannot be seen from outside.
 #[derive(Debug)]
@@ -54,12 +49,6 @@ pub(super) struct Upload(Arc<Activity>);
 /// A request that has become another protocol, for as long as that is spoken.
 #[derive(Debug)]
 pub(super) struct Changed(Arc<Activity>);
-
-/// The body of an answer, which is over when this is dropped.
-pub(super) struct Answering {
-    pub(super) body: Accounted,
-    pub(super) request: Request,
-}
 
 /// A stream of which is noted what it does.
 #[derive(Debug)]
@@ -163,6 +152,13 @@ impl Activity {
     }
 }
 
+impl Request {
+    /// Whether its visitor has taken nothing for too long.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.0.has_stalled.load(Ordering::Relaxed)
+    }
+}
+
 impl Upload {
     /// More of it has come.
     pub(super) fn heard(&self) {
@@ -189,34 +185,6 @@ impl Drop for Changed {
     fn drop(&mut self) {
         self.0.note(&self.0.rests_since);
         self.0.changed.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        if self.request.0.has_stalled.load(Ordering::Relaxed) || given::is_given_up() {
-            self.body.timed_out();
-        }
-    }
-}
-
-impl Body for Answering {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

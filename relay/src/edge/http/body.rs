@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::account::{Account, UsedUp};
-use super::activity::Upload;
+use super::activity::{self, Upload};
 use super::shrink::Shrunk;
 use super::upstream::Kept;
 use crate::web::BodyError;
@@ -42,6 +42,12 @@ pub(super) enum ToVisitor {
 pub(super) struct Accounted {
     body: ToVisitor,
     account: Arc<Account>,
+}
+
+/// The body of an answer, which is over when this is dropped.
+pub(super) struct Answering {
+    pub(super) body: Accounted,
+    pub(super) request: activity::Request,
 }
 
 /// The body of an answer, from a local service.
@@ -228,6 +234,34 @@ impl Body for Accounted {
             }
         }
         Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.request.has_stalled() {
+            self.body.timed_out();
+        }
+    }
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

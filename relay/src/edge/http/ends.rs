@@ -31,9 +31,13 @@ impl<B: Body<Data = Bytes> + Unpin> Ends<B> {
         Self { body, end: Bytes::new() }
     }
 
-    /// The body, if the end of a piece has not been asked for yet.
-    pub(super) fn without_end(&mut self) -> Option<&mut B> {
-        (!self.end.is_empty()).then_some(&mut self.body)
+    pub(super) fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// Whether the end of a piece has not been asked for yet.
+    pub(super) fn is_without_end(&self) -> bool {
+        !self.end.is_empty()
     }
 
     /// Keeps the last byte of what is large and may be the last piece.

@@ -22,7 +22,8 @@ use tokio::task_local;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::activity::{Activity, Answering};
+use super::activity::Activity;
+use super::body::Answering;
 use super::ends::Ends;
 use super::tasks::Tasks;
 use super::turns::Turns;
@@ -43,11 +44,6 @@ struct Given {
     is_given_up: Cell<bool>,
     /// Ends what the stream becomes once it has changed to another protocol.
     changed: OnceCell<CancellationToken>,
-}
-
-/// Whether this is the task of a stream that is given up.
-pub(super) fn is_given_up() -> bool {
-    STREAM.try_with(|given| given.is_given_up.get()).unwrap_or(false)
 }
 
 /// The stream whose task this is changes to another protocol. Resets it when it fires.
@@ -93,8 +89,11 @@ impl Body for Offered {
 
 impl Drop for Offered {
     fn drop(&mut self) {
-        if let Some(answering) = self.0.without_end() {
-            answering.body.broke_off();
+        if self.0.is_without_end() {
+            self.0.body().body.broke_off();
+        }
+        if STREAM.try_with(|given| given.is_given_up.get()).unwrap_or(false) {
+            self.0.body().body.timed_out();
         }
     }
 }

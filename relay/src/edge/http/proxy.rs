@@ -15,10 +15,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
-use super::activity::Answering;
 use super::admit::{Admission, counted};
 use super::answers;
-use super::body::{Accounted, FromVisitor, Relayed, Stopped, ToVisitor};
+use super::body::{Accounted, Answering, FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
 use super::head::{X_REQUEST_ID, accepted, join_cookies, length, own_id, size};
 use super::host::RequestedHost;

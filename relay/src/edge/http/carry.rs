@@ -52,9 +52,8 @@ pub(super) struct Carry<'a> {
     watch: Option<Box<Watch>>,
     /// What has moved since the last look.
     moved: Moved,
-    /// What else goes to the visitor on its connection, if there are others on it, and whose turn it
-    /// has been since this one began to wait.
-    others: Option<(Arc<Activity>, Option<Turns>)>,
+    /// Whose turn it is on the visitor's connection, if there are others on it.
+    turns: Option<Turns>,
 }
 
 /// One way.
@@ -103,7 +102,7 @@ impl<'a> Carry<'a> {
             patience,
             watch: None,
             moved: Moved::default(),
-            others: others.map(|activity| (activity, None)),
+            turns: others.map(Turns::new),
         }
     }
 
@@ -146,22 +145,20 @@ impl<'a> Carry<'a> {
     }
 
     fn poll_passed(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<Passed> {
-        let Self { watch, patience, moved, others, .. } = self;
+        let Self { watch, patience, moved, turns, .. } = self;
         if watch.is_none() {
             *moved = Moved::default();
         }
         // What others get is no excuse for an end that does not come.
-        if let Some((activity, turns)) = others {
-            if !waiting.down {
-                *turns = None;
-            } else if turns.is_none() {
-                *turns = Some(Turns::new(activity.sent()));
-            }
+        match turns {
+            Some(turns) if waiting.down => turns.wait(),
+            Some(turns) => turns.rest(),
+            None => (),
         }
         poll_passed(watch, cx, *patience, waiting, || {
             let mut moved = std::mem::take(moved);
-            if let Some((activity, Some(turns))) = others {
-                moved.down = turns.look(moved.down, activity.sent(), patience.stall);
+            if let Some(turns) = turns {
+                moved.down = turns.look(moved.down, patience.stall);
             }
             moved
         })

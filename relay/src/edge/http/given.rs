@@ -144,7 +144,7 @@ where
 impl Streams {
     fn watched<F: Future>(&self, stream: F) -> TaskLocalFuture<Given, Watched<F>> {
         let (activity, patience) = (Arc::clone(&self.activity), self.patience);
-        let clock = Clock { activity, patience, watch: None, turns: Turns::new(0), asked: 0 };
+        let clock = Clock { patience, watch: None, turns: Turns::new(activity), asked: 0 };
         STREAM.scope(Given::default(), Watched { stream, clock })
     }
 }
@@ -161,7 +161,6 @@ pin_project! {
 /// How long pieces of a stream wait.
 #[derive(Debug)]
 struct Clock {
-    activity: Arc<Activity>,
     patience: Patience,
     /// Set when a piece waits, and until it is noticed that none does.
     watch: Option<Box<Watch>>,
@@ -195,13 +194,15 @@ impl Clock {
             if !waits {
                 return Poll::Pending;
             }
-            (self.turns, self.asked) = (Turns::new(self.activity.sent()), asked);
+            self.turns.rest();
+            self.turns.wait();
+            self.asked = asked;
         }
-        let Self { activity, patience, watch, turns, asked: before } = self;
+        let Self { patience, watch, turns, asked: before } = self;
         let waiting = Waiting { down: waits, ..Waiting::default() };
         let passed = poll_passed(watch, cx, *patience, waiting, || {
             let has_moved = asked != std::mem::replace(before, asked);
-            Moved { down: turns.look(has_moved, activity.sent(), patience.stall), up: false }
+            Moved { down: turns.look(has_moved, patience.stall), up: false }
         });
         passed.map(drop)
     }

@@ -99,7 +99,8 @@ where
         }
     }
     connection.as_mut().graceful_shutdown();
-    let mut turns = Turns::new(activity.sent());
+    let mut turns = Turns::new(Arc::clone(&activity));
+    turns.wait();
     loop {
         look.as_mut().reset(Instant::now() + stall);
         tokio::select! {
@@ -110,7 +111,7 @@ where
                 }
                 // hyper may hold the ends of answers that are over for everybody else.
                 let rests = activity.rests_for().is_some_and(|rests_for| rests_for >= stall);
-                if !turns.look(!rests, activity.sent(), stall) {
+                if !turns.look(!rests, stall) {
                     return debug!("a visitor does not take the end of an answer");
                 }
             }

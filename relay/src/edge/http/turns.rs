@@ -4,9 +4,12 @@
 //! as anything of their bodies moves. A visitor that reads one and starves the others looks like that
 //! too, so this counts only for so long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::activity::Activity;
 
 /// So many times the limit for a stall a stream waits for others at most, before that limit itself
 /// counts: all streams of a connection have what the relay holds of them sent within that on a line
@@ -16,28 +19,43 @@ const MOST: u32 = 3;
 /// What a stream has seen of its turn.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// Since when it has waited.
-    since: Instant,
+    /// That of its connection.
+    activity: Arc<Activity>,
+    /// Since when it has waited, if it waits.
+    since: Option<Instant>,
     /// How much the connection had sent at the last look.
     sent: u64,
 }
 
 impl Turns {
-    /// A stream that waits from now on, on a connection that has sent so much.
-    pub(super) fn new(sent: u64) -> Self {
-        Self { since: Instant::now(), sent }
+    /// A stream that waits for nothing yet.
+    pub(super) fn new(activity: Arc<Activity>) -> Self {
+        Self { activity, since: None, sent: 0 }
     }
 
-    /// Looks whether something has moved: of the stream, or of others while it may wait for them.
-    /// The connection has sent so much by now, and a stall may last for `limit`.
-    pub(super) fn look(&mut self, has_moved: bool, sent: u64, limit: Duration) -> bool {
-        let others_have = sent != self.sent;
-        self.sent = sent;
+    /// It waits from now on, unless it has before.
+    pub(super) fn wait(&mut self) {
+        if self.since.is_none() {
+            (self.since, self.sent) = (Some(Instant::now()), self.activity.sent());
+        }
+    }
+
+    /// It waits no more.
+    pub(super) fn rest(&mut self) {
+        self.since = None;
+    }
+
+    /// Looks whether something has moved: of the stream, or of others while it may wait for them. A
+    /// stall may last for `limit`. For a stream that does not wait counts only what is its own.
+    pub(super) fn look(&mut self, has_moved: bool, limit: Duration) -> bool {
+        let Some(since) = &mut self.since else { return has_moved };
+        let sent = self.activity.sent();
+        let others_have = sent != std::mem::replace(&mut self.sent, sent);
         if has_moved {
-            self.since = Instant::now();
+            *since = Instant::now();
             return true;
         }
-        others_have && self.since.elapsed() < limit * MOST
+        others_have && since.elapsed() < limit * MOST
     }
 }
 
@@ -51,18 +69,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_waits_for_others_but_not_for_ever() {
-        let mut turns = Turns::new(0);
-        assert!(!turns.look(false, 0, LIMIT), "nobody moves");
-        let mut sent = 0;
+        let activity = Activity::new();
+        let mut turns = Turns::new(Arc::clone(&activity));
+        turns.wait();
+        assert!(!turns.look(false, LIMIT), "nobody moves");
         for _ in 0..3 {
             for _ in 0..29 {
-                sent += 1;
+                activity.sends(1);
                 advance(Duration::from_secs(1)).await;
-                assert!(turns.look(false, sent, LIMIT));
+                assert!(turns.look(false, LIMIT));
             }
-            assert!(turns.look(true, sent, LIMIT), "its turn");
+            assert!(turns.look(true, LIMIT), "its turn");
         }
         advance(3 * LIMIT).await;
-        assert!(!turns.look(false, sent + 1, LIMIT), "it has waited for others for long enough");
+        activity.sends(1);
+        assert!(!turns.look(false, LIMIT), "it has waited for others for long enough");
     }
 }

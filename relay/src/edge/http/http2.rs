@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::given::{Offered, Streams};
-use super::parting::Parting;
+use super::lent::Lent;
+use super::parting::linger;
 use super::proxy::answer;
 use super::sent::Sent;
 use super::tasks::Tasks;
@@ -44,9 +45,11 @@ pub(super) async fn serve<S>(visitor: Arc<Visitor>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (stream, parted) = Parting::new(stream);
+    let (stream, lender) = Lent::new(stream);
     run(Arc::clone(&visitor), stream).await;
-    parted.linger().await;
+    if let Some(stream) = lender.take_back().await {
+        linger(stream).await;
+    }
     // It has had its place as long as its connection.
     drop(visitor);
 }

@@ -1,67 +1,65 @@
 //! A stream that hyper is lent.
 //!
-//! hyper drops what it is given, and a stream that is dropped before both ends have come is reset. So
-//! it comes back when hyper is done with it, to be closed as a socket is.
+//! hyper drops what it is given. That closes a visitor's connection, and may reset it before the
+//! visitor has read what it was told; it resets a stream to a local service unless both ends have come.
+//! So the stream comes back when hyper is done with it, to be ended as it should be.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use shared::visit::stream::{Broken, DataStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
-
-/// How long the local service may take to close its end of a connection that nobody needs any more.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream, for as long as hyper has it.
 #[derive(Debug)]
-pub(super) struct Lent {
-    stream: Option<DataStream>,
+pub(super) struct Lent<S> {
+    stream: Option<S>,
     /// hyper has ended its direction.
     has_ended: bool,
-    back: Option<oneshot::Sender<DataStream>>,
+    back: Option<oneshot::Sender<S>>,
 }
 
 /// Takes the stream back.
 #[derive(Debug)]
-pub(super) struct Lender(oneshot::Receiver<DataStream>);
+pub(super) struct Lender<S>(oneshot::Receiver<S>);
 
-impl Lent {
-    pub(super) fn new(stream: DataStream) -> (Self, Lender) {
+impl<S> Lent<S> {
+    pub(super) fn new(stream: S) -> (Self, Lender<S>) {
         let (back, lender) = oneshot::channel();
         let lent = Self { stream: Some(stream), has_ended: false, back: Some(back) };
         (lent, Lender(lender))
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut DataStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut S>>
+    where
+        S: Unpin,
+    {
         // It is there until the drop.
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl Lender {
-    /// Waits for the stream and closes it. One that hyper did not end is reset.
-    pub(super) async fn close(self) -> Result<(), Broken> {
-        let Ok(stream) = self.0.await else { return Ok(()) };
-        timeout(CLOSE_TIMEOUT, stream.close()).await.unwrap_or(Err(Broken::Lost))
+impl<S> Lender<S> {
+    /// Waits until hyper has dropped the stream. `None`: it has not ended it before, so that it is
+    /// closed or reset already, as any that is dropped.
+    pub(super) async fn take_back(self) -> Option<S> {
+        self.0.await.ok()
     }
 }
 
-impl Drop for Lent {
+impl<S> Drop for Lent<S> {
     fn drop(&mut self) {
         if let (true, Some(stream), Some(back)) =
             (self.has_ended, self.stream.take(), self.back.take())
         {
-            // Nobody who waits: it is reset, as any other.
+            // Nobody who waits: it is dropped, as any other.
             drop(back.send(stream));
         }
     }
 }
 
-impl AsyncRead for Lent {
+impl<S: AsyncRead + Unpin> AsyncRead for Lent<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -71,7 +69,7 @@ impl AsyncRead for Lent {
     }
 }
 
-impl AsyncWrite for Lent {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -89,7 +87,7 @@ impl AsyncWrite for Lent {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

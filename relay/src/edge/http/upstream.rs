@@ -40,6 +40,9 @@ const PONG: Duration = Duration::from_secs(10);
 /// made, or whose connection leads elsewhere by then. Next it makes one of its own.
 const MOST_WAITS: u32 = 4;
 
+/// How long the local service may take to close its end of a connection that nobody needs any more.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
 
@@ -234,7 +237,7 @@ impl Upstream {
 
 /// What goes with a connection for as long as it is there.
 struct Run {
-    lender: Lender,
+    lender: Lender<DataStream>,
     permit: OwnedSemaphorePermit,
     target: Target,
     tunnel: TunnelName,
@@ -269,11 +272,18 @@ impl Run {
         }
         drop(connection);
         self.target.pool().sweep(&self.tunnel);
-        if let Err(broken) = self.lender.close().await {
+        if let Some(stream) = self.lender.take_back().await
+            && let Err(broken) = close(stream).await
+        {
             debug!(tunnel = %self.tunnel, "a connection to a local service was not closed: {broken}");
         }
         drop(self.permit);
     }
+}
+
+/// Closes a stream whose own direction has ended.
+async fn close(stream: DataStream) -> Result<(), Broken> {
+    timeout(CLOSE_TIMEOUT, stream.close()).await.unwrap_or(Err(Broken::Lost))
 }
 
 /// A connection that waits, of the least busy session that has one.

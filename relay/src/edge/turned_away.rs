@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use shared::kit::net::linger_after_end;
 use shared::visit::socket::ResetUnlessEnded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,12 +15,12 @@ use tokio::time::timeout;
 /// connection is accepted: the same packet that completes the handshake can carry them.
 const FIRST_BYTES: Duration = Duration::from_millis(250);
 
-/// How long the visitor may take to read the answer and close.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the kernel may take to take the answer, which is shorter than any buffer.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// So much of a request is read and thrown away at most, in bytes. Closing with unread data would
 /// be a reset, which can overtake the answer.
-const MOST_DISCARDED: usize = 256 * 1024;
+const MOST_DISCARDED: u64 = 256 * 1024;
 
 /// A request shows within so many bytes that it is one.
 const START: usize = 512;
@@ -40,9 +41,10 @@ const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
 /// Answers `503` if the visitor speaks HTTP, else leaves it to be reset.
 pub(super) async fn turn_away(mut socket: ResetUnlessEnded<TcpStream>) {
     if let Ok(true) = timeout(FIRST_BYTES, speaks_http(&mut socket)).await
-        && let Ok(Ok(())) = timeout(LINGER, answer(&mut socket)).await
+        && let Ok(Ok(())) = timeout(ANSWER, answer(&mut socket)).await
     {
         socket.ended_well();
+        linger_after_end(&mut *socket, MOST_DISCARDED).await;
     }
 }
 
@@ -64,16 +66,7 @@ async fn speaks_http(socket: &mut TcpStream) -> bool {
 
 async fn answer(socket: &mut TcpStream) -> std::io::Result<()> {
     socket.write_all(UNAVAILABLE.as_bytes()).await?;
-    socket.shutdown().await?;
-    let mut discarded = 0;
-    let mut buf = [0; 4096];
-    while discarded < MOST_DISCARDED {
-        match socket.read(&mut buf).await? {
-            0 => return Ok(()),
-            n => discarded += n,
-        }
-    }
-    Err(std::io::ErrorKind::FileTooLarge.into())
+    socket.shutdown().await
 }
 
 /// Whether the bytes are the start of a request: a method, a blank and a target (RFC 9112, section

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use shared::kit::net::shut_down;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::activity::Noted;
@@ -31,9 +32,6 @@ const LULL_IN_CROWD: Duration = Duration::from_millis(10);
 /// So many are awake without being many.
 const MOST_AT_EASE: usize = 64;
 
-/// How long the visitor may take to close its end of a connection that is over.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Serves a visitor of whom `seen` has been read already.
 pub(super) async fn serve<S>(visitor: Arc<Visitor>, mut stream: S, mut seen: Bytes)
 where
@@ -47,10 +45,7 @@ where
         if seen.is_empty() {
             match rest(&visitor, &mut stream).await {
                 Some(first) => seen = first,
-                None => {
-                    // Whether it hears of it or not.
-                    return drop(timeout(LINGER, stream.shutdown()).await);
-                }
+                None => return shut_down(stream).await,
             }
         }
     }

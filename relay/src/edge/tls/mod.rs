@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustls::ServerConfig;
 use shared::carry::tls::Tls;
-use shared::kit::net::linger;
+use shared::kit::net::{linger, shut_down};
 use shared::kit::serve::serve;
 use shared::kit::stop::Stop;
 use tokio::io::AsyncWriteExt;
@@ -150,7 +150,7 @@ async fn lead(
     };
     if VisitorCerts::is_challenge(tls.protocol()) {
         // The authority has seen the certificate, which is all that it came for.
-        drop(timeout(LINGER, tls.shutdown()).await);
+        shut_down(tls).await;
         return None;
     }
     tls.admit();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long the other end may take to read and close.
+/// How long the other end may take to take an end, or to read and close.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// So much of what it still says is read and thrown away at most, in bytes.
@@ -27,4 +27,10 @@ pub async fn linger(mut socket: TcpStream) {
 /// be on their way.
 pub async fn linger_after_end(stream: impl AsyncRead + Unpin, most: u64) {
     drop(timeout(LINGER, copy(&mut stream.take(most), &mut sink())).await);
+}
+
+/// Ends this direction of a connection on which nothing is waited for, whether the other end takes
+/// that or not. Takes a second at most.
+pub async fn shut_down(mut stream: impl AsyncWrite + Unpin) {
+    drop(timeout(LINGER, stream.shutdown()).await);
 }

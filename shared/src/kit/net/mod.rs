@@ -13,7 +13,7 @@ mod rules;
 pub use self::address::{BadHostPort, HostPort};
 pub use self::dial::{dial_relay, dial_server, dial_service};
 pub use self::errors::is_out_of_files;
-pub use self::linger::{linger, linger_after_end};
+pub use self::linger::{linger, linger_after_end, shut_down};
 pub use self::listen::{listen, listen_on};
 pub use self::networks::{BadNetworks, MAX_NETWORKS, Networks};
 pub use self::options::Peers;

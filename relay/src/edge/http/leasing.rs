@@ -1,14 +1,11 @@
 //! The connection for a request: at whichever client has one and lets the request in.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::http::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use shared::control::protocol::TunnelName;
-use shared::visit::id::VisitId;
 
 use super::admit::{Admission, counted};
 use super::upstream::{Lease, Wanted};
@@ -29,12 +26,7 @@ pub(super) struct Leasing<'a> {
     pub(super) target: &'a PathAndQuery,
     pub(super) arrival: &'a Arrival,
     pub(super) passed: &'a mut Vec<Arc<Conditions>>,
-    pub(super) visit: VisitId,
-    pub(super) tunnel: &'a TunnelName,
-    pub(super) peer: SocketAddr,
-    /// None that was there at that moment.
-    pub(super) newer_than: Option<Instant>,
-    pub(super) is_sure: bool,
+    pub(super) wanted: Wanted<'a>,
     /// Of the body, as far as it is known, in bytes.
     pub(super) length: u64,
     /// What browsers are told of TLS: as the client says that it goes to.
@@ -59,15 +51,7 @@ impl Attempt for Leasing<'_> {
         if options::max_body(said).is_some_and(|most| self.length > most) {
             return Err(Miss::Nowhere(Fault::BodyTooLarge.into()));
         }
-        let wanted = Wanted {
-            visit: self.visit,
-            tunnel: self.tunnel,
-            visitor: self.peer,
-            version: options::version(said),
-            newer_than: self.newer_than,
-            is_sure: self.is_sure,
-        };
-        let lease = self.http.upstream.lease(client, wanted).await;
+        let lease = self.http.upstream.lease(client, self.wanted).await;
         Ok((lease.map_err(|miss| miss.map(Verdict::from))?, conditions.cloned()))
     }
 }

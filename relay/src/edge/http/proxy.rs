@@ -26,7 +26,7 @@ use super::route::{Route, route};
 use super::shrink::Wish;
 use super::signed;
 use super::upgrade::{self, Upgrade};
-use super::upstream::{Kept, Lease, is_lost, is_refused, of_error};
+use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
 use super::{expect, hops, options};
 use crate::placement::{Order, place};
@@ -326,11 +326,13 @@ impl Exchange<'_> {
             target: &self.target,
             arrival: &self.arrival,
             passed: &mut self.passed,
-            visit: self.visit,
-            tunnel: self.tunnel.name(),
-            peer: self.visitor.peer,
-            newer_than,
-            is_sure,
+            wanted: Wanted {
+                visit: self.visit,
+                tunnel: self.tunnel.name(),
+                visitor: self.visitor.peer,
+                newer_than,
+                is_sure,
+            },
             length,
             hsts: self.hsts,
         };

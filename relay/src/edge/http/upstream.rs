@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::lent::{Lender, Lent};
+use super::options;
 use super::tasks::Tasks;
 use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
@@ -69,7 +70,6 @@ pub(super) struct Wanted<'a> {
     pub(super) visit: VisitId,
     pub(super) tunnel: &'a TunnelName,
     pub(super) visitor: SocketAddr,
-    pub(super) version: HttpVersion,
     /// None that was there at that moment.
     pub(super) newer_than: Option<Instant>,
     /// It has to be known that the local service is there before the request is sent.
@@ -115,7 +115,7 @@ impl Upstream {
             return Ok(lease);
         }
         // Boxed: most requests find a connection, and carry no room for this.
-        match wanted.version {
+        match version(candidate) {
             HttpVersion::Http1 => Box::pin(self.lease_new(candidate, wanted)).await,
             HttpVersion::Http2 => Box::pin(self.lease_shared(candidate, wanted)).await,
         }
@@ -185,7 +185,8 @@ impl Upstream {
                 broken => Miss::Elsewhere(of_stream(&broken)),
             })?;
         }
-        let connection = self.connect(stream, permit, (target, era), wanted).await;
+        let connection =
+            self.connect(stream, permit, (target, era), (version(candidate), wanted.tunnel)).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
         Ok(Lease::new(connection, (target, era), wanted.tunnel, false))
     }
@@ -196,7 +197,7 @@ impl Upstream {
         stream: DataStream,
         permit: OwnedSemaphorePermit,
         (target, era): (&Target, u64),
-        wanted: Wanted<'_>,
+        (version, tunnel): (HttpVersion, &TunnelName),
     ) -> hyper::Result<Connection> {
         let (lent, lender) = Lent::new(stream);
         let io = TokioIo::new(lent);
@@ -204,11 +205,11 @@ impl Upstream {
             lender,
             permit,
             target: target.clone(),
-            tunnel: wanted.tunnel.clone(),
+            tunnel: tunnel.clone(),
             closing: self.closing.clone(),
             cut: CancellationToken::new(),
         };
-        match wanted.version {
+        match version {
             HttpVersion::Http1 => {
                 let (sender, connection) =
                     http1::Builder::new().max_buf_size(MOST_BUFFERED).handshake(io).await?;
@@ -279,6 +280,11 @@ impl Run {
         }
         drop(self.permit);
     }
+}
+
+/// What the local service behind a client speaks.
+fn version(candidate: &Candidate) -> HttpVersion {
+    options::version(candidate.conditions().map(|conditions| &**conditions))
 }
 
 /// Closes a stream whose own direction has ended.

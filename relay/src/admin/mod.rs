@@ -29,9 +29,9 @@ use tracing::debug;
 
 pub(crate) use self::api::{About, Listeners};
 use self::thread::on_own_thread;
+use crate::impatient::Impatient;
 use crate::limits::{Limits, Places};
 use crate::metrics::Metrics;
-use crate::patience::Patience;
 use crate::snapshot::Snapshot;
 
 /// How long a request's header may take to arrive.
@@ -110,7 +110,7 @@ impl Admin {
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MOST_BUFFERED)
             .serve_connection(
-                TokioIo::new(Patience::new(socket, WRITE_TIMEOUT)),
+                TokioIo::new(Impatient::new(socket, WRITE_TIMEOUT)),
                 TowerToHyperService::new(router),
             );
         async move {

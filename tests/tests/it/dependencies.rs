@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["data", "metrics", "entrance", "patience"],
+    &["data", "metrics", "entrance", "impatient"],
     &["limits", "store"],
     &["access"],
     &["config"],

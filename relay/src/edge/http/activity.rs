@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::patience::is_stall;
+use crate::impatient::is_stall;
 
 /// What a visitor's connection is doing: what hyper does with it cannot be seen from outside.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use super::account::{Account, UsedUp};
 use super::activity::Activity;
 use super::body::Stopped;
 use super::turns::Turns;
-use crate::patience::is_stall;
+use crate::impatient::is_stall;
 
 /// So much is read at a time.
 const CHUNK: usize = 16 * 1024;

@@ -17,9 +17,9 @@ use super::activity::Activity;
 use super::socket::Socket;
 use super::{Http, http1, http2};
 use crate::edge::prefixed::Prefixed;
+use crate::impatient::Impatient;
 use crate::limits;
 use crate::metrics::WebVersion;
-use crate::patience::Patience;
 use crate::web::Fault;
 
 /// How long the header of a request may take from its first byte on.
@@ -117,7 +117,7 @@ async fn serve_protocol(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) {
     let _counted = visitor.http.edge.metrics.http_connection(protocol);
-    let stream = Patience::new(stream, visitor.http.edge.config.now().stall_timeout);
+    let stream = Impatient::new(stream, visitor.http.edge.config.now().stall_timeout);
     match protocol {
         WebVersion::Http1 => http1::serve(visitor, stream, seen).await,
         // Boxed: thousands of the other kind rest at a time.

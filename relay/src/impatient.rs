@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 /// An `S` of which a write fails when none of it has been taken for a while.
 #[derive(Debug)]
-pub(crate) struct Patience<S> {
+pub(crate) struct Impatient<S> {
     socket: S,
     limit: Duration,
     /// Set while a write waits.
@@ -28,7 +28,7 @@ pub(crate) fn is_stall(err: &io::Error) -> bool {
     err.get_ref().is_some_and(|err| err.is::<Stalled>())
 }
 
-impl<S> Patience<S> {
+impl<S> Impatient<S> {
     pub(crate) fn new(socket: S, limit: Duration) -> Self {
         Self { socket, limit, waiting: None }
     }
@@ -49,7 +49,7 @@ impl<S> Patience<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +59,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,7 +113,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_takes_nothing_is_given_up() {
         let (near, _far) = duplex(8);
-        let mut near = Patience::new(near, LIMIT);
+        let mut near = Impatient::new(near, LIMIT);
         let err = near.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::TimedOut);
         assert!(is_stall(&err), "{err}");
@@ -122,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_takes_a_little_now_and_then_is_not() {
         let (near, mut far) = duplex(8);
-        let mut near = Patience::new(near, LIMIT);
+        let mut near = Impatient::new(near, LIMIT);
         let read = async {
             for _ in 0..8 {
                 advance(LIMIT - Duration::from_secs(1)).await;

@@ -145,7 +145,7 @@ pub(super) static OF_TUNNELS: [OfTunnels; 15] = [
     OfTunnels {
         name: "relay_requests_timed_out_total",
         kind: "counter",
-        help: "Requests that were given up because something of them was not taken.",
+        help: "Requests that were given up because something of them was not taken, or did not end, in time.",
         of: Of::Requests(|requests, samples| {
             samples.number(requests.timed_out.load(Ordering::Relaxed));
         }),

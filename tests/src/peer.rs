@@ -237,8 +237,13 @@ impl Peer {
         bytes
     }
 
-    /// Takes whatever comes until the far end is gone, for however long that takes.
+    /// Takes whatever comes until the far end is gone.
     pub async fn read_to_end_or_reset(&mut self) {
+        within("the far end to be gone", self.drain()).await;
+    }
+
+    /// The same for however long that takes: a local service is there for as long as its visitors.
+    pub async fn drain(&mut self) {
         drop(tokio::io::copy(&mut self.socket, &mut tokio::io::sink()).await);
     }
 

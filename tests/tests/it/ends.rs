@@ -82,7 +82,7 @@ async fn a_thousand_visitors_without_an_answer_do_not_keep_the_next_one_waiting(
         if said != b"hush"[..] {
             peer.send(&said).await;
         }
-        peer.read_to_end_or_reset().await;
+        peer.drain().await;
     })
     .await;
     let mut world = World::start().await;

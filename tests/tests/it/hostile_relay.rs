@@ -280,8 +280,7 @@ async fn a_relay_that_falls_silent_is_left() {
 
 #[tokio::test]
 async fn a_flood_of_visits_is_served_as_far_as_it_may_go() {
-    let service =
-        Local::start(async |socket| Peer::from(socket).read_to_end_or_reset().await).await;
+    let service = Local::start(async |socket| Peer::from(socket).drain().await).await;
     let relay = RogueRelay::start().await;
     let client = client(&relay, service.addr());
     let session = relay.welcomed().await;

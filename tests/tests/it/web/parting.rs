@@ -1,11 +1,17 @@
 //! Whoever is told something at last can read it, although it is still sending.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tests::http::{Frames, Outcome};
-use tests::{Peer, eventually, local};
+use tests::{Peer, RunningClient, World, eventually, local};
 
 use super::{APP, app, world_of, world_with};
+
+/// A relay that stops as late as its last visitor, however slow the machine is.
+async fn patient_world(service: SocketAddr) -> (World, RunningClient, SocketAddr) {
+    world_with(&app(service), |settings| settings.grace = Duration::from_secs(60)).await
+}
 
 #[tokio::test]
 async fn a_header_of_a_megabyte_is_refused_with_words() {
@@ -26,7 +32,7 @@ async fn a_header_of_a_megabyte_is_refused_with_words() {
 #[tokio::test]
 async fn an_answer_is_whole_although_the_relay_stops_and_its_request_still_comes() {
     let service = local::played().await;
-    let (world, client, http) = world_of(&app(service.addr())).await;
+    let (world, client, http) = patient_world(service.addr()).await;
     let mut peer = Peer::connect_unbuffered(http).await;
     let post = format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 100000000\r\n\r\n");
     peer.send(post.as_bytes()).await;
@@ -34,9 +40,7 @@ async fn an_answer_is_whole_although_the_relay_stops_and_its_request_still_comes
     at_service.expect(b"POST / HTTP/1.1\r\n").await;
     let visitor = async {
         // The relay has heard that it is to stop.
-        while Peer::try_connect(http).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        eventually("nobody to listen", async || Peer::try_connect(http).await.is_err()).await;
         let early = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\n\
                      Connection: close\r\n\r\nearly";
         at_service.send(early.as_bytes()).await;
@@ -55,7 +59,7 @@ async fn an_answer_is_whole_although_the_relay_stops_and_its_request_still_comes
 #[tokio::test]
 async fn a_visitor_by_http_2_who_still_sends_when_the_relay_stops_is_not_reset() {
     let service = local::played().await;
-    let (world, client, http) = world_of(&app(service.addr())).await;
+    let (world, client, http) = patient_world(service.addr()).await;
     let mut frames = Frames::connect(http).await;
     frames.get(1, "nobody.t.example", "/").await;
     let Outcome::Answered(404, _) = frames.outcome(1).await else { panic!("not answered") };

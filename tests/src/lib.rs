@@ -18,6 +18,7 @@
 //! - [`pattern`]: bytes that are told apart wherever they turn up
 //! - [`scrape`]: what the relay shows to Prometheus
 //! - [`jwt`]: JSON Web Tokens, put together and signed by hand
+//! - [`secret`]: a secret that a relay shares with its clients, and what it is narrowed to
 //! - [`secured`]: a certificate of a relay in files, and who trusts it
 //! - [`raw`]: yamux frames by hand
 //! - [`rogue`]: clients and relays that do not play by the rules
@@ -51,6 +52,7 @@ pub mod proxy;
 pub mod raw;
 pub mod rogue;
 pub mod scrape;
+pub mod secret;
 pub mod secured;
 pub mod sockets;
 pub mod tasks;

@@ -89,6 +89,17 @@ impl Scrape {
         self.value(&series).unwrap_or(0.0)
     }
 
+    /// How many requests for `tunnel` are going on. There is no series before the first.
+    pub fn requests(&self, tunnel: &str) -> f64 {
+        self.value(&format!("relay_requests{{tunnel=\"{tunnel}\"}}")).unwrap_or(0.0)
+    }
+
+    /// How many requests for `tunnel` were given up because something of them waited for too long.
+    pub fn timed_out(&self, tunnel: &str) -> f64 {
+        let series = format!("relay_requests_timed_out_total{{tunnel=\"{tunnel}\"}}");
+        self.value(&series).unwrap_or(0.0)
+    }
+
     /// How many bytes of `tunnel` have gone `in` or `out`.
     pub fn bytes(&self, tunnel: &str, direction: &str) -> f64 {
         let series = format!("relay_bytes_total{{direction=\"{direction}\",tunnel=\"{tunnel}\"}}");

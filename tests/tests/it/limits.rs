@@ -4,20 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::{EntranceRequest, FromClient, FromRelay, TunnelOutcome};
-use shared::token::{Grant, Secret};
+use shared::token::Secret;
 use tests::rogue::{RogueClient, hello};
+use tests::secret::{SECRET, narrowed};
 use tests::{Peer, RunningClient, World, eventually, local, proxy};
-
-const SECRET: &str = "correct horse battery staple";
-
-/// The shared secret, narrowed to this grant in JSON.
-fn narrowed(grant: &str) -> Secret {
-    let grant: Grant = serde_json::from_str(grant).expect("a grant");
-    match SECRET.parse() {
-        Ok(Secret::Token(token)) => Secret::Token(token.narrow(&grant).expect("a grant")),
-        other => panic!("no token: {other:?}"),
-    }
-}
 
 async fn world() -> World {
     World::start_with(|settings| settings.access.token = SECRET.parse().ok()).await

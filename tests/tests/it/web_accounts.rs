@@ -241,11 +241,7 @@ async fn visitors_who_leave_are_counted_whether_there_was_an_answer_or_not() {
     let world = logging(&folder, |_| ()).await;
     let service = local::silent().await;
     let client = serve(&world, &service).await;
-    let in_flight = |count| {
-        move |metrics: &scrape::Scrape| {
-            metrics.value("relay_requests{tunnel=\"app\"}") == Some(count)
-        }
-    };
+    let in_flight = |count| move |metrics: &scrape::Scrape| metrics.requests("app") == count;
     let request = format!("GET / HTTP/1.1\r\nHost: app.{DOMAIN}\r\n\r\n");
     let mut visitor = Peer::connect(world.addrs.http.expect("HTTP")).await;
     visitor.send(request.as_bytes()).await;

@@ -1,10 +1,10 @@
 //! Those who call back come through, whatever strangers send to the same tunnel.
 
-use std::future::{Future, poll_fn};
-use std::task::Poll;
+use std::net::SocketAddr;
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
+use futures::future::select_all;
 use shared::control::protocol::{HttpOptions, WebhookCheck, WebhookSender};
 use tests::http::Line;
 use tests::peer::dial_from;
@@ -12,6 +12,9 @@ use tests::web::{WebClient, WebService, with_http};
 use tests::{Tasks, World};
 
 const HOST: &str = "app.t.example";
+
+/// What those who call back sign with.
+const SECRET: &str = "s3cret";
 
 /// The head of a request by GitHub that says to have such a body.
 fn head(signature: &str, length: usize) -> String {
@@ -21,6 +24,32 @@ fn head(signature: &str, length: usize) -> String {
     )
 }
 
+/// The signature of a body by whoever knows the secret.
+fn signed(body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    HEXLOWER.encode(hmac::sign(&key, body).as_ref())
+}
+
+/// A tunnel for those who call back.
+struct Scene {
+    world: World,
+    client: WebClient,
+    service: WebService,
+    http: SocketAddr,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = World::start_with(with_http).await;
+        let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: SECRET.into() };
+        let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
+        let service = WebService::start().await;
+        let client = WebClient::open(&world, options, service.addr()).await;
+        let http = world.addrs.http.expect("a port for HTTP");
+        Self { world, client, service, http }
+    }
+}
+
 /// How many bodies had to make room.
 fn made_room(metrics: &tests::scrape::Scrape) -> f64 {
     metrics.value(r#"relay_limits_total{limit="signed_bodies"}"#).unwrap_or_default()
@@ -28,12 +57,7 @@ fn made_room(metrics: &tests::scrape::Scrape) -> f64 {
 
 #[tokio::test]
 async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst() {
-    let world = World::start_with(with_http).await;
-    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: "s3cret".into() };
-    let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
-    let service = WebService::start().await;
-    let client = WebClient::open(&world, options, service.addr()).await;
-    let http = world.addrs.http.expect("a port for HTTP");
+    let Scene { world, client, service, http } = Scene::new().await;
 
     // More than 16 MiB of them, of as many sources.
     let mut strangers = Vec::new();
@@ -47,11 +71,9 @@ async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst()
     world.shows("strangers that made room", |metrics| made_room(metrics) >= 5.0).await;
 
     let body = vec![b'x'; 24_000];
-    let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret");
-    let signature = HEXLOWER.encode(hmac::sign(&key, &body).as_ref());
     let mut burst = Tasks::new();
     for _ in 0..30 {
-        let request = [head(&signature, body.len()).into_bytes(), body.clone()].concat();
+        let request = [head(&signed(&body), body.len()).into_bytes(), body.clone()].concat();
         burst.spawn(async move {
             let mut line = Line::connect(http).await;
             line.send(request).await;
@@ -61,12 +83,8 @@ async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst()
     burst.join().await;
     assert_eq!(service.requests().len(), 30);
 
-    let mut answers: Vec<_> = strangers.iter_mut().map(|line| Box::pin(line.answer())).collect();
-    let first = poll_fn(|cx| {
-        let mut polled = answers.iter_mut().map(|answer| answer.as_mut().poll(cx));
-        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
-    });
-    let first = first.await;
+    let answers = strangers.iter_mut().map(|line| Box::pin(line.answer()));
+    let (first, _, answers) = select_all(answers).await;
     assert_eq!((first.status, first.headers.of("x-relay-error")), (503, Some("over_limit")));
     drop(answers);
     client.close().await;
@@ -75,19 +93,12 @@ async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst()
 
 #[tokio::test]
 async fn small_bodies_need_no_room_however_slow_they_are() {
-    let world = World::start_with(with_http).await;
-    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: "s3cret".into() };
-    let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
-    let service = WebService::start().await;
-    let client = WebClient::open(&world, options, service.addr()).await;
-    let http = world.addrs.http.expect("a port for HTTP");
+    let Scene { world, client, service, http } = Scene::new().await;
     let body = vec![b'x'; 2000];
-    let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret");
-    let signature = HEXLOWER.encode(hmac::sign(&key, &body).as_ref());
     let mut slow = Vec::new();
     for _ in 0..40 {
         let mut line = Line::connect(http).await;
-        line.send(head(&signature, body.len())).await;
+        line.send(head(&signed(&body), body.len())).await;
         line.send(&body[1..]).await;
         slow.push(line);
     }
@@ -95,6 +106,7 @@ async fn small_bodies_need_no_room_however_slow_they_are() {
         line.send(b"x").await;
         assert_eq!(line.answer().await.status, 200);
     }
+    assert_eq!(service.requests().len(), 40);
     client.close().await;
     world.stop().await;
 }

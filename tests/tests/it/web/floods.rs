@@ -280,7 +280,7 @@ async fn frames_that_are_of_no_use_end_the_connection_or_cost_nothing() {
         scene.serves_others().await;
         scene.is_flat(what);
         if ends {
-            within(what, attacker.read_to_end_or_reset()).await;
+            within(what, attacker.drain()).await;
         }
     }
     scene.stop("frames").await;
@@ -330,8 +330,7 @@ async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_mor
         line.get(APP, "/").await;
         lines.push(line);
     }
-    let all = "relay_requests{tunnel=\"app\"}";
-    world.shows("fifty of them", |metrics| metrics.value(all) == Some(50.0)).await;
+    world.shows("fifty of them", |metrics| metrics.requests("app") == 50.0).await;
     for _ in 0..10 {
         assert_eq!(Line::connect(http).await.ask(APP, "/").await.status, 503);
     }
@@ -339,10 +338,10 @@ async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_mor
     for line in &mut lines {
         assert_eq!(line.answer().await.status, 504);
     }
-    world.shows("all places to be free", |metrics| metrics.value(all) == Some(0.0)).await;
+    world.shows("all places to be free", |metrics| metrics.requests("app") == 0.0).await;
     let mut line = Line::connect(http).await;
     line.get(APP, "/").await;
-    world.shows("another one", |metrics| metrics.value(all) == Some(1.0)).await;
+    world.shows("another one", |metrics| metrics.requests("app") == 1.0).await;
     drop(line);
     drop(lines);
     client.finish().await;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use shared::token::{Grant, Secret};
 use tests::http::Line;
 use tests::local::{self, Played};
+use tests::secret::{SECRET, narrowed};
 use tests::{Peer, RunningClient, World};
 use tokio::time::Instant;
 
 use super::{APP, app, turn_clock};
-
-const SECRET: &str = "correct horse battery staple";
 
 /// What asks to change to another protocol, and what does so.
 const CHANGES: &str = "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -20,15 +18,12 @@ const SLOWED: &str = "relay_limits_total{limit=\"rate_per_token\"}";
 
 /// A relay with a client whose token goes as far as `grant`, in JSON.
 async fn scene(service: &Played, grant: &str) -> (World, RunningClient) {
-    let secret: Secret = SECRET.parse().expect("a secret");
     let world = World::start_with(|settings| {
         tests::web::with_http(settings);
         settings.access.token = SECRET.parse().ok();
     })
     .await;
-    let grant: Grant = serde_json::from_str(grant).expect("a grant");
-    let Secret::Token(token) = secret else { panic!("no token") };
-    let token = Some(Secret::Token(token.narrow(&grant).expect("a grant")));
+    let token = Some(narrowed(grant));
     let settings = client::Settings { token, ..world.config(&app(service.addr())) };
     let mut client = RunningClient::start(settings);
     client.live().await;
@@ -42,7 +37,7 @@ async fn changed(world: &World, service: &Played) -> (Line, Peer) {
     let mut at_service = service.accept().await;
     at_service.read_until(b"\r\n\r\n").await;
     at_service.send(format!("HTTP/1.1 101 Switching Protocols\r\n{CHANGES}").as_bytes()).await;
-    assert_eq!(line.head().await.unwrap().expect("an answer").status, 101);
+    assert_eq!(line.head().await.expect("a head").expect("an answer").status, 101);
     (line, at_service)
 }
 

@@ -1,6 +1,7 @@
 //! Connections to local services serve one visitor after the other, and each gets its own answers.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +19,6 @@ use shared::visit::stream::DataStream;
 use tests::http::multiplexed::Runs;
 use tests::http::{Line, Multiplexed, Recorder, Reply};
 use tests::rogue::{self, RogueClient};
-use tests::scrape::Scrape;
 use tests::web::{tunnel, with_http};
 use tests::{Local, Tasks, World, eventually, within, within_time};
 use tokio::runtime::Handle;
@@ -225,11 +225,6 @@ async fn nothing_is_left_of_a_connection_that_is_over() {
     world.stop().await;
 }
 
-/// How many requests are under way.
-fn open(metrics: &Scrape) -> Option<f64> {
-    metrics.value(r#"relay_requests{tunnel="app"}"#)
-}
-
 /// The connections of a service.
 #[derive(Debug, Default)]
 struct Connections {
@@ -301,8 +296,8 @@ async fn those_who_come_at_once_to_a_service_of_http_2_share_one_connection() {
     world.stop().await;
 }
 
-#[tokio::test]
-async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it() {
+/// A relay with a client that a test plays itself, whose service speaks HTTP/2.
+async fn played_http_2() -> (World, RogueClient, SocketAddr) {
     let world = World::start_with(with_http).await;
     let mut hello = rogue::hello(&[]);
     let options = HttpOptions { version: HttpVersion::Http2, ..HttpOptions::default() };
@@ -310,6 +305,12 @@ async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it(
     let mut client = RogueClient::connect(world.addrs.control, hello).await;
     assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
     let http = world.addrs.http.expect("a port for HTTP");
+    (world, client, http)
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it() {
+    let (world, mut client, http) = played_http_2().await;
     let mut visitors = Tasks::new();
     for number in 0..40 {
         visitors.spawn(async move {
@@ -328,7 +329,7 @@ async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it(
     }
     let stream = within("a stream", client.inbound.next()).await.expect("a session");
     let (mut stream, _) = DataStream::accept(stream).await.expect("a visit");
-    world.shows("all requests", |metrics| open(metrics) == Some(40.0)).await;
+    world.shows("all requests", |metrics| metrics.requests("app") == 40.0).await;
     let refused = Failure { reason: FailureReason::Refused, explanation: String::new() };
     stream.failed(refused).await.expect("a session");
     within("all answers", visitors.join()).await;
@@ -339,19 +340,13 @@ async fn a_connection_that_cannot_be_made_is_tried_once_for_all_who_wait_for_it(
 
 #[tokio::test]
 async fn whoever_waits_for_a_connection_goes_on_when_the_one_who_makes_it_leaves() {
-    let world = World::start_with(with_http).await;
-    let mut hello = rogue::hello(&[]);
-    let options = HttpOptions { version: HttpVersion::Http2, ..HttpOptions::default() };
-    hello.tunnels = vec![tunnel("app", options)];
-    let mut client = RogueClient::connect(world.addrs.control, hello).await;
-    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
-    let http = world.addrs.http.expect("a port for HTTP");
+    let (world, mut client, http) = played_http_2().await;
     let mut first = Line::connect(http).await;
     first.get(APP, "/").await;
     let stream = within("a stream", client.inbound.next()).await.expect("a session");
     let mut second = Line::connect(http).await;
     second.get(APP, "/").await;
-    world.shows("two requests", |metrics| open(metrics) == Some(2.0)).await;
+    world.shows("two requests", |metrics| metrics.requests("app") == 2.0).await;
     first.reset();
     let again = within("another stream", client.inbound.next()).await.expect("a session");
     drop(stream);

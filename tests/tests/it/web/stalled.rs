@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tests::http::frames::{INITIAL_WINDOW_SIZE, get, kind};
 use tests::http::{Frames, Outcome};
+use tests::scrape::Scrape;
 use tests::{Folder, Local, local, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -15,12 +16,6 @@ const STALL: Duration = Duration::from_millis(300);
 
 /// The code of a stream that nobody wants any more.
 const CANCEL: u32 = 8;
-
-/// Those that were given up.
-const TIMED_OUT: &str = "relay_requests_timed_out_total{tunnel=\"app\"}";
-
-/// Those that are going on.
-const OPEN: &str = "relay_requests{tunnel=\"app\"}";
 
 /// The answer to a request that asks for so many bytes.
 async fn answers_with(length: usize) -> Local {
@@ -65,7 +60,7 @@ async fn an_answer_that_gets_no_window_is_given_up_and_the_others_go_on() {
         at_service.send(&vec![b'x'; length]).await;
         assert_eq!(frames.outcome(1).await, Outcome::Reset(CANCEL, Some(200)), "{window}");
         given_up += 1.0;
-        let shows = |metrics: &tests::scrape::Scrape| metrics.value(TIMED_OUT) == Some(given_up);
+        let shows = |metrics: &Scrape| metrics.timed_out("app") == given_up;
         world.shows("that it was given up", shows).await;
         if length > 4 {
             at_service.expect_reset().await;
@@ -78,7 +73,7 @@ async fn an_answer_that_gets_no_window_is_given_up_and_the_others_go_on() {
 
     events.send(b"more").await;
     assert_eq!(waits.next_of(1).await.expect("a piece").payload, b"more");
-    world.shows("nothing left", |metrics| metrics.value(OPEN) == Some(0.0)).await;
+    world.shows("nothing left", |metrics| metrics.requests("app") == 0.0).await;
     drop((waits, events));
     client.finish().await;
     world.stop().await;
@@ -140,8 +135,8 @@ async fn a_visitor_who_reads_one_answer_does_not_hold_the_others_for_ever() {
         }
     };
     assert_eq!(within("a stream to be given up", starved).await, 3);
-    world.shows("that it was", |metrics| metrics.value(TIMED_OUT) == Some(1.0)).await;
-    assert_eq!(world.metrics().await.value(OPEN), Some(1.0));
+    world.shows("that it was", |metrics| metrics.timed_out("app") == 1.0).await;
+    assert_eq!(world.metrics().await.requests("app"), 1.0);
     drop(frames);
     client.finish().await;
     world.stop().await;
@@ -198,8 +193,8 @@ async fn a_slow_visitor_of_many_answers_loses_nothing() {
             turn_clock(STALL.mul_f64(frame.payload.len() as f64 / IN_A_STALL)).await;
         }
     }
-    world.shows("all of them", |metrics| metrics.value(OPEN) == Some(0.0)).await;
-    assert_eq!(world.metrics().await.value(TIMED_OUT), Some(0.0));
+    world.shows("all of them", |metrics| metrics.requests("app") == 0.0).await;
+    assert_eq!(world.metrics().await.timed_out("app"), 0.0);
     drop(frames);
     client.finish().await;
     world.stop().await;

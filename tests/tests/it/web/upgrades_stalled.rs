@@ -7,15 +7,13 @@ use std::time::Duration;
 use tests::http::frames::{INITIAL_WINDOW_SIZE, MOST, kind};
 use tests::http::{Frames, Line, Outcome};
 use tests::local::{self, Played};
+use tests::scrape::Scrape;
 use tests::{Peer, RunningClient, World};
 
 use super::{APP, app, world_with};
 
 /// How long data, or an end, may wait.
 const SOON: Duration = Duration::from_millis(300);
-
-/// Those that were given up.
-const TIMED_OUT: &str = "relay_requests_timed_out_total{tunnel=\"app\"}";
 
 const ASKS: &str =
     "GET /socket HTTP/1.1\r\nHost: app.t.example\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -72,9 +70,8 @@ impl Scene {
 
     /// So many were given up, and nothing is left.
     async fn stop(self, given_up: f64) {
-        let open = "relay_requests{tunnel=\"app\"}";
-        let shows = |metrics: &tests::scrape::Scrape| {
-            metrics.value(TIMED_OUT) == Some(given_up) && metrics.value(open) == Some(0.0)
+        let shows = |metrics: &Scrape| {
+            metrics.timed_out("app") == given_up && metrics.requests("app") == 0.0
         };
         self.world.shows("all of them to be over", shows).await;
         self.client.finish().await;

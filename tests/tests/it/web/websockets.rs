@@ -27,8 +27,7 @@ async fn a_thousand_websockets_send_back_what_they_get_while_others_are_served()
     let (world, client, http) = world_of(&app(service.addr())).await;
     let opening = stream::iter(0..SOCKETS).map(|_| Socket::open(http, APP)).buffer_unordered(50);
     let opened: Vec<Socket> = opening.collect().await;
-    let open = "relay_requests{tunnel=\"app\"}";
-    world.shows("all of them", |metrics| metrics.value(open) == Some(SOCKETS as f64)).await;
+    world.shows("all of them", |metrics| metrics.requests("app") == SOCKETS as f64).await;
 
     // They go on until the others have had their answers.
     let over = AtomicBool::new(false);
@@ -60,7 +59,7 @@ async fn a_thousand_websockets_send_back_what_they_get_while_others_are_served()
     for socket in echoed {
         socket.close().await;
     }
-    world.shows("none of them", |metrics| metrics.value(open) == Some(0.0)).await;
+    world.shows("none of them", |metrics| metrics.requests("app") == 0.0).await;
     client.finish().await;
     world.stop().await;
 }

@@ -25,6 +25,8 @@ mod ports;
 mod registry;
 mod relay;
 mod routes;
+#[cfg(test)]
+mod scratch;
 mod session;
 mod snapshot;
 mod store;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each row may use what is in the rows above it, and nothing of its own.
 const RELAY: &[&[&str]] = &[
-    &["data", "metrics", "entrance", "impatient"],
+    &["data", "metrics", "entrance", "impatient", "scratch"],
     &["limits", "store"],
     &["access"],
     &["config"],

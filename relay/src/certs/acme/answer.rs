@@ -10,6 +10,7 @@ use shared::carry::tls::provider;
 
 use super::super::CertName;
 use super::super::table::{Answer, Table};
+use super::checks::Obstacle;
 use super::trouble::Trouble;
 use crate::config::AcmeChallenge;
 use crate::domains::{Domains, Passing};
@@ -51,11 +52,17 @@ pub(super) fn can_answer(
     challenge: AcmeChallenge,
     name: &CertName,
     domains: &Domains,
-) -> Result<(), Trouble> {
+) -> Result<(), Obstacle> {
     let record = record(name);
     let can_be = challenge != AcmeChallenge::Dns01
         || domains.writer(&record).is_some_and(|writer| writer.is_for(&record));
-    if can_be { Ok(()) } else { Err(no_writer(&record)) }
+    if can_be {
+        return Ok(());
+    }
+    Err(Obstacle::Name(
+        no_writer(&record),
+        "a program (--dns-hook) makes records elsewhere, or choose another --acme-challenge",
+    ))
 }
 
 /// Where the record is that answers dns-01 (RFC 8555, section 8.4).
@@ -63,11 +70,8 @@ fn record(name: &CertName) -> String {
     format!("_acme-challenge.{}", name.domain())
 }
 
-fn no_writer(record: &str) -> Trouble {
-    Trouble::of_name(
-        format_args!("the record {record} is not in the zone of --dns-update"),
-        "a program (--dns-hook) makes records elsewhere, or choose another --acme-challenge",
-    )
+fn no_writer(record: &str) -> String {
+    format!("the record {record} is not in the zone of --dns-update")
 }
 
 impl Answers {
@@ -92,7 +96,8 @@ impl Answers {
             }
             AcmeChallenge::Dns01 => {
                 let record = record(name);
-                let writer = domains.writer(&record).ok_or_else(|| no_writer(&record))?;
+                let writer =
+                    domains.writer(&record).ok_or_else(|| Trouble::own(no_writer(&record)))?;
                 let set = self.set(Passing::new(writer, record, authorization.dns_value()));
                 set.await.map_err(|err| Trouble::own(format_args!("{err:#}")).counted())?;
             }

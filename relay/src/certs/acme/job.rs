@@ -12,6 +12,7 @@ use super::super::CertName;
 use super::super::table::Table;
 use super::account::Authority;
 use super::answer::{Answers, can_answer};
+use super::checks::Obstacle;
 use super::order::{Desk, Issued};
 use super::ration::LONGEST_ORDER;
 use super::trouble::Trouble;
@@ -26,6 +27,8 @@ pub(super) struct Done {
 
 #[derive(Debug)]
 pub(super) enum What {
+    /// It was looked whether the name could be ordered. `None`: the relay stops.
+    Checked(Option<Result<(), Obstacle>>),
     /// An order, which began at that time. `None`: the relay stops.
     Ordered(SystemTime, Option<Result<Box<Issued>, Trouble>>),
     /// The authority was asked when it wants the certificate renewed, and how long until it is to be
@@ -35,6 +38,31 @@ pub(super) enum What {
 
 /// What answers to challenges may take to be taken back, beside the order itself.
 const TAKEN_BACK: Duration = Duration::from_secs(5 * 60);
+
+/// Looks whether an order for `name` could come to anything: whether it is still proven whose it is,
+/// and whether the relay could answer the authority.
+pub(super) async fn check(
+    authority: Arc<Authority>,
+    name: CertName,
+    stop: CancellationToken,
+) -> Done {
+    let checked = stop.run_until_cancelled(try_check(&authority, &name)).await;
+    Done { name, what: What::Checked(checked) }
+}
+
+async fn try_check(authority: &Authority, name: &CertName) -> Result<(), Obstacle> {
+    can_answer(authority.challenge.of(name), name, &authority.domains)?;
+    let CertName::Host(host) = name else { return Ok(()) };
+    authority.domains.recheck(host).await.map_err(|why| match why {
+        Unproven::Missing => Obstacle::Name(
+            "nothing proves any more whose it is".into(),
+            "`relay domain verify` says which record is missing",
+        ),
+        Unproven::Unknown(why) => Obstacle::NameServers(format!(
+            "nobody can say whether it is still proven whose it is: {why}"
+        )),
+    })
+}
 
 /// Orders a certificate for `name`, in the place of `old`.
 pub(super) async fn order(
@@ -74,19 +102,6 @@ async fn try_order(
     old: Option<&CertificateDer<'static>>,
     answers: &mut Answers,
 ) -> Result<Issued, Trouble> {
-    // Of what could come to nothing the authority does not hear.
-    if let CertName::Host(host) = name {
-        authority.domains.recheck(host).await.map_err(|why| match why {
-            Unproven::Missing => Trouble::of_name(
-                "nothing proves any more whose it is",
-                "`relay domain verify` says which record is missing",
-            ),
-            Unproven::Unknown(why) => Trouble::of_name_servers(format_args!(
-                "nobody can say whether it is still proven whose it is: {why}"
-            )),
-        })?;
-    }
-    can_answer(authority.challenge.of(name), name, &authority.domains)?;
     let (account, https) = authority.account().await?;
     let (account, https, domains) = (&account, &https, &authority.domains);
     let desk = Desk { account, https, table, domains, challenge: authority.challenge };

@@ -1,7 +1,7 @@
 //! Certificates that the relay orders from an authority (ACME, RFC 8555).
 //!
 //! - [`orders`]: the task that orders what is wanted, and renews it; [`outcome`]: what comes of it
-//! - [`due`]: what has to be ordered; [`renewal`]: when it is time
+//! - [`due`]: what has to be ordered; [`renewal`]: when it is time; [`checks`]: what could be
 //! - [`ration`]: how much may be ordered; [`share`]: how much of that for one owner
 //! - [`job`], [`order`]: one order; [`answer`]: how a name is shown to be the relay's
 //! - [`account`]: the account at the authority
@@ -9,6 +9,7 @@
 
 mod account;
 mod answer;
+mod checks;
 mod due;
 mod https;
 mod job;
@@ -18,6 +19,8 @@ mod outcome;
 mod ration;
 mod renewal;
 mod share;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 pub(super) use self::account::Authority;

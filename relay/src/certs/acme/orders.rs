@@ -15,11 +15,13 @@ use super::super::CertName;
 use super::super::table::Table;
 use super::super::wanted::Hosts;
 use super::account::Authority;
+use super::checks::{Checks, Standing};
 use super::due::{Due, due};
-use super::job::{Done, ask, order};
+use super::job::{Done, ask, check, order};
 use super::outcome::wait;
 use super::ration::{LONGEST_ORDER, Ration, Verdict, WEEK, Why};
 use super::share::{SHARE, Shares};
+use crate::access::Owner;
 use crate::metrics::{CertificateOrder, Metrics};
 use crate::store::{KeptCertificate, StoreError};
 
@@ -60,8 +62,8 @@ pub(in super::super) struct Orders {
     /// Names that wait for a limit, of which that was said.
     put_off: HashSet<CertName>,
     pub(super) shares: Shares,
-    /// Names of which name servers say nothing, and before when they are not asked again.
-    pub(super) unknown: HashMap<CertName, SystemTime>,
+    /// What is looked at before an order is placed.
+    pub(super) checks: Checks,
     /// When the authority is asked about the renewal of a certificate: now, if it is not here.
     pub(super) ask_at: HashMap<CertName, SystemTime>,
     pub(super) is_asking: bool,
@@ -95,7 +97,7 @@ impl Orders {
             busy: HashSet::new(),
             put_off: HashSet::new(),
             shares: Shares::default(),
-            unknown: HashMap::new(),
+            checks: Checks::default(),
             ask_at: HashMap::new(),
             is_asking: false,
             says_nothing: false,
@@ -136,20 +138,27 @@ impl Orders {
         let wildcard = self.authority.settings.wildcard.as_ref();
         let plan = due(self.hosts.all().into_iter(), wildcard, &self.table, now);
         let mut look_at = plan.next.unwrap_or(now + LONGEST_SLEEP);
-        self.put_off.retain(|name| plan.due.iter().any(|due| due.name == *name));
+        let names: HashSet<_> = plan.due.iter().map(|due| &due.name).collect();
+        self.put_off.retain(|name| names.contains(name));
+        self.checks.tidy(&names, now);
         if now < self.closed_until {
             return look_at.min(self.closed_until);
         }
         look_at = look_at.min(self.ask(&plan.held, now));
-        self.unknown.retain(|_, again| *again > now);
-        look_at = self.unknown.values().copied().fold(look_at, SystemTime::min);
-        let is_free =
-            |due: &Due| !self.busy.contains(&due.name) && !self.unknown.contains_key(&due.name);
-        let mut due = plan.due.into_iter().filter(is_free).peekable();
-        if due.peek().is_none() || self.busy.len() >= AT_ONCE {
+        let mut due = Vec::new();
+        for one in plan.due {
+            match self.checks.of(&one.name, now) {
+                Standing::Waits(until) => look_at = look_at.min(until),
+                Standing::UnderWay => (),
+                Standing::Unseen | Standing::Ready if self.busy.contains(&one.name) => (),
+                Standing::Unseen | Standing::Ready => due.push(one),
+            }
+        }
+        if due.is_empty() || self.busy.len() >= AT_ONCE {
             return look_at;
         }
-        match self.begin_all(due.collect(), now).await {
+        due.sort_by_key(|due| self.checks.turn(&due.name));
+        match self.begin_all(due, now).await {
             Ok(again) => look_at.min(again),
             Err(err) => {
                 warn!("no certificate is ordered now: {err}");
@@ -159,7 +168,8 @@ impl Orders {
         }
     }
 
-    /// Begins those that may be ordered now. Returns when there may be more.
+    /// Begins those that may be ordered now, and looks at some that may be the next. Returns when there
+    /// may be more.
     async fn begin_all(
         &mut self,
         due: Vec<Due>,
@@ -173,17 +183,26 @@ impl Orders {
         let mut ration = Ration::new(&past);
         let mut look_at = now + LONGEST_SLEEP;
         for due in due {
-            let owner = match &due.name {
-                CertName::Host(host) if !due.is_renewal => self.hosts.owner(host),
-                CertName::Host(_) | CertName::Below(_) => None,
+            let whose = match &due.name {
+                CertName::Host(host) => self.hosts.owner(host),
+                CertName::Below(_) => None,
             };
+            let owner = whose.clone().filter(|_| !due.is_renewal);
             let full = owner.as_ref().and_then(|owner| self.shares.full_until(owner, now));
             let verdict = match (ration.look(&due.name.to_string(), due.is_renewal, now), full) {
                 (Verdict::Now, Some(at)) => Verdict::At(at, Why::Limit(SHARE)),
                 (verdict, _) => verdict,
             };
+            let is_ready = self.checks.of(&due.name, now) == Standing::Ready;
             match verdict {
-                Verdict::Now if self.busy.len() >= places => break,
+                Verdict::Now if !is_ready => {
+                    if self.checks.has_room(whose.as_ref())
+                        && !self.look(&due.name, whose, now).await?
+                    {
+                        look_at = look_at.min(now + OTHERS_AGAIN);
+                    }
+                }
+                Verdict::Now if self.busy.len() >= places => (),
                 Verdict::Now => {
                     if self.begin(&due.name, now).await? {
                         ration.count(now);
@@ -202,6 +221,7 @@ impl Orders {
                 Verdict::At(at, Why::Failed) => look_at = look_at.min(at),
                 Verdict::At(at, Why::Limit(what)) => {
                     look_at = look_at.min(at);
+                    self.checks.forget(&due.name);
                     self.put_off(&due.name, at, what);
                 }
             }
@@ -209,10 +229,28 @@ impl Orders {
         Ok(look_at)
     }
 
+    /// Looks whether one could be ordered, unless another relay with the same store has its
+    /// certificate. Whether it looks.
+    async fn look(
+        &mut self,
+        name: &CertName,
+        owner: Option<Owner>,
+        now: SystemTime,
+    ) -> Result<bool, StoreError> {
+        if self.take_over(name, now).await? {
+            return Ok(false);
+        }
+        self.checks.begin(name.clone(), owner);
+        let (authority, stop) = (Arc::clone(&self.authority), self.stop.clone());
+        self.running.spawn(check(authority, name.clone(), stop));
+        Ok(true)
+    }
+
     /// Begins one order, unless another relay with the same store has done so. Whether it has begun.
     async fn begin(&mut self, name: &CertName, now: SystemTime) -> Result<bool, StoreError> {
         let (store, directory) = (self.authority.store.clone(), self.authority.directory());
         let text = name.to_string();
+        self.checks.forget(name);
         if self.take_over(name, now).await? {
             return Ok(false);
         }

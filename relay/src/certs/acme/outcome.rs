@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use instant_acme::RenewalInfo;
 use shared::kit::args;
-use shared::kit::backoff::jitter;
-use shared::kit::logging::Rate;
+use shared::kit::logging::{Foreign, Rate};
 use tokio::task::JoinError;
 use tracing::{debug, error, info, warn};
 
 use super::super::CertName;
 use super::super::served::Served;
 use super::super::table::{Ordered, Table};
+use super::checks::Obstacle;
 use super::job::{Done, What};
 use super::order::Issued;
 use super::orders::{Orders, STORE_AGAIN};
@@ -24,10 +24,6 @@ use crate::store::{KeptCertificate, OrderEnd};
 
 /// What has expired is forgotten so often.
 const TIDIED: Duration = Duration::from_secs(3600);
-
-/// How long a name waits, at most, of which name servers say nothing: they come back soon, and it is
-/// not looked there for a certificate alone.
-const NAME_SERVERS_AGAIN: Duration = Duration::from_secs(120);
 
 /// Orders that fail: of each name few, of all of them many.
 static FAILED: Rate = Rate::new(|more| {
@@ -43,11 +39,15 @@ impl Orders {
                 error!("an order of a certificate panicked: {err}");
                 // Whose it was is not known: each is as good as over.
                 self.busy.clear();
+                self.checks.broken_off();
                 self.is_asking = false;
                 return;
             }
         };
         match what {
+            What::Checked(None) => self.checks.broken_off(),
+            What::Checked(Some(Ok(()))) => self.checks.passed(name, SystemTime::now()),
+            What::Checked(Some(Err(obstacle))) => self.not_placed(name, obstacle),
             What::Ordered(began, result) => {
                 self.busy.remove(&name);
                 let (end, again) = match result {
@@ -90,6 +90,22 @@ impl Orders {
         (OrderEnd::Issued, None)
     }
 
+    /// A name is not ordered, of which neither the authority nor the store hears.
+    fn not_placed(&mut self, name: CertName, obstacle: Obstacle) {
+        let again = self.checks.failed(name.clone(), &obstacle, SystemTime::now());
+        self.metrics.certificate_order(CertificateOrder::NotPlaced);
+        if FAILED.allows() {
+            let (what, advice) = match obstacle {
+                Obstacle::Name(what, advice) => (what, advice),
+                Obstacle::NameServers(what) => {
+                    (what, "do the name servers answer that --resolver names?")
+                }
+            };
+            let (what, wait) = (Foreign(&what), wait(again));
+            warn!("no certificate for {name}: {what}: {advice} (tried again in {wait})");
+        }
+    }
+
     async fn failed(
         &mut self,
         name: &CertName,
@@ -102,15 +118,6 @@ impl Orders {
                 let again = not_sooner(self.after_failure(name, now).await);
                 self.again.reset();
                 (OrderEnd::Failed, CertificateOrder::Failed, again)
-            }
-            Whose::Name(_) => {
-                let again = self.after_failure(name, now).await;
-                (OrderEnd::NotReached, CertificateOrder::NotPlaced, again)
-            }
-            Whose::NameServers => {
-                let again = now + NAME_SERVERS_AGAIN / 2 + jitter(NAME_SERVERS_AGAIN / 2);
-                self.unknown.insert(name.clone(), again);
-                (OrderEnd::NotReached, CertificateOrder::NotPlaced, again)
             }
             Whose::All => {
                 self.closed_until = not_sooner(now + self.again.next_delay());
@@ -126,10 +133,10 @@ impl Orders {
             );
         }
         // Only what is the name's own is held against it, also by a relay that starts again.
-        (end, Some(again).filter(|_| matches!(trouble.whose, Whose::Order | Whose::Name(_))))
+        (end, Some(again).filter(|_| trouble.whose == Whose::Order))
     }
 
-    /// Before when a name is not ordered again whose order ends at `now` by its own fault.
+    /// Before when a name is not ordered again to which the authority has said no at `now`.
     async fn after_failure(&self, name: &CertName, now: SystemTime) -> SystemTime {
         let (store, directory) = (&self.authority.store, self.authority.directory());
         let past = store.certificate_orders(directory, now - WEEK).await.unwrap_or_default();

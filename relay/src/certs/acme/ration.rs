@@ -118,7 +118,8 @@ impl<'a> Ration<'a> {
     pub(super) fn after_failure(&self, name: &str, now: SystemTime) -> SystemTime {
         let before = self.of(name).iter().rev();
         let failed = before.take_while(|order| order.end != Some(OrderEnd::Issued));
-        let failed = failed.filter(|order| is_own_fault(order)).count();
+        // That the authority could not be asked is no name's fault.
+        let failed = failed.filter(|order| order.end == Some(OrderEnd::Failed)).count();
         let doubled = u32::try_from(failed).ok().and_then(|failed| 2u32.checked_pow(failed));
         let wait = FIRST_WAIT.saturating_mul(doubled.unwrap_or(u32::MAX)).min(LONGEST_WAIT);
         now + wait / 2 + jitter(wait / 2)
@@ -126,16 +127,6 @@ impl<'a> Ration<'a> {
 
     fn of(&self, name: &str) -> &[&'a PastOrder] {
         self.past.get(name).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Whether an order has come to nothing because of its name: the authority has said no, or was not
-/// even asked. That it could not be asked is no name's fault, and none has to wait for that.
-fn is_own_fault(order: &PastOrder) -> bool {
-    match order.end {
-        Some(OrderEnd::Failed) => true,
-        Some(OrderEnd::NotReached) => order.again.is_some(),
-        Some(OrderEnd::Issued) | None => false,
     }
 }
 
@@ -202,18 +193,6 @@ mod tests {
         assert_eq!(ration.look("n", false, at(100)), Verdict::Now);
         (0..20).for_each(|_| ration.count(at(100)));
         limit(ration.look("n", false, at(100)));
-    }
-
-    #[test]
-    fn a_name_that_is_not_even_asked_for_waits_longer_each_time_and_holds_up_no_other() {
-        let unplaced =
-            |i| PastOrder { again: Some(at(i + 60)), ..order("a", i, OrderEnd::NotReached) };
-        let past: Vec<_> = (0..40).map(unplaced).collect();
-        let ration = Ration::new(&past);
-        assert_eq!(ration.look("b", false, at(50)), Verdict::Now);
-        assert_eq!(ration.look("a", false, at(50)), Verdict::At(at(99), Why::Failed));
-        let wait = ration.after_failure("a", at(50)).duration_since(at(50)).unwrap();
-        assert!(wait >= LONGEST_WAIT / 2, "{wait:?}");
     }
 
     #[test]

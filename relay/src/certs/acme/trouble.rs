@@ -27,10 +27,6 @@ pub(super) enum Whose {
     All,
     /// The order's. The authority knows of it, so it counts there.
     Order,
-    /// The name's, before the authority has heard of it, and what an operator can do.
-    Name(&'static str),
-    /// Nobody's: name servers are silent, so that it is not known whose the name is.
-    NameServers,
 }
 
 /// What the types of problems begin with (RFC 8555, section 6.7).
@@ -40,16 +36,6 @@ impl Trouble {
     /// Something of our own, of which the authority has not heard.
     pub(super) fn own(what: impl fmt::Display) -> Self {
         Self { kind: None, what: what.to_string(), whose: Whose::All, not_before: None }
-    }
-
-    /// Why a name is not even asked for. `advice` is what an operator can do.
-    pub(super) fn of_name(what: impl fmt::Display, advice: &'static str) -> Self {
-        Self { whose: Whose::Name(advice), ..Self::own(what) }
-    }
-
-    /// Nobody can say whether a name may be asked for.
-    pub(super) fn of_name_servers(what: impl fmt::Display) -> Self {
-        Self { whose: Whose::NameServers, ..Self::own(what) }
     }
 
     pub(super) fn new(err: &Error, https: &Https) -> Self {
@@ -89,13 +75,8 @@ impl Trouble {
 
     /// What an operator can do, to be read behind a colon.
     pub(super) fn advice(&self, challenge: AcmeChallenge) -> &'static str {
-        match self.whose {
-            Whose::Name(advice) => return advice,
-            Whose::NameServers => return "do the name servers answer that --resolver names?",
-            Whose::All if self.kind.is_none() => {
-                return "can this machine reach --acme-directory, and does it trust its server?";
-            }
-            Whose::All | Whose::Order => (),
+        if self.whose == Whose::All && self.kind.is_none() {
+            return "can this machine reach --acme-directory, and does it trust its server?";
         }
         match (self.kind.as_deref(), challenge) {
             (Some("caa"), _) => "its CAA record in the DNS has to allow this authority",

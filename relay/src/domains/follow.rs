@@ -170,7 +170,7 @@ impl Domains {
     async fn keep_zone(&self) -> Infallible {
         let mut kept: Option<Kept> = None;
         let (mut again, mut pauses) = (Instant::now(), AGAIN);
-        let mut failed = None;
+        let (mut failed, mut told) = (None, Told::default());
         loop {
             let config = self.0.config.now();
             let wildcard = config.web.domain_name().map(|domain| format!("*.{domain}"));
@@ -188,10 +188,10 @@ impl Domains {
                     (again, pauses) = (Instant::now(), AGAIN);
                 }
                 if !is_kept && Instant::now() >= again {
-                    let before = kept.as_ref().map(|kept| &kept.settings);
-                    let before = before.filter(|before| before.name == name);
-                    let before = before.map_or(&[][..], |before| &before.addresses);
-                    if self.make_records(&writer, &name, &settings.addresses, before).await {
+                    told.add(&name, &settings.addresses);
+                    if self.make_records(&writer, &name, &settings.addresses, &told.addresses).await
+                    {
+                        told.addresses.clone_from(&settings.addresses);
                         (kept, failed, pauses) = (Some(wanted), None, AGAIN);
                     } else {
                         failed = Some(wanted.settings);
@@ -251,6 +251,24 @@ struct Records {
     hook: Option<PathBuf>,
     addresses: Vec<IpAddr>,
     name: String,
+}
+
+/// Where a name may lead by what a program was told: also by what has failed, which may be there.
+#[derive(Default)]
+struct Told {
+    name: String,
+    addresses: Vec<IpAddr>,
+}
+
+impl Told {
+    /// The program is about to be told to add these.
+    fn add(&mut self, name: &str, addresses: &[IpAddr]) {
+        if self.name != name {
+            *self = Self { name: name.to_owned(), addresses: Vec::new() };
+        }
+        let new = addresses.iter().filter(|ip| !self.addresses.contains(ip));
+        self.addresses.extend(&new.copied().collect::<Vec<_>>());
+    }
 }
 
 /// What was made.

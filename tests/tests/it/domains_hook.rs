@@ -51,6 +51,31 @@ fn program(folder: &Folder, name: &str, script: &str) -> PathBuf {
 }
 
 #[tokio::test]
+async fn what_a_program_has_made_before_it_failed_is_taken_away_as_well() {
+    let folder = Folder::new();
+    let log = folder.file("log").display().to_string();
+    let hook = program(&folder, "hook", &format!("echo \"$@\" >>{log}\n[ \"$4\" != 192.0.2.2 ]"));
+    let settings = |addresses: &str| {
+        format!(
+            "domain = \"tunnel.test\"\ndns-hook = \"{}\"\ndns-address = \"{addresses}\"\n",
+            hook.display()
+        )
+    };
+    let file = folder.write("relay.toml", &settings("192.0.2.1,192.0.2.2"));
+    let relay = Relay::start(&["--config", &file.display().to_string()]).await;
+    relay.logged("does not lead to --dns-address").await;
+    folder.replace("relay.toml", &settings("192.0.2.3"));
+    // It takes away the one that it has made, and tries the one that it may have made.
+    eventually("the addresses of before to go", async || {
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        ["add *.tunnel.test A 192.0.2.3", "remove *.tunnel.test A 192.0.2.1"]
+            .iter()
+            .all(|line| told.lines().any(|told| told == *line))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_program_that_fails_is_named_with_what_it_says_and_does_not_see_the_relays_variables() {
     let folder = Folder::new();
     let script = "echo \"$# $1 $2 $3 $4\"\n\

@@ -71,7 +71,7 @@ pub use nginx::Nginx;
 pub use peer::Peer;
 pub use secured::Secured;
 pub use tasks::Tasks;
-pub use wait::{eventually, stays, within, within_time};
+pub use wait::{eventually, eventually_within, stays, within, within_time};
 pub use web::{WebClient, WebService};
 pub use wire::Wire;
 pub use world::{RunningClient, World};

@@ -45,8 +45,21 @@ pub async fn within_time<F: Future>(patience: Duration, what: &str, future: F) -
 /// # Panics
 ///
 /// It is not true within [`PATIENCE`].
-pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    within(what, async {
+pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition).await;
+}
+
+/// The same for `patience` at most.
+///
+/// # Panics
+///
+/// It is not true by then.
+pub async fn eventually_within(
+    patience: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) {
+    within_time(patience, what, async {
         let mut looks = looks();
         while !condition().await {
             looks.tick().await;

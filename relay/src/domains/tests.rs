@@ -81,6 +81,11 @@ fn user(name: &str) -> Owner {
     Owner::User(name.into())
 }
 
+/// A message that waits for the store for as long as a test does, however busy the machine is.
+fn patient() -> Patience {
+    Patience::of(Duration::from_secs(20))
+}
+
 async fn domains(store: Option<&Store>, adjust: impl FnOnce(&mut DomainSettings)) -> Domains {
     let mut settings = Settings::loopback();
     settings.public_name = Some("relay.t.example".parse().unwrap());
@@ -287,7 +292,7 @@ async fn what_is_too_much_costs_the_store_nothing_and_an_operator_makes_room() {
     let bob = user("bob");
     let names = ["a.example.com", "b.example.com", "c.example.com"].map(host);
     for name in &names {
-        let (reason, refusal) = domains.ask(&bob, name, &mut Patience::new()).await.unwrap_err();
+        let (reason, refusal) = domains.ask(&bob, name, &mut patient()).await.unwrap_err();
         let is_room = reason == HostRefusal::NotProven;
         assert!(refusal.waits_for_records(), "{refusal}");
         assert_eq!(
@@ -298,14 +303,14 @@ async fn what_is_too_much_costs_the_store_nothing_and_an_operator_makes_room() {
     assert_eq!(kept.store.domains().await.unwrap().len(), 2);
     // It is not even asked: nobody can write to it.
     let lock = kept.lock().await;
-    let (reason, _) = domains.ask(&bob, &names[2], &mut Patience::new()).await.unwrap_err();
+    let (reason, _) = domains.ask(&bob, &names[2], &mut patient()).await.unwrap_err();
     assert_eq!(reason, HostRefusal::TooMany);
     drop(lock);
     for name in &names[..2] {
         kept.store.adopt_domain(name, &name_of("bob")).await.unwrap();
     }
     domains.learn(&kept.store).await.unwrap();
-    let (reason, _) = domains.ask(&bob, &names[2], &mut Patience::new()).await.unwrap_err();
+    let (reason, _) = domains.ask(&bob, &names[2], &mut patient()).await.unwrap_err();
     assert_eq!(reason, HostRefusal::NotProven);
 }
 
@@ -313,7 +318,8 @@ async fn what_is_too_much_costs_the_store_nothing_and_an_operator_makes_room() {
 async fn a_message_waits_for_a_store_that_fails_once() {
     let kept = Kept::new().await;
     let domains = domains(Some(&kept.store), |_| ()).await;
-    let mut patience = Patience::new();
+    // However short, nobody can write before it is over.
+    let mut patience = Patience::of(Duration::from_millis(50));
     let lock = kept.lock().await;
     let (bob, [a, b]) = (user("bob"), ["a.example.com", "b.example.com"].map(host));
     let (_, refusal) = domains.ask(&bob, &a, &mut patience).await.unwrap_err();
@@ -324,7 +330,7 @@ async fn a_message_waits_for_a_store_that_fails_once() {
     let (_, refusal) = domains.ask(&bob, &b, &mut patience).await.unwrap_err();
     assert!(refusal.message.contains("cannot write down right now"), "{refusal}");
     // The client asks again.
-    let (_, refusal) = domains.ask(&bob, &b, &mut Patience::new()).await.unwrap_err();
+    let (_, refusal) = domains.ask(&bob, &b, &mut patient()).await.unwrap_err();
     assert_eq!(refusal.records.len(), 2, "{refusal}");
 }
 
@@ -334,7 +340,7 @@ async fn what_clients_have_asked_for_long_ago_is_forgotten_unless_it_is_proven_o
     let domains = domains(Some(&kept.store), |_| ()).await;
     let (bob, names) = (user("bob"), ["a.example.com", "b.example.com", "c.example.com"].map(host));
     for name in &names {
-        domains.ask(&bob, name, &mut Patience::new()).await.unwrap_err();
+        domains.ask(&bob, name, &mut patient()).await.unwrap_err();
     }
     kept.store.prove_domain(&names[0], &name_of("bob"), None).await.unwrap();
     assert!(kept.store.adopt_domain(&names[1], &name_of("bob")).await.unwrap());

@@ -44,7 +44,12 @@ pub(crate) struct Patience(Instant);
 impl Patience {
     /// That of a message that has just come.
     pub(crate) fn new() -> Self {
-        Self(Instant::now() + PATIENCE)
+        Self::of(PATIENCE)
+    }
+
+    /// One of this length.
+    pub(super) fn of(time: Duration) -> Self {
+        Self(Instant::now() + time)
     }
 
     /// What comes of `keeping`, if it comes in time.

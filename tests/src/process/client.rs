@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::lines::parse;
 use super::program::{Process, Program};
+use crate::wait::PATIENCE;
 
 /// A client process that prints events as JSON.
 #[derive(Debug)]
@@ -41,9 +43,21 @@ impl Client {
 
     /// Waits for the next event of this kind; others before it are passed over.
     pub async fn event(&mut self, kind: &str) -> Value {
-        let pick = |line: &str| Some(parse(line)).filter(|event| event["event"] == kind);
+        self.event_where(PATIENCE, kind, |_| true).await
+    }
+
+    /// Waits for the next event of this kind of which `holds` is true, for `patience` at most.
+    pub async fn event_where(
+        &mut self,
+        patience: Duration,
+        kind: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let is_it = |event: &Value| event["event"] == kind && holds(event);
+        let pick = |line: &str| Some(parse(line)).filter(is_it);
         let what = format!("the client's event {kind}");
-        let (line, event) = self.process.stdout.find(&what, self.seen, pick).await;
+        let stdout = &self.process.stdout;
+        let (line, event) = stdout.find_within(patience, &what, self.seen, pick).await;
         self.seen = line + 1;
         event
     }

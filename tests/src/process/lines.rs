@@ -1,11 +1,13 @@
 //! What a process writes, line by line.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::watch;
 
 use crate::tasks::Tasks;
-use crate::wait::within;
+use crate::wait::{PATIENCE, within_time};
 
 /// The lines of one output of a process, as far as they have come.
 #[derive(Debug)]
@@ -45,11 +47,22 @@ impl Lines {
         &self,
         what: &str,
         start: usize,
+        pick: impl FnMut(&str) -> Option<T>,
+    ) -> (usize, T) {
+        self.find_within(PATIENCE, what, start, pick).await
+    }
+
+    /// The same for `patience` at most.
+    pub async fn find_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        start: usize,
         mut pick: impl FnMut(&str) -> Option<T>,
     ) -> (usize, T) {
         let mut lines = self.0.clone();
         let mut next = start;
-        within(what, async {
+        within_time(patience, what, async {
             loop {
                 {
                     let lines = lines.borrow_and_update();

@@ -116,12 +116,8 @@ fn as_json(event: &Event) -> String {
             json!({ "event": "refused", "tunnel": tunnel.as_str(), "reason": reason })
         }
         Event::Waiting(tunnel, refusal) => {
-            let records = refusal.records.iter();
-            let records: Vec<_> = records
-                .map(|one| json!({ "name": one.name, "type": one.kind, "value": one.value }))
-                .collect();
             json!({ "event": "waiting", "tunnel": tunnel.as_str(), "reason": refusal.to_string(),
-                    "records": records })
+                    "records": refusal.records })
         }
         Event::Lost(reason) => json!({ "event": "lost", "reason": reason }),
         Event::Reconnecting(delay) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use shared::control::protocol::{DomainName, Subdomain, WebHost};
+use shared::control::protocol::{DnsRecord, DomainName, Subdomain, WebHost};
 use shared::kit::args;
 use tokio::time::{Instant, sleep};
 
@@ -14,9 +14,7 @@ use super::domains::name_server;
 use super::table::{ago, table};
 use super::tools::say;
 use crate::config::Config;
-use crate::domains::{
-    Looks, Prover, Records, Reserved, Verdict, Wanted, Why, Writer, new_code, own,
-};
+use crate::domains::{Looks, Prover, Records, Reserved, Verdict, Why, Writer, new_code, own};
 use crate::store::{DomainRecord, Name, Store, StoreError, host_in};
 
 /// How long to wait before a proof is looked for once more.
@@ -133,7 +131,6 @@ impl DomainTool {
                 let owner = &record.owner;
                 Ok(match json {
                     true => {
-                        let by = json!({ "name": by.name, "type": by.kind, "value": by.value });
                         format!(
                             "{}\n",
                             json!({ "name": name, "owner": owner, "done": "proven", "by": by })
@@ -227,10 +224,6 @@ fn to_make(
     let (name, owner) = (record.host.as_str(), &record.owner);
     let all = records.all();
     if json {
-        let all: Vec<_> = all
-            .iter()
-            .map(|one| json!({ "name": one.name, "type": one.kind, "value": one.value }))
-            .collect();
         let state = state(record);
         let made = json!({ "name": name, "owner": owner, "state": state, "records": all });
         return format!("{made}\n");
@@ -260,7 +253,7 @@ async fn proven(
     name: &DomainName,
     record: &DomainRecord,
     (wait, lookalike): (Duration, bool),
-) -> anyhow::Result<Wanted> {
+) -> anyhow::Result<DnsRecord> {
     let end = Instant::now() + wait;
     let mut is_told = false;
     loop {

@@ -197,13 +197,12 @@ pub(crate) fn own(own: &OwnNames, name: &DomainName) -> Option<String> {
 
 /// What is said of a name that is not its owner's yet, who has this code.
 fn unproven(name: &DomainName, code: &str, own: &OwnNames) -> Refusal {
-    let wanted = Records::new(name, code, own, [""; 0]).recommended();
+    let records = Records::new(name, code, own, [""; 0]).recommended();
     // Short: what may be long goes beside it.
     let message = format!(
         "it is not proven yet, or not any more, that {name} is yours: make one of the records that \
          prove it"
     );
-    let records = wanted.into_iter().map(Into::into).collect();
     Refusal { records, ..Refusal::new(RefusalCode::HostNotProven, message) }
 }
 

@@ -52,7 +52,7 @@ use crate::store::{Name, Store, StoreError};
 
 pub(crate) use self::claims::{Refused, own};
 pub(crate) use self::lookalike::Looks;
-pub(crate) use self::proof::{Records, Verdict, Wanted, new_code};
+pub(crate) use self::proof::{Records, Verdict, new_code};
 pub(crate) use self::prover::Prover;
 pub(crate) use self::reserved::{Reserved, Why};
 pub(crate) use self::wait::Patience;

@@ -43,14 +43,6 @@ pub(crate) struct Records {
     targets: Vec<String>,
 }
 
-/// A record as somebody makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) name: String,
-    pub(crate) kind: &'static str,
-    pub(crate) value: String,
-}
-
 /// What was found under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -71,7 +63,7 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The name is the owner's.
-    Proven(Wanted),
+    Proven(DnsRecord),
     /// It is not, or not any more.
     Missing(Found),
     /// Nobody can say right now, and why.
@@ -107,23 +99,23 @@ impl Records {
     }
 
     /// The TXT record.
-    pub(crate) fn as_txt(&self) -> Wanted {
-        Wanted { name: self.txt_name(), kind: "TXT", value: self.txt.clone() }
+    pub(crate) fn as_txt(&self) -> DnsRecord {
+        DnsRecord { name: self.txt_name(), kind: "TXT".into(), value: self.txt.clone() }
     }
 
     /// All that would do, the one that works for every name first.
-    pub(crate) fn all(&self) -> Vec<Wanted> {
+    pub(crate) fn all(&self) -> Vec<DnsRecord> {
         let alias = |target: &String| self.alias(target);
         std::iter::once(self.as_txt()).chain(self.targets.iter().map(alias)).collect()
     }
 
     /// The text, and the alias to recommend if there can be one.
-    pub(super) fn recommended(&self) -> Vec<Wanted> {
+    pub(super) fn recommended(&self) -> Vec<DnsRecord> {
         self.all().into_iter().take(2).collect()
     }
 
-    fn alias(&self, target: &str) -> Wanted {
-        Wanted { name: self.name.to_string(), kind: "CNAME", value: target.to_owned() }
+    fn alias(&self, target: &str) -> DnsRecord {
+        DnsRecord { name: self.name.to_string(), kind: "CNAME".into(), value: target.to_owned() }
     }
 
     /// What follows from what was found.
@@ -146,23 +138,6 @@ impl Records {
         match (&found.txt, &found.alias) {
             (Answer::Failed(why), _) | (_, Answer::Failed(why)) => Verdict::Unknown(why.clone()),
             (Answer::Records(_), Answer::Records(_)) => Verdict::Missing(found),
-        }
-    }
-}
-
-impl From<Wanted> for DnsRecord {
-    fn from(Wanted { name, kind, value }: Wanted) -> Self {
-        Self { name, kind: kind.to_owned(), value }
-    }
-}
-
-/// A line of a zone's file.
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, kind, value } = self;
-        match *kind {
-            "TXT" => write!(f, "{name}. TXT \"{value}\""),
-            kind => write!(f, "{name}. {kind} {value}."),
         }
     }
 }

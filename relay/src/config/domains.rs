@@ -47,6 +47,14 @@ pub struct DnsUpdate {
     pub zone: DomainName,
 }
 
+impl DnsUpdate {
+    /// Whether `name` is in the zone.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let front = name.strip_suffix(self.zone.as_str());
+        front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    }
+}
+
 impl Default for DomainSettings {
     fn default() -> Self {
         Self {
@@ -90,7 +98,7 @@ impl DomainSettings {
 
     /// Whether the relay can make records of `name`.
     pub(super) fn makes_records_of(&self, name: &DomainName) -> bool {
-        let is_in = |DnsUpdate { zone, .. }: &DnsUpdate| name == zone || name.below(zone).is_some();
+        let is_in = |update: &DnsUpdate| update.has(name.as_str());
         self.hook.is_some() || self.update.as_ref().is_some_and(is_in)
     }
 

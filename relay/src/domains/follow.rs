@@ -176,7 +176,7 @@ impl Domains {
             let wildcard = config.web.domain_name().map(|domain| format!("*.{domain}"));
             let settings = &config.domains;
             if let Some(name) = wildcard.filter(|_| !settings.addresses.is_empty())
-                && let Some(writer) = Writer::of(settings, &name)
+                && let Ok(writer) = Writer::of(settings, &name)
             {
                 let wanted = Kept { settings: Records::of(settings, &name), since: Instant::now() };
                 let is_kept = kept.as_ref().is_some_and(|kept| {

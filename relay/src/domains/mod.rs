@@ -195,8 +195,12 @@ impl Domains {
         self.table().looks().imitated(&own, name, Some(owner.as_str())).is_some()
     }
 
-    /// What makes records of `name` now, if anything does.
-    pub(crate) fn writer(&self, name: &str) -> Option<Writer> {
+    /// What makes records of `name` now.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing does.
+    pub(crate) fn writer(&self, name: &str) -> anyhow::Result<Writer> {
         Writer::of(&self.0.config.now().domains, name)
     }
 

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use anyhow::bail;
 use shared::kit::backoff::Backoff;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -12,7 +13,7 @@ use super::hook::Hook;
 use super::proof::Answer;
 use super::resolver::{Kind, Resolver};
 use super::update::Zone;
-use crate::config::DomainSettings;
+use crate::config::{DnsUpdate, DomainSettings};
 
 /// How long it is waited until a record of a zone can be seen: other name servers of the zone have it
 /// a moment later, and an authority may ask those. Afterwards it is tried all the same.
@@ -31,23 +32,23 @@ pub(crate) enum Writer {
 
 impl Writer {
     /// What these settings have for records of `name`: the zone if the name is in it, and else the
-    /// program. `None`: the relay makes no such records.
-    pub(crate) fn of(settings: &DomainSettings, name: &str) -> Option<Self> {
-        let zone = settings.update.as_ref().map(Zone::new);
-        let zone = zone.map(|zone| Self::Zone(zone, Resolver::new(settings.resolver)));
-        let hook = || settings.hook.as_deref().map(|program| Self::Hook(Hook::new(program)));
-        match zone {
-            Some(Self::Zone(zone, resolver)) if zone.has(name) => Some(Self::Zone(zone, resolver)),
-            // Without a program the zone says what is wrong.
-            other => hook().or(other),
-        }
-    }
-
-    /// Whether it could have made records of `name`.
-    pub(crate) fn is_for(&self, name: &str) -> bool {
-        match self {
-            Self::Zone(zone, _) => zone.has(name),
-            Self::Hook(_) => true,
+    /// program.
+    ///
+    /// # Errors
+    ///
+    /// The relay makes no such records, and why.
+    pub(crate) fn of(settings: &DomainSettings, name: &str) -> anyhow::Result<Self> {
+        match (&settings.update, &settings.hook) {
+            (Some(update), _) if update.has(name) => {
+                Ok(Self::Zone(Zone::new(update), Resolver::new(settings.resolver)))
+            }
+            (_, Some(program)) => Ok(Self::Hook(Hook::new(program))),
+            (Some(DnsUpdate { zone, .. }), None) => {
+                bail!("the record {name} is not in the zone {zone} of --dns-update-zone")
+            }
+            (None, None) => {
+                bail!("the relay can make no records: see --dns-update and --dns-hook of `relay`")
+            }
         }
     }
 

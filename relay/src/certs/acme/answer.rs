@@ -53,25 +53,18 @@ pub(super) fn can_answer(
     name: &CertName,
     domains: &Domains,
 ) -> Result<(), Obstacle> {
-    let record = record(name);
-    let can_be = challenge != AcmeChallenge::Dns01
-        || domains.writer(&record).is_some_and(|writer| writer.is_for(&record));
-    if can_be {
+    if challenge != AcmeChallenge::Dns01 {
         return Ok(());
     }
-    Err(Obstacle::Name(
-        no_writer(&record),
-        "a program (--dns-hook) makes records elsewhere, or choose another --acme-challenge",
-    ))
+    let advice =
+        "a program (--dns-hook) makes records elsewhere, or choose another --acme-challenge";
+    let writer = domains.writer(&record(name));
+    writer.map(drop).map_err(|err| Obstacle::Name(err.to_string(), advice))
 }
 
 /// Where the record is that answers dns-01 (RFC 8555, section 8.4).
 fn record(name: &CertName) -> String {
     format!("_acme-challenge.{}", name.domain())
-}
-
-fn no_writer(record: &str) -> String {
-    format!("the record {record} is not in the zone of --dns-update")
 }
 
 impl Answers {
@@ -96,8 +89,7 @@ impl Answers {
             }
             AcmeChallenge::Dns01 => {
                 let record = record(name);
-                let writer =
-                    domains.writer(&record).ok_or_else(|| Trouble::own(no_writer(&record)))?;
+                let writer = domains.writer(&record).map_err(Trouble::own)?;
                 let set = self.set(Passing::new(writer, record, authorization.dns_value()));
                 set.await.map_err(|err| Trouble::own(format_args!("{err:#}")).counted())?;
             }

@@ -76,9 +76,10 @@ impl Registry {
         Ok(reservations)
     }
 
-    /// Why a tunnel has to wait until its owner has proven that its hosts are its own, if nothing
-    /// else is in its way: of all of them, and what the first counts as. Whoever asks for it here has
-    /// the proofs looked for.
+    /// Why a tunnel has to wait until its owner has proven that its hosts are its own: of all of them,
+    /// and what the first counts as. `None` also if one of them is refused for a reason that no proof
+    /// would help: that is said when the tunnel is opened, as is whether its ports and paths can be
+    /// had. Whoever asks for it here has the proofs looked for.
     pub(crate) async fn must_wait(
         &self,
         principal: &Principal,
@@ -87,17 +88,11 @@ impl Registry {
     ) -> Option<Refused> {
         let (owner, rights) = (principal.owner(), principal.rights());
         rights.check_name(&request.name).ok()?;
-        let entrances = request.entrances.iter().filter_map(|wanted| match wanted {
-            EntranceRequest::Tcp { .. } => None,
-            EntranceRequest::Http { at, path } => Some(web(at, path)),
-            EntranceRequest::Tls { at } => Some(Entrance::ServerName(at.clone())),
-        });
         let mut waits: Option<Refused> = None;
-        for entrance in entrances {
-            self.check_offered(&entrance).ok()?;
-            let host = entrance.host()?;
+        for entrance in request.entrances.iter().filter_map(entrance) {
             // What somebody's token is not for is not waited for.
-            rights.check_host(&self.front().shown(host)).ok()?;
+            self.check_host(&entrance, rights).ok()?;
+            let Some(host) = entrance.host() else { continue };
             match (self.0.hosting.domains.ask(owner, host, patience).await, &mut waits) {
                 (Ok(()), _) => (),
                 (Err((_, refusal)), _) if !refusal.waits_for_records() => return None,
@@ -219,9 +214,8 @@ impl Registry {
         entrance: Entrance,
         rights: &Rights,
     ) -> Result<Bound, Refusal> {
-        self.check_offered(&entrance)?;
+        self.check_host(&entrance, rights)?;
         if let Some(host) = entrance.host() {
-            rights.check_host(&self.front().shown(host))?;
             self.0.hosting.domains.may_claim(&id.owner, host)?;
         }
         match self.reserve_entrance(entrance.clone(), &id.owner).await? {
@@ -231,6 +225,15 @@ impl Registry {
                     format!("somebody has {entrance} already: choose another name, host or path");
                 Err(Refusal::new(RefusalCode::TunnelTaken, message))
             }
+        }
+    }
+
+    /// Whether the relay serves such an entrance, and its host is one that these rights are for.
+    fn check_host(&self, entrance: &Entrance, rights: &Rights) -> Result<(), Refusal> {
+        self.check_offered(entrance)?;
+        match entrance.host() {
+            Some(host) => rights.check_host(&self.front().shown(host)),
+            None => Ok(()),
         }
     }
 
@@ -386,12 +389,7 @@ impl Registry {
         }
         let has = tunnel.entrances();
         for wanted in &request.entrances {
-            let missing = match wanted {
-                EntranceRequest::Tcp { port: None, .. } => continue,
-                EntranceRequest::Tcp { port: Some(port), .. } => Entrance::Port(*port),
-                EntranceRequest::Http { at, path } => web(at, path),
-                EntranceRequest::Tls { at } => Entrance::ServerName(at.clone()),
-            };
+            let Some(missing) = entrance(wanted) else { continue };
             if !has.contains(&missing) {
                 let what = match missing {
                     Entrance::Port(port) => (port.to_string(), "the port"),
@@ -421,6 +419,15 @@ fn add(all: &mut Refusal, refusal: Refusal) {
         if !all.records.contains(&record) {
             all.records.push(record);
         }
+    }
+}
+
+/// The entrance that somebody insists on. `None`: whichever port can be had.
+fn entrance(wanted: &EntranceRequest) -> Option<Entrance> {
+    match wanted {
+        EntranceRequest::Tcp { port, .. } => port.map(Entrance::Port),
+        EntranceRequest::Http { at, path } => Some(web(at, path)),
+        EntranceRequest::Tls { at } => Some(Entrance::ServerName(at.clone())),
     }
 }
 

@@ -16,8 +16,8 @@ use crate::store::Name;
 /// A name, and who is to prove it.
 pub(super) type Awaiting = (DomainName, Name);
 
-/// So many proofs are waited for: each takes up some hundred bytes, and is looked for once a minute
-/// at least.
+/// So many proofs are waited for: each takes up some hundred bytes, and with that many it takes less
+/// than two minutes to look for all of them.
 const MOST: usize = 1024;
 
 /// So many of them may be one owner's: more than its clients can ask for without an operator, little
@@ -51,6 +51,15 @@ pub(super) struct Awaited {
     not_before: Option<Instant>,
 }
 
+/// Why one proof more is not waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There are as many as there may be.
+    OfAll,
+    /// There are as many of this owner's.
+    OfOwner,
+}
+
 #[derive(Debug)]
 struct Proof {
     asked: Instant,
@@ -59,32 +68,34 @@ struct Proof {
 }
 
 impl Awaited {
-    /// A client asks for a name, which is not looked for before `rest` is over. `false`: too many do, or
-    /// those of its owner for too many.
+    /// A client asks for a name, which is not looked for before `rest` is over.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for one more.
     pub(super) fn ask(
         &mut self,
         name: &DomainName,
         owner: &Name,
         now: Instant,
         rest: Duration,
-    ) -> bool {
+    ) -> Result<(), Full> {
         let key = (name.clone(), owner.clone());
-        if !self.proofs.contains_key(&key) {
-            if !self.has_room_for(owner) {
-                self.forget(now);
-            }
-            if !self.has_room_for(owner) {
-                return false;
-            }
+        if !self.proofs.contains_key(&key) && self.check_room(owner).is_err() {
+            self.forget(now);
+            self.check_room(owner)?;
         }
         let new = Proof { asked: now, next: now + rest, pauses: PAUSES };
         self.proofs.entry(key).or_insert(new).asked = now;
-        true
+        Ok(())
     }
 
-    fn has_room_for(&self, owner: &Name) -> bool {
+    fn check_room(&self, owner: &Name) -> Result<(), Full> {
+        if self.proofs.len() >= MOST {
+            return Err(Full::OfAll);
+        }
         let of_owner = self.proofs.keys().filter(|(_, whose)| whose == owner).count();
-        self.proofs.len() < MOST && of_owner < MOST_OF_OWNER
+        if of_owner < MOST_OF_OWNER { Ok(()) } else { Err(Full::OfOwner) }
     }
 
     /// What is to be looked for now, if anything is. It has to [end](Self::ended).
@@ -150,7 +161,7 @@ mod tests {
         (name.parse().unwrap(), owner.parse().unwrap())
     }
 
-    fn ask(awaited: &mut Awaited, (name, owner): &Awaiting, now: Instant) -> bool {
+    fn ask(awaited: &mut Awaited, (name, owner): &Awaiting, now: Instant) -> Result<(), Full> {
         awaited.ask(name, owner, now, Duration::ZERO)
     }
 
@@ -159,7 +170,7 @@ mod tests {
     fn looks(awaited: &mut Awaited, keys: &[Awaiting], begin: Instant, end: Instant) -> Vec<f64> {
         let (mut now, mut looks) = (begin, Vec::new());
         while now < end {
-            keys.iter().for_each(|key| assert!(ask(awaited, key, now)));
+            keys.iter().for_each(|key| ask(awaited, key, now).unwrap());
             if let Some(key) = awaited.begin(now) {
                 looks.push((now - begin).as_secs_f64());
                 awaited.ended(&key, false, now);
@@ -185,9 +196,9 @@ mod tests {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
         let (name, owner) = key("app.example.test", "ann");
         let rest = Duration::from_secs(30);
-        assert!(awaited.ask(&name, &owner, begin, rest));
+        awaited.ask(&name, &owner, begin, rest).unwrap();
         let later = begin + Duration::from_secs(20);
-        assert!(awaited.ask(&name, &owner, later, rest));
+        awaited.ask(&name, &owner, later, rest).unwrap();
         assert_eq!((awaited.begin(later), awaited.next()), (None, Some(begin + rest)));
         assert_eq!(awaited.begin(begin + rest), Some((name, owner)));
     }
@@ -212,11 +223,11 @@ mod tests {
     fn one_who_asks_for_a_lot_does_not_hold_up_another() {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
         for n in 0..MOST_OF_OWNER {
-            ask(&mut awaited, &key(&format!("n{n}.example.test"), "eve"), begin);
+            ask(&mut awaited, &key(&format!("n{n}.example.test"), "eve"), begin).unwrap();
         }
         assert_eq!(awaited.begin(begin).unwrap().1.as_str(), "eve");
         let anns = key("app.example.test", "ann");
-        ask(&mut awaited, &anns, begin);
+        ask(&mut awaited, &anns, begin).unwrap();
         // The look at what is eve's has not ended.
         assert_eq!(awaited.begin(begin), None, "not within the same moment");
         assert_eq!(awaited.begin(begin + EACH), Some(anns));
@@ -227,10 +238,11 @@ mod tests {
     fn there_are_only_so_many_looks_at_a_time_and_so_many_proofs_in_all() {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
         for n in 0..MOST {
-            assert!(ask(&mut awaited, &key("app.example.test", &format!("u{n}")), begin));
+            ask(&mut awaited, &key("app.example.test", &format!("u{n}")), begin).unwrap();
         }
-        assert!(!ask(&mut awaited, &key("app.example.test", "ann"), begin));
-        assert!(ask(&mut awaited, &key("app.example.test", "u0"), begin), "it is waited for");
+        let full = ask(&mut awaited, &key("app.example.test", "ann"), begin);
+        assert_eq!(full, Err(Full::OfAll));
+        ask(&mut awaited, &key("app.example.test", "u0"), begin).expect("it is waited for");
         let mut now = begin;
         let mut begun = Vec::new();
         for _ in 0..2 * AT_ONCE {
@@ -240,8 +252,8 @@ mod tests {
         assert_eq!(begun.len(), AT_ONCE);
         // Whoever has it, or has gone, makes room.
         awaited.ended(&begun[0], true, now);
-        assert!(ask(&mut awaited, &key("app.example.test", "ann"), now));
-        assert!(ask(&mut awaited, &key("app.example.test", "bob"), now + ASKED_FOR));
+        ask(&mut awaited, &key("app.example.test", "ann"), now).unwrap();
+        ask(&mut awaited, &key("app.example.test", "bob"), now + ASKED_FOR).unwrap();
     }
 
     #[test]
@@ -249,18 +261,18 @@ mod tests {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
         let eves = |n: usize| key(&format!("n{n}.example.test"), "eve");
         for n in 0..MOST_OF_OWNER {
-            assert!(ask(&mut awaited, &eves(n), begin));
+            ask(&mut awaited, &eves(n), begin).unwrap();
         }
-        assert!(!ask(&mut awaited, &eves(MOST_OF_OWNER), begin));
-        assert!(ask(&mut awaited, &eves(0), begin), "it is waited for");
-        assert!(ask(&mut awaited, &key("app.example.test", "ann"), begin));
-        assert!(ask(&mut awaited, &eves(MOST_OF_OWNER), begin + ASKED_FOR), "eve has gone");
+        assert_eq!(ask(&mut awaited, &eves(MOST_OF_OWNER), begin), Err(Full::OfOwner));
+        ask(&mut awaited, &eves(0), begin).expect("it is waited for");
+        ask(&mut awaited, &key("app.example.test", "ann"), begin).unwrap();
+        ask(&mut awaited, &eves(MOST_OF_OWNER), begin + ASKED_FOR).expect("eve has gone");
     }
 
     #[test]
     fn what_nobody_asks_for_any_more_is_not_looked_for() {
         let (mut awaited, begin) = (Awaited::default(), Instant::now());
-        ask(&mut awaited, &key("app.example.test", "ann"), begin);
+        ask(&mut awaited, &key("app.example.test", "ann"), begin).unwrap();
         assert_eq!(awaited.begin(begin + ASKED_FOR), None);
         assert_eq!(awaited.next(), None);
     }

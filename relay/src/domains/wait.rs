@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use super::awaited::Awaiting;
+use super::awaited::{Awaiting, Full};
 use super::claims::Refused;
 use super::follow::report;
 use super::{Domains, Verdict, audit, new_code};
@@ -198,14 +198,20 @@ impl Domains {
     /// Has the proof that `name` is the user's looked for. Returns what is said of it meanwhile.
     fn look_soon(&self, user: &Name, name: &DomainName, refusal: Refusal) -> Refused {
         let rest = self.rest(name, user);
-        if !self.0.awaited.lock().ask(name, user, Instant::now(), rest) {
-            let records = refusal.records;
-            let (reason, refusal) =
-                no_room(format_args!("the relay waits for as many proofs of {user} as it can"));
-            return (reason, Refusal { records, ..refusal });
-        }
-        self.0.asked.notify_one();
-        (HostRefusal::NotProven, refusal)
+        let asked = self.0.awaited.lock().ask(name, user, Instant::now(), rest);
+        let (reason, full) = match asked {
+            Ok(()) => {
+                self.0.asked.notify_one();
+                return (HostRefusal::NotProven, refusal);
+            }
+            Err(Full::OfAll) => {
+                no_room(format_args!("the relay waits for as many proofs as it can"))
+            }
+            Err(Full::OfOwner) => {
+                no_room(format_args!("the relay waits for as many proofs of {user} as it can"))
+            }
+        };
+        (reason, Refusal { records: refusal.records, ..full })
     }
 
     /// Looks for the proofs that clients wait for. Never returns: whoever polls it drops it in the

@@ -11,7 +11,7 @@ use super::reserved::Reserved;
 use crate::access::Owner;
 use crate::config::DomainSettings;
 use crate::metrics::HostRefusal;
-use crate::store::{DomainRecord, Name};
+use crate::store::{Asked, DomainRecord, Name};
 
 /// What a store knows of host names.
 #[derive(Debug, Default)]
@@ -19,13 +19,6 @@ pub(super) struct Table {
     hosts: HashMap<WebHost, Vec<DomainRecord>>,
     looks: Looks,
     asked: HashMap<Name, Asked>,
-}
-
-/// How many names the clients of an owner have asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
-    pub(super) unproven: usize,
-    pub(super) all: usize,
 }
 
 /// A refusal, and what it is counted as.
@@ -61,8 +54,8 @@ impl Table {
     }
 
     /// What `owner` says of a host name.
-    pub(super) fn said_by(&self, owner: &Name, host: &WebHost) -> Option<&DomainRecord> {
-        self.of(host).find(|record| record.owner == *owner)
+    pub(super) fn said_by(&self, owner: &str, host: &WebHost) -> Option<&DomainRecord> {
+        self.of(host).find(|record| record.owner.as_str() == owner)
     }
 
     /// What everybody says who has to do with a host name.
@@ -165,8 +158,7 @@ impl Claims<'_> {
                  --any-host`)"
             ));
         };
-        let pending = self.table.of(host).find(|record| is_of(record, owner));
-        let refusal = match pending {
+        let refusal = match self.table.said_by(user, host) {
             None => Refusal::new(
                 RefusalCode::HostNotProven,
                 format!(

@@ -183,7 +183,7 @@ impl Domains {
     /// have made the record: what a name server has not found it may remember for an hour.
     fn rest(&self, name: &DomainName, owner: &Name) -> Duration {
         let table = self.table();
-        let record = table.said_by(owner, &WebHost::Host(name.clone()));
+        let record = table.said_by(owner.as_str(), &WebHost::Host(name.clone()));
         let age = record.and_then(|record| record.created.elapsed().ok()).unwrap_or_default();
         self.0.config.now().domains.first_look.saturating_sub(age)
     }

@@ -17,7 +17,7 @@ use super::follow::report;
 use super::{Domains, Verdict, audit, new_code};
 use crate::access::Owner;
 use crate::metrics::HostRefusal;
-use crate::store::{DomainRecord, MostAsked, Name, Store, StoreError};
+use crate::store::{Asked, DomainRecord, Name, Store, StoreError};
 
 /// So many names one user may say are its own without having proven them, by its clients: more than
 /// anybody sets up at a time, and what a client adds stays in the store for weeks.
@@ -116,7 +116,7 @@ impl Domains {
         patience: &mut Patience,
     ) -> Result<(), Refused> {
         let host = WebHost::Host(name.clone());
-        let known = self.table().said_by(user, &host).map(|record| record.asked);
+        let known = self.table().said_by(user.as_str(), &host).map(|record| record.asked);
         match known {
             None => {
                 // Without a word to the store: whoever has asked for too much goes on asking.
@@ -163,15 +163,15 @@ impl Domains {
         Ok(())
     }
 
-    fn most_asked(&self) -> MostAsked {
+    fn most_asked(&self) -> Asked {
         let all = self.0.config.now().domains.max_per_owner;
-        MostAsked { unproven: MOST_UNPROVEN, all: usize::try_from(all).unwrap_or(usize::MAX) }
+        Asked { unproven: MOST_UNPROVEN, all: usize::try_from(all).unwrap_or(usize::MAX) }
     }
 
     /// Writes down that a client asks for a name of which nothing is known.
     async fn keep(&self, store: &Store, user: &Name, host: &WebHost) -> Result<Kept, StoreError> {
         let _alone = self.0.keeping.lock().await;
-        if self.table().said_by(user, host).is_some() {
+        if self.table().said_by(user.as_str(), host).is_some() {
             return Ok(Kept::Yes);
         }
         // Others may have taken the room meanwhile.
@@ -240,7 +240,7 @@ impl Domains {
     async fn look_for(&self, store: &Store, (name, owner): &Awaiting) -> bool {
         let host = WebHost::Host(name.clone());
         let table = self.table();
-        let Some(record) = table.said_by(owner, &host) else { return true };
+        let Some(record) = table.said_by(owner.as_str(), &host) else { return true };
         if table.holder(&host).is_some() {
             return true;
         }

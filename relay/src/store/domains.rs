@@ -41,9 +41,9 @@ pub(crate) struct DomainRecord {
     pub(crate) asked: Option<SystemTime>,
 }
 
-/// So many host names an owner may have that its clients have asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MostAsked {
+/// How many host names an owner has that its clients have asked for, or how many it may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
     /// That are not proven.
     pub(crate) unproven: usize,
     /// In all.
@@ -79,16 +79,7 @@ impl Store {
     /// There is no such user; or it has said so already, or somebody else has it where `new` is
     /// proven.
     pub(crate) async fn add_domain(&self, new: &DomainRecord) -> Result<(), StoreError> {
-        let name = new.host.as_str();
-        write_all!(self, |all, lock| {
-            let insert = sqlx::query(INSERT).bind(name).bind(new.owner.as_str()).bind(&new.code);
-            let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));
-            insert.bind(new.asked.map(to_millis)).execute(&mut *all).await?;
-            sqlx::query(lock).execute(&mut *all).await?;
-            let note = sqlx::query("INSERT INTO changes (domain) VALUES ($1)");
-            note.bind(name).execute(&mut *all).await?;
-        });
-        Ok(())
+        self.add_if_room(new, None).await.map(drop)
     }
 
     /// Keeps what `new` says, unless the owner's clients have asked for as many names as they may.
@@ -100,20 +91,30 @@ impl Store {
     pub(crate) async fn ask_for_domain(
         &self,
         new: &DomainRecord,
-        most: MostAsked,
+        most: Asked,
+    ) -> Result<bool, StoreError> {
+        self.add_if_room(new, Some(most)).await
+    }
+
+    async fn add_if_room(
+        &self,
+        new: &DomainRecord,
+        most: Option<Asked>,
     ) -> Result<bool, StoreError> {
         const ASKED: &str = "SELECT COUNT(*) AS asked, \
             COUNT(*) FILTER (WHERE proven IS NULL) AS unproven FROM domains \
             WHERE owner = $1 AND asked IS NOT NULL";
-        let (name, owner, mut has_room) = (new.host.as_str(), new.owner.as_str(), false);
+        let (name, owner, mut has_room) = (new.host.as_str(), new.owner.as_str(), true);
         write_all!(self, |all, lock| {
             // First, so that nobody adds one in between.
             sqlx::query(lock).execute(&mut *all).await?;
-            let asked = sqlx::query(ASKED).bind(owner).fetch_one(&mut *all).await?;
-            let (count, unproven): (i64, i64) =
-                (asked.try_get("asked")?, asked.try_get("unproven")?);
-            let is_below = |count: i64, most| usize::try_from(count).is_ok_and(|n| n < most);
-            has_room = is_below(count, most.all) && is_below(unproven, most.unproven);
+            if let Some(most) = most {
+                let asked = sqlx::query(ASKED).bind(owner).fetch_one(&mut *all).await?;
+                let (count, unproven): (i64, i64) =
+                    (asked.try_get("asked")?, asked.try_get("unproven")?);
+                let is_below = |count: i64, most| usize::try_from(count).is_ok_and(|n| n < most);
+                has_room = is_below(count, most.all) && is_below(unproven, most.unproven);
+            }
             if has_room {
                 let insert = sqlx::query(INSERT).bind(name).bind(owner).bind(&new.code);
                 let insert = insert.bind(to_millis(new.created)).bind(new.proven.map(to_millis));

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::certificates::{KeptCertificate, OrderEnd, PastOrder};
 pub(crate) use self::changes::Change;
-pub(crate) use self::domains::{DomainRecord, MostAsked, host_in};
+pub(crate) use self::domains::{Asked, DomainRecord, host_in};
 pub(crate) use self::error::StoreError;
 pub(crate) use self::pool::Place;
 pub(crate) use self::records::{Name, NewToken, TokenRecord, User};

@@ -2,32 +2,20 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::{DomainName, WebHost};
-use shared::kit::backoff::Backoff;
 use shared::kit::logging::Rate;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::claims::Table;
 use super::prover::Prover;
-use super::writer::Writer;
 use super::{Domains, Verdict, audit};
-use crate::config::{DnsUpdate, DomainSettings};
 use crate::metrics::Proof;
 use crate::store::{Change, DomainRecord, Name, Store, StoreError};
-
-/// How often it is looked whether the settings of records have changed.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// The pauses before records are made again that could not be: a name server comes back soon, and a
-/// program that is wrong is not run all the time.
-const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// So many proofs are looked up again at a time: each may take as long as a name server is silent.
 const AT_ONCE: usize = 8;
@@ -35,9 +23,6 @@ const AT_ONCE: usize = 8;
 /// So long after a client has last asked for it a name that is not proven is forgotten. Whoever asks
 /// again gets another code, so it is longer than anybody takes to have a record made.
 const UNASKED: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// How often the records of a zone are made again: somebody may have put an older zone in place.
-const RENEW: Duration = Duration::from_secs(3600);
 
 /// Changes that cannot be read, again and again.
 static UNHEARD: Rate = Rate::new(|more| {
@@ -49,19 +34,14 @@ static UNKNOWN: Rate = Rate::new(|more| {
     warn!(left_out = more.count, "nobody can say whether proofs are there: {more}");
 });
 
-/// Records that cannot be made, again and again.
-static NOT_MADE: Rate = Rate::new(|more| {
-    warn!(left_out = more.count, "records are not made: {more}");
-});
-
 impl Domains {
-    /// Follows what others change in the store, looks proofs up again, and keeps the records of the
-    /// relay's zone as they are to be, until `stop`.
+    /// Follows what others change in the store, looks proofs up again, and lets
+    /// subdomains lead to the relay, until `stop`.
     pub(crate) async fn follow(&self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             never = self.hear() => match never {},
             never = self.look_at_all() => match never {},
-            never = self.keep_zone() => match never {},
+            never = self.keep_addresses() => match never {},
             never = self.look_for_awaited() => match never {},
             () = stop.cancelled() => Ok(()),
         }
@@ -165,62 +145,6 @@ impl Domains {
         }
         verdict
     }
-
-    /// Lets all subdomains lead to where the settings say, as long as they do.
-    async fn keep_zone(&self) -> Infallible {
-        let mut kept: Option<Kept> = None;
-        let (mut again, mut pauses) = (Instant::now(), AGAIN);
-        let (mut failed, mut told) = (None, Told::default());
-        loop {
-            let config = self.0.config.now();
-            let wildcard = config.web.domain_name().map(|domain| format!("*.{domain}"));
-            let settings = &config.domains;
-            if let Some(name) = wildcard.filter(|_| !settings.addresses.is_empty())
-                && let Ok(writer) = Writer::of(settings, &name)
-            {
-                let wanted = Kept { settings: Records::of(settings, &name), since: Instant::now() };
-                let is_kept = kept.as_ref().is_some_and(|kept| {
-                    let is_new = !writer.is_renewed() || kept.since.elapsed() < RENEW;
-                    kept.settings == wanted.settings && is_new
-                });
-                // Other settings are tried at once.
-                if failed.as_ref().is_some_and(|failed| *failed != wanted.settings) {
-                    (again, pauses) = (Instant::now(), AGAIN);
-                }
-                if !is_kept && Instant::now() >= again {
-                    told.add(&name, &settings.addresses);
-                    if self.make_records(&writer, &name, &settings.addresses, &told.addresses).await
-                    {
-                        told.addresses.clone_from(&settings.addresses);
-                        (kept, failed, pauses) = (Some(wanted), None, AGAIN);
-                    } else {
-                        failed = Some(wanted.settings);
-                        again = Instant::now() + pauses.next_delay();
-                    }
-                }
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    async fn make_records(
-        &self,
-        writer: &Writer,
-        name: &str,
-        addresses: &[IpAddr],
-        before: &[IpAddr],
-    ) -> bool {
-        let done = writer.point(name, addresses, before).await;
-        self.0.metrics.dns_update(done.is_ok());
-        match &done {
-            Ok(()) => info!(name, "the name leads to --dns-address"),
-            Err(err) if NOT_MADE.allows() => {
-                warn!(name, "the name does not lead to --dns-address: {err:#}");
-            }
-            Err(_) => (),
-        }
-        done.is_ok()
-    }
 }
 
 /// A look has ended. One that panics has found nothing.
@@ -242,46 +166,6 @@ fn in_turn<'a>(records: impl Iterator<Item = &'a DomainRecord>) -> Vec<&'a Domai
     let mut numbered: Vec<_> = numbered.collect();
     numbered.sort_by_key(|(number, _)| *number);
     numbered.into_iter().map(|(_, record)| record).collect()
-}
-
-/// What all subdomains lead to, and who was to see to it.
-#[derive(PartialEq)]
-struct Records {
-    update: Option<DnsUpdate>,
-    hook: Option<PathBuf>,
-    addresses: Vec<IpAddr>,
-    name: String,
-}
-
-/// Where a name may lead by what a program was told: also by what has failed, which may be there.
-#[derive(Default)]
-struct Told {
-    name: String,
-    addresses: Vec<IpAddr>,
-}
-
-impl Told {
-    /// The program is about to be told to add these.
-    fn add(&mut self, name: &str, addresses: &[IpAddr]) {
-        if self.name != name {
-            *self = Self { name: name.to_owned(), addresses: Vec::new() };
-        }
-        let new = addresses.iter().filter(|ip| !self.addresses.contains(ip));
-        self.addresses.extend(&new.copied().collect::<Vec<_>>());
-    }
-}
-
-/// What was made.
-struct Kept {
-    settings: Records,
-    since: Instant,
-}
-
-impl Records {
-    fn of(settings: &DomainSettings, name: &str) -> Self {
-        let DomainSettings { update, hook, addresses, .. } = settings.clone();
-        Self { update, hook, addresses, name: name.to_owned() }
-    }
 }
 
 /// Keeps in the store what follows from a look at a proof.

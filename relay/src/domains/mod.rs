@@ -9,6 +9,7 @@
 //! - [`follow`] keeps that up to date: what others change in the store, which it [learns](learn), proofs
 //!   that go
 //! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
+//! - [`addresses`] keeps the records that lead all subdomains to the relay
 //! - [`writer`] makes records: in a zone that takes changes ([`update`], RFC 2136), or by the
 //!   operator's program ([`hook`])
 //!
@@ -19,6 +20,7 @@
 //!   give one to anybody.
 //! - The relay's own names, and all below its domain, are nobody's but as subdomains.
 
+mod addresses;
 mod audit;
 mod awaited;
 mod claims;
@@ -39,7 +41,6 @@ mod words;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use shared::control::protocol::{DomainName, Refusal, WebHost};
@@ -48,7 +49,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use crate::access::Owner;
 use crate::config::CurrentConfig;
 use crate::metrics::{HostRefusal, Metrics};
-use crate::store::{Name, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 pub(crate) use self::claims::{Refused, own};
 pub(crate) use self::lookalike::Looks;
@@ -177,22 +178,6 @@ impl Domains {
             Some(Verdict::Unknown(why)) => Err(Unproven::Unknown(why)),
             Some(Verdict::Missing(_)) | None => Err(Unproven::Missing),
         }
-    }
-
-    /// How long the code of `owner` for `name` is not looked for yet, as it is so new that nobody can
-    /// have made the record: what a name server has not found it may remember for an hour.
-    fn rest(&self, name: &DomainName, owner: &Name) -> Duration {
-        let table = self.table();
-        let record = table.said_by(owner.as_str(), &WebHost::Host(name.clone()));
-        let age = record.and_then(|record| record.created.elapsed().ok()).unwrap_or_default();
-        self.0.config.now().domains.first_look.saturating_sub(age)
-    }
-
-    /// Whether `owner` may not have `name` because of whom it looks like, by what is known now: when
-    /// it was asked for, the other may not have been there.
-    fn imitates(&self, name: &DomainName, owner: &Name) -> bool {
-        let own = own_names(&self.0.config.now());
-        self.table().looks().imitated(&own, name, Some(owner.as_str())).is_some()
     }
 
     /// What makes records of `name` now.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::awaited::{Awaiting, Full};
 use super::claims::Refused;
 use super::follow::report;
+use super::prover::own_names;
 use super::{Domains, Verdict, audit, new_code};
 use crate::access::Owner;
 use crate::metrics::HostRefusal;
@@ -212,6 +213,22 @@ impl Domains {
             }
         };
         (reason, Refusal { records: refusal.records, ..full })
+    }
+
+    /// How long the code of `owner` for `name` is not looked for yet, as it is so new that nobody can
+    /// have made the record: what a name server has not found it may remember for an hour.
+    pub(super) fn rest(&self, name: &DomainName, owner: &Name) -> Duration {
+        let table = self.table();
+        let record = table.said_by(owner.as_str(), &WebHost::Host(name.clone()));
+        let age = record.and_then(|record| record.created.elapsed().ok()).unwrap_or_default();
+        self.0.config.now().domains.first_look.saturating_sub(age)
+    }
+
+    /// Whether `owner` may not have `name` because of whom it looks like, by what is known now: when
+    /// it was asked for, the other may not have been there.
+    fn imitates(&self, name: &DomainName, owner: &Name) -> bool {
+        let own = own_names(&self.0.config.now());
+        self.table().looks().imitated(&own, name, Some(owner.as_str())).is_some()
     }
 
     /// Looks for the proofs that clients wait for. Never returns: whoever polls it drops it in the

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::claims::Table;
 use super::prover::Prover;
+use super::wait::NOT_KEPT;
 use super::{Domains, Verdict, audit};
 use crate::metrics::Proof;
 use crate::store::{Change, DomainRecord, Name, Store, StoreError};
@@ -105,7 +106,7 @@ impl Domains {
         match store.forget_unasked(before).await {
             Ok(0) => (),
             Ok(count) => info!(count, "host names that no client asks for any more are forgotten"),
-            Err(err) if UNHEARD.allows() => {
+            Err(err) if NOT_KEPT.allows() => {
                 warn!("host names that no client asks for are not forgotten: {err}");
             }
             Err(_) => (),
@@ -120,7 +121,7 @@ impl Domains {
         let verdict = self.look(name, record).await;
         let grace = self.0.config.now().domains.grace;
         if let Err(err) = note(store, record, &verdict, grace).await
-            && UNHEARD.allows()
+            && NOT_KEPT.allows()
         {
             warn!(domain = %name, "what was found is not written down: {err}");
         }

@@ -31,10 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is written down at most that a client still asks for a name.
 const ASKED_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
-/// What is found or asked for and cannot be written down, or read: a store that is away is so for all
-/// of them.
-static NOT_KEPT: Rate = Rate::new(|more| {
-    warn!(left_out = more.count, "host names that are asked for are not kept: {more}");
+/// What is found or asked for and cannot be written down: a store that is away is so for all of it.
+pub(super) static NOT_KEPT: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "what becomes of host names is not kept: {more}");
 });
 
 /// How long one message of a client may still wait for the store, whatever it asks for. It ends at

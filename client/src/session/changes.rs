@@ -28,10 +28,9 @@ pub(super) struct Tunnels {
     /// Tunnels as they were when the relay refused them: asked for again when they have changed,
     /// or when it may help.
     refused: HashMap<TunnelName, (TunnelConfig, Refusal)>,
-    /// Tunnels of which it was said last that they wait for somebody to make a record.
+    /// Tunnels of which it was said last that they wait for somebody to make a record. The relay knows
+    /// of them until they are closed.
     waits: HashSet<TunnelName>,
-    /// Those of them that are not wanted any more, which has not been said.
-    given_up: Vec<TunnelName>,
     queue: VecDeque<Change>,
     unanswered: HashMap<u64, (Change, Instant)>,
     next_id: u64,
@@ -88,11 +87,6 @@ impl Tunnels {
         waiting.map(|(name, (_, why))| Event::Waiting(name.clone(), why.clone()))
     }
 
-    /// The tunnels that wait no longer because they are not wanted any more. Each is told once.
-    pub(super) fn given_up(&mut self) -> impl Iterator<Item = Event> + use<> {
-        std::mem::take(&mut self.given_up).into_iter().map(Event::Closed)
-    }
-
     /// Whether every message has been answered, and none is to be sent.
     pub(super) fn is_settled(&self) -> bool {
         self.queue.is_empty() && self.unanswered.is_empty()
@@ -121,9 +115,9 @@ impl Tunnels {
         self.refused.retain(|name, (refused, _)| {
             wanted.iter().any(|tunnel| tunnel.name == *name && tunnel == refused)
         });
-        self.given_up.extend(self.waits.extract_if(|name| !names.contains(name)));
+        let had = self.open.keys().chain(&self.waits);
         let mut close: Vec<TunnelName> =
-            self.open.keys().filter(|name| !names.contains(name)).cloned().collect();
+            had.filter(|name| !names.contains(name)).cloned().collect();
         let (mut open, mut update) = (Vec::new(), Vec::new());
         for tunnel in wanted {
             match self.open.get(&tunnel.name) {
@@ -199,6 +193,7 @@ impl Tunnels {
             Change::Close(names) => {
                 for name in &names {
                     self.open.remove(name);
+                    self.waits.remove(name);
                 }
                 names.into_iter().map(Event::Closed).collect()
             }
@@ -395,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_that_waits_and_is_not_wanted_any_more_is_given_up_once() {
+    fn a_tunnel_that_waits_and_is_not_wanted_any_more_is_closed_once() {
         let mut session = with(&[]);
         let wanted = tunnels(&["a=http://1?host=a.example", "b=http://1?host=b.example"]);
         for tunnel in &wanted {
@@ -403,13 +398,11 @@ mod tests {
             session.refused(tunnel.clone(), unproven);
         }
         session.plan(&wanted);
-        assert_eq!(session.given_up().count(), 0);
-        // As it is being asked for once more.
-        session.try_again();
+        assert!(session.is_settled(), "nothing is asked for again yet");
         session.plan(&wanted[1..]);
-        let given_up: Vec<_> = session.given_up().collect();
-        assert_eq!(given_up, [Event::Closed(wanted[0].name.clone())]);
-        assert_eq!(session.given_up().count(), 0);
+        assert_eq!(carried_out(&mut session), ["close a"]);
+        session.plan(&wanted[1..]);
+        assert!(session.is_settled());
     }
 
     #[test]

@@ -233,10 +233,6 @@ impl Session {
             if let Err(over) = done {
                 return ended(over);
             }
-            for event in self.tunnels.given_up() {
-                self.on_answer(&event);
-                announce(event);
-            }
             let deadline = match stopping {
                 Stopping::No => None,
                 Stopping::Until(deadline) if self.is_drained(deadline) => {

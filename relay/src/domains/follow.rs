@@ -36,8 +36,8 @@ static UNKNOWN: Rate = Rate::new(|more| {
 });
 
 impl Domains {
-    /// Follows what others change in the store, looks proofs up again, and lets
-    /// subdomains lead to the relay, until `stop`.
+    /// Follows what others change in the store, looks proofs up again, and lets subdomains lead to
+    /// the relay, until `stop`.
     pub(crate) async fn follow(&self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             never = self.hear() => match never {},

@@ -128,12 +128,8 @@ impl Domains {
                 }
             }
             Some(Some(asked)) if asked.elapsed().is_ok_and(|time| time >= ASKED_AGAIN) => {
-                let again = async {
-                    store.asked_again(&host, user).await?;
-                    self.learn(store).await
-                };
-                // The client has what it came for without it.
-                if let Err(err) = patience.during(again).await
+                // The client has what it came for without it, and so does whoever follows the store.
+                if let Err(err) = patience.during(store.asked_again(&host, user)).await
                     && NOT_KEPT.allows()
                 {
                     warn!(domain = %name, "it is not kept that the host name is asked for: {err}");

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use shared::control::protocol::{
-    FromRelay, HostName, MAX_ENTRANCES, MAX_HTTP_OPTIONS, MAX_LOCAL, MAX_TUNNELS, PAGE,
-    PublicAddress, Refusal, RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome,
-    TunnelRequest,
+    FromRelay, HostName, MAX_ENTRANCES, MAX_HTTP_OPTIONS, MAX_LOCAL, PAGE, PublicAddress, Refusal,
+    RefusalCode, TunnelAnswer, TunnelHealth, TunnelName, TunnelOutcome, TunnelRequest,
 };
 use shared::kit::logging::{Foreign, Rate};
 use shared::kit::net::MAX_NETWORKS;
@@ -40,7 +39,7 @@ pub(super) struct Tunnels {
     names: PublicNames,
     held: HashMap<TunnelName, Held>,
     /// Those that wait for a proof, with what that was counted as: however often the client asks, it
-    /// is so once.
+    /// is so once. They count as tunnels of the session until the client closes them.
     waiting: HashMap<TunnelName, HostRefusal>,
 }
 
@@ -113,9 +112,6 @@ impl Tunnels {
         name: &TunnelName,
         (reason, refusal): Refused,
     ) -> TunnelOutcome {
-        if self.waiting.len() >= MAX_TUNNELS {
-            self.waiting.clear();
-        }
         if self.waiting.insert(name.clone(), reason) != Some(reason) {
             registry.count_waiting(reason);
             if CHANGES.allows() {
@@ -166,7 +162,8 @@ impl Tunnels {
             let message = format!("the client has the tunnel `{}` already", request.name);
             return Err(Refusal::new(RefusalCode::BadRequest, message));
         }
-        asker.registry.check_tunnels(self.held.len() + 1)?;
+        let others = self.waiting.keys().filter(|name| **name != request.name);
+        asker.registry.check_tunnels(self.held.len() + others.count() + 1)?;
         let principal = asker.member.principal();
         if let Some(refused) = asker.registry.must_wait(principal, request, patience).await {
             return Ok(self.waits(asker.registry, &request.name, refused));
@@ -210,7 +207,9 @@ impl Tunnels {
     /// Gives tunnels up for good.
     pub(super) fn close(&mut self, registry: &Registry, names: &[TunnelName]) -> Vec<TunnelAnswer> {
         let close = |name: &TunnelName| {
+            let has_waited = self.waiting.remove(name).is_some();
             let outcome = match self.held.remove(name) {
+                None if has_waited => TunnelOutcome::Closed,
                 None => refused(name, not_there(name)),
                 Some(held) => {
                     registry.give_up(held.claim);

@@ -282,7 +282,8 @@ async fn clients_of_a_user_have_so_many_domains_and_an_operator_adds_more() {
 #[tokio::test]
 async fn a_tunnel_that_waits_and_is_taken_out_of_the_file_is_closed_and_waits_anew() {
     let place = Place::new().await;
-    let relay = place.relay(&HTTP).await;
+    let most = ["--max-tunnels-per-session", "2"];
+    let relay = place.relay(&[&HTTP[..], &most].concat()).await;
     let service = Recorder::start().await;
     let (token, _) = place.kept.token("bob", "laptop", &[]).await;
     let (folder, to) = (Folder::new(), service.addr());
@@ -298,4 +299,8 @@ async fn a_tunnel_that_waits_and_is_taken_out_of_the_file_is_closed_and_waits_an
     assert_eq!(client.event("closed").await["tunnel"], "app");
     folder.replace("client.toml", &both);
     assert_eq!(client.event("waiting").await["tunnel"], "app");
+    // The relay has heard that it is given up, and has room for another one.
+    let other = tunnel("other", "host = \"other.example.test\"");
+    folder.replace("client.toml", &format!("{shop}{other}"));
+    assert_eq!(waits_for(&mut client, 2).await["tunnel"], "other");
 }

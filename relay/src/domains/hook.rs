@@ -146,52 +146,42 @@ async fn read(output: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::fs::File;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::unix::pipe::{OpenOptions, Receiver};
+    use tokio::net::unix::pipe::{OpenOptions, Receiver, Sender};
 
     use super::*;
+    use crate::scratch::Scratch;
 
-    /// A program in a folder of its own, which goes with it, beside two pipes with names.
-    struct Script(PathBuf);
+    /// A program in a folder of its own, beside two pipes with names.
+    struct Script(Scratch);
 
     impl Script {
         fn new(text: &str) -> Self {
-            static NEXT: AtomicUsize = AtomicUsize::new(0);
-            let next = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("sallyport-hook-{}-{next}", std::process::id());
-            let script = Self(std::env::temp_dir().join(name));
-            fs::create_dir_all(&script.0).expect("a folder");
-            for pipe in ["alive", "end"] {
-                let made = std::process::Command::new("mkfifo").arg(script.0.join(pipe)).status();
-                assert!(made.expect("mkfifo").success());
-            }
-            fs::write(
-                script.0.join("hook"),
-                format!("#!/bin/sh\ncd \"$(dirname \"$0\")\"\n{text}\n"),
-            )
-            .expect("a file");
-            fs::set_permissions(script.0.join("hook"), fs::Permissions::from_mode(0o700))
-                .expect("a program");
-            script
+            let folder = Scratch::new();
+            folder.pipe("alive");
+            folder.pipe("end");
+            folder.program("hook", text);
+            Self(folder)
         }
 
         async fn add(&self) -> anyhow::Result<()> {
-            Hook::new(&self.0.join("hook")).add("_acme-challenge.t.example", "TXT", "value").await
+            Hook::new(&self.0.file("hook")).add("_acme-challenge.t.example", "TXT", "value").await
         }
 
-        /// Where somebody writes until it ends.
-        fn alive(&self) -> Receiver {
-            OpenOptions::new().open_receiver(self.0.join("alive")).expect("a pipe")
+        /// Both ends of a pipe: whoever waits at one does so until the program comes to the other.
+        fn both_ends(&self, pipe: &str) -> File {
+            let open = File::options().read(true).write(true).open(self.0.file(pipe));
+            open.expect("a pipe")
         }
-    }
 
-    impl Drop for Script {
-        fn drop(&mut self) {
-            drop(fs::remove_dir_all(&self.0));
+        /// Waits until somebody says that it is here.
+        async fn is_here(&self) {
+            let mut alive = Receiver::from_file(self.both_ends("alive")).expect("a pipe");
+            let mut said = [0; 5];
+            within("somebody to be here", alive.read_exact(&mut said)).await.expect("a pipe");
+            assert_eq!(&said, b"here\n");
         }
     }
 
@@ -203,50 +193,26 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_is_not_waited_for_is_killed_with_all_that_it_has_started() {
         let script = Script::new("(echo here; exec tail -f /dev/null) >alive &\nwait");
-        let mut alive = script.alive();
-        let mut said = [0; 5];
-        let is_here = async {
-            // Until somebody has opened it there is nothing to be read.
-            while alive.read_exact(&mut said).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
+        // It ends when nobody can write there any more.
+        let mut alive = OpenOptions::new().open_receiver(script.0.file("alive")).expect("a pipe");
         tokio::select! {
             done = script.add() => panic!("{done:?}"),
-            () = within("a child", is_here) => (),
+            () = script.is_here() => (),
         }
-        assert_eq!(&said, b"here\n");
         within("the child to be gone", alive.read_to_end(&mut Vec::new())).await.expect("an end");
     }
 
     #[tokio::test]
     async fn what_a_program_leaves_behind_is_not_waited_for_and_goes_on() {
         let script = Script::new("(read line <end; echo here >alive) &\nexit 0");
-        let mut alive = script.alive();
         within("the program", script.add()).await.expect("a record");
-        let bad = Script::new("(read line <end) &\necho bad; exit 3");
+        let bad = Script::new("(read line <end; echo here >alive) &\necho bad; exit 3");
         let err = within("the program", bad.add()).await.unwrap_err().to_string();
         assert!(err.contains("exit status: 3"), "{err}");
         for script in [&script, &bad] {
-            let open = OpenOptions::new();
-            let mut end = within("its end", async {
-                loop {
-                    match open.open_sender(script.0.join("end")) {
-                        Ok(end) => break end,
-                        Err(_) => tokio::task::yield_now().await,
-                    }
-                }
-            })
-            .await;
-            end.write_all(b"now\n").await.expect("somebody who reads");
+            let mut end = Sender::from_file(script.both_ends("end")).expect("a pipe");
+            end.write_all(b"now\n").await.expect("room in the pipe");
+            script.is_here().await;
         }
-        let mut said = [0; 5];
-        within("what was left behind", async {
-            while alive.read_exact(&mut said).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        assert_eq!(&said, b"here\n");
     }
 }

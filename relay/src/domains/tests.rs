@@ -1,8 +1,7 @@
 //! Who may have which host name, by what a store says, and that a relay hears of its changes. The
 //! proofs themselves are looked up by the tests of the programs, at a real name server.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 use std::time::SystemTime;
 
 use shared::control::protocol::{RefusalCode, WebHost};
@@ -15,34 +14,32 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::{Config, DomainSettings, Settings};
 use crate::data::DataFolder;
+use crate::scratch::Scratch;
 use crate::store::{DomainRecord, Name, Place, host_in};
 
-/// A store with the users ann and bob, in a folder that is removed with it.
+/// A store with the users ann and bob, in a folder of its own.
 struct Kept {
-    path: PathBuf,
     store: Store,
+    folder: Scratch,
 }
 
 impl Kept {
     async fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sallyport-domains-{}-{next}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let kept = Self { store: Self::open(&path).await, path };
+        let folder = Scratch::new();
+        let kept = Self { store: Self::open(&folder.file("data")).await, folder };
         for user in ["ann", "bob"] {
             kept.store.create_user(&name_of(user)).await.unwrap();
         }
         kept
     }
 
-    async fn open(path: &std::path::Path) -> Store {
+    async fn open(path: &Path) -> Store {
         Store::open(&Place::Folder(DataFolder::open(path).unwrap())).await.unwrap()
     }
 
     /// Nobody can write to the store until it is dropped.
     async fn lock(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.path.join("relay.db"));
+        let options = SqliteConnectOptions::new().filename(self.folder.file("data/relay.db"));
         let mut lock = options.connect().await.unwrap();
         sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
         lock
@@ -60,12 +57,6 @@ impl Kept {
             asked: None,
         };
         self.store.add_domain(&new).await.unwrap();
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.path));
     }
 }
 
@@ -238,7 +229,7 @@ async fn a_relay_hears_of_a_domain_that_was_removed_or_whose_user_is_gone() {
         async move { domains.follow(stop).await }
     });
     // Somebody else at the same file.
-    let tool = Kept::open(&kept.path).await;
+    let tool = Kept::open(&kept.folder.file("data")).await;
     assert!(domains.may_claim(&user("ann"), &host("app.example.com")).is_ok());
     tool.remove_domain(&host("app.example.com"), &name_of("ann")).await.unwrap();
     tool.delete_user(&name_of("bob")).await.unwrap();

@@ -45,9 +45,7 @@ async fn all_subdomains_lead_to_the_relays_addresses_by_a_program() {
 
 /// A program of this script.
 fn program(folder: &Folder, name: &str, script: &str) -> PathBuf {
-    let path = folder.write(name, &format!("#!/bin/sh\n{script}\n"));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-    path
+    folder.program(name, &format!("#!/bin/sh\n{script}\n"))
 }
 
 #[tokio::test]

@@ -127,8 +127,7 @@ fn handshake(name: &CertName, digest: &[u8]) -> anyhow::Result<Arc<CertifiedKey>
 #[cfg(all(test, unix))]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
     use std::time::Duration;
 
     use tokio::time::{interval, timeout};
@@ -136,37 +135,24 @@ mod tests {
     use super::*;
     use crate::config::DomainSettings;
     use crate::domains::Writer;
+    use crate::scratch::Scratch;
 
-    /// A program that does this, in a folder that is removed with it, and what it was told to do.
-    struct Program {
-        folder: PathBuf,
-        path: PathBuf,
-        log: PathBuf,
-    }
+    /// A program that does this, in a folder of its own, and takes down what it was told to do.
+    struct Program(Scratch);
 
     impl Program {
-        fn new(name: &str, script: &str) -> Self {
-            let folder =
-                std::env::temp_dir().join(format!("sallyport-hook-{name}-{}", std::process::id()));
-            fs::create_dir_all(&folder).expect("a folder");
-            let path = folder.join(name);
-            fs::write(&path, format!("#!/bin/sh\necho $@ >>$0.log; {script}\n")).expect("a file");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a program");
-            Self { log: path.with_extension("log"), path, folder }
+        fn new(script: &str) -> Self {
+            let folder = Scratch::new();
+            folder.program("hook", &format!("echo \"$@\" >>log; {script}"));
+            Self(folder)
         }
 
         fn record(&self) -> Passing {
-            record_by(&self.path)
+            record_by(&self.0.file("hook"))
         }
 
         fn called(&self) -> String {
-            fs::read_to_string(&self.log).unwrap_or_default()
-        }
-    }
-
-    impl Drop for Program {
-        fn drop(&mut self) {
-            drop(fs::remove_dir_all(&self.folder));
+            fs::read_to_string(self.0.file("log")).unwrap_or_default()
         }
     }
 
@@ -181,20 +167,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_that_could_not_be_made_is_taken_back_all_the_same() {
-        let program = Program::new("fails", "exit 3");
+        let program = Program::new("exit 3");
         let mut answers = Answers::default();
         let err = answers.set(program.record()).await.unwrap_err().to_string();
         assert!(err.contains("add has failed: exit status: 3"), "{err}");
         answers.take_back().await;
         assert_eq!(program.called(), [SET, UNSET].concat());
-        let none = record_by(&program.path.with_extension("none"));
+        let none = record_by(&program.0.file("none"));
         let err = Answers::default().set(none).await.unwrap_err().to_string();
         assert!(err.contains("cannot be run"), "{err}");
     }
 
     #[tokio::test]
     async fn a_record_is_taken_back_although_nobody_waited_until_it_was_made() {
-        let program = Program::new("waits", "test $1 = remove || exec tail -f /dev/null");
+        let program = Program::new("test $1 = remove || exec tail -f /dev/null");
         let mut answers = Answers::default();
         let is_running = timeout(Duration::from_secs(20), async {
             let mut looks = interval(Duration::from_millis(5));
@@ -212,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_says_a_lot_is_read_to_its_end() {
-        let program = Program::new("talks", "head -c 1000000 /dev/zero; exec 1>&-");
+        let program = Program::new("head -c 1000000 /dev/zero; exec 1>&-");
         let mut answers = Answers::default();
         answers.set(program.record()).await.unwrap();
         answers.take_back().await;

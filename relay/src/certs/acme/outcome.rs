@@ -47,7 +47,7 @@ impl Orders {
         match what {
             What::Checked(None) => self.checks.broken_off(),
             What::Checked(Some(Ok(()))) => self.checks.passed(name, SystemTime::now()),
-            What::Checked(Some(Err(obstacle))) => self.not_placed(name, obstacle),
+            What::Checked(Some(Err(obstacle))) => self.not_placed(&name, obstacle),
             What::Ordered(began, result) => {
                 self.busy.remove(&name);
                 let (end, again) = match result {
@@ -91,7 +91,7 @@ impl Orders {
     }
 
     /// A name is not ordered, of which neither the authority nor the store hears.
-    fn not_placed(&mut self, name: CertName, obstacle: Obstacle) {
+    fn not_placed(&mut self, name: &CertName, obstacle: Obstacle) {
         let again = self.checks.failed(name.clone(), &obstacle, SystemTime::now());
         self.metrics.certificate_order(CertificateOrder::NotPlaced);
         if FAILED.allows() {

@@ -40,8 +40,8 @@ const MANAGEMENT: u16 = 15000;
 const DNS: u16 = 8053;
 const DNS_MANAGEMENT: u16 = 8055;
 
-/// An authority of its own for one test, with a DNS in which every name leads to the test's address.
-/// Both go with it.
+/// An authority of its own for one test, with a DNS in which every name leads to the test's
+/// address. Both go with it.
 #[derive(Debug)]
 pub struct Pebble {
     host: Ipv4Addr,
@@ -162,8 +162,8 @@ impl Pebble {
         assert_eq!(scrape::parse(answer).0, 200);
     }
 
-    /// A program that puts records into the DNS, and takes them out, and takes down what it has done
-    /// in a file.
+    /// A program that puts records into the DNS, and takes them out, and takes down what it has
+    /// done in a file.
     pub fn dns_hook(&self) -> PathBuf {
         let (host, log) = (self.host, self.folder.file("hook.log"));
         let script = format!(

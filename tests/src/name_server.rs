@@ -1,5 +1,5 @@
-//! A real name server, Knot from Debian's package, that is in charge of a few zones. BIND would only
-//! listen at addresses that an interface has by name, and so at none of the test's own.
+//! A real name server, Knot from Debian's package, that is in charge of a few zones. BIND would
+//! only listen at addresses that an interface has by name, and so at none of the test's own.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

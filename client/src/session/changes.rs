@@ -28,8 +28,8 @@ pub(super) struct Tunnels {
     /// Tunnels as they were when the relay refused them: asked for again when they have changed,
     /// or when it may help.
     refused: HashMap<TunnelName, (TunnelConfig, Refusal)>,
-    /// Tunnels of which it was said last that they wait for somebody to make a record. The relay knows
-    /// of them until they are closed.
+    /// Tunnels of which it was said last that they wait for somebody to make a record. The relay
+    /// knows of them until they are closed.
     waits: HashSet<TunnelName>,
     queue: VecDeque<Change>,
     unanswered: HashMap<u64, (Change, Instant)>,

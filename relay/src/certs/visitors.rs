@@ -46,13 +46,13 @@ struct Shared {
 }
 
 impl VisitorCerts {
-    /// Those of `settings`, for a relay that serves HTTPS at the port `https`, for hosts such as `own`
-    /// if there is nobody else to say that it does. All that is there already has been read.
+    /// Those of `settings`, for a relay that serves HTTPS at the port `https`, for hosts such as
+    /// `own` if there is nobody else to say that it does. All that is there already has been read.
     ///
     /// # Errors
     ///
-    /// A folder, a file or a store that cannot be read, or that nothing can be ordered for want of a
-    /// store.
+    /// A folder, a file or a store that cannot be read, or that nothing can be ordered for want of
+    /// a store.
     pub(crate) async fn new(
         settings: &CertificateSettings,
         https: Option<u16>,
@@ -97,9 +97,10 @@ impl VisitorCerts {
     }
 
     /// How HTTPS is spoken with visitors that want one of these protocols, the best first. Each is
-    /// shown the certificate of the host that it asks for; for a host without one there is none, and
-    /// the handshake fails: see [`has`](Self::has). Sessions are resumed by tickets, whose keys change every few hours and are gone with the process. An
-    /// authority that asks for [`is_challenge`](Self::is_challenge) gets its answer.
+    /// shown the certificate of the host that it asks for; for a host without one there is none,
+    /// and the handshake fails: see [`has`](Self::has). Sessions are resumed by tickets, whose keys
+    /// change every few hours and are gone with the process. An authority that asks for
+    /// [`is_challenge`](Self::is_challenge) gets its answer.
     ///
     /// # Errors
     ///
@@ -117,8 +118,9 @@ impl VisitorCerts {
         Ok(config)
     }
 
-    /// Whether `protocol`, on which a handshake has agreed, is that of an authority which asks for an
-    /// answer to its challenge. It has had it with the handshake, and the connection is to be closed.
+    /// Whether `protocol`, on which a handshake has agreed, is that of an authority which asks for
+    /// an answer to its challenge. It has had it with the handshake, and the connection is to be
+    /// closed.
     pub fn is_challenge(protocol: Option<&[u8]>) -> bool {
         protocol == Some(ACME_TLS)
     }
@@ -141,8 +143,8 @@ impl VisitorCerts {
         self.0.hosts.want(host, is_one.then(|| owner.clone()))
     }
 
-    /// The answer to whoever asks for `/.well-known/acme-challenge/TOKEN` by plain HTTP, at any host,
-    /// to be sent as `application/octet-stream`. `None`: it is none of ours.
+    /// The answer to whoever asks for `/.well-known/acme-challenge/TOKEN` by plain HTTP, at any
+    /// host, to be sent as `application/octet-stream`. `None`: it is none of ours.
     pub fn http01(&self, token: &str) -> Option<String> {
         self.0.table.token(token)
     }
@@ -153,8 +155,8 @@ impl VisitorCerts {
         self.0.hosts.look();
     }
 
-    /// Follows the folder, and orders what is wanted, until `stop`. To be called once. What is under
-    /// way then is broken off, which may take a moment.
+    /// Follows the folder, and orders what is wanted, until `stop`. To be called once. What is
+    /// under way then is broken off, which may take a moment.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Shared { table, hosts, metrics, authority, made: _, look, folder } = &*self.0;
         let folder = folder.lock().take();

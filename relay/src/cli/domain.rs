@@ -288,8 +288,8 @@ async fn proven(
     }
 }
 
-/// Gives a domain to whom it has been proven for. Whoever had it before, and has not its proof there
-/// any more, has it no longer.
+/// Gives a domain to whom it has been proven for. Whoever had it before, and has not its proof
+/// there any more, has it no longer.
 async fn give(
     store: &Store,
     prover: &Prover,

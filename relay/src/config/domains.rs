@@ -26,7 +26,8 @@ pub struct DomainSettings {
     pub recheck: Duration,
     /// How long a domain stays an owner's whose proof is not there any more.
     pub grace: Duration,
-    /// So many host names clients of one user may ask for. Those that an operator adds do not count.
+    /// So many host names clients of one user may ask for. Those that an operator adds do not
+    /// count.
     pub max_per_owner: u32,
     /// The zone in which the relay makes records by itself.
     pub update: Option<DnsUpdate>,

@@ -16,12 +16,12 @@ use crate::store::Name;
 /// A name, and who is to prove it.
 pub(super) type Awaiting = (DomainName, Name);
 
-/// So many proofs are waited for: each takes up some hundred bytes, and with that many it takes less
-/// than two minutes to look for all of them.
+/// So many proofs are waited for: each takes up some hundred bytes, and with that many it takes
+/// less than two minutes to look for all of them.
 const MOST: usize = 1024;
 
-/// So many of them may be one owner's: more than its clients can ask for without an operator, little
-/// enough that a few owners do not leave the others without.
+/// So many of them may be one owner's: more than its clients can ask for without an operator,
+/// little enough that a few owners do not leave the others without.
 const MOST_OF_OWNER: usize = 64;
 
 /// The pauses between two looks at one proof: people look soon whether it works, and others'
@@ -165,8 +165,8 @@ mod tests {
         awaited.ask(name, owner, now, Duration::ZERO)
     }
 
-    /// Lets time pass until `end`: each look takes no time and is in vain, and a client asks for all
-    /// of `keys` all the time. Returns when each look was, as seconds from `begin`.
+    /// Lets time pass until `end`: each look takes no time and is in vain, and a client asks for
+    /// all of `keys` all the time. Returns when each look was, as seconds from `begin`.
     fn looks(awaited: &mut Awaited, keys: &[Awaiting], begin: Instant, end: Instant) -> Vec<f64> {
         let (mut now, mut looks) = (begin, Vec::new());
         while now < end {

@@ -21,8 +21,8 @@ use crate::store::{Change, DomainRecord, Name, Store, StoreError};
 /// So many proofs are looked up again at a time: each may take as long as a name server is silent.
 const AT_ONCE: usize = 8;
 
-/// So long after a client has last asked for it a name that is not proven is forgotten. Whoever asks
-/// again gets another code, so it is longer than anybody takes to have a record made.
+/// So long after a client has last asked for it a name that is not proven is forgotten. Whoever
+/// asks again gets another code, so it is longer than anybody takes to have a record made.
 const UNASKED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Changes that cannot be read, again and again.
@@ -155,8 +155,8 @@ pub(super) fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// These records in an order in which no owner has to wait for all that another one has: the first of
-/// each, then the second of each.
+/// These records in an order in which no owner has to wait for all that another one has: the first
+/// of each, then the second of each.
 fn in_turn<'a>(records: impl Iterator<Item = &'a DomainRecord>) -> Vec<&'a DomainRecord> {
     let mut seen: HashMap<&Name, usize> = HashMap::new();
     let numbered = records.map(|record| {

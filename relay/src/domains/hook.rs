@@ -1,4 +1,5 @@
-//! The operator's program that puts records into the DNS and takes them out of it, wherever that is.
+//! The operator's program that puts records into the DNS and takes them out of it, wherever that
+//! is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ const SAID: u64 = 4 * 1024;
 /// How long its outputs are read once it has ended: what it leaves behind may hold them open.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
 
-/// What variables of the relay's own environment begin with, some of which hold secrets that are none
-/// of the program's business: the relay's, and those that lead to its PostgreSQL.
+/// What variables of the relay's own environment begin with, some of which hold secrets that are
+/// none of the program's business: the relay's, and those that lead to its PostgreSQL.
 const OWN: [&str; 2] = ["RELAY_", "PG"];
 
 /// The operator's program. It is run without a shell, as `PROGRAM add|remove NAME TYPE VALUE`.
@@ -41,8 +42,8 @@ impl Hook {
     ///
     /// # Errors
     ///
-    /// It cannot be run, takes too long, or says that it has failed. The record may be there all the
-    /// same.
+    /// It cannot be run, takes too long, or says that it has failed. The record may be there all
+    /// the same.
     ///
     /// # Cancel safety
     ///
@@ -91,8 +92,8 @@ impl Hook {
     }
 }
 
-/// The program while it runs, in a process group of its own. Dropping it before the program has ended
-/// kills all of the group.
+/// The program while it runs, in a process group of its own. Dropping it before the program has
+/// ended kills all of the group.
 struct Running(Child);
 
 impl Running {

@@ -1,13 +1,14 @@
 //! Whose host names are.
 //!
 //! A label in front of the relay's domain is for whoever comes first, unless it misleads
-//! ([`reserved`]) or is kept for somebody. A domain of somebody else's is for the first user who has
-//! proven in DNS that it is theirs ([`proof`]), as long as the proof is there.
+//! ([`reserved`]) or is kept for somebody. A domain of somebody else's is for the first user who
+//! has proven in DNS that it is theirs ([`proof`]), as long as the proof is there.
 //!
 //! - [`Domains`] answers whether somebody may have a host name, from what it knows; it never waits
-//! - [`wait`] looks for the proofs that clients wait for, which [`awaited`] are
-//! - [`follow`] keeps that up to date: what others change in the store, which it [learns](learn), proofs
-//!   that go
+//! - [`follow`] keeps what it knows up to date: it hears of what others change in the store, which
+//!   is [learned](learn) anew, and looks whether proofs are still there
+//! - [`wait`] writes down what clients ask for, and looks for the proofs that they wait for; which
+//!   those are, and when it is time, [`awaited`] says
 //! - [`Prover`] looks proofs up, with the [`resolver`]; the tools do so too
 //! - [`addresses`] keeps the records that lead all subdomains to the relay
 //! - [`writer`] makes records: in a zone that takes changes ([`update`], RFC 2136), or by the
@@ -81,16 +82,17 @@ pub(crate) enum Unproven {
 struct Shared {
     config: CurrentConfig,
     store: Option<Store>,
-    /// Everything that the store knows: operators add what is in it, and clients a few names each,
-    /// so nothing has to be asked while a client waits.
+    /// Everything that the store knows: operators add what is in it, and clients a few names each.
+    /// So the store is asked nothing while a client waits, and told of a new name alone.
     table: RwLock<Arc<Table>>,
     learning: Learning,
     /// Held while the store keeps that a client asks for a name: one at a time, so that each knows
     /// how many there are.
     keeping: AsyncMutex<()>,
     changed: watch::Sender<()>,
+    /// What clients wait for.
     awaited: Mutex<Awaited>,
-    /// Something is awaited.
+    /// One of them has just asked.
     asked: Notify,
     metrics: Metrics,
 }

@@ -1,8 +1,8 @@
 //! What in DNS proves that a host name is an owner's. Pure: what was found is handed in.
 //!
-//! There are two proofs, and each names the owner. A TXT record below the name has the owner's code.
-//! Or the name itself is an alias of something that is the owner's alone: the code as a label in
-//! front of the relay's domain, or a label that is kept for the owner.
+//! There are two proofs, and each names the owner. A TXT record below the name has the owner's
+//! code. Or the name itself is an alias of something that is the owner's alone: the code as a label
+//! in front of the relay's domain, or a label that is kept for the owner.
 //!
 //! An alias of the relay's own name proves nothing: all whose names lead to the relay have the same
 //! one, so the first of them who says that such a name is its own would get it, as would whoever

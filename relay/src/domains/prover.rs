@@ -27,7 +27,8 @@ impl Prover {
         &self.own
     }
 
-    /// What proves that `name` is the owner's who has this code. `all` is what is kept of host names.
+    /// What proves that `name` is the owner's who has this code. `all` is what is kept of host
+    /// names.
     pub(crate) fn records<'a>(
         &self,
         name: &DomainName,

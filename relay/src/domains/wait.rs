@@ -79,8 +79,8 @@ enum Kept {
 
 impl Domains {
     /// As [`may_claim`](Self::may_claim), for a client that asks. A user who could have a domain by
-    /// proving it is told by which record, and the record is looked for: whoever asks again gets the
-    /// domain when it was there. What is too much is waited for as well.
+    /// proving it is told by which record, and the record is looked for: whoever asks again gets
+    /// the domain when it was there. What is too much is waited for as well.
     ///
     /// # Errors
     ///
@@ -128,7 +128,8 @@ impl Domains {
                 }
             }
             Some(Some(asked)) if asked.elapsed().is_ok_and(|time| time >= ASKED_AGAIN) => {
-                // The client has what it came for without it, and so does whoever follows the store.
+                // The client has what it came for without it, and so does whoever follows the
+                // store.
                 if let Err(err) = patience.during(store.asked_again(&host, user)).await
                     && NOT_KEPT.allows()
                 {
@@ -210,8 +211,8 @@ impl Domains {
         (reason, Refusal { records: refusal.records, ..full })
     }
 
-    /// How long the code of `owner` for `name` is not looked for yet, as it is so new that nobody can
-    /// have made the record: what a name server has not found it may remember for an hour.
+    /// How long the code of `owner` for `name` is not looked for yet, as it is so new that nobody
+    /// can have made the record: what a name server has not found it may remember for an hour.
     pub(super) fn rest(&self, name: &DomainName, owner: &Name) -> Duration {
         let table = self.table();
         let record = table.said_by(owner.as_str(), &WebHost::Host(name.clone()));
@@ -219,8 +220,8 @@ impl Domains {
         self.0.config.now().domains.first_look.saturating_sub(age)
     }
 
-    /// Whether `owner` may not have `name` because of whom it looks like, by what is known now: when
-    /// it was asked for, the other may not have been there.
+    /// Whether `owner` may not have `name` because of whom it looks like, by what is known now:
+    /// when it was asked for, the other may not have been there.
     fn imitates(&self, name: &DomainName, owner: &Name) -> bool {
         let own = own_names(&self.0.config.now());
         self.table().looks().imitated(&own, name, Some(owner.as_str())).is_some()
@@ -248,7 +249,8 @@ impl Domains {
         }
     }
 
-    /// Looks for one proof, and gives the domain to whom it is for. Whether nobody has to look again.
+    /// Looks for one proof, and gives the domain to whom it is for. Whether nobody has to look
+    /// again.
     async fn look_for(&self, store: &Store, (name, owner): &Awaiting) -> bool {
         let host = WebHost::Host(name.clone());
         let table = self.table();

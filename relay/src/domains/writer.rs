@@ -15,8 +15,8 @@ use super::resolver::{Kind, Resolver};
 use super::update::Zone;
 use crate::config::{DnsUpdate, DomainSettings};
 
-/// How long it is waited until a record of a zone can be seen: other name servers of the zone have it
-/// a moment later, and an authority may ask those. Afterwards it is tried all the same.
+/// How long it is waited until a record of a zone can be seen: other name servers of the zone have
+/// it a moment later, and an authority may ask those. Afterwards it is tried all the same.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// The pauses between two looks for it.

@@ -123,7 +123,7 @@ impl OfRelay {
         let dns_updates = counters(
             &registry,
             "relay_dns_updates_total",
-            "Changes of the relay's zone, by what came of them.",
+            "Changes of where all subdomains lead, by what came of them.",
             "outcome",
         )?;
         let tls_handshakes = register(

@@ -76,10 +76,10 @@ impl Registry {
         Ok(reservations)
     }
 
-    /// Why a tunnel has to wait until its owner has proven that its hosts are its own: of all of them,
-    /// and what the first counts as. `None` also if one of them is refused for a reason that no proof
-    /// would help: that is said when the tunnel is opened, as is whether its ports and paths can be
-    /// had. Whoever asks for it here has the proofs looked for.
+    /// Why a tunnel has to wait until its owner has proven that its hosts are its own: of all of
+    /// them, and what the first counts as. `None` also if one of them is refused for a reason that
+    /// no proof would help: that is said when the tunnel is opened, as is whether its ports and
+    /// paths can be had. Whoever asks for it here has the proofs looked for.
     pub(crate) async fn must_wait(
         &self,
         principal: &Principal,

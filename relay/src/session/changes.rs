@@ -38,8 +38,8 @@ static CHANGES: Rate = Rate::generous(|more| {
 pub(super) struct Tunnels {
     names: PublicNames,
     held: HashMap<TunnelName, Held>,
-    /// Those that wait for a proof, with what that was counted as: however often the client asks, it
-    /// is so once. They count as tunnels of the session until the client closes them.
+    /// Those that wait for a proof, with what that was counted as: however often the client asks,
+    /// it is so once. They count as tunnels of the session until the client closes them.
     waiting: HashMap<TunnelName, HostRefusal>,
 }
 
@@ -81,7 +81,8 @@ impl Tunnels {
         Self { names, held: HashMap::new(), waiting: HashMap::new() }
     }
 
-    /// What a client is told of its first tunnels: it has got them, but for those that are `waiting`.
+    /// What a client is told of its first tunnels: it has got them, but for those that are
+    /// `waiting`.
     pub(super) fn answers(
         &mut self,
         registry: &Registry,

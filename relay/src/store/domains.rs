@@ -35,8 +35,8 @@ pub(crate) struct DomainRecord {
     /// Since when the proof is not there any more.
     #[serde(serialize_with = "maybe_seconds")]
     pub(crate) missing: Option<SystemTime>,
-    /// The last day, as one of its moments, on which a client of the owner's has asked for it. `None`:
-    /// an operator has added it.
+    /// The last day, as one of its moments, on which a client of the owner's has asked for it.
+    /// `None`: an operator has added it.
     #[serde(serialize_with = "maybe_seconds")]
     pub(crate) asked: Option<SystemTime>,
 }
@@ -179,7 +179,8 @@ impl Store {
         Ok(())
     }
 
-    /// Since now the proof of what is the owner's is not there, or it is again. Whether that is new.
+    /// Since now the proof of what is the owner's is not there, or it is again. Whether that is
+    /// new.
     pub(crate) async fn note_missing(
         &self,
         host: &WebHost,
@@ -205,8 +206,8 @@ impl Store {
         self.note(AGAIN, host, owner, &[Some(to_millis(SystemTime::now()))]).await
     }
 
-    /// An operator adds what a client has asked for: it does not count as asked for any more. Whether
-    /// it did.
+    /// An operator adds what a client has asked for: it does not count as asked for any more.
+    /// Whether it did.
     pub(crate) async fn adopt_domain(
         &self,
         host: &WebHost,

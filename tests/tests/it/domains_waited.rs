@@ -18,8 +18,8 @@ const HTTP: [&str; 4] = ["--http", "127.0.0.1:0", "--hold-requests", "0s"];
 /// minute at least, and the client asks for a tunnel twice a minute.
 const SEEN: Duration = Duration::from_secs(120);
 
-/// The next event of a tunnel that waits for so many records. Before it there may be some without, as
-/// a relay that is busy has not written down yet what it was asked for.
+/// The next event of a tunnel that waits for so many records. Before it there may be some without,
+/// as a relay that is busy has not written down yet what it was asked for.
 async fn waits_for(client: &mut Client, records: usize) -> Value {
     let has_them =
         |event: &Value| event["records"].as_array().is_some_and(|all| all.len() == records);

@@ -120,7 +120,8 @@ fn handshake(name: &CertName, digest: &[u8]) -> anyhow::Result<Arc<CertifiedKey>
     let certificate = params.self_signed(&key)?;
     let der = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
     let key = provider().key_provider.load_private_key(der)?;
-    // Not checked against the key: what checks it takes no critical extension that it does not know.
+    // Not checked against the key: what checks it takes no critical extension that it does not
+    // know.
     Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
 }
 

@@ -21,18 +21,19 @@ const AT_ONCE: usize = 16;
 /// So many of them may be for one owner, whose name servers may all be silent.
 const AT_ONCE_OF_OWNER: usize = 4;
 
-/// So many names that may be ordered wait for a place: what was seen is to be fresh when they get it.
+/// So many names that may be ordered wait for a place: what was seen is to be fresh when they get
+/// it.
 const MOST_READY: usize = 4;
 
 /// How long what was seen is good: proofs go.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// The waits for a name that is not to be ordered, such as one whose proof is gone: somebody may mend
-/// it.
+/// The waits for a name that is not to be ordered, such as one whose proof is gone: somebody may
+/// mend it.
 const NAME_AGAIN: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
 
-/// The waits for name servers that say nothing: they come back soon, and it is not looked there for a
-/// certificate alone.
+/// The waits for name servers that say nothing: they come back soon, and it is not looked there for
+/// a certificate alone.
 const SERVERS_AGAIN: Backoff = Backoff::new(Duration::from_secs(120), Duration::from_secs(120));
 
 /// So many names are remembered that had to wait and are not wanted at this time. Clients that come

@@ -31,16 +31,16 @@ pub(super) enum What {
     Checked(Option<Result<(), Obstacle>>),
     /// An order, which began at that time. `None`: the relay stops.
     Ordered(SystemTime, Option<Result<Box<Issued>, Trouble>>),
-    /// The authority was asked when it wants the certificate renewed, and how long until it is to be
-    /// asked again. `None`: it does not say such things.
+    /// The authority was asked when it wants the certificate renewed, and how long until it is to
+    /// be asked again. `None`: it does not say such things.
     Asked(Result<Option<(RenewalInfo, Duration)>, Trouble>),
 }
 
 /// What answers to challenges may take to be taken back, beside the order itself.
 const TAKEN_BACK: Duration = Duration::from_secs(5 * 60);
 
-/// Looks whether an order for `name` could come to anything: whether it is still proven whose it is,
-/// and whether the relay could answer the authority.
+/// Looks whether an order for `name` could come to anything: whether it is still proven whose it
+/// is, and whether the relay could answer the authority.
 pub(super) async fn check(
     authority: Arc<Authority>,
     name: CertName,

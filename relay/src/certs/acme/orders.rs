@@ -109,8 +109,8 @@ impl Orders {
         }
     }
 
-    /// Runs until it is to stop. What is under way then is broken off, and its traces in the DNS are
-    /// removed.
+    /// Runs until it is to stop. What is under way then is broken off, and its traces in the DNS
+    /// are removed.
     pub(in super::super) async fn run(mut self) {
         while !self.stop.is_cancelled() {
             let now = SystemTime::now();
@@ -168,8 +168,8 @@ impl Orders {
         }
     }
 
-    /// Begins those that may be ordered now, and looks at some that may be the next. Returns when there
-    /// may be more.
+    /// Begins those that may be ordered now, and looks at some that may be the next. Returns when
+    /// there may be more.
     async fn begin_all(
         &mut self,
         due: Vec<Due>,
@@ -246,7 +246,8 @@ impl Orders {
         Ok(true)
     }
 
-    /// Begins one order, unless another relay with the same store has done so. Whether it has begun.
+    /// Begins one order, unless another relay with the same store has done so. Whether it has
+    /// begun.
     async fn begin(&mut self, name: &CertName, now: SystemTime) -> Result<bool, StoreError> {
         let (store, directory) = (self.authority.store.clone(), self.authority.directory());
         let text = name.to_string();

@@ -1,7 +1,8 @@
 //! How much may be ordered: less than authorities allow, so that there is always something left.
 //!
-//! It is counted from what the store knows of the orders of the last week, and nothing else: a relay
-//! that starts again has not forgotten, and several that share a store share what they may order.
+//! It is counted from what the store knows of the orders of the last week, and nothing else: a
+//! relay that starts again has not forgotten, and several that share a store share what they may
+//! order.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};

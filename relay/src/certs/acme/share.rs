@@ -7,8 +7,8 @@ use super::super::CertName;
 use super::ration::{ORDERS_WITHIN, full_until};
 use crate::access::Owner;
 
-/// So many orders for names without a certificate one owner places within [`ORDERS_WITHIN`]: half of
-/// what there is for all.
+/// So many orders for names without a certificate one owner places within [`ORDERS_WITHIN`]: half
+/// of what there is for all.
 const ORDERS_OF_OWNER: usize = 10;
 
 /// That, in words.

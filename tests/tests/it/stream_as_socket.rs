@@ -381,14 +381,48 @@ async fn pieces_that_are_written_together_arrive_together() {
     let mut session = Session::start().await;
     let (mut relay, mut client) = session.visit().await;
     let all = Pattern::new(1).take(12_000);
-    let (head, rest) = all.split_at(100);
-    let (body, tail) = rest.split_at(10_000);
-    let pieces = [IoSlice::new(head), IoSlice::new(body), IoSlice::new(&[]), IoSlice::new(tail)];
-    let written = relay.write_vectored(&pieces).await.unwrap();
-    assert_eq!(written, all.len());
+    within("all pieces are taken", write(&mut relay, &all, &[100, 10_000, 0, 1_900])).await;
     let mut got = vec![0; all.len()];
     within("all pieces", client.read_exact(&mut got)).await.unwrap();
     assert!(got == all);
+}
+
+#[tokio::test]
+async fn a_session_does_not_suffer_from_how_what_is_written_is_cut() {
+    // A chunk as hyper writes it, with its length in front and the end of the line behind; what is
+    // left of a body; and pieces that fill a frame but for a byte.
+    for sizes in [&[6, 3000, 2][..], &[3000, 1], &[2047, 3, 1], &[1, 2049, 1, 2049, 3]] {
+        let mut session = Session::start().await;
+        let (mut relay, mut client) = session.visit().await;
+        let mut pattern = Pattern::new(1);
+        let writing = async {
+            for _ in 0..3_000 {
+                let piece = pattern.take(sizes.iter().sum());
+                write(&mut relay, &piece, sizes).await;
+            }
+            relay.shutdown().await.unwrap();
+        };
+        let reading = async {
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            Pattern::new(1).check(&got);
+            got.len()
+        };
+        let ((), got) = within("all of it", async { tokio::join!(writing, reading) }).await;
+        assert_eq!(got, 3_000 * sizes.iter().sum::<usize>());
+    }
+}
+
+/// Writes all of `bytes`, in pieces of these sizes.
+async fn write(to: &mut DataStream, bytes: &[u8], sizes: &[usize]) {
+    let mut rest = bytes;
+    let mut pieces: Vec<_> =
+        sizes.iter().map(|size| IoSlice::new(rest.split_off(..*size).expect("so many"))).collect();
+    let mut pieces = pieces.as_mut_slice();
+    while pieces.iter().any(|piece| !piece.is_empty()) {
+        let written = to.write_vectored(pieces).await.expect("a stream that takes it");
+        IoSlice::advance_slices(&mut pieces, written);
+    }
 }
 
 /// Why a stream broke off, from the error that told of it.

@@ -59,8 +59,7 @@ impl AsyncWrite for DataStream {
         if this.end_sent {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let length = bufs.iter().map(|buf| buf.len()).sum::<usize>();
-        if length == 0 {
+        if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
         ready!(this.poll_ready(cx))?;
@@ -68,10 +67,8 @@ impl AsyncWrite for DataStream {
             ready!(this.held.poll_reset(cx));
             return Poll::Ready(Err(this.why_broken(cx).into()));
         }
-        let length = length.min(this.chunk());
-        this.held.sends(length);
-        this.write_data(cx, bufs, length)?;
-        Poll::Ready(Ok(length))
+        let most = this.chunk();
+        Poll::Ready(this.write_data(cx, bufs, most).map_err(io::Error::from))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -108,32 +105,39 @@ impl DataStream {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
-    /// Writes one `DATA` record with the first `length` bytes of `bufs`. What does not fit the
-    /// window is kept.
+    /// Writes one `DATA` record with what comes first in `bufs`, of `most` bytes at most, and returns
+    /// how many it has. What does not fit the window is kept.
+    ///
+    /// What is small goes behind the header, and what is not ends the record: nothing is left then
+    /// that would be a frame of a byte or two, of which the far end forgives but few.
     fn write_data(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
-        length: usize,
-    ) -> Result<(), Broken> {
+        most: usize,
+    ) -> Result<usize, Broken> {
         let mut small = [0; HEADER + SMALL];
-        small[..HEADER].copy_from_slice(&record::data_header(length));
-        let (mut filled, mut left) = (HEADER, length);
+        let (mut filled, mut large) = (HEADER, [].as_slice());
         for buf in bufs {
-            let buf = &buf[..buf.len().min(left)];
-            left -= buf.len();
+            let buf = &buf[..buf.len().min(most - (filled - HEADER))];
             if let Some(room) = small.get_mut(filled..filled + buf.len()) {
                 room.copy_from_slice(buf);
                 filled += buf.len();
             } else {
-                if filled > 0 {
-                    self.write(cx, &small[..filled])?;
+                if buf.len() > SMALL {
+                    large = buf;
                 }
-                self.write(cx, buf)?;
-                filled = 0;
+                break;
             }
         }
-        if filled > 0 { self.write(cx, &small[..filled]) } else { Ok(()) }
+        let length = filled - HEADER + large.len();
+        small[..HEADER].copy_from_slice(&record::data_header(length));
+        self.held.sends(length);
+        self.write(cx, &small[..filled])?;
+        if !large.is_empty() {
+            self.write(cx, large)?;
+        }
+        Ok(length)
     }
 
     /// Tells the far end, once both ends have come, that all of it has been taken.

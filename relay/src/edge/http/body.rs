@@ -11,6 +11,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use super::account::{Account, UsedUp};
 use super::activity::{self, Upload};
 use super::shrink::Shrunk;
+use super::trailers::checked;
 use super::upstream::Kept;
 use crate::web::BodyError;
 
@@ -99,7 +100,9 @@ impl Relayed {
             }
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) => self.rest = data,
-                trailers => return Poll::Ready(trailers.and_then(Result::err).map(Ok)),
+                trailers => {
+                    return Poll::Ready(trailers.and_then(Result::err).map(checked).map(Ok));
+                }
             }
         }
         let piece = ready!(self.account.poll_outward(cx, &mut self.rest)).map_err(Stopped::from)?;
@@ -156,7 +159,7 @@ impl Body for FromVisitor {
             };
             match frame.into_data() {
                 Ok(data) => this.rest = data,
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                Err(trailers) => return Poll::Ready(Some(Ok(checked(trailers)))),
             }
             this.came = this.came.saturating_add(this.rest.len() as u64);
             if this.came > this.account.max_body() {

@@ -19,11 +19,18 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Whether it is a header that says so. Nothing of it is passed on from strangers.
-fn tells(name: &HeaderName) -> bool {
+/// Whether it is a header that says so. Nothing of it is passed on from strangers, nor with `_` for
+/// `-`: to programs that get headers as variables (RFC 3875, section 4.1.18) that is the same.
+pub(super) fn tells(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    is_told(name)
+        || (name.starts_with('x') && name.contains('_') && is_told(&name.replace('_', "-")))
+}
+
+fn is_told(name: &str) -> bool {
     // By their text: that is compared by its length first, and every request has many.
     matches!(
-        name.as_str(),
+        name,
         "forwarded"
             | "x-forwarded-for"
             | "x-forwarded-host"
@@ -162,6 +169,7 @@ mod tests {
             (FOR, "1.2.3.4"),
             (FORWARDED, "for=1.2.3.4;proto=https"),
             (HeaderName::from_static("x-real-ip"), "1.2.3.4"),
+            (HeaderName::from_static("x_forwarded-for"), "1.2.3.4"),
             (PROTO, "https"),
         ]);
         let way = Way::of(&said, ip("192.0.2.1"), false, &Networks::default());

@@ -1,13 +1,16 @@
 //! Headers that are between two programs and not for those behind them.
 
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::{Response, StatusCode, Version};
 
 use super::fields::remove_all;
+use crate::web::Fault;
 
 /// Whether a header concerns one connection alone (RFC 9110, section 7.6.1), whatever `Connection` says.
 /// `Trailer` does not: it announces fields that are passed on.
-fn is_one_hops(name: &HeaderName) -> bool {
+pub(super) fn is_one_hops(name: &HeaderName) -> bool {
     // By their text: that is compared by its length first, and every request has many.
     matches!(
         name.as_str(),
@@ -51,9 +54,25 @@ pub(super) fn remove(headers: &mut HeaderMap) -> Option<HeaderValue> {
 /// Takes away the same of an answer to a visitor who speaks this HTTP. Whom the local service tells to
 /// ask for another protocol (426) learns which: an answer without it would be of no use (RFC 9110,
 /// section 15.5.22). HTTP/2 knows no such thing.
-pub(super) fn remove_of_answer<B>(response: &mut Response<B>, version: Version) {
+///
+/// A body that came in chunks has no other length (RFC 9112, section 6.3).
+///
+/// # Errors
+///
+/// The body was encoded in a way that nobody has undone.
+pub(super) fn remove_of_answer<B>(
+    response: &mut Response<B>,
+    version: Version,
+) -> Result<(), Fault> {
     let is_told = response.status() == StatusCode::UPGRADE_REQUIRED && version == Version::HTTP_11;
     let headers = response.headers_mut();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let codings = headers.get_all(TRANSFER_ENCODING);
+        if !codings.iter().flat_map(tokens).all(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            return Err(Fault::LocalBroken);
+        }
+        headers.remove(CONTENT_LENGTH);
+    }
     let wanted: Vec<_> = match is_told {
         true => headers.get_all(UPGRADE).iter().cloned().collect(),
         false => Vec::new(),
@@ -65,11 +84,15 @@ pub(super) fn remove_of_answer<B>(response: &mut Response<B>, version: Version) 
             headers.append(UPGRADE, protocol);
         }
     }
+    Ok(())
 }
 
-/// Whether it is HTTP again: requests that come that way would be routed and checked by nobody.
+/// Whether it is HTTP again, or TLS with HTTP in it (RFC 2817): requests that come that way would be
+/// routed and checked by nobody.
 pub(super) fn is_http(protocol: &HeaderValue) -> bool {
-    let is_one = |one: &str| one == "h2" || one == "h2c" || one.starts_with("http");
+    let is_one = |one: &str| {
+        one == "h2" || one == "h2c" || one.starts_with("http") || one.starts_with("tls/")
+    };
     tokens(protocol).any(|one| is_one(&one.to_ascii_lowercase()))
 }
 
@@ -119,6 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_chunks_has_no_other_length_and_no_other_coding() {
+        let answer = |fields: &[_]| {
+            let mut answer = Response::new(());
+            *answer.headers_mut() = headers(fields);
+            remove_of_answer(&mut answer, Version::HTTP_11).map(|()| answer.into_parts().0.headers)
+        };
+        let length = ("content-length", "2");
+        assert_eq!(answer(&[length]), Ok(headers(&[length])));
+        assert_eq!(answer(&[length, ("transfer-encoding", "Chunked")]), Ok(HeaderMap::new()));
+        let zipped = answer(&[("transfer-encoding", "gzip, chunked")]);
+        assert_eq!(zipped, Err(Fault::LocalBroken));
+    }
+
+    #[test]
     fn another_protocol_is_asked_for_by_both_headers() {
         let asks = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
         let mut message = headers(&asks);
@@ -128,7 +165,7 @@ mod tests {
         ask_for(&mut message, protocol.unwrap());
         assert_eq!(message, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
         assert_eq!(remove(&mut headers(&[("upgrade", "websocket")])), None);
-        for http in ["h2c", "H2C", "HTTP/2.0", "websocket, h2c"] {
+        for http in ["h2c", "H2C", "HTTP/2.0", "websocket, h2c", "TLS/1.2"] {
             assert_eq!(remove(&mut headers(&[("connection", "upgrade"), ("upgrade", http)])), None);
         }
     }

@@ -44,6 +44,7 @@ mod shrink;
 mod signed;
 mod socket;
 mod tasks;
+mod trailers;
 mod turns;
 mod upgrade;
 mod upstream;

@@ -139,6 +139,9 @@ async fn an_answer_has_its_body_however_that_is_framed() {
             "/chunks" => {
                 ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n3\r\nody\r\n0\r\n\r\n", false)
             }
+            "/both" => {
+                ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", false)
+            }
             "/close" => ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody", true),
             "/old" => ("HTTP/1.0 200 OK\r\n\r\nbody", true),
             _ => ("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nbody", true),
@@ -149,9 +152,8 @@ async fn an_answer_has_its_body_however_that_is_framed() {
     let (world, client, http) = world_of(&app(service.addr())).await;
     let mut line = Line::connect(http).await;
     let mut frames = Frames::connect(http).await;
-    for (path, stream) in
-        [("/length", 1), ("/chunks", 3), ("/close", 5), ("/old", 7), ("/old-length", 9)]
-    {
+    let paths = ["/length", "/chunks", "/both", "/close", "/old", "/old-length"];
+    for (path, stream) in paths.into_iter().zip((1..).step_by(2)) {
         // The visitor's own connection is kept, whatever becomes of that behind it.
         assert_eq!(line.ask(APP, path).await.text(), "body", "{path}");
         let mut old = Line::connect(http).await;
@@ -175,11 +177,13 @@ async fn what_comes_behind_a_body_arrives_behind_it() {
     .await;
     let (world, client, http) = world_of(&app(service.addr())).await;
     let mut line = Line::connect(http).await;
-    line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nTE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n")).await;
+    line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nTE: trailers\r\nTrailer: x-sum, x-forwarded-for\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 7\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")).await;
     let answer = line.answer().await;
     assert_eq!((answer.text(), answer.trailers.of("x-sum")), ("body", Some("8")));
     let seen = service.seen().remove(0);
     assert_eq!((&*seen.body, seen.trailers.of("x-sum")), (&b"body"[..], Some("7")));
+    // Who visits is said in front of a body, and by the relay.
+    assert_eq!(seen.trailers.of("x-forwarded-for"), None);
 
     let mut frames = Frames::connect(http).await;
     let post = [

@@ -259,19 +259,8 @@ impl Domains {
             return true;
         }
         match self.look(name, record).await {
-            Verdict::Proven(_) if self.imitates(name, owner) => true,
             Verdict::Proven(by) => {
-                let given = store.prove_domain(&host, owner, None).await;
-                let given = match given {
-                    Ok(()) => {
-                        info!(domain = %name, %owner, "the host name is proven: {by}");
-                        audit::proof(record, "proven");
-                        self.learn(store).await
-                    }
-                    // Somebody else was faster, or an operator has thought otherwise.
-                    Err(StoreError::Exists | StoreError::NotFound) => self.learn(store).await,
-                    Err(err) => Err(err),
-                };
+                let given = self.give(store, name, record, &by).await;
                 if let Err(err) = &given
                     && NOT_KEPT.allows()
                 {
@@ -281,6 +270,32 @@ impl Domains {
             }
             Verdict::Missing(_) | Verdict::Unknown(_) => false,
         }
+    }
+
+    /// Gives a domain to whose it is proven to be, unless somebody has come in between.
+    async fn give(
+        &self,
+        store: &Store,
+        name: &DomainName,
+        record: &DomainRecord,
+        by: &impl fmt::Display,
+    ) -> Result<(), StoreError> {
+        // The other one may have come a moment ago.
+        self.learn(store).await?;
+        let owner = &record.owner;
+        if self.imitates(name, owner) {
+            return Ok(());
+        }
+        match store.prove_domain(&record.host, owner, None).await {
+            Ok(()) => {
+                info!(domain = %name, %owner, "the host name is proven: {by}");
+                audit::proof(record, "proven");
+            }
+            // Somebody else was faster, or an operator has thought otherwise.
+            Err(StoreError::Exists | StoreError::NotFound) => (),
+            Err(err) => return Err(err),
+        }
+        self.learn(store).await
     }
 }
 

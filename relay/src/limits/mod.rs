@@ -3,6 +3,7 @@
 //! - `rules`: what an operator sets
 //! - `places`: handshakes, of which one more always has a place
 //! - `memory`: what is held for strangers, of which there is always more
+//! - `supply`: what is held for many, and given out until there is none
 //! - `penalties`: who has failed to come in
 //! - `bans`, `policy`: who is kept out for a while, and for what
 //! - `source`, `sources`: where somebody comes from, and what comes from there
@@ -25,6 +26,7 @@ mod policy;
 mod rules;
 mod source;
 mod sources;
+mod supply;
 mod traffic;
 
 use std::net::{IpAddr, SocketAddr};
@@ -50,6 +52,7 @@ pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
+pub(crate) use self::supply::{Supplied, Supply};
 
 use self::account::AccountKey;
 use self::bans::Bans;

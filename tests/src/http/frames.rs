@@ -38,6 +38,9 @@ pub const HEADER_TABLE_SIZE: u16 = 1;
 /// The same.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 
+/// What a window is as long as nobody says otherwise, in bytes (RFC 9113, section 6.9.2).
+pub const FIRST_WINDOW: usize = 65_535;
+
 /// The largest window.
 pub const MOST: u32 = 0x7fff_ffff;
 
@@ -213,6 +216,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         }
     }
 
+    /// How much the far end takes before it reads any of it: of one stream, and of all together. To be
+    /// asked before anything is sent.
+    pub async fn room(&mut self) -> (usize, usize) {
+        let (mut stream, mut all) = (FIRST_WINDOW, FIRST_WINDOW);
+        // What it says in the beginning comes before its answer to the second ping at the latest.
+        for _ in 0..2 {
+            self.frame(kind::PING, 0, 0, &[0; 8]).await;
+            loop {
+                let frame = within("a frame", self.read()).await.expect("a connection");
+                match (frame.kind, frame.flags & ACK) {
+                    (kind::PING, ACK) => break,
+                    (kind::SETTINGS, 0) => {
+                        stream = window_of(&frame.payload).unwrap_or(stream);
+                        self.frame(kind::SETTINGS, ACK, 0, &[]).await;
+                    }
+                    (kind::WINDOW_UPDATE, _) if frame.stream == 0 => {
+                        all += number(&frame.payload) as usize;
+                    }
+                    _ => (),
+                }
+            }
+        }
+        (stream, all)
+    }
+
+    /// Waits until the far end has read all that was sent.
+    pub async fn is_read(&mut self) {
+        self.frame(kind::PING, 0, 0, &[1; 8]).await;
+        loop {
+            let frame = within("a frame", self.read()).await.expect("a connection");
+            if (frame.kind, frame.flags & ACK) == (kind::PING, ACK) {
+                return;
+            }
+        }
+    }
+
     /// Waits until the far end is gone.
     pub async fn expect_gone(&mut self) {
         while self.next().await.is_some() {}
@@ -265,6 +304,13 @@ fn length(block: &mut Vec<u8>, mut length: usize) {
         length /= 0x80;
     }
     block.push(length as u8);
+}
+
+/// The window of streams that settings name.
+pub fn window_of(settings: &[u8]) -> Option<usize> {
+    let name = INITIAL_WINDOW_SIZE.to_be_bytes();
+    let setting = settings.chunks_exact(6).find(|setting| setting.starts_with(&name))?;
+    Some(number(&setting[2..]) as usize)
 }
 
 /// The status that a block of fields begins with.

@@ -21,15 +21,10 @@ use super::sent::Sent;
 use super::tasks::Tasks;
 use super::turns::Turns;
 use super::visitor::{MOST_BUFFERED, Visitor};
+use super::windows::Windows;
 
 /// Requests at a time on one connection.
 const MOST_STREAMS: u32 = 128;
-
-/// The window for the body of a request, in bytes.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// The same for all of a connection.
-const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 
 /// What waits of an answer for its visitor's window, in bytes.
 const MOST_UNSENT: usize = 64 * 1024;
@@ -60,6 +55,7 @@ where
 {
     let activity = Arc::clone(&visitor.activity);
     let http = Arc::clone(&visitor.http);
+    let windows = Windows::of_visitor(&visitor);
     let service = service_fn(move |request| {
         let answer = answer(Arc::clone(&visitor), request);
         async { Ok::<_, Infallible>(answer.await?.map(Offered::new)) }
@@ -73,8 +69,8 @@ where
     let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
         .max_header_list_size(MOST_BUFFERED as u32)
         .max_send_buf_size(MOST_UNSENT)
         .keep_alive_interval(PING)

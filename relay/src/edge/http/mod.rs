@@ -1,6 +1,7 @@
 //! Requests of HTTP: each is routed by itself, whichever connection it comes by.
 //!
 //! - `visitor`, `http1`, `http2`, `activity`, `socket`: a visitor's connection
+//! - `windows`: how much comes by HTTP/2 before anybody takes it
 //! - `given`, `ends`, `turns`, `sent`: answers by HTTP/2 that a visitor does not take
 //! - `parting`: the last words of a connection
 //! - `proxy`: one request, from the visitor to a local service and back
@@ -49,6 +50,7 @@ mod turns;
 mod upgrade;
 mod upstream;
 mod visitor;
+mod windows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ use self::tasks::Tasks;
 use self::upstream::Upstream;
 use super::EdgeShared;
 use crate::certs::VisitorCerts;
-use crate::limits;
+use crate::limits::{self, Supply};
 use crate::metrics::WebVersion;
 
 /// What all visitors of the web have in common.
@@ -81,6 +83,8 @@ pub(super) struct Http {
     awake: Arc<()>,
     /// For answers that are compressed.
     room: Room,
+    /// For what comes from visitors by HTTP/2.
+    windows: Supply,
     /// What goes on when the connection that began it is over.
     tasks: Tasks,
     /// Fires when no more requests are to come.
@@ -98,8 +102,16 @@ impl Http {
     pub(super) fn new(edge: Arc<EdgeShared>, certs: VisitorCerts, stop: &Stop) -> Self {
         let tasks = Tasks::new(stop.at_once.clone());
         let upstream = Upstream::new(stop.at_once.clone());
-        let (room, stopping) = (Room::new(), stop.gracefully.clone());
-        Self { edge, certs, upstream, awake: Arc::default(), room, tasks, stopping }
+        Self {
+            edge,
+            certs,
+            upstream,
+            awake: Arc::default(),
+            room: Room::new(),
+            windows: windows::supply(),
+            tasks,
+            stopping: stop.gracefully.clone(),
+        }
     }
 
     pub(super) fn edge(&self) -> &EdgeShared {

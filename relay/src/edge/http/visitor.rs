@@ -41,7 +41,7 @@ pub(super) struct Visitor {
     pub(super) broke_off: Arc<AtomicBool>,
     pub(super) activity: Arc<Activity>,
     /// Its place among all visitors.
-    _place: limits::Visitor,
+    place: limits::Visitor,
 }
 
 /// The host that a TLS connection names.
@@ -50,6 +50,11 @@ pub(super) type ServerName = Option<Box<str>>;
 impl Visitor {
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether it is one of a source that is counted, and not of a balancer.
+    pub(super) fn is_from_somewhere(&self) -> bool {
+        self.place.is_from_somewhere()
     }
 
     /// Whether a request may be for this host on this connection.
@@ -66,8 +71,7 @@ pub(super) async fn serve(http: Arc<Http>, socket: TcpStream, peer: SocketAddr) 
     let Some(place) = http.admit(peer) else { return };
     let broke_off = Arc::new(AtomicBool::new(false));
     let socket = Socket::new(socket, Arc::clone(&broke_off));
-    let visitor =
-        Visitor { http, peer, tls: None, broke_off, activity: Activity::new(), _place: place };
+    let visitor = Visitor { http, peer, tls: None, broke_off, activity: Activity::new(), place };
     connection(Arc::new(visitor), socket).await;
 }
 
@@ -87,7 +91,7 @@ pub(super) async fn serve_tls(
         tls: Some(server_name),
         broke_off,
         activity: Activity::new(),
-        _place: place,
+        place,
     });
     match protocol {
         Some(protocol) => serve_protocol(visitor, protocol, Bytes::new(), tls).await,

@@ -20,6 +20,7 @@ mod upgrades_stalled;
 mod uploads;
 mod vanished;
 mod websockets;
+mod windows;
 
 use std::net::SocketAddr;
 use std::time::Duration;

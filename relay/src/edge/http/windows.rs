@@ -1,0 +1,69 @@
+//! The windows of connections by HTTP/2: so much of what comes is held while nobody takes it.
+//!
+//! Large ones are for long lines, on which a round trip brings no more than a window. All that are
+//! given could be full at a time, so there is a supply of them. A connection whose windows are small
+//! works as well, only slower over such a line. They stay as they are for as long as it is there:
+//! hyper sets them once.
+
+use super::Http;
+use super::visitor::Visitor;
+use crate::limits::{Source, Supplied, Supply};
+use crate::metrics::{Limit, Metrics};
+
+/// For all visitors together, in bytes.
+const OF_VISITORS: usize = 128 * 1024 * 1024;
+
+/// The same for those of one source.
+const OF_SOURCE: usize = OF_VISITORS / 4;
+
+/// For the bodies that come from one visitor, in bytes.
+const OF_VISITOR: usize = 2 * 1024 * 1024;
+
+/// So many streams of a visitor that nobody takes leave no room for others.
+const STREAMS_OF_VISITOR: usize = 2;
+
+/// What a connection begins with, and each of its streams (RFC 9113, section 6.9.2): it cannot have
+/// less.
+const LEAST: u32 = 65_535;
+
+/// Less than this makes no difference, in bytes.
+const LEAST_SUPPLIED: usize = 2 * LEAST as usize;
+
+/// The windows of a connection, until it is over.
+#[derive(Debug)]
+pub(super) struct Windows {
+    /// For the body of one request or answer, in bytes.
+    pub(super) stream: u32,
+    /// For all of them.
+    pub(super) connection: u32,
+    _supplied: Option<Supplied>,
+}
+
+/// What there is for all visitors.
+pub(super) fn supply() -> Supply {
+    Supply::new(OF_VISITORS, OF_SOURCE)
+}
+
+impl Windows {
+    /// For what comes from a visitor.
+    pub(super) fn of_visitor(visitor: &Visitor) -> Self {
+        let Http { edge, windows, .. } = &*visitor.http;
+        // A balancer is no source of its own.
+        let source = visitor.is_from_somewhere().then(|| Source::from(visitor.peer));
+        let supplied = windows.take_part(source, OF_VISITOR, LEAST_SUPPLIED);
+        Self::new(supplied, STREAMS_OF_VISITOR, &edge.metrics)
+    }
+
+    fn new(supplied: Option<Supplied>, streams: usize, metrics: &Metrics) -> Self {
+        if supplied.is_none() {
+            metrics.limit(Limit::Windows);
+        }
+        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).max(LEAST);
+        let connection = supplied.as_ref().map_or(0, Supplied::bytes);
+        Self {
+            stream: size(connection / streams),
+            connection: size(connection),
+            _supplied: supplied,
+        }
+    }
+}

@@ -16,6 +16,7 @@ use shared::control::protocol::TunnelName;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::Connecting;
+use crate::limits::Supply;
 
 /// So many connections of one tunnel wait at most. More than that come together again only in
 /// another rush.
@@ -25,12 +26,17 @@ const MOST_WAITING: usize = 256;
 /// in use at that moment are not kept.
 const MOST_ERAS: usize = 4096;
 
+/// For the windows of all connections by HTTP/2 of one session, in bytes: as much as the streams below
+/// have together.
+const WINDOWS: usize = 64 * 1024 * 1024;
+
 /// The connections of one session to local services.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
     waiting: Mutex<Waiting>,
     connecting: Connecting,
     requests: AtomicUsize,
+    windows: Supply,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +81,17 @@ pub(crate) enum RequestBody {
 /// Why a body breaks off.
 pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            connecting: Connecting::default(),
+            requests: AtomicUsize::default(),
+            windows: Supply::new(WINDOWS, WINDOWS),
+        }
+    }
+}
+
 impl Pool {
     /// The era of a connection that is made now.
     pub(crate) fn era(&self) -> u64 {
@@ -94,6 +111,11 @@ impl Pool {
         let connections = waiting.tunnels.remove(tunnel);
         drop(waiting);
         drop(connections);
+    }
+
+    /// What there is for their windows.
+    pub(crate) fn windows(&self) -> &Supply {
+        &self.windows
     }
 
     /// The connections that are being made.

@@ -101,7 +101,7 @@ pub(super) async fn listen(http: Arc<Http>, listener: TcpListener, stop: Stop) {
 impl Http {
     pub(super) fn new(edge: Arc<EdgeShared>, certs: VisitorCerts, stop: &Stop) -> Self {
         let tasks = Tasks::new(stop.at_once.clone());
-        let upstream = Upstream::new(stop.at_once.clone());
+        let upstream = Upstream::new(stop.at_once.clone(), edge.metrics.clone());
         Self {
             edge,
             certs,

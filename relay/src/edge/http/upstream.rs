@@ -22,6 +22,8 @@ use tracing::debug;
 use super::lent::{Lender, Lent};
 use super::options;
 use super::tasks::Tasks;
+use super::windows::Windows;
+use crate::metrics::Metrics;
 use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Candidate;
@@ -47,19 +49,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
 
-/// The windows of HTTP/2 for a body from a local service, in bytes: what a visitor far away takes in a
-/// round trip. The stream below has windows of its own.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// The same for all of a connection.
-const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
-
 /// Makes connections to local services, and uses those that are there.
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     tasks: Tasks,
     /// Fires when no more requests are to come.
     closing: CancellationToken,
+    metrics: Metrics,
 }
 
 /// What a request needs of a connection.
@@ -95,8 +91,8 @@ pub(super) struct Kept(Option<Lease>);
 
 impl Upstream {
     /// Connections that are cut off when `cut` fires.
-    pub(super) fn new(cut: CancellationToken) -> Self {
-        Self { tasks: Tasks::new(cut), closing: CancellationToken::new() }
+    pub(super) fn new(cut: CancellationToken, metrics: Metrics) -> Self {
+        Self { tasks: Tasks::new(cut), closing: CancellationToken::new(), metrics }
     }
 
     /// Closes all connections, which nobody uses any more, and waits until none is left.
@@ -201,13 +197,14 @@ impl Upstream {
     ) -> hyper::Result<Connection> {
         let (lent, lender) = Lent::new(stream);
         let io = TokioIo::new(lent);
-        let run = Run {
+        let mut run = Run {
             lender,
             permit,
             target: target.clone(),
             tunnel: tunnel.clone(),
             closing: self.closing.clone(),
             cut: CancellationToken::new(),
+            windows: None,
         };
         match version {
             HttpVersion::Http1 => {
@@ -218,15 +215,17 @@ impl Upstream {
                 Ok(connected)
             }
             HttpVersion::Http2 => {
+                let windows = Windows::of_service(target.pool().windows(), &self.metrics);
                 let (sender, connection) = http2::Builder::new(self.tasks.clone())
                     .timer(TokioTimer::new())
                     .keep_alive_interval(PING)
                     .keep_alive_timeout(PONG)
-                    .initial_stream_window_size(STREAM_WINDOW)
-                    .initial_connection_window_size(CONNECTION_WINDOW)
+                    .initial_stream_window_size(windows.stream)
+                    .initial_connection_window_size(windows.connection)
                     .max_header_list_size(MOST_BUFFERED as u32)
                     .handshake(io)
                     .await?;
+                run.windows = Some(windows);
                 let kept = Connection::Http2(sender.clone());
                 run.target.pool().put(&run.tunnel, era, kept);
                 self.tasks.spawn(run.until_over(connection));
@@ -245,6 +244,8 @@ struct Run {
     closing: CancellationToken,
     /// Fires when whoever has it leaves in the middle of an answer.
     cut: CancellationToken,
+    /// Those of HTTP/2.
+    windows: Option<Windows>,
 }
 
 impl Run {
@@ -271,7 +272,7 @@ impl Run {
         if let Err(err) = ended {
             debug!(tunnel = %self.tunnel, "a connection to a local service ended: {err}");
         }
-        drop(connection);
+        drop((connection, self.windows));
         self.target.pool().sweep(&self.tunnel);
         if let Some(stream) = self.lender.take_back().await
             && let Err(broken) = close(stream).await

@@ -19,8 +19,15 @@ const OF_SOURCE: usize = OF_VISITORS / 4;
 /// For the bodies that come from one visitor, in bytes.
 const OF_VISITOR: usize = 2 * 1024 * 1024;
 
+/// For those that come from a local service: what many visitors far away take in a round trip. The
+/// stream below has windows of its own.
+const OF_SERVICE: usize = 4 * 1024 * 1024;
+
 /// So many streams of a visitor that nobody takes leave no room for others.
 const STREAMS_OF_VISITOR: usize = 2;
+
+/// The same for a local service.
+const STREAMS_OF_SERVICE: usize = 4;
 
 /// What a connection begins with, and each of its streams (RFC 9113, section 6.9.2): it cannot have
 /// less.
@@ -52,6 +59,12 @@ impl Windows {
         let source = visitor.is_from_somewhere().then(|| Source::from(visitor.peer));
         let supplied = windows.take_part(source, OF_VISITOR, LEAST_SUPPLIED);
         Self::new(supplied, STREAMS_OF_VISITOR, &edge.metrics)
+    }
+
+    /// For what comes from a local service, of what its session has.
+    pub(super) fn of_service(session: &Supply, metrics: &Metrics) -> Self {
+        let supplied = session.take_part(None, OF_SERVICE, LEAST_SUPPLIED);
+        Self::new(supplied, STREAMS_OF_SERVICE, metrics)
     }
 
     fn new(supplied: Option<Supplied>, streams: usize, metrics: &Metrics) -> Self {

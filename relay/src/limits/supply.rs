@@ -38,8 +38,15 @@ impl Supply {
         Self { most, share, taken: Arc::default() }
     }
 
-    /// For whoever is at `source` the same part of `most` as there is left of the whole, and of the share: so there is still
-    /// something for those who come late. Without a source it is nobody's share. `None`: that would be less than `least`.
+    /// So many bytes for whoever is at `source`, if there are. Without a source it is nobody's share.
+    pub(crate) fn take(&self, source: Option<Source>, bytes: usize) -> Option<Supplied> {
+        self.take_with(source, |left, left_of_source| {
+            (bytes <= left.min(left_of_source)).then_some(bytes)
+        })
+    }
+
+    /// The same part of `most` as there is left of the whole, and of the share: so there is still
+    /// something for those who come late. `None`: that would be less than `least`.
     pub(crate) fn take_part(
         &self,
         source: Option<Source>,
@@ -97,6 +104,24 @@ mod tests {
 
     fn source(n: u8) -> Option<Source> {
         Some(([192, 0, 2, n], 1).into())
+    }
+
+    #[test]
+    fn a_source_has_its_share_at_most_and_all_together_have_what_there_is() {
+        let supply = Supply::new(1000, 400);
+        let take = |n, bytes| supply.take(source(n), bytes);
+        let first = [take(1, 300), take(1, 100)];
+        assert!(first.iter().all(Option::is_some) && take(1, 1).is_none());
+        let others = [take(2, 400), take(3, 150)];
+        assert!(others.iter().all(Option::is_some) && take(4, 51).is_none());
+        let last = supply.take(None, 50);
+        assert_eq!(last.as_ref().map(Supplied::bytes), Some(50));
+        assert!(supply.take(None, 1).is_none());
+        drop(first);
+        assert!(take(1, 400).is_some());
+        drop((others, last));
+        let taken = supply.taken.lock();
+        assert_eq!((taken.bytes, taken.sources.len()), (0, 0));
     }
 
     #[test]

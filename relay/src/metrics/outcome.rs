@@ -205,6 +205,8 @@ label! {
         LoginsPerSource = "logins_per_source",
         /// Of a tunnel whose requests are signed: those that are held until it is known by whom.
         SignedBodies = "signed_bodies",
+        /// What the heads of requests take up.
+        RequestHeads = "request_heads",
         /// Of connections by HTTP/2: they get small ones.
         Windows = "windows",
         /// Of a token, in its day or month.
@@ -307,6 +309,7 @@ impl Limit {
             Self::RequestsPerSource => "requests from one source",
             Self::LoginsPerSource => "wrong passwords from one source",
             Self::SignedBodies => "signed bodies of the tunnel",
+            Self::RequestHeads => "bytes for the heads of requests",
             Self::Windows => "bytes for the windows of HTTP/2",
             Self::Quota => "bytes for the client's quota",
             Self::QuotasPerToken => "quotas of tokens narrowed from one",

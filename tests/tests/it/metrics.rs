@@ -170,6 +170,7 @@ async fn every_documented_metric_is_there() {
         "requests_per_source",
         "logins_per_source",
         "signed_bodies",
+        "request_heads",
         "windows",
         "quota",
         "quotas_per_token",

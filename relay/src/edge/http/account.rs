@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::edge::EdgeShared;
-use crate::limits::{Allowance, Part};
+use crate::limits::{Allowance, Part, Supplied};
 use crate::metrics::{FaultCode, RequestOver};
 use crate::tunnel::{Present, Tunnel};
 use crate::web::{Asked, Became, Fault, Outcome};
@@ -29,6 +29,8 @@ pub(super) struct Account {
     present: OnceLock<Present>,
     /// What it takes up in the accounts of whoever serves it.
     parts: OnceLock<Box<[Part]>>,
+    /// What its head takes up, if that counts.
+    head: OnceLock<Box<Supplied>>,
     /// Zero until it is answered.
     status: AtomicU16,
     /// Why the relay answered it itself, if it did.
@@ -76,6 +78,7 @@ impl Account {
             tunnel: OnceLock::new(),
             present: OnceLock::new(),
             parts: OnceLock::new(),
+            head: OnceLock::new(),
             status: AtomicU16::new(0),
             fault: OnceLock::new(),
             served: AtomicBool::new(false),
@@ -122,6 +125,12 @@ impl Account {
     pub(super) fn holds(&self, parts: Box<[Part]>) {
         // Each request is served once.
         self.parts.set(parts).err();
+    }
+
+    /// Its head takes this up until it is over.
+    pub(super) fn holds_head(&self, head: Option<Box<Supplied>>) {
+        // Each request has one.
+        head.and_then(|head| self.head.set(head).err());
     }
 
     /// The relay answers it itself, for this reason.

@@ -1,7 +1,7 @@
 //! What the head of a request says.
 
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::web::Fault;
@@ -53,7 +53,8 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
         return;
     }
     let pieces: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(cookie) = HeaderValue::from_bytes(&pieces.join(b"; ".as_slice())) {
+    let joined = Bytes::from(pieces.join(b"; ".as_slice()));
+    if let Ok(cookie) = HeaderValue::from_maybe_shared(joined) {
         headers.insert(COOKIE, cookie);
     }
 }

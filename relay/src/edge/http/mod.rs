@@ -8,6 +8,7 @@
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
 //! - `options`: what its tunnel's clients say
+//! - `heads`: what their heads take up
 //! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
 //!   sees of it
 //! - `leasing`, `upstream`, `lent`: the connections to local services
@@ -29,6 +30,7 @@ mod fields;
 mod forwarded;
 mod given;
 mod head;
+mod heads;
 mod hops;
 mod host;
 mod http1;
@@ -85,6 +87,8 @@ pub(super) struct Http {
     room: Room,
     /// For what comes from visitors by HTTP/2.
     windows: Supply,
+    /// For the heads of requests.
+    heads: Supply,
     /// What goes on when the connection that began it is over.
     tasks: Tasks,
     /// Fires when no more requests are to come.
@@ -109,6 +113,7 @@ impl Http {
             awake: Arc::default(),
             room: Room::new(),
             windows: windows::supply(),
+            heads: heads::supply(),
             tasks,
             stopping: stop.gracefully.clone(),
         }

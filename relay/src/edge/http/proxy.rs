@@ -28,7 +28,7 @@ use super::signed;
 use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
-use super::{expect, hops, options};
+use super::{expect, heads, hops, options};
 use crate::placement::{Order, place};
 use crate::tunnel::{Conditions, Tunnel};
 use crate::web::{Arrival, Fault, RequestBody, Verdict};
@@ -134,7 +134,8 @@ async fn serve(
     if upgrade.is_none() && request.method() == Method::CONNECT {
         return Err(Fault::MethodNotAllowed);
     }
-    if size(&request) > MAX_HEADER {
+    let size = size(&request);
+    if size > MAX_HEADER {
         return Err(Fault::HeaderTooLarge);
     }
     let on_upgrade = upgrade.is_none().then(|| hyper::upgrade::on(&mut request));
@@ -172,6 +173,7 @@ async fn serve(
     {
         return answers::instead(counted(http, verdict));
     }
+    account.holds_head(heads::hold(http, &config, way.visitor, size)?);
 
     if let Some(protocol) = hops::remove(&mut head.headers) {
         upgrade = on_upgrade.map(|on| Upgrade::by_headers(on, protocol));

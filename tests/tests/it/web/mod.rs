@@ -5,6 +5,7 @@ mod browser;
 mod events;
 mod floods;
 mod grpc;
+mod heads;
 mod held;
 mod limited;
 mod parting;

@@ -26,8 +26,8 @@ use super::windows::Windows;
 /// Requests at a time on one connection.
 const MOST_STREAMS: u32 = 128;
 
-/// What waits of an answer for its visitor's window, in bytes.
-const MOST_UNSENT: usize = 64 * 1024;
+/// What waits of a body for the window of whoever takes it, in bytes.
+pub(super) const MOST_UNSENT: usize = 64 * 1024;
 
 /// How often a connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);

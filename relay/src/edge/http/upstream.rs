@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::http2::MOST_UNSENT;
 use super::lent::{Lender, Lent};
 use super::options;
 use super::tasks::Tasks;
@@ -223,6 +224,7 @@ impl Upstream {
                     .initial_stream_window_size(windows.stream)
                     .initial_connection_window_size(windows.connection)
                     .max_header_list_size(MOST_BUFFERED as u32)
+                    .max_send_buf_size(MOST_UNSENT)
                     .handshake(io)
                     .await?;
                 run.windows = Some(windows);

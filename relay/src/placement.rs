@@ -198,7 +198,7 @@ fn rank(candidates: &[Candidate], balance: Balance, source: Source) -> Option<Ve
 }
 
 /// Opens a stream on the least busy session of a client that can, within the time that a visitor
-/// waits for one.
+/// waits for one; `for_requests` if it is for requests of one source.
 ///
 /// # Errors
 ///
@@ -206,24 +206,26 @@ fn rank(candidates: &[Candidate], balance: Balance, source: Source) -> Option<Ve
 pub(crate) async fn open_on_client<'a>(
     sessions: &'a [Target],
     open: &Open,
+    for_requests: Option<Source>,
 ) -> Result<(OpenStream, &'a Target), OpenError> {
-    let opened = timeout(OPEN_TIMEOUT, open_on_one(sessions, open)).await;
+    let opened = timeout(OPEN_TIMEOUT, open_on_one(sessions, open, for_requests)).await;
     opened.unwrap_or(Err(OpenError::Unresponsive))
 }
 
 async fn open_on_one<'a>(
     sessions: &'a [Target],
     open: &Open,
+    for_requests: Option<Source>,
 ) -> Result<(OpenStream, &'a Target), OpenError> {
     if let [session] = sessions {
-        return Ok((session.open(open.clone()).await?, session));
+        return Ok((session.open(open.clone(), for_requests).await?, session));
     }
     let mut sessions: Vec<_> = sessions.iter().collect();
     sessions.sort_by_cached_key(|session| session.load());
     let mut refused = OpenError::Gone;
     while let Some((session, others)) = sessions.split_first() {
         let patience = if others.is_empty() { OPEN_TIMEOUT } else { NEXT_SESSION };
-        match timeout(patience, session.open(open.clone())).await {
+        match timeout(patience, session.open(open.clone(), for_requests)).await {
             Ok(Ok(opened)) => return Ok((opened, *session)),
             Ok(Err(OpenError::Gone)) => (),
             Ok(Err(err)) => refused = err,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::limits::{NoShare, Share, Shares, Source};
 use crate::web::Pool;
 
 /// What can serve a visit. Cheap to clone.
@@ -30,6 +31,8 @@ struct Session {
     mux: Mux,
     streams: Arc<Semaphore>,
     most_streams: usize,
+    /// Those of them that requests of one source may have.
+    shares: Arc<Shares>,
     recent: Mutex<Recent>,
     /// Those who open a stream. Closed when nobody is to any more.
     opening: TaskTracker,
@@ -43,6 +46,8 @@ struct Session {
 pub(crate) struct OpenStream {
     pub(crate) stream: DataStream,
     pub(crate) permit: OwnedSemaphorePermit,
+    /// What it takes of what one source may have, if it was opened for one.
+    pub(crate) share: Option<Share>,
     /// That of the target's pool before it was opened.
     pub(crate) era: u64,
 }
@@ -54,6 +59,8 @@ pub(crate) enum OpenError {
     Gone,
     /// The session has as many streams as it may have.
     Full,
+    /// Requests of the source have as many of them as those of one may have.
+    FullForSource,
     /// The client does not take the streams that it has been sent.
     Unresponsive,
 }
@@ -73,15 +80,26 @@ impl Target {
         }
     }
 
-    /// Opens a stream for a visitor. Waits while the client leaves hundreds of streams unanswered;
-    /// callers set a deadline.
+    /// Room for a request from `source` on a stream that is there already.
+    pub(crate) fn share(&self, source: Source) -> Result<Share, OpenError> {
+        match self {
+            Self::Session(session) => session.share(source),
+        }
+    }
+
+    /// Opens a stream for a visitor; `for_requests` if it is for requests of one source. Waits while the
+    /// client leaves hundreds of streams unanswered; callers set a deadline.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a stream that nobody waits for any more is reset.
-    pub(crate) async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
+    pub(crate) async fn open(
+        &self,
+        open: Open,
+        for_requests: Option<Source>,
+    ) -> Result<OpenStream, OpenError> {
         match self {
-            Self::Session(session) => session.open(open).await,
+            Self::Session(session) => session.open(open, for_requests).await,
         }
     }
 }
@@ -93,6 +111,7 @@ impl SessionTarget {
             mux,
             streams: Arc::new(Semaphore::new(most_streams)),
             most_streams,
+            shares: Arc::default(),
             recent: Mutex::default(),
             opening: TaskTracker::new(),
             drained: CancellationToken::new(),
@@ -108,6 +127,14 @@ impl SessionTarget {
             bulk: (recent as u64 + link.waiting()) / BULK,
             streams: self.0.most_streams - self.0.streams.available_permits(),
         }
+    }
+
+    fn share(&self, source: Source) -> Result<Share, OpenError> {
+        let share = self.0.shares.take_from(source, self.0.most_streams);
+        share.map_err(|why| match why {
+            NoShare::AllTaken => OpenError::Full,
+            NoShare::OfSource => OpenError::FullForSource,
+        })
     }
 
     /// Takes note of what has moved up to now. Done with each heartbeat and each stream, so that
@@ -126,7 +153,12 @@ impl SessionTarget {
     }
 
     /// The permit is taken first: yamux's own limit ends a session.
-    async fn open(&self, open: Open) -> Result<OpenStream, OpenError> {
+    async fn open(
+        &self,
+        open: Open,
+        for_requests: Option<Source>,
+    ) -> Result<OpenStream, OpenError> {
+        let share = for_requests.map(|source| self.share(source)).transpose()?;
         let permit =
             Arc::clone(&self.0.streams).try_acquire_owned().map_err(|_| OpenError::Full)?;
         if self.0.mux.link().is_backed_up() {
@@ -146,7 +178,7 @@ impl SessionTarget {
             DataStream::open(stream, open).await.ok()
         });
         let stream = stream.await.flatten().ok_or(OpenError::Gone)?;
-        Ok(OpenStream { stream, permit, era })
+        Ok(OpenStream { stream, permit, share, era })
     }
 }
 
@@ -219,7 +251,7 @@ mod tests {
         let patience = Duration::from_secs(1);
         let open = async || {
             let start = tokio::time::Instant::now();
-            let outcome = session.open(visit()).await.map(|_| ());
+            let outcome = session.open(visit(), None).await.map(|_| ());
             (outcome, start.elapsed())
         };
         // In this order: the second one comes too late.

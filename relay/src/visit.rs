@@ -118,7 +118,7 @@ impl Visit {
     pub(crate) fn not_placed(&mut self, err: OpenError) {
         match err {
             OpenError::Gone => self.end(Outcome::NoClient, "no client serves the tunnel"),
-            OpenError::Full => {
+            OpenError::Full | OpenError::FullForSource => {
                 self.end(Outcome::Limit, "the session has no room for more streams");
             }
             OpenError::Unresponsive => {

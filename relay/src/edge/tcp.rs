@@ -198,7 +198,7 @@ impl Attempt for Streaming<'_> {
         let Self { gate, open, visitor, permit, accounts } = self;
         let admitted = gate.admit_to(client, permit, *visitor, accounts);
         admitted.map_err(|err| Miss::Nowhere(err.into()))?;
-        match open_on_client(&client.sessions, open).await {
+        match open_on_client(&client.sessions, open, None).await {
             Ok((opened, _)) => Ok(opened),
             Err(OpenError::Gone) => Err(Miss::Gone),
             Err(err) => Err(Miss::Nowhere(err.into())),

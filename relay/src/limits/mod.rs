@@ -4,6 +4,7 @@
 //! - `places`: handshakes, of which one more always has a place
 //! - `memory`: what is held for strangers, of which there is always more
 //! - `supply`: what is held for many, and given out until there is none
+//! - `shares`: places of which no source has more than half
 //! - `penalties`: who has failed to come in
 //! - `bans`, `policy`: who is kept out for a while, and for what
 //! - `source`, `sources`: where somebody comes from, and what comes from there
@@ -24,6 +25,7 @@ mod penalties;
 mod places;
 mod policy;
 mod rules;
+mod shares;
 mod source;
 mod sources;
 mod supply;
@@ -50,6 +52,7 @@ pub(crate) use self::memory::{Loan, Memory};
 pub(crate) use self::places::{Place, Places};
 pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;
+pub(crate) use self::shares::{NoShare, Share, Shares};
 pub(crate) use self::source::Source;
 pub(crate) use self::sources::Pace;
 pub(crate) use self::supply::{Supplied, Supply};

@@ -197,6 +197,10 @@ label! {
         VisitorsPerSource = "visitors_per_source",
         VisitorsPerOwner = "visitors_per_owner",
         VisitorsPerToken = "visitors_per_token",
+        /// Of a tunnel, for the requests of one source.
+        TunnelSharePerSource = "tunnel_share_per_source",
+        /// Of the streams of a client, for the same.
+        ClientSharePerSource = "client_share_per_source",
         NewVisitorsPerSource = "new_visitors_per_source",
         NewVisitorsPerTunnel = "new_visitors_per_tunnel",
         /// Of a tunnel whose owner says how often they may come.
@@ -304,6 +308,8 @@ impl Limit {
             Self::VisitorsPerSource => "visitors from one source",
             Self::VisitorsPerOwner => "visitors of the tunnel's owner",
             Self::VisitorsPerToken => "visitors for the client's token",
+            Self::TunnelSharePerSource => "requests of the tunnel from one source",
+            Self::ClientSharePerSource => "requests to the client from one source",
             Self::NewVisitorsPerSource => "new visitors from one source",
             Self::NewVisitorsPerTunnel => "new visitors of the tunnel",
             Self::RequestsPerSource => "requests from one source",

@@ -24,7 +24,7 @@ use tracing::warn;
 
 use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
-use crate::limits::{Account, Bucket, Pace, Part};
+use crate::limits::{Account, Bucket, NoShare, Pace, Part, Share, Shares, Source};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::{Kind, TunnelNow};
 
@@ -59,7 +59,7 @@ pub(crate) struct Tunnel {
     entrances: Box<[Entrance]>,
     series: TunnelMetrics,
     metrics: Metrics,
-    visitors: AtomicUsize,
+    visitors: Arc<Shares>,
     bandwidth: OnceLock<[Arc<Bucket>; 2]>,
     held: AtomicUsize,
     /// A client has asked where visitors connect to.
@@ -125,7 +125,7 @@ impl Tunnel {
             id,
             entrances,
             metrics: metrics.clone(),
-            visitors: AtomicUsize::new(0),
+            visitors: Arc::default(),
             bandwidth: OnceLock::new(),
             held: AtomicUsize::new(0),
             tells_destination: AtomicBool::new(false),
@@ -168,10 +168,16 @@ impl Tunnel {
     }
 
     /// Room for one more visitor, if there are fewer than `most`.
-    pub(crate) fn visitor(self: &Arc<Self>, most: usize) -> Result<Present, Limit> {
-        let before = self.visitors.fetch_add(1, Ordering::Relaxed);
-        let present = Present(Arc::clone(self));
-        if before < most { Ok(present) } else { Err(Limit::VisitorsPerTunnel) }
+    pub(crate) fn visitor(&self, most: usize) -> Result<Present, Limit> {
+        self.visitors.take(most).map_err(|_| Limit::VisitorsPerTunnel)
+    }
+
+    /// Room for one more request from `source`, which cannot have all that there is.
+    pub(crate) fn request(&self, source: Source, most: usize) -> Result<Present, Limit> {
+        self.visitors.take_from(source, most).map_err(|why| match why {
+            NoShare::AllTaken => Limit::VisitorsPerTunnel,
+            NoShare::OfSource => Limit::TunnelSharePerSource,
+        })
     }
 
     /// Whether one more visitor may come, if they may come as often as this.
@@ -381,14 +387,7 @@ impl Tunnel {
 }
 
 /// A visitor's place in a tunnel, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Present(Arc<Tunnel>);
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.visitors.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+pub(crate) type Present = Share;
 
 /// A visitor that waits for a client, until it is dropped.
 #[derive(Debug)]

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     TooManyGuesses(Duration),
     /// The tunnel or its owner has as many visitors as it may have.
     OverLimit,
+    /// As many requests from there are under way as may be.
+    TooManyAtOnce,
     /// It took too long to arrive.
     RequestTimeout,
     /// No client serves the tunnel.
@@ -109,7 +111,11 @@ impl Fault {
     pub(crate) fn retry_after(self) -> Option<Duration> {
         match self {
             Self::TooMany(wait) | Self::TooManyGuesses(wait) => Some(wait),
-            Self::NoClient | Self::ClientBusy | Self::OverLimit | Self::Stopping => Some(SOON),
+            Self::NoClient
+            | Self::ClientBusy
+            | Self::OverLimit
+            | Self::TooManyAtOnce
+            | Self::Stopping => Some(SOON),
             _ => None,
         }
     }
@@ -210,6 +216,13 @@ impl Fault {
                 Owner,
                 "This tunnel has as much to do as it may have",
                 "Try again in a moment.",
+            ),
+            Self::TooManyAtOnce => (
+                503,
+                Code::OverLimit,
+                Visitor,
+                "Too many requests from where you are wait for an answer",
+                "Try again when some of them have one.",
             ),
             Self::RequestTimeout => (
                 408,

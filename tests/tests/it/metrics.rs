@@ -165,6 +165,8 @@ async fn every_documented_metric_is_there() {
         "visitors_per_source",
         "visitors_per_owner",
         "visitors_per_token",
+        "tunnel_share_per_source",
+        "client_share_per_source",
         "new_visitors_per_source",
         "new_visitors_per_tunnel",
         "requests_per_source",

@@ -3,14 +3,23 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use shared::control::protocol::TunnelName;
+use shared::kit::logging::Rate;
+use tracing::warn;
+
 use super::Http;
 use crate::config::Config;
 use crate::edge::admit::{allowance, parts};
-use crate::limits::{Account, Allowance, Part};
+use crate::limits::{Account, Allowance, Part, Source};
 use crate::metrics::Limit;
 use crate::target::OpenError;
 use crate::tunnel::{Candidate, Present, Tunnel};
 use crate::web::{Fault, Verdict};
+
+/// Sources that have as many requests under way as one may have.
+static AT_ONCE: Rate = Rate::new(|more| {
+    warn!(left_out = more.count, "requests of sources that have too many under way: {more}");
+});
 
 /// What a request takes up in the accounts of whoever serves it.
 pub(super) struct Admission {
@@ -38,7 +47,11 @@ impl Admission {
         }
         let accounts = tunnel.accounts();
         let over = |limit| over(http, limit);
-        let present = tunnel.visitor(config.max_visitors).map_err(over)?;
+        let source = Source::from(ip);
+        let present = tunnel.request(source, config.max_visitors).map_err(|limit| match limit {
+            Limit::TunnelSharePerSource => too_many_at_once(http, limit, (tunnel.name(), source)),
+            _ => over(limit),
+        })?;
         let parts = parts(&accounts).map_err(over)?;
         tunnel.arrives(limits.rules().new_visitors_per_tunnel).map_err(over)?;
         Ok(Self { tunnel: Arc::clone(tunnel), accounts, parts, present: Some(present) })
@@ -84,6 +97,19 @@ fn over(http: &Http, limit: Limit) -> Fault {
     Fault::OverLimit
 }
 
+/// A source has as many requests under way as it may have: of a tunnel, or of the client behind.
+pub(super) fn too_many_at_once(
+    http: &Http,
+    limit: Limit,
+    (tunnel, source): (&TunnelName, Source),
+) -> Fault {
+    http.edge.metrics.limit(limit);
+    if AT_ONCE.allows() {
+        warn!(%tunnel, %source, "turned away: too many {}", limit.of_what());
+    }
+    Fault::TooManyAtOnce
+}
+
 /// Counts those whom a tunnel's policy turns away for being too many.
 pub(super) fn counted(http: &Http, verdict: Verdict) -> Verdict {
     let limit = match verdict {
@@ -105,6 +131,7 @@ impl From<OpenError> for Fault {
     fn from(err: OpenError) -> Self {
         match err {
             OpenError::Gone => Self::NoClient,
+            OpenError::FullForSource => Self::TooManyAtOnce,
             OpenError::Full | OpenError::Unresponsive => Self::ClientBusy,
         }
     }

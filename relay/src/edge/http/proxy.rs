@@ -332,6 +332,7 @@ impl Exchange<'_> {
                 visit: self.visit,
                 tunnel: self.tunnel.name(),
                 visitor: self.visitor.peer,
+                source: self.arrival.visitor.into(),
                 newer_than,
                 is_sure,
             },

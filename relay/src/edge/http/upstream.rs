@@ -25,6 +25,7 @@ use super::options;
 use super::tasks::Tasks;
 use super::windows::Windows;
 use crate::metrics::Metrics;
+use crate::limits::{Share, Source};
 use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Candidate;
@@ -67,6 +68,8 @@ pub(super) struct Wanted<'a> {
     pub(super) visit: VisitId,
     pub(super) tunnel: &'a TunnelName,
     pub(super) visitor: SocketAddr,
+    /// Where the request comes from, as far as is believed.
+    pub(super) source: Source,
     /// None that was there at that moment.
     pub(super) newer_than: Option<Instant>,
     /// It has to be known that the local service is there before the request is sent.
@@ -84,6 +87,9 @@ pub(super) struct Lease {
     tunnel: TunnelName,
     /// It has served others before.
     pub(super) is_used: bool,
+    /// What the request takes of what its source may have of the client's streams. `None`: it shares
+    /// one with others.
+    _share: Option<Share>,
 }
 
 /// A lease whose request has been sent, until its answer is over.
@@ -108,11 +114,12 @@ impl Upstream {
         candidate: &Candidate,
         wanted: Wanted<'_>,
     ) -> Result<Lease, Miss<Fault>> {
-        if let Some(lease) = waiting(&candidate.sessions, wanted.tunnel, wanted.newer_than) {
+        let version = version(candidate);
+        if let Some(lease) = waiting(&candidate.sessions, version, wanted) {
             return Ok(lease);
         }
         // Boxed: most requests find a connection, and carry no room for this.
-        match version(candidate) {
+        match version {
             HttpVersion::Http1 => Box::pin(self.lease_new(candidate, wanted)).await,
             HttpVersion::Http2 => Box::pin(self.lease_shared(candidate, wanted)).await,
         }
@@ -129,7 +136,7 @@ impl Upstream {
         // Many depend on it.
         let wanted = Wanted { is_sure: true, ..wanted };
         let tunnel = wanted.tunnel;
-        let found = || waiting(&candidate.sessions, tunnel, wanted.newer_than);
+        let found = || waiting(&candidate.sessions, HttpVersion::Http2, wanted);
         for _ in 0..MOST_WAITS {
             let waiter = match session.pool().connecting().turn(tunnel) {
                 Turn::Own(maker) => {
@@ -171,11 +178,14 @@ impl Upstream {
     ) -> Result<Lease, Miss<Fault>> {
         let mut open = Open::new(wanted.visit, wanted.tunnel.clone(), wanted.visitor);
         open.pooled = true;
-        let opened = open_on_client(&candidate.sessions, &open).await;
-        let (OpenStream { mut stream, permit, era }, target) = opened.map_err(|err| match err {
-            OpenError::Gone => Miss::Gone,
-            OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
-        })?;
+        let version = version(candidate);
+        let opened = open_on_client(&candidate.sessions, &open, wanted.counted(version)).await;
+        let (OpenStream { mut stream, permit, share, era }, target) =
+            opened.map_err(|err| match err {
+                OpenError::Gone => Miss::Gone,
+                OpenError::FullForSource => Miss::Nowhere(Fault::TooManyAtOnce),
+                OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
+            })?;
         if wanted.is_sure {
             connected(&mut stream).await.map_err(|broken| match broken {
                 Broken::Lost => Miss::Gone,
@@ -183,9 +193,9 @@ impl Upstream {
             })?;
         }
         let connection =
-            self.connect(stream, permit, (target, era), (version(candidate), wanted.tunnel)).await;
+            self.connect(stream, permit, (target, era), (version, wanted.tunnel)).await;
         let connection = connection.map_err(|err| Miss::Elsewhere(of_error(&err)))?;
-        Ok(Lease::new(connection, (target, era), wanted.tunnel, false))
+        Ok(Lease::new(connection, (target, era), wanted.tunnel, false, share))
     }
 
     /// A connection over a new stream, which a task of its own runs.
@@ -295,11 +305,13 @@ async fn close(stream: DataStream) -> Result<(), Broken> {
     timeout(CLOSE_TIMEOUT, stream.close()).await.unwrap_or(Err(Broken::Lost))
 }
 
-/// A connection that waits, of the least busy session that has one.
-fn waiting(sessions: &[Target], tunnel: &TunnelName, newer_than: Option<Instant>) -> Option<Lease> {
+/// A connection that waits, of the least busy session that has one and room for the request.
+fn waiting(sessions: &[Target], version: HttpVersion, wanted: Wanted<'_>) -> Option<Lease> {
     let of = |session: &Target| {
-        let (connection, era) = session.pool().take(tunnel, newer_than)?;
-        Some(Lease::new(connection, (session, era), tunnel, true))
+        let share = wanted.counted(version).map(|source| session.share(source));
+        let share = share.transpose().ok()?;
+        let (connection, era) = session.pool().take(wanted.tunnel, wanted.newer_than)?;
+        Some(Lease::new(connection, (session, era), wanted.tunnel, true, share))
     };
     if let [session] = sessions {
         return of(session);
@@ -316,12 +328,21 @@ async fn connected(stream: &mut DataStream) -> Result<(), Broken> {
     timeout(patience, stream.wait_connected()).await.unwrap_or(Err(Broken::Lost))
 }
 
+impl Wanted<'_> {
+    /// Where the request is counted among those that have a stream of the client to themselves, if
+    /// they do.
+    fn counted(&self, version: HttpVersion) -> Option<Source> {
+        (version == HttpVersion::Http1).then_some(self.source)
+    }
+}
+
 impl Lease {
     fn new(
         connection: Connection,
         (target, era): (&Target, u64),
         tunnel: &TunnelName,
         is_used: bool,
+        share: Option<Share>,
     ) -> Self {
         target.pool().count(true);
         Self {
@@ -330,6 +351,7 @@ impl Lease {
             era,
             tunnel: tunnel.clone(),
             is_used,
+            _share: share,
         }
     }
 

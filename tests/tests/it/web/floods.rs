@@ -321,7 +321,8 @@ async fn a_service_that_does_not_answer_costs_its_visitors_their_time_and_no_mor
     let service = local::silent().await;
     let (world, client, http) = world_with(&app(service.addr()), |settings| {
         settings.web.request_timeout = ANSWER_TIME;
-        settings.max_visitors = 50;
+        // Of which one source has half.
+        settings.max_visitors = 100;
     })
     .await;
     let mut lines = Vec::new();

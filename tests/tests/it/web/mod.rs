@@ -13,6 +13,7 @@ mod pool;
 mod routing;
 mod secure;
 mod several;
+mod shares;
 mod smuggling;
 mod smuggling_http2;
 mod stalled;

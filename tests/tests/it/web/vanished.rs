@@ -49,7 +49,7 @@ impl Scene {
     async fn new() -> Self {
         let service = local::played().await;
         let (world, client, http) =
-            world_with(&app(service.addr()), |settings| settings.max_visitors = MOST).await;
+            world_with(&app(service.addr()), |settings| settings.max_visitors = 2 * MOST).await;
         Self { world, client: Some(client), service, http }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Folder {
     pairs: BTreeMap<PathBuf, Arc<Served>>,
     /// What was wrong when it was last read, so that it is said once.
     wrong: BTreeMap<PathBuf, String>,
+    /// Why it could not be read at all the last time, for the same.
+    unread: Option<String>,
 }
 
 /// What a folder holds.
@@ -46,7 +48,8 @@ impl Folder {
     ///
     /// There is no such folder, or it cannot be read.
     pub(super) async fn new(path: PathBuf, table: Table) -> anyhow::Result<Self> {
-        let mut folder = Self { path, table, pairs: BTreeMap::new(), wrong: BTreeMap::new() };
+        let (pairs, wrong) = (BTreeMap::new(), BTreeMap::new());
+        let mut folder = Self { path, table, pairs, wrong, unread: None };
         folder.load().await?;
         Ok(folder)
     }
@@ -65,9 +68,13 @@ impl Folder {
             if let Some(watch) = &mut watch {
                 watch.look().await;
             }
-            if let Err(err) = self.load().await {
-                error!("the certificates stay as they are: {err:#}");
+            let unread = self.load().await.err().map(|err| format!("{err:#}"));
+            if let Some(why) = &unread
+                && unread != self.unread
+            {
+                error!("the certificates stay as they are: {why}");
             }
+            self.unread = unread;
             let changed = async {
                 match &mut watch {
                     Some(watch) => watch.changed().await,

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use tests::Folder;
 use tests::acme::Pebble;
 use tests::process::{Program, Signal};
+use tests::{Authority, Folder, eventually};
 
 /// The key of an account that the operator has with the authority.
 const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
@@ -49,4 +49,46 @@ async fn certificates_are_ordered_by_flags_and_no_key_is_in_any_log_nor_before_t
             assert!(!line.contains(secret), "{secret}: {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_said_once_and_followed_when_it_is_back() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let [there, away, log] = ["certs", "away", "access.log"].map(|name| folder.file(name));
+    fs::create_dir(&there).expect("a folder");
+    let show = |name: &str| {
+        let pair = ["crt", "key"].map(|ending| format!("certs/{name}.{ending}"));
+        authority.relay(&format!("{name}.t.example")).write(&folder, &pair[0], &pair[1]);
+    };
+    show("one");
+    let relay = Program::relay()
+        .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--domain", "t.example"])
+        .args([
+            "--certs".as_ref(),
+            there.as_os_str(),
+            "--access-log-file".as_ref(),
+            log.as_os_str(),
+        ])
+        .start();
+    relay.logged("one.crt is shown for").await;
+    fs::rename(&there, &away).expect("a folder");
+    relay.logged("the certificates stay as they are").await;
+    for _ in 0..3 {
+        // It has been looked for once more when this is there again, and something beside it is new.
+        fs::remove_file(&log).expect("a file");
+        relay.signal(Signal::HUP);
+        eventually("another log", async || log.exists()).await;
+    }
+    // Something else is wrong now.
+    fs::write(&there, "").expect("a file");
+    relay.signal(Signal::HUP);
+    relay.logged("Not a directory").await;
+    fs::remove_file(&there).expect("a file");
+    fs::rename(&away, &there).expect("a folder");
+    show("two");
+    relay.logged("two.crt is shown for").await;
+    let said = relay.stderr.so_far();
+    let said: Vec<_> = said.iter().filter(|line| line.contains("stay as they are")).collect();
+    // It may have been gone for another moment.
+    assert!((2..=3).contains(&said.len()), "{said:#?}");
 }

@@ -1,6 +1,6 @@
 //! Memory for what strangers send, of which there is always more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,99 +9,153 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Source;
 
-/// A number of bytes, of which there are always more: of the source that has had the most for longest
-/// the oldest loan makes room. Whoever sends slowly therefore crowds out itself, and nobody who sends
-/// much and is through at once. Cheap to clone.
+/// A number of bytes, of which there are always more: of the owner that has had the most for longest,
+/// and of what that has for the source that has, the oldest loan makes room. Whoever sends slowly
+/// therefore crowds out itself, and nobody who sends much and is through at once. Where all is for one
+/// owner, `O` is `()`. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Memory<O> {
     most: usize,
-    lent: Arc<Mutex<Lent>>,
+    lent: Arc<Mutex<Lent<O>>>,
 }
 
-#[derive(Debug, Default)]
-struct Lent {
-    /// Oldest first: numbers grow.
-    loans: BTreeMap<u64, Entry>,
+#[derive(Debug)]
+struct Lent<O> {
+    debts: BTreeMap<(O, Source), Debt>,
     /// Of all of them, in bytes.
     bytes: usize,
     next: u64,
+    /// Times are counted from here.
+    start: Instant,
+}
+
+/// What one source has that is for one owner.
+#[derive(Debug, Default)]
+struct Debt {
+    /// Oldest first: numbers grow.
+    loans: BTreeMap<u64, Entry>,
+    /// Of all of them, in bytes.
+    bytes: u128,
+    /// The bytes of each times the moment since which it is there, in microseconds.
+    moments: u128,
 }
 
 #[derive(Debug)]
 struct Entry {
-    source: Source,
     bytes: usize,
-    since: Instant,
+    /// In microseconds.
+    since: u128,
     evicted: CancellationToken,
 }
 
 /// Bytes that somebody has, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Loan {
-    memory: Memory,
-    source: Source,
+pub(crate) struct Loan<O: Ord> {
+    memory: Memory<O>,
+    whose: (O, Source),
     /// `None`: nothing has been lent yet.
     number: Option<u64>,
     evicted: CancellationToken,
 }
 
-impl Memory {
+impl<O: Ord + Clone> Memory<O> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, lent: Arc::default() }
+        let (debts, start) = (BTreeMap::new(), Instant::now());
+        let lent = Lent { debts, bytes: 0, next: 0, start };
+        Self { most, lent: Arc::new(Mutex::new(lent)) }
     }
 
-    /// A loan of nothing, for whoever is at `source`.
-    pub(crate) fn lend(&self, source: Source) -> Loan {
-        Loan { memory: self.clone(), source, number: None, evicted: CancellationToken::new() }
+    /// A loan of nothing, for what whoever is at `source` sends to something of `owner`.
+    pub(crate) fn lend(&self, owner: O, source: Source) -> Loan<O> {
+        let evicted = CancellationToken::new();
+        Loan { memory: self.clone(), whose: (owner, source), number: None, evicted }
     }
 }
 
-impl Lent {
+impl<O: Ord + Clone> Lent<O> {
     /// Takes loans back until no more than `most` bytes are lent.
-    fn fit(&mut self, most: usize, now: Instant) {
+    fn fit(&mut self, most: usize, now: u128) {
         while self.bytes > most {
-            let Some(number) = self.of_the_greediest(now) else { return };
-            if let Some(entry) = self.remove(number) {
-                entry.evicted.cancel();
+            let Some(whose) = self.greediest(now) else { return };
+            let number = self.debts.get(&whose).and_then(|debt| debt.loans.keys().next().copied());
+            let Some(entry) = number.and_then(|number| self.remove(&whose, number)) else { return };
+            entry.evicted.cancel();
+        }
+    }
+
+    /// The owner whose loans have been the most for longest, and of its sources the one of which that
+    /// is so.
+    fn greediest(&self, now: u128) -> Option<(O, Source)> {
+        let mut debts = self.debts.iter().peekable();
+        let mut greediest: Option<(u128, &(O, Source))> = None;
+        while let Some((first, debt)) = debts.next() {
+            let (mut all, mut most) = (debt.weight(now), (debt.weight(now), first));
+            while let Some((whose, debt)) = debts.next_if(|(whose, _)| whose.0 == first.0) {
+                let weight = debt.weight(now);
+                all += weight;
+                if weight > most.0 {
+                    most = (weight, whose);
+                }
+            }
+            if greediest.is_none_or(|(before, _)| all > before) {
+                greediest = Some((all, most.1));
             }
         }
-    }
-
-    /// The oldest loan of the source that has had the most for longest.
-    fn of_the_greediest(&self, now: Instant) -> Option<u64> {
-        let mut sources: HashMap<Source, u128> = HashMap::new();
-        for entry in self.loans.values() {
-            // Of those that have just come the largest counts.
-            let age = now.saturating_duration_since(entry.since).as_micros() + 1;
-            *sources.entry(entry.source).or_default() += entry.bytes as u128 * age;
-        }
-        let most = sources.values().max()?;
-        let mut loans = self.loans.iter();
-        loans.find(|(_, entry)| sources[&entry.source] == *most).map(|(number, _)| *number)
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.loans.remove(&number)?;
-        self.bytes -= entry.bytes;
-        Some(entry)
+        greediest.map(|(_, whose)| whose.clone())
     }
 }
 
-impl Loan {
+impl<O: Ord> Lent<O> {
+    fn remove(&mut self, whose: &(O, Source), number: u64) -> Option<Entry> {
+        let debt = self.debts.get_mut(whose)?;
+        let entry = debt.loans.remove(&number)?;
+        debt.count(&entry, 0);
+        self.bytes -= entry.bytes;
+        if debt.loans.is_empty() {
+            self.debts.remove(whose);
+        }
+        Some(entry)
+    }
+
+    fn micros(&self, moment: Instant) -> u128 {
+        moment.saturating_duration_since(self.start).as_micros()
+    }
+}
+
+impl Debt {
+    /// How much it is, times how long. Of loans that have just come the largest counts.
+    fn weight(&self, now: u128) -> u128 {
+        (self.bytes * (now + 1)).saturating_sub(self.moments)
+    }
+
+    /// A loan is of so many bytes from now on.
+    fn count(&mut self, entry: &Entry, bytes: usize) {
+        self.bytes = self.bytes - entry.bytes as u128 + bytes as u128;
+        self.moments =
+            self.moments - entry.bytes as u128 * entry.since + bytes as u128 * entry.since;
+    }
+}
+
+impl<O: Ord + Clone> Loan<O> {
     /// It is of so many bytes from now on. Others make room for them, or this one has to make room
     /// itself.
     pub(crate) fn set(&mut self, bytes: usize, now: Instant) {
         let mut lent = self.memory.lent.lock();
+        let now = lent.micros(now);
         let number = *self.number.get_or_insert_with(|| {
             let number = lent.next;
             lent.next += 1;
-            let (source, evicted) = (self.source, self.evicted.clone());
-            lent.loans.insert(number, Entry { source, bytes: 0, since: now, evicted });
+            let debt = lent.debts.entry(self.whose.clone()).or_default();
+            let evicted = self.evicted.clone();
+            debt.loans.insert(number, Entry { bytes: 0, since: now, evicted });
             number
         });
+        let Some(debt) = lent.debts.get_mut(&self.whose) else { return };
         // One that had to make room has nothing any more.
-        let Some(entry) = lent.loans.get_mut(&number) else { return };
+        let Some(mut entry) = debt.loans.remove(&number) else { return };
+        debt.count(&entry, bytes);
         let before = std::mem::replace(&mut entry.bytes, bytes);
+        debt.loans.insert(number, entry);
         lent.bytes = lent.bytes - before + bytes;
         lent.fit(self.memory.most, now);
     }
@@ -121,10 +175,10 @@ impl Loan {
     }
 }
 
-impl Drop for Loan {
+impl<O: Ord> Drop for Loan<O> {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.memory.lent.lock().remove(number);
+            self.memory.lent.lock().remove(&self.whose, number);
         }
     }
 }
@@ -140,7 +194,7 @@ mod tests {
     }
 
     struct Scene {
-        memory: Memory,
+        memory: Memory<&'static str>,
         start: Instant,
     }
 
@@ -149,8 +203,18 @@ mod tests {
             Self { memory: Memory::new(most), start: Instant::now() }
         }
 
-        fn lend(&self, from: u8, bytes: usize, at: u64) -> Loan {
-            let mut loan = self.memory.lend(source(from));
+        fn lend(&self, from: u8, bytes: usize, at: u64) -> Loan<&'static str> {
+            self.lend_for("ann", from, bytes, at)
+        }
+
+        fn lend_for(
+            &self,
+            owner: &'static str,
+            from: u8,
+            bytes: usize,
+            at: u64,
+        ) -> Loan<&'static str> {
+            let mut loan = self.memory.lend(owner, source(from));
             loan.set(bytes, self.start + Duration::from_millis(at));
             loan
         }
@@ -160,7 +224,7 @@ mod tests {
         }
     }
 
-    fn left(loans: &[Loan]) -> usize {
+    fn left(loans: &[Loan<&'static str>]) -> usize {
         loans.iter().filter(|loan| !loan.is_evicted()).count()
     }
 
@@ -174,7 +238,7 @@ mod tests {
         assert_eq!(scene.lent(), 1000);
         drop((burst, strangers));
         assert_eq!(scene.lent(), 0);
-        assert!(scene.memory.lent.lock().loans.is_empty());
+        assert!(scene.memory.lent.lock().debts.is_empty());
     }
 
     #[test]
@@ -184,6 +248,20 @@ mod tests {
         let flood: Vec<_> = (0..40).map(|n| scene.lend(2, 100, 10 * n)).collect();
         assert!(!honest.is_evicted());
         assert_eq!((left(&flood[..31]), left(&flood[31..])), (0, 9));
+    }
+
+    #[test]
+    fn what_is_for_one_owner_crowds_out_nothing_of_another_however_many_send_it() {
+        let scene = Scene::of(1000);
+        let flood: Vec<_> = (10..50).map(|n| scene.lend(n, 50, u64::from(n))).collect();
+        let honest: Vec<_> = (1..=3).map(|n| scene.lend_for("bob", n, 100, 90)).collect();
+        assert_eq!((left(&honest), left(&flood)), (3, 14));
+        // Whoever sends to the same owner does not have to make room for them either.
+        let mut callers = vec![scene.lend(1, 20, 100), scene.lend(2, 20, 100)];
+        assert_eq!((left(&honest), left(&callers)), (3, 2));
+        callers.extend(honest);
+        drop((callers, flood));
+        assert!(scene.memory.lent.lock().debts.is_empty());
     }
 
     #[test]
@@ -204,7 +282,7 @@ mod tests {
     #[test]
     fn who_has_borrowed_nothing_has_no_need_to_make_room() {
         let scene = Scene::of(10);
-        let small = scene.memory.lend(source(1));
+        let small = scene.memory.lend("ann", source(1));
         let _large = scene.lend(2, 100, 0);
         assert!(!small.is_evicted());
     }

@@ -207,7 +207,7 @@ label! {
         RequestsPerSource = "requests_per_source",
         /// Of a tunnel with passwords: wrong ones.
         LoginsPerSource = "logins_per_source",
-        /// Of a tunnel whose requests are signed: those that are held until it is known by whom.
+        /// Of tunnels whose requests are signed: those that are held until it is known by whom.
         SignedBodies = "signed_bodies",
         /// What the heads of requests take up.
         RequestHeads = "request_heads",
@@ -314,7 +314,7 @@ impl Limit {
             Self::NewVisitorsPerTunnel => "new visitors of the tunnel",
             Self::RequestsPerSource => "requests from one source",
             Self::LoginsPerSource => "wrong passwords from one source",
-            Self::SignedBodies => "signed bodies of the tunnel",
+            Self::SignedBodies => "bodies that have to be signed",
             Self::RequestHeads => "bytes for the heads of requests",
             Self::Windows => "bytes for the windows of HTTP/2",
             Self::Quota => "bytes for the client's quota",

@@ -8,7 +8,7 @@ use futures::future::select_all;
 use shared::control::protocol::{HttpOptions, WebhookCheck, WebhookSender};
 use tests::http::Line;
 use tests::peer::dial_from;
-use tests::web::{WebClient, WebService, with_http};
+use tests::web::{WebClient, WebService, tunnel, with_http};
 use tests::{Tasks, World};
 
 const HOST: &str = "app.t.example";
@@ -18,8 +18,13 @@ const SECRET: &str = "s3cret";
 
 /// The head of a request by GitHub that says to have such a body.
 fn head(signature: &str, length: usize) -> String {
+    head_for(HOST, signature, length)
+}
+
+/// The same for another tunnel.
+fn head_for(host: &str, signature: &str, length: usize) -> String {
     format!(
-        "POST /hook HTTP/1.1\r\nHost: {HOST}\r\nX-Hub-Signature-256: sha256={signature}\r\n\
+        "POST /hook HTTP/1.1\r\nHost: {host}\r\nX-Hub-Signature-256: sha256={signature}\r\n\
          Content-Length: {length}\r\n\r\n"
     )
 }
@@ -28,6 +33,12 @@ fn head(signature: &str, length: usize) -> String {
 fn signed(body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     HEXLOWER.encode(hmac::sign(&key, body).as_ref())
+}
+
+/// What a tunnel wants of those who call back.
+fn options() -> HttpOptions {
+    let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: SECRET.into() };
+    HttpOptions { webhook: Some(webhook), ..HttpOptions::default() }
 }
 
 /// A tunnel for those who call back.
@@ -41,10 +52,8 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let world = World::start_with(with_http).await;
-        let webhook = WebhookCheck { from: WebhookSender::GitHub, secret: SECRET.into() };
-        let options = HttpOptions { webhook: Some(webhook), ..HttpOptions::default() };
         let service = WebService::start().await;
-        let client = WebClient::open(&world, options, service.addr()).await;
+        let client = WebClient::open(&world, options(), service.addr()).await;
         let http = world.addrs.http.expect("a port for HTTP");
         Self { world, client, service, http }
     }
@@ -87,6 +96,39 @@ async fn strangers_whose_bodies_do_not_come_to_their_end_make_room_for_a_burst()
     let (first, _, answers) = select_all(answers).await;
     assert_eq!((first.status, first.headers.of("x-relay-error")), (503, Some("over_limit")));
     drop(answers);
+    client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_make_room_too_where_no_tunnel_has_much_and_all_together_have() {
+    let Scene { world, client, service, http } = Scene::new().await;
+    let (mut others, mut strangers) = (Vec::new(), Vec::new());
+    // 15 MiB each, and 75 MiB together.
+    for number in 0..5 {
+        let name = format!("other{number}");
+        let request = tunnel(&name, options());
+        let opened = WebClient::try_serve(&world, &request, service.addr()).await;
+        others.push(opened.unwrap_or_else(|refusal| panic!("not opened: {refusal}")));
+        for source in 1..=15 {
+            let socket = dial_from([127, 0, 1, source], http).await.expect("a connection");
+            let mut line = Line::over(socket);
+            let host = format!("{name}.t.example");
+            line.send(head_for(&host, &"00".repeat(32), 1_000_000)).await;
+            line.send(vec![b'x'; 900_000]).await;
+            strangers.push(line);
+        }
+    }
+    world.shows("strangers that made room", |metrics| made_room(metrics) >= 10.0).await;
+
+    let body = vec![b'x'; 24_000];
+    let mut line = Line::connect(http).await;
+    line.send([head(&signed(&body), body.len()).into_bytes(), body].concat()).await;
+    assert_eq!(line.answer().await.status, 200);
+    drop((strangers, line));
+    for client in others {
+        client.close().await;
+    }
     client.close().await;
     world.stop().await;
 }

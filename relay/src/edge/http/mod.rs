@@ -68,6 +68,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::body::ToVisitor;
 use self::shrink::Room;
+use self::signed::Unsigned;
 use self::tasks::Tasks;
 use self::upstream::Upstream;
 use super::EdgeShared;
@@ -89,6 +90,8 @@ pub(super) struct Http {
     windows: Supply,
     /// For the heads of requests.
     heads: Supply,
+    /// For bodies that have to be signed.
+    unsigned: Unsigned,
     /// What goes on when the connection that began it is over.
     tasks: Tasks,
     /// Fires when no more requests are to come.
@@ -114,6 +117,7 @@ impl Http {
             room: Room::new(),
             windows: windows::supply(),
             heads: heads::supply(),
+            unsigned: Unsigned::new(),
             tasks,
             stopping: stop.gracefully.clone(),
         }

@@ -13,7 +13,8 @@ use tracing::warn;
 
 use super::Http;
 use super::body::Stopped;
-use crate::limits::{Loan, Source};
+use crate::access::Owner;
+use crate::limits::{Loan, Memory, Source};
 use crate::metrics::Limit;
 use crate::tunnel::Tunnel;
 use crate::web::policy::{MOST_SIGNED, Webhook};
@@ -26,10 +27,51 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// that are signed are no longer.
 const SMALL: usize = 16 * 1024;
 
+/// So many bytes of bodies that may be anybody's are held for all tunnels together: of four of them as
+/// many as they may. Beyond that it is an attack, whoever's tunnels it goes to.
+const MOST_HELD: usize = 64 * 1024 * 1024;
+
 /// Bodies that had to make room.
 static MADE_ROOM: Rate = Rate::new(|more| {
     warn!(left_out = more.count, "bodies that are not known to be signed made room: {more}");
 });
+
+/// What bodies of all tunnels take up until it is known whose they are.
+#[derive(Debug)]
+pub(super) struct Unsigned(Memory<Owner>);
+
+/// What one of them takes up: of the room of its tunnel, and of that of all.
+struct Held {
+    of_tunnel: Loan<()>,
+    of_all: Loan<Owner>,
+}
+
+impl Unsigned {
+    pub(super) fn new() -> Self {
+        Self(Memory::new(MOST_HELD))
+    }
+}
+
+impl Held {
+    /// It is of so many bytes from now on.
+    fn set(&mut self, bytes: usize, now: Instant) {
+        self.of_tunnel.set(bytes, now);
+        self.of_all.set(bytes, now);
+    }
+
+    /// Whether it had to make room.
+    fn is_evicted(&self) -> bool {
+        self.of_tunnel.is_evicted() || self.of_all.is_evicted()
+    }
+
+    /// Resolves when the memory is needed for somebody else.
+    async fn evicted(&self) {
+        tokio::select! {
+            () = self.of_tunnel.evicted() => (),
+            () = self.of_all.evicted() => (),
+        }
+    }
+}
 
 /// Reads a body for `tunnel` from `visitor` and lets it on from memory, if it is signed as `webhook`
 /// wants it.
@@ -49,9 +91,12 @@ pub(super) async fn check(
         return Err(Fault::BodyTooLarge);
     }
     let source = Source::from(visitor);
-    let mut loan = webhook.memory().lend(source);
-    let read = timeout(READ_WITHIN, whole(body, &mut loan)).await;
-    if loan.is_evicted() {
+    let mut held = Held {
+        of_tunnel: webhook.memory().lend((), source),
+        of_all: http.unsigned.0.lend(tunnel.id().owner.clone(), source),
+    };
+    let read = timeout(READ_WITHIN, whole(body, &mut held)).await;
+    if held.is_evicted() {
         http.edge.metrics.limit(Limit::SignedBodies);
         if MADE_ROOM.allows() {
             let tunnel = tunnel.id();
@@ -62,7 +107,7 @@ pub(super) async fn check(
     let body = read.map_err(|_| Fault::RequestTimeout)??;
     signature.check(&body)?;
     // Who sent it is known from here on.
-    drop(loan);
+    drop(held);
     if body.is_empty() {
         return Ok(RequestBody::Empty);
     }
@@ -70,13 +115,13 @@ pub(super) async fn check(
     Ok(RequestBody::Streamed(Box::pin(Full::new(body).map_err(never))))
 }
 
-/// All of a body, which `loan` has in memory.
-async fn whole(mut body: RequestBody, loan: &mut Loan) -> Result<Bytes, Fault> {
+/// All of a body, which `held` has in memory.
+async fn whole(mut body: RequestBody, held: &mut Held) -> Result<Bytes, Fault> {
     let mut bytes = BytesMut::new();
     loop {
         let frame = tokio::select! {
             biased;
-            () = loan.evicted() => return Err(Fault::OverLimit),
+            () = held.evicted() => return Err(Fault::OverLimit),
             frame = body.frame() => frame,
         };
         let Some(frame) = frame else { return Ok(bytes.freeze()) };
@@ -86,7 +131,7 @@ async fn whole(mut body: RequestBody, loan: &mut Loan) -> Result<Bytes, Fault> {
         }
         bytes.extend_from_slice(&data);
         if bytes.len() > SMALL {
-            loan.set(bytes.capacity(), Instant::now());
+            held.set(bytes.capacity(), Instant::now());
         }
     }
 }

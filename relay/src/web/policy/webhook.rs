@@ -21,8 +21,8 @@ pub(crate) const MOST_SIGNED: usize = 1024 * 1024;
 /// How old a signature may be, or how far ahead its sender's clock. Stripe and Slack say so.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// So many bytes of bodies that may be anybody's are held for one tunnel: of all bodies of a burst. An
-/// honest one is checked as soon as it is here, and held no longer.
+/// So many bytes of bodies that may be anybody's are held for one tunnel: of all bodies of a burst. All
+/// tunnels together have a bound of their own. An honest one is checked as soon as it is here, and held no longer.
 const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// The most signatures of one request that are compared. Stripe sends two while a secret is changed.
@@ -32,7 +32,7 @@ const MOST_SIGNATURES: usize = 8;
 pub(crate) struct Webhook {
     from: WebhookSender,
     key: hmac::Key,
-    memory: Memory,
+    memory: Memory<()>,
 }
 
 /// What a request says to be signed with.
@@ -83,7 +83,7 @@ impl Webhook {
     }
 
     /// What bodies take up until it is known whose they are.
-    pub(crate) fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &Memory<()> {
         &self.memory
     }
 }

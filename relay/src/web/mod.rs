@@ -3,6 +3,7 @@
 //! - `access_log`: what is written down of them
 //! - `connecting`: connections to local services that are being made
 //! - `fault`: why a request is not answered by the local service, and what is said then
+//! - `interim`: what a local service says before it answers
 //! - `pages`: what people see then
 //! - `percent`, `weights`: what is written in headers and addresses
 //! - `policy`: what a tunnel's owner wants done with its requests
@@ -11,6 +12,7 @@
 mod access_log;
 mod connecting;
 mod fault;
+mod interim;
 mod pages;
 pub(crate) mod percent;
 pub(crate) mod policy;
@@ -20,6 +22,7 @@ pub(crate) mod weights;
 pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
 pub(crate) use self::connecting::Turn;
 pub(crate) use self::fault::{Fault, Side};
+pub(crate) use self::interim::Interim;
 pub(crate) use self::pages::{ErrorPages, Pages, side};
 pub(crate) use self::policy::{Arrival, Policy, Verdict};
 pub(crate) use self::pool::{BodyError, Connection, Pool, RequestBody};

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use shared::control::protocol::TunnelName;
 use tokio_util::sync::CancellationToken;
 
 use super::connecting::Connecting;
+use super::interim::AwaitedHead;
 use crate::limits::Supply;
 
 /// So many connections of one tunnel wait at most. More than that come together again only in
@@ -64,8 +66,8 @@ struct Idle {
 /// A connection to a local service.
 #[derive(Debug)]
 pub(crate) enum Connection {
-    /// For one request at a time. The token cuts it off.
-    Http1(http1::SendRequest<RequestBody>, CancellationToken),
+    /// For one request at a time. The token cuts it off, and each request is told to the head.
+    Http1(http1::SendRequest<RequestBody>, CancellationToken, Arc<AwaitedHead>),
     /// For many. All who use it have a copy.
     Http2(http2::SendRequest<RequestBody>),
 }
@@ -249,14 +251,14 @@ impl Connection {
     /// Nobody waits for the rest of an answer: the local service is to learn of it at once. hyper by
     /// itself would end the connection as it ends one that has served.
     pub(crate) fn abandon(self) {
-        if let Self::Http1(_, cut) = self {
+        if let Self::Http1(_, cut, _) = self {
             cut.cancel();
         }
     }
 
     fn state(&self) -> State {
         let (is_ready, is_closed) = match self {
-            Self::Http1(sender, _) => (sender.is_ready(), sender.is_closed()),
+            Self::Http1(sender, ..) => (sender.is_ready(), sender.is_closed()),
             Self::Http2(sender) => (sender.is_ready(), sender.is_closed()),
         };
         match (is_closed, is_ready) {
@@ -323,7 +325,7 @@ mod tests {
             let (mut sender, running) = http1::handshake(TokioIo::new(ours)).await.unwrap();
             tasks.spawn(running);
             sender.ready().await.unwrap();
-            Connection::Http1(sender, CancellationToken::new())
+            Connection::Http1(sender, CancellationToken::new(), Arc::default())
         };
         let pool = Pool::default();
         let [app, other] = ["app", "other"].map(|name| name.parse().unwrap());

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -24,12 +25,12 @@ use super::lent::{Lender, Lent};
 use super::options;
 use super::tasks::Tasks;
 use super::windows::Windows;
-use crate::metrics::Metrics;
 use crate::limits::{Share, Source};
+use crate::metrics::Metrics;
 use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Candidate;
-use crate::web::{Connection, Fault, RequestBody, Turn};
+use crate::web::{Connection, Fault, Interim, RequestBody, Turn};
 
 /// How long a connection is kept for the next request. Many servers close theirs after this time, so
 /// that longer would only be to find more of them closed.
@@ -207,7 +208,6 @@ impl Upstream {
         (version, tunnel): (HttpVersion, &TunnelName),
     ) -> hyper::Result<Connection> {
         let (lent, lender) = Lent::new(stream);
-        let io = TokioIo::new(lent);
         let mut run = Run {
             lender,
             permit,
@@ -219,13 +219,16 @@ impl Upstream {
         };
         match version {
             HttpVersion::Http1 => {
+                let head = Arc::default();
+                let io = TokioIo::new(Interim::http1(lent, Arc::clone(&head)));
                 let (sender, connection) =
                     http1::Builder::new().max_buf_size(MOST_BUFFERED).handshake(io).await?;
-                let connected = Connection::Http1(sender, run.cut.clone());
+                let connected = Connection::Http1(sender, run.cut.clone(), head);
                 self.tasks.spawn(run.until_over(connection.with_upgrades()));
                 Ok(connected)
             }
             HttpVersion::Http2 => {
+                let io = TokioIo::new(Interim::http2(lent));
                 let windows = Windows::of_service(target.pool().windows(), &self.metrics);
                 let (sender, connection) = http2::Builder::new(self.tasks.clone())
                     .timer(TokioTimer::new())
@@ -365,11 +368,13 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Kept), TrySendError<Request<RequestBody>>> {
         let answer = match &mut self.connection {
-            Some(Connection::Http1(sender, cut)) => {
+            Some(Connection::Http1(sender, cut, head)) => {
+                head.begins();
                 let mut answer = std::pin::pin!(sender.try_send_request(request));
                 // Behind it, and so dropped before it: the connection is cut off before hyper ends it.
                 let cut = cut.clone().drop_guard();
                 let answer = answer.as_mut().await;
+                head.is_here();
                 cut.disarm();
                 answer
             }

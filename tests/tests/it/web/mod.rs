@@ -7,6 +7,7 @@ mod floods;
 mod grpc;
 mod heads;
 mod held;
+mod interim;
 mod limited;
 mod parting;
 mod pool;

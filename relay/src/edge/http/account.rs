@@ -208,10 +208,10 @@ impl Account {
         here: &mut Bytes,
     ) -> Poll<Result<Bytes, UsedUp>> {
         let mut most = here.len();
-        if let Some(allowance) = self.allowance.get() {
+        if let Some(allowance) = self.allowance.get().filter(|_| most > 0) {
             let mut allowance = allowance.lock();
             most = most.min(ready!(allowance.poll_inward(cx)));
-            if most == 0 && !here.is_empty() {
+            if most == 0 {
                 return Poll::Ready(Err(UsedUp));
             }
             allowance.moved_inward(most);
@@ -226,6 +226,13 @@ impl Account {
         Poll::Ready(Ok(here.split_to(most)))
     }
 
+    /// Nothing comes from the visitor for now, or any more: others may have its turn.
+    pub(super) fn pause_inward(&self) {
+        if let Some(allowance) = self.allowance.get() {
+            allowance.lock().pause_inward();
+        }
+    }
+
     /// Takes as much of what is `here` for the visitor as may go there now.
     pub(super) fn poll_outward(
         &self,
@@ -233,10 +240,10 @@ impl Account {
         here: &mut Bytes,
     ) -> Poll<Result<Bytes, UsedUp>> {
         let mut most = here.len();
-        if let Some(allowance) = self.allowance.get() {
+        if let Some(allowance) = self.allowance.get().filter(|_| most > 0) {
             let mut allowance = allowance.lock();
             most = most.min(ready!(allowance.poll_outward(cx)));
-            if most == 0 && !here.is_empty() {
+            if most == 0 {
                 return Poll::Ready(Err(UsedUp));
             }
             allowance.moved_outward(most);

@@ -100,9 +100,12 @@ impl Relayed {
             }
             match frame.map(Frame::into_data) {
                 Some(Ok(data)) => self.rest = data,
-                trailers => {
-                    return Poll::Ready(trailers.and_then(Result::err).map(checked).map(Ok));
+                Some(Err(trailers)) => {
+                    // Nothing comes behind them, and nobody asks.
+                    self.connection.give_back();
+                    return Poll::Ready(Some(Ok(checked(trailers))));
                 }
+                None => return Poll::Ready(None),
             }
         }
         let piece = ready!(self.account.poll_outward(cx, &mut self.rest)).map_err(Stopped::from)?;
@@ -138,6 +141,13 @@ impl Accounted {
 impl From<UsedUp> for Stopped {
     fn from(_: UsedUp) -> Self {
         Self::OverLimit
+    }
+}
+
+impl Drop for FromVisitor {
+    fn drop(&mut self) {
+        // A local service may answer while it waits, and the answer may go on for long.
+        self.account.pause_inward();
     }
 }
 
@@ -232,6 +242,10 @@ impl Body for Accounted {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref().filter(|_| is_own) {
                     this.account.said(data.len());
+                }
+                // Behind trailers nobody asks for an end.
+                if frame.is_trailers() {
+                    this.account.completed();
                 }
                 this.look();
             }

@@ -67,8 +67,7 @@ pub(super) fn remove_of_answer<B>(
     let is_told = response.status() == StatusCode::UPGRADE_REQUIRED && version == Version::HTTP_11;
     let headers = response.headers_mut();
     if headers.contains_key(TRANSFER_ENCODING) {
-        let codings = headers.get_all(TRANSFER_ENCODING);
-        if !codings.iter().flat_map(tokens).all(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        if !is_plain(headers) {
             return Err(Fault::LocalBroken);
         }
         headers.remove(CONTENT_LENGTH);
@@ -85,6 +84,16 @@ pub(super) fn remove_of_answer<B>(
         }
     }
     Ok(())
+}
+
+/// Whether nothing is left to undo of a body but its chunks. Empty codings count for nothing (RFC 9110,
+/// section 5.6.1), and `identity` is none: it has gone from HTTP, and not from every service.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let is_one = |coding: &&str| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity");
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let mut codings = codings.iter().flat_map(tokens).filter(is_one);
+    codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case("chunked"))
+        && codings.next().is_none()
 }
 
 /// Whether it is HTTP again, or TLS with HTTP in it (RFC 2817): requests that come that way would be
@@ -150,9 +159,13 @@ mod tests {
         };
         let length = ("content-length", "2");
         assert_eq!(answer(&[length]), Ok(headers(&[length])));
-        assert_eq!(answer(&[length, ("transfer-encoding", "Chunked")]), Ok(HeaderMap::new()));
-        let zipped = answer(&[("transfer-encoding", "gzip, chunked")]);
-        assert_eq!(zipped, Err(Fault::LocalBroken));
+        for coding in ["Chunked", "chunked,", "identity", ", identity, chunked"] {
+            assert_eq!(answer(&[length, ("transfer-encoding", coding)]), Ok(HeaderMap::new()));
+        }
+        for coding in ["gzip, chunked", "chunked, chunked", "gzip"] {
+            let answer = answer(&[("transfer-encoding", coding)]);
+            assert_eq!(answer, Err(Fault::LocalBroken), "{coding}");
+        }
     }
 
     #[test]

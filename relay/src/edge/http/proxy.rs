@@ -390,10 +390,10 @@ impl Exchange<'_> {
             // To HTTP/2 that would say that the protocol has been changed.
             return Err(Fault::LocalBroken);
         }
+        hops::remove_of_answer(&mut response, asked.version)?;
         account.served();
         // An old one of the local service's does not end the connection of the visitor.
         *response.version_mut() = Version::HTTP_11;
-        hops::remove_of_answer(&mut response, asked.version)?;
         // By HTTP/2 it is the stream that is reset, and the others go on.
         let is_alone = asked.version < Version::HTTP_2;
         let broke_off = is_alone.then(|| Arc::clone(&visitor.broke_off));

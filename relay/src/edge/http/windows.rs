@@ -16,22 +16,25 @@ const OF_VISITORS: usize = 128 * 1024 * 1024;
 /// The same for those of one source.
 const OF_SOURCE: usize = OF_VISITORS / 4;
 
-/// For the bodies that come from one visitor, in bytes.
-const OF_VISITOR: usize = 2 * 1024 * 1024;
+/// For the bodies that come from one visitor, in bytes. A connection has it for as long as it is
+/// there, whether anything is uploaded or not, and there is enough for some hundreds.
+const OF_VISITOR: usize = 512 * 1024;
 
 /// For those that come from a local service: what many visitors far away take in a round trip. The
 /// stream below has windows of its own.
 const OF_SERVICE: usize = 4 * 1024 * 1024;
 
 /// So many streams of a visitor that nobody takes leave no room for others.
-const STREAMS_OF_VISITOR: usize = 2;
+const STREAMS_OF_VISITOR: u32 = 2;
 
 /// The same for a local service.
-const STREAMS_OF_SERVICE: usize = 4;
+const STREAMS_OF_SERVICE: u32 = 4;
 
-/// What a connection begins with, and each of its streams (RFC 9113, section 6.9.2): it cannot have
-/// less.
+/// What a connection begins with (RFC 9113, section 6.9.2): it cannot have less.
 const LEAST: u32 = 65_535;
+
+/// What a stream has at least: a frame of the usual size.
+const LEAST_OF_STREAM: u32 = 16 * 1024;
 
 /// Less than this makes no difference, in bytes.
 const LEAST_SUPPLIED: usize = 2 * LEAST as usize;
@@ -67,16 +70,13 @@ impl Windows {
         Self::new(supplied, STREAMS_OF_SERVICE, metrics)
     }
 
-    fn new(supplied: Option<Supplied>, streams: usize, metrics: &Metrics) -> Self {
+    fn new(supplied: Option<Supplied>, streams: u32, metrics: &Metrics) -> Self {
         if supplied.is_none() {
             metrics.limit(Limit::Windows);
         }
-        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).max(LEAST);
-        let connection = supplied.as_ref().map_or(0, Supplied::bytes);
-        Self {
-            stream: size(connection / streams),
-            connection: size(connection),
-            _supplied: supplied,
-        }
+        let bytes = supplied.as_ref().map_or(0, Supplied::bytes);
+        let connection = u32::try_from(bytes).unwrap_or(u32::MAX).max(LEAST);
+        let stream = (connection / streams).max(LEAST_OF_STREAM);
+        Self { stream, connection, _supplied: supplied }
     }
 }

@@ -208,8 +208,14 @@ async fn what_comes_behind_a_body_arrives_behind_it() {
     assert_eq!(kinds, [kind::HEADERS, kind::DATA, kind::HEADERS]);
     let seen = service.seen().remove(0);
     assert_eq!((&*seen.body, seen.trailers.of("x-sum")), (&b"body"[..], Some("7")));
+    // Answers with trailers are whole, and their connection is kept.
+    assert_eq!(service.connections(), 1);
     drop((line, frames));
     client.finish().await;
+    let answered = "relay_requests_total{status=\"2xx\",tunnel=\"app\"}";
+    world.shows("both requests", |metrics| metrics.value(answered) == Some(2.0)).await;
+    let aborted = "relay_requests_aborted_total{tunnel=\"app\"}";
+    assert_eq!(world.metrics().await.value(aborted), Some(0.0));
     world.stop().await;
 }
 

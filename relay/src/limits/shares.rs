@@ -10,15 +10,22 @@ use super::source::Source;
 
 /// Who has how many of a number of places.
 ///
-/// Up to a quarter of them sources are not told apart: nobody can have more than that, and whoever
-/// comes costs no more than a counter, which is so nearly always. Those who come later are counted by
-/// source, and each source may have another quarter: half in all at most. As many sources are known as
-/// there are places, those that have none are forgotten.
+/// In a quarter of them sources are not told apart: nobody can have more than that, and while no more
+/// are taken, which is so nearly always, whoever comes costs no more than a counter. Those who come
+/// while that quarter is taken are counted by source, and each source may have another quarter: half
+/// in all at most. As many sources are known as there are places, those that have none are forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     taken: AtomicUsize,
-    /// How many each source has beyond the quarter that nobody counts.
-    counted: Mutex<BTreeMap<Source, usize>>,
+    /// What is taken beyond the quarter that nobody counts.
+    counted: Mutex<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    sources: BTreeMap<Source, usize>,
+    /// What they have together.
+    total: usize,
 }
 
 /// A place, until it is dropped.
@@ -63,12 +70,17 @@ impl Shares {
         let uncounted = half / 2;
         if before >= uncounted {
             let mut counted = self.counted.lock();
-            let own = counted.entry(source).or_default();
+            // Anew, for since then others may have come that are counted by now.
+            let others = self.taken.load(Ordering::Relaxed) - 1;
+            if others.saturating_sub(counted.total) < uncounted {
+                return Ok(share);
+            }
+            let own = counted.sources.entry(source).or_default();
             if *own >= half - uncounted {
-                drop(counted);
                 return Err(NoShare::OfSource);
             }
             *own += 1;
+            counted.total += 1;
             share.source = Some(source);
         }
         Ok(share)
@@ -84,13 +96,21 @@ impl Shares {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        if let Some(source) = self.source {
+            self.shares.counted.lock().give_back(source);
+        }
+        // Behind it: those that are counted are never more than those that are taken.
         self.shares.taken.fetch_sub(1, Ordering::Relaxed);
-        let Some(source) = self.source else { return };
-        let mut counted = self.shares.counted.lock();
-        if let Some(own) = counted.get_mut(&source) {
+    }
+}
+
+impl Counted {
+    fn give_back(&mut self, source: Source) {
+        self.total -= 1;
+        if let Some(own) = self.sources.get_mut(&source) {
             *own -= 1;
             if *own == 0 {
-                counted.remove(&source);
+                self.sources.remove(&source);
             }
         }
     }
@@ -129,10 +149,13 @@ mod tests {
         let shares = Arc::default();
         let mut greedy = take(&shares, 1, 100, 100);
         assert_eq!(shares.take_from(source(1), 100).unwrap_err(), NoShare::OfSource);
-        // One that is counted.
-        drop(greedy.pop());
-        greedy.extend(shares.take_from(source(1), 100).ok());
-        assert_eq!(greedy.len(), 50);
+        // The last is counted, and the first is not.
+        for at in [49, 0] {
+            drop(greedy.remove(at));
+            greedy.extend(shares.take_from(source(1), 100).ok());
+            assert_eq!(greedy.len(), 50);
+            assert_eq!(shares.take_from(source(1), 100).unwrap_err(), NoShare::OfSource);
+        }
     }
 
     #[test]
@@ -149,9 +172,10 @@ mod tests {
         let all: Vec<_> = (1..=100).flat_map(|n| take(&shares, n, 100, 1)).collect();
         assert_eq!(all.len(), 100);
         assert_eq!(shares.take_from(source(101), 100).unwrap_err(), NoShare::AllTaken);
-        assert_eq!(shares.counted.lock().len(), 75);
+        assert_eq!(shares.counted.lock().sources.len(), 75);
         drop(all);
-        assert!(shares.counted.lock().is_empty());
+        assert!(shares.counted.lock().sources.is_empty());
+        assert_eq!(shares.counted.lock().total, 0);
         assert_eq!(shares.taken.load(Ordering::Relaxed), 0);
     }
 }

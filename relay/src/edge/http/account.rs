@@ -30,7 +30,7 @@ pub(super) struct Account {
     /// What it takes up in the accounts of whoever serves it.
     parts: OnceLock<Box<[Part]>>,
     /// What its head takes up, if that counts.
-    head: OnceLock<Box<Supplied>>,
+    head: Mutex<Option<Box<Supplied>>>,
     /// Zero until it is answered.
     status: AtomicU16,
     /// Why the relay answered it itself, if it did.
@@ -78,7 +78,7 @@ impl Account {
             tunnel: OnceLock::new(),
             present: OnceLock::new(),
             parts: OnceLock::new(),
-            head: OnceLock::new(),
+            head: Mutex::new(None),
             status: AtomicU16::new(0),
             fault: OnceLock::new(),
             served: AtomicBool::new(false),
@@ -127,10 +127,17 @@ impl Account {
         self.parts.set(parts).err();
     }
 
-    /// Its head takes this up until it is over.
+    /// Its head takes this up until it is over, or is let go.
     pub(super) fn holds_head(&self, head: Option<Box<Supplied>>) {
-        // Each request has one.
-        head.and_then(|head| self.head.set(head).err());
+        // Most are small, and take no lock.
+        if head.is_some() {
+            *self.head.lock() = head;
+        }
+    }
+
+    /// Nobody has its head any more, although it goes on.
+    pub(super) fn lets_go_of_head(&self) {
+        self.head.lock().take();
     }
 
     /// The relay answers it itself, for this reason.

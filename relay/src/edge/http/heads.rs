@@ -35,8 +35,9 @@ pub(super) fn supply() -> Supply {
     Supply::new(OF_ALL, OF_SOURCE)
 }
 
-/// Room for the head of a request of that size from a visitor at `ip`, until the request is over: the
-/// connection that it was written to may keep as much for as long.
+/// Room for the head of a request of that size from a visitor at `ip`, until the request is over or its
+/// connection has changed to another protocol: until then the connection that it was written to may keep
+/// as much.
 ///
 /// # Errors
 ///

@@ -100,7 +100,11 @@ pub(super) fn change(
         // What it takes up goes with the task.
         let _taken = (kept, changed);
         match tokio::try_join!(theirs, local) {
-            Ok(both) => carry(&visitor, both, &account, reset).await,
+            Ok(both) => {
+                // What read and wrote it is gone, and this may go on for days.
+                account.lets_go_of_head();
+                carry(&visitor, both, &account, reset).await;
+            }
             Err(err) => {
                 account.aborted();
                 debug!("a connection did not change to another protocol: {err}");

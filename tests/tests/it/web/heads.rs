@@ -8,7 +8,8 @@ use tests::local;
 use tests::peer::dial_from;
 use tests::within;
 
-use super::{APP, world_of};
+use super::upgrades::changing;
+use super::{APP, app, world_of};
 
 /// Requests on one connection, fewer than it may have at a time.
 const ON_ONE: u32 = 100;
@@ -84,6 +85,28 @@ async fn large_heads_that_are_under_way_are_bounded_and_small_ones_pass() {
     drop(visitors);
     world.shows("all of them gone", |metrics| metrics.requests("silent") == 0.0).await;
     tests::eventually("room again", async || ask_large_here(http).await == 200).await;
+    client.finish().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_large_head_of_a_connection_that_has_changed_takes_up_nothing() {
+    let service = changing().await;
+    let (world, client, http) = world_of(&app(service.addr())).await;
+    let cookies = format!("Cookie: {}\r\n", "c".repeat(7_000)).repeat(4);
+    let asks = format!(
+        "GET / HTTP/1.1\r\nHost: {APP}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n{cookies}\r\n"
+    );
+    let mut changed = Vec::new();
+    // There is room for 300 heads of one source.
+    for _ in 0..320 {
+        let mut line = Line::connect(http).await;
+        line.send(&asks).await;
+        let head = line.head().await.expect("a head").expect("an answer");
+        assert_eq!(head.status, 101, "behind {} others", changed.len());
+        changed.push(line);
+    }
+    drop(changed);
     client.finish().await;
     world.stop().await;
 }

@@ -27,7 +27,7 @@ const CONNECT: [(&str, &str); 6] = [
 ];
 
 /// Changes to an echo when it is asked to; answers with `ok` otherwise.
-async fn changing() -> Local {
+pub(super) async fn changing() -> Local {
     Local::start(|socket| async move {
         // Whoever is there may leave at any time.
         drop(serve(BufReader::new(socket)).await);

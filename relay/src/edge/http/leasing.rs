@@ -7,10 +7,9 @@ use hyper::http::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 
-use super::admit::{Admission, counted, too_many_at_once};
+use super::admit::{Admission, counted};
 use super::upstream::{Lease, Wanted};
 use super::{Http, options};
-use crate::metrics::Limit;
 use crate::placement::{Attempt, Miss};
 use crate::tunnel::{Candidate, Conditions};
 use crate::web::{Arrival, Fault, Verdict};
@@ -53,10 +52,6 @@ impl Attempt for Leasing<'_> {
             return Err(Miss::Nowhere(Fault::BodyTooLarge.into()));
         }
         let lease = self.http.upstream.lease(client, self.wanted).await;
-        if let Err(Miss::Nowhere(Fault::TooManyAtOnce)) = lease {
-            let of = (self.wanted.tunnel, self.wanted.source);
-            too_many_at_once(self.http, Limit::ClientSharePerSource, of);
-        }
         Ok((lease.map_err(|miss| miss.map(Verdict::from))?, conditions.cloned()))
     }
 }

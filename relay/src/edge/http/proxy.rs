@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
-use super::admit::{Admission, counted};
+use super::admit::{Admission, counted, too_many_at_once};
 use super::answers;
 use super::body::{Accounted, Answering, FromVisitor, Relayed, Stopped, ToVisitor};
 use super::forwarded::Way;
@@ -29,6 +29,7 @@ use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
 use super::{expect, heads, hops, options};
+use crate::metrics::Limit;
 use crate::placement::{Order, place};
 use crate::tunnel::{Conditions, Tunnel};
 use crate::web::{Arrival, Fault, RequestBody, Verdict};
@@ -339,7 +340,13 @@ impl Exchange<'_> {
             length,
             hsts: self.hsts,
         };
-        place(&self.tunnel, order, hold, attempt).await
+        let placed = place(&self.tunnel, order, hold, attempt).await;
+        // Here, for each client that it was tried with says so.
+        if let Err(Verdict::Fault(Fault::TooManyAtOnce)) = placed {
+            let of = (self.tunnel.name(), self.arrival.visitor.into());
+            too_many_at_once(&self.visitor.http, Limit::ClientSharePerSource, of);
+        }
+        placed
     }
 
     /// The request as the local service behind a client sees it.

@@ -184,7 +184,7 @@ impl Upstream {
         let (OpenStream { mut stream, permit, share, era }, target) =
             opened.map_err(|err| match err {
                 OpenError::Gone => Miss::Gone,
-                OpenError::FullForSource => Miss::Nowhere(Fault::TooManyAtOnce),
+                OpenError::FullForSource => Miss::Elsewhere(Fault::TooManyAtOnce),
                 OpenError::Full | OpenError::Unresponsive => Miss::Elsewhere(Fault::ClientBusy),
             })?;
         if wanted.is_sure {

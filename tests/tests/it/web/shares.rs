@@ -27,6 +27,16 @@ async fn expect_turned_away(mut line: Line) {
     assert_eq!((answer.status, answer.headers.of("x-relay-error")), (503, Some("over_limit")));
 }
 
+/// A client of the tunnels `app` and `other` with room for four streams.
+async fn with_four_streams(world: &World) -> RogueClient {
+    let mut hello = rogue::hello(&[]);
+    hello.max_streams = 4;
+    hello.tunnels = ["app", "other"].map(|name| tunnel(name, HttpOptions::default())).into();
+    let mut client = RogueClient::connect(world.addrs.control, hello).await;
+    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+    client
+}
+
 async fn counts(world: &World, limit: &str) {
     let series = format!("relay_limits_total{{limit=\"{limit}\"}}");
     world.shows(limit, |metrics| metrics.value(&series) == Some(1.0)).await;
@@ -85,11 +95,7 @@ async fn behind_a_proxy_those_who_visit_it_share_and_not_the_proxy() {
 async fn one_source_leaves_half_of_a_clients_streams_to_others() {
     let world = World::start_with(with_http).await;
     let http = world.addrs.http.expect("a port for HTTP");
-    let mut hello = rogue::hello(&[]);
-    hello.max_streams = 4;
-    hello.tunnels = ["app", "other"].map(|name| tunnel(name, HttpOptions::default())).into();
-    let mut client = RogueClient::connect(world.addrs.control, hello).await;
-    assert!(matches!(client.receive().await, FromRelay::Welcome(_)));
+    let mut client = with_four_streams(&world).await;
     let mut greedy = Vec::new();
     for _ in 0..2 {
         greedy.push((waiting(http, APP, "").await, client.stream().await));
@@ -103,5 +109,26 @@ async fn one_source_leaves_half_of_a_clients_streams_to_others() {
     let its = client.stream().await;
     drop((greedy, other, its));
     client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_has_its_share_of_one_client_goes_to_another() {
+    let world = World::start_with(with_http).await;
+    let http = world.addrs.http.expect("a port for HTTP");
+    let mut idle = with_four_streams(&world).await;
+    let mut serving = with_four_streams(&world).await;
+    let mut waits = Vec::new();
+    for client in [&mut serving, &mut idle] {
+        for _ in 0..2 {
+            waits.push((waiting(http, APP, "").await, client.stream().await));
+        }
+    }
+    // Of both, which is one request that is turned away.
+    expect_turned_away(waiting(http, APP, "").await).await;
+    counts(&world, "client_share_per_source").await;
+    drop(waits);
+    idle.close().await;
+    serving.close().await;
     world.stop().await;
 }

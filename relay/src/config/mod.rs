@@ -22,7 +22,7 @@ use shared::token::{Hidden, Secret};
 use shared::visit::patience::Patience;
 
 use crate::access::AccessRules;
-use crate::limits::{BanPolicy, BanRule, LimitRules};
+use crate::limits::{BanPolicy, BanRule, LimitRules, Source};
 
 pub use certificates::{AcmeChallenge, AcmeSettings, CertificateSettings, ExternalAccount};
 pub(crate) use current::CurrentConfig;
@@ -243,6 +243,11 @@ impl Config {
         check("database", database.as_ref().is_none_or(is_postgres), must)?;
         check("descriptors", *descriptors > 0, "must be more than none")?;
         Ok(Self(settings))
+    }
+
+    /// What a visitor at `ip` is counted as. `None`: it is a balancer, behind which anybody may be.
+    pub(crate) fn source(&self, ip: IpAddr) -> Option<Source> {
+        (!self.trust_proxy.contain(ip)).then(|| ip.into())
     }
 
     /// What it takes to ban whoever is at `ip`, if anything does. A balancer is not to blame for

@@ -27,6 +27,7 @@ pub(super) struct Admission {
     accounts: Arc<[Arc<Account>]>,
     parts: Box<[Part]>,
     present: Option<Present>,
+    source: Option<Source>,
 }
 
 impl Admission {
@@ -47,14 +48,26 @@ impl Admission {
         }
         let accounts = tunnel.accounts();
         let over = |limit| over(http, limit);
-        let source = Source::from(ip);
-        let present = tunnel.request(source, config.max_visitors).map_err(|limit| match limit {
-            Limit::TunnelSharePerSource => too_many_at_once(http, limit, (tunnel.name(), source)),
+        let source = config.source(ip);
+        let most = config.max_visitors;
+        let present = match source {
+            Some(source) => tunnel.request(source, most),
+            None => tunnel.visitor(most),
+        };
+        let present = present.map_err(|limit| match (limit, source) {
+            (Limit::TunnelSharePerSource, Some(source)) => {
+                too_many_at_once(http, limit, (tunnel.name(), source))
+            }
             _ => over(limit),
         })?;
         let parts = parts(&accounts).map_err(over)?;
         tunnel.arrives(limits.rules().new_visitors_per_tunnel).map_err(over)?;
-        Ok(Self { tunnel: Arc::clone(tunnel), accounts, parts, present: Some(present) })
+        Ok(Self { tunnel: Arc::clone(tunnel), accounts, parts, present: Some(present), source })
+    }
+
+    /// Where it is counted, if it is.
+    pub(super) fn source(&self) -> Option<Source> {
+        self.source
     }
 
     /// Its place in the tunnel.

@@ -51,12 +51,11 @@ pub(super) fn hold(
     if size <= SMALL {
         return Ok(None);
     }
-    let is_balancer = config.trust_proxy.contain(ip);
-    let source = Source::from(ip);
-    let held = http.heads.take((!is_balancer).then_some(source), size);
+    let held = http.heads.take(config.source(ip), size);
     if held.is_none() {
         http.edge.metrics.limit(Limit::RequestHeads);
         if TURNED_AWAY.allows() {
+            let source = Source::from(ip);
             warn!(%source, size, "a request is turned away: the large heads of others take up the room");
         }
         return Err(Fault::OverLimit);

@@ -322,6 +322,7 @@ impl Exchange<'_> {
             Balance::Newest => Order::Newest,
             balance => Order::Shared(balance, self.arrival.visitor.into()),
         };
+        let source = self.admission.source();
         let attempt = Leasing {
             http: &self.visitor.http,
             admission: &mut self.admission,
@@ -333,7 +334,7 @@ impl Exchange<'_> {
                 visit: self.visit,
                 tunnel: self.tunnel.name(),
                 visitor: self.visitor.peer,
-                source: self.arrival.visitor.into(),
+                source,
                 newer_than,
                 is_sure,
             },

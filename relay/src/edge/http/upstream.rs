@@ -69,8 +69,8 @@ pub(super) struct Wanted<'a> {
     pub(super) visit: VisitId,
     pub(super) tunnel: &'a TunnelName,
     pub(super) visitor: SocketAddr,
-    /// Where the request comes from, as far as is believed.
-    pub(super) source: Source,
+    /// Where the request comes from, as far as is believed. `None`: from anywhere.
+    pub(super) source: Option<Source>,
     /// None that was there at that moment.
     pub(super) newer_than: Option<Instant>,
     /// It has to be known that the local service is there before the request is sent.
@@ -89,7 +89,7 @@ pub(super) struct Lease {
     /// It has served others before.
     pub(super) is_used: bool,
     /// What the request takes of what its source may have of the client's streams. `None`: it shares
-    /// one with others.
+    /// one with others, or has no source.
     _share: Option<Share>,
 }
 
@@ -335,7 +335,7 @@ impl Wanted<'_> {
     /// Where the request is counted among those that have a stream of the client to themselves, if
     /// they do.
     fn counted(&self, version: HttpVersion) -> Option<Source> {
-        (version == HttpVersion::Http1).then_some(self.source)
+        self.source.filter(|_| version == HttpVersion::Http1)
     }
 }
 

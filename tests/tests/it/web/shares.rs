@@ -92,6 +92,27 @@ async fn behind_a_proxy_those_who_visit_it_share_and_not_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_names_nobody_is_no_source() {
+    let world = World::start_with(|settings| {
+        with_http(settings);
+        settings.max_visitors = 4;
+        settings.trust_proxy = "127.0.0.1".parse().expect("a network");
+    })
+    .await;
+    let http = world.addrs.http.expect("a port for HTTP");
+    let mut client = with_four_streams(&world).await;
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        waits.push((waiting(http, APP, "").await, client.stream().await));
+    }
+    expect_turned_away(waiting(http, APP, "").await).await;
+    counts(&world, "visitors_per_tunnel").await;
+    drop(waits);
+    client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn one_source_leaves_half_of_a_clients_streams_to_others() {
     let world = World::start_with(with_http).await;
     let http = world.addrs.http.expect("a port for HTTP");

@@ -56,7 +56,7 @@ pub(super) fn hold(
         http.edge.metrics.limit(Limit::RequestHeads);
         if TURNED_AWAY.allows() {
             let source = Source::from(ip);
-            warn!(%source, size, "a request is turned away: the large heads of others take up the room");
+            warn!(%source, size, "a request is turned away: other large heads take up the room");
         }
         return Err(Fault::OverLimit);
     }

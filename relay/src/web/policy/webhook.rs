@@ -22,7 +22,8 @@ pub(crate) const MOST_SIGNED: usize = 1024 * 1024;
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// So many bytes of bodies that may be anybody's are held for one tunnel: of all bodies of a burst. All
-/// tunnels together have a bound of their own. An honest one is checked as soon as it is here, and held no longer.
+/// tunnels together have a bound of their own. An honest one is checked as soon as it is here, and
+/// held no longer.
 const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// The most signatures of one request that are compared. Stripe sends two while a secret is changed.

@@ -15,10 +15,11 @@ use tests::pattern::Pattern;
 use tests::{RunningClient, World, eventually, within};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 
-use super::{APP, world_with};
+use super::{APP, turn_clock, world_with};
 
 /// Messages of a stream.
 const MANY: usize = 100;
@@ -233,8 +234,10 @@ async fn a_deadline_is_known_to_the_service_and_ends_the_call() {
                 answer = &mut waiting => panic!("{answer:?}"),
                 () = scene.has_now(1) => (),
             }
-            let waiting = tokio::time::timeout(SOON, waiting).await;
-            assert!(waiting.is_err(), "{waiting:?}");
+            let mut waiting = pin!(timeout(SOON, waiting));
+            turn_clock(SOON).await;
+            let answer = waiting.as_mut().await;
+            assert!(answer.is_err(), "{answer:?}");
         }
         scene.has_now(0).await;
     }

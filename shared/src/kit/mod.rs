@@ -17,6 +17,7 @@
 //! - [`output`]: output that holds nobody up
 //! - [`logging`]: what the logs look like, and how much may be in them
 //! - [`memory`]: what becomes of memory that is freed
+//! - [`seldom`]: futures that cost nothing while their task is busy with something else
 
 pub mod amounts;
 pub mod answer;
@@ -31,6 +32,7 @@ pub mod net;
 pub mod output;
 pub mod owner;
 pub mod reload;
+pub mod seldom;
 pub mod serve;
 pub mod settings;
 pub mod signals;

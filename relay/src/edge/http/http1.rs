@@ -11,8 +11,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::kit::net::shut_down;
+use shared::kit::seldom::Seldom;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::activity::Noted;
@@ -70,15 +71,23 @@ where
         .max_buf_size(MOST_BUFFERED)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut lull = std::pin::pin!(sleep(lull_now()));
+    // Whether it is time to look, rather than to stop.
+    let told = |wait| {
+        let stopping = &stopping;
+        Seldom::new(async move { timeout(wait, stopping.cancelled()).await.is_err() })
+    };
+    let mut looks = told(lull_now());
     loop {
         tokio::select! {
+            biased;
             ended = &mut connection => {
                 over(ended, connection.into_parts().map(|parts| parts.io.into_inner())).await;
                 return None;
             }
-            () = stopping.cancelled() => break,
-            () = lull.as_mut() => {
+            is_time = &mut looks => {
+                if !is_time {
+                    break;
+                }
                 let lull_now = lull_now();
                 let rests_for = activity.rests_for();
                 if rests_for.is_some_and(|time| time >= lull_now) && activity.is_silent() {
@@ -96,7 +105,7 @@ where
                     Some(_) => LULL / 8,
                     None => LULL,
                 };
-                lull.as_mut().reset(Instant::now() + wait);
+                looks = told(wait);
             }
         }
     }

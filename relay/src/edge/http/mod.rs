@@ -11,7 +11,7 @@
 //! - `heads`: what their heads take up
 //! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
 //!   sees of it
-//! - `leasing`, `upstream`, `lent`: the connections to local services
+//! - `leasing`, `upstream`, `running`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`, `carry`: what moves
 //! - `answers`, `accept`: what the relay says itself
 //! - `account`: what became of it
@@ -42,6 +42,7 @@ mod options;
 mod parting;
 mod proxy;
 mod route;
+mod running;
 mod sent;
 mod shrink;
 mod signed;

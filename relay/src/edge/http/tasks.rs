@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use hyper::rt::Executor;
+use shared::kit::seldom::Seldom;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +26,13 @@ impl Tasks {
         F: Future<Output: Send> + Send + 'static,
     {
         let cut = self.cut.clone();
-        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.is_some() });
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = Seldom::new(cut.cancelled()) => (),
+                _ = task => (),
+            }
+        });
     }
 
     /// Waits until none is left. No more come.
@@ -41,6 +48,8 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.spawn(task);
+        let cut = self.cut.clone();
+        // Most are over at once, so that the question costs less than to be told.
+        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.is_some() });
     }
 }

@@ -16,13 +16,13 @@ use shared::visit::open::Open;
 use shared::visit::record::FailureReason;
 use shared::visit::stream::{Broken, DataStream};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use super::http2::MOST_UNSENT;
-use super::lent::{Lender, Lent};
+use super::lent::Lent;
 use super::options;
+use super::running::Run;
 use super::tasks::Tasks;
 use super::windows::Windows;
 use crate::limits::{Share, Source};
@@ -31,10 +31,6 @@ use crate::placement::{Miss, OPEN_TIMEOUT, open_on_client};
 use crate::target::{OpenError, OpenStream, Target};
 use crate::tunnel::Candidate;
 use crate::web::{Connection, Fault, Interim, RequestBody, Turn};
-
-/// How long a connection is kept for the next request. Many servers close theirs after this time, so
-/// that longer would only be to find more of them closed.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// How often a connection of HTTP/2 that is in use is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
@@ -45,9 +41,6 @@ const PONG: Duration = Duration::from_secs(10);
 /// So often a request waits for a connection that somebody else makes for all, who leaves before it is
 /// made, or whose connection leads elsewhere by then. Next it makes one of its own.
 const MOST_WAITS: u32 = 4;
-
-/// How long the local service may take to close its end of a connection that nobody needs any more.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What hyper holds of a head that is not complete, and of a body that is not taken, in bytes.
 const MOST_BUFFERED: usize = 128 * 1024;
@@ -250,62 +243,9 @@ impl Upstream {
     }
 }
 
-/// What goes with a connection for as long as it is there.
-struct Run {
-    lender: Lender<DataStream>,
-    permit: OwnedSemaphorePermit,
-    target: Target,
-    tunnel: TunnelName,
-    closing: CancellationToken,
-    /// Fires when whoever has it leaves in the middle of an answer.
-    cut: CancellationToken,
-    /// Those of HTTP/2.
-    windows: Option<Windows>,
-}
-
-impl Run {
-    async fn until_over(self, connection: impl Future<Output = hyper::Result<()>>) {
-        // Boxed: it goes before the stream comes back.
-        let mut connection = Box::pin(connection);
-        let ended = loop {
-            tokio::select! {
-                // First: hyper would end what is dropped before its end in order.
-                biased;
-                () = self.cut.cancelled() => break Ok(()),
-                ended = &mut connection => break ended,
-                () = sleep(IDLE) => {
-                    if let Some(before) = Instant::now().checked_sub(IDLE) {
-                        self.target.pool().let_go(&self.tunnel, before);
-                    }
-                }
-                () = self.closing.cancelled() => {
-                    self.target.pool().close();
-                    break connection.as_mut().await;
-                }
-            }
-        };
-        if let Err(err) = ended {
-            debug!(tunnel = %self.tunnel, "a connection to a local service ended: {err}");
-        }
-        drop((connection, self.windows));
-        self.target.pool().sweep(&self.tunnel);
-        if let Some(stream) = self.lender.take_back().await
-            && let Err(broken) = close(stream).await
-        {
-            debug!(tunnel = %self.tunnel, "a connection to a local service was not closed: {broken}");
-        }
-        drop(self.permit);
-    }
-}
-
 /// What the local service behind a client speaks.
 fn version(candidate: &Candidate) -> HttpVersion {
     options::version(candidate.conditions().map(|conditions| &**conditions))
-}
-
-/// Closes a stream whose own direction has ended.
-async fn close(stream: DataStream) -> Result<(), Broken> {
-    timeout(CLOSE_TIMEOUT, stream.close()).await.unwrap_or(Err(Broken::Lost))
 }
 
 /// A connection that waits, of the least busy session that has one and room for the request.

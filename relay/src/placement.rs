@@ -30,7 +30,7 @@ const NEXT_SESSION: Duration = Duration::from_secs(1);
 pub(crate) enum Miss<E> {
     /// It has gone. Another one may do, or the same one when it is back.
     Gone,
-    /// Another one may do; if none does, this is why.
+    /// Another one may do; if none does, this may be why.
     Elsewhere(E),
     /// No other one would.
     Nowhere(E),
@@ -56,6 +56,12 @@ pub(crate) trait Attempt: Send {
 
     /// How long all clients together may take.
     const PATIENCE: Duration;
+
+    /// Whether a reason says little of a client: that it has no room, or has just gone. If none serves
+    /// the visit, any other reason is told before such a one.
+    fn says_little(_why: &Self::Error) -> bool {
+        false
+    }
 
     /// Tries it with this client.
     fn with(
@@ -149,7 +155,9 @@ async fn held<A: Attempt>(
     }
 }
 
-/// The first client of which `attempt` has something. `None`: all of them have gone.
+/// The first client of which `attempt` has something. `None`: all of them have gone. Of several reasons
+/// the first that says more than little is the one, or else the first: the better a client is, the
+/// sooner it is asked.
 async fn on_any<A: Attempt>(
     tunnel: &Tunnel,
     order: Order,
@@ -159,11 +167,18 @@ async fn on_any<A: Attempt>(
     let deadline = Instant::now() + A::PATIENCE;
     let mut reason = None;
     for at in ranked(&candidates, order) {
-        let placed = timeout_at(deadline, attempt.with(&candidates[at])).await;
-        match placed.map_err(|_| OpenError::Unresponsive)? {
+        let Ok(placed) = timeout_at(deadline, attempt.with(&candidates[at])).await else {
+            return Err(reason.unwrap_or_else(|| OpenError::Unresponsive.into()));
+        };
+        match placed {
             Ok(placed) => return Ok(Some(placed)),
             Err(Miss::Gone) => (),
-            Err(Miss::Elsewhere(err)) => reason = Some(err),
+            Err(Miss::Elsewhere(err)) => {
+                let says_more = |before| A::says_little(before) && !A::says_little(&err);
+                if reason.as_ref().is_none_or(says_more) {
+                    reason = Some(err);
+                }
+            }
             Err(Miss::Nowhere(err)) => return Err(err),
         }
     }

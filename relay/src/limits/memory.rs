@@ -11,8 +11,9 @@ use super::source::Source;
 
 /// A number of bytes, of which there are always more: of the owner that has had the most for longest,
 /// and of what that has for the source that has, the oldest loan makes room. Whoever sends slowly
-/// therefore crowds out itself, and nobody who sends much and is through at once. Where all is for one
-/// owner, `O` is `()`. Cheap to clone.
+/// therefore crowds out itself, and nobody who sends much and is through at once. What may come from
+/// anywhere is nobody's, and each loan counts by itself. Where all is for one owner, `O` is `()`. Cheap
+/// to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory<O> {
     most: usize,
@@ -21,7 +22,7 @@ pub(crate) struct Memory<O> {
 
 #[derive(Debug)]
 struct Lent<O> {
-    debts: BTreeMap<(O, Source), Debt>,
+    debts: BTreeMap<(O, Sender), Debt>,
     /// Of all of them, in bytes.
     bytes: usize,
     next: u64,
@@ -29,7 +30,15 @@ struct Lent<O> {
     start: Instant,
 }
 
-/// What one source has that is for one owner.
+/// Who sends what is lent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sender {
+    At(Source),
+    /// It is not known who: the one of that number, who has no other loan.
+    Unknown(u64),
+}
+
+/// What one sender has that is for one owner.
 #[derive(Debug, Default)]
 struct Debt {
     /// Oldest first: numbers grow.
@@ -52,7 +61,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Loan<O: Ord> {
     memory: Memory<O>,
-    whose: (O, Source),
+    whose: (O, Sender),
     /// `None`: nothing has been lent yet.
     number: Option<u64>,
     evicted: CancellationToken,
@@ -65,10 +74,13 @@ impl<O: Ord + Clone> Memory<O> {
         Self { most, lent: Arc::new(Mutex::new(lent)) }
     }
 
-    /// A loan of nothing, for what whoever is at `source` sends to something of `owner`.
-    pub(crate) fn lend(&self, owner: O, source: Source) -> Loan<O> {
+    /// A loan of nothing, for what whoever is at `source` sends to something of `owner`. Without a
+    /// source it is nobody's.
+    pub(crate) fn lend(&self, owner: O, source: Option<Source>) -> Loan<O> {
+        let unknown = || Sender::Unknown(self.lent.lock().next_number());
+        let sender = source.map_or_else(unknown, Sender::At);
         let evicted = CancellationToken::new();
-        Loan { memory: self.clone(), whose: (owner, source), number: None, evicted }
+        Loan { memory: self.clone(), whose: (owner, sender), number: None, evicted }
     }
 }
 
@@ -83,11 +95,11 @@ impl<O: Ord + Clone> Lent<O> {
         }
     }
 
-    /// The owner whose loans have been the most for longest, and of its sources the one of which that
+    /// The owner whose loans have been the most for longest, and of its senders the one of which that
     /// is so.
-    fn greediest(&self, now: u128) -> Option<(O, Source)> {
+    fn greediest(&self, now: u128) -> Option<(O, Sender)> {
         let mut debts = self.debts.iter().peekable();
-        let mut greediest: Option<(u128, &(O, Source))> = None;
+        let mut greediest: Option<(u128, &(O, Sender))> = None;
         while let Some((first, debt)) = debts.next() {
             let (mut all, mut most) = (debt.weight(now), (debt.weight(now), first));
             while let Some((whose, debt)) = debts.next_if(|(whose, _)| whose.0 == first.0) {
@@ -106,7 +118,12 @@ impl<O: Ord + Clone> Lent<O> {
 }
 
 impl<O: Ord> Lent<O> {
-    fn remove(&mut self, whose: &(O, Source), number: u64) -> Option<Entry> {
+    fn next_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn remove(&mut self, whose: &(O, Sender), number: u64) -> Option<Entry> {
         let debt = self.debts.get_mut(whose)?;
         let entry = debt.loans.remove(&number)?;
         debt.count(&entry, 0);
@@ -143,8 +160,7 @@ impl<O: Ord + Clone> Loan<O> {
         let mut lent = self.memory.lent.lock();
         let now = lent.micros(now);
         let number = *self.number.get_or_insert_with(|| {
-            let number = lent.next;
-            lent.next += 1;
+            let number = lent.next_number();
             let debt = lent.debts.entry(self.whose.clone()).or_default();
             let evicted = self.evicted.clone();
             debt.loans.insert(number, Entry { bytes: 0, since: now, evicted });
@@ -189,8 +205,8 @@ mod tests {
 
     use super::*;
 
-    fn source(n: u8) -> Source {
-        ([192, 0, 2, n], 1).into()
+    fn source(n: u8) -> Option<Source> {
+        Some(([192, 0, 2, n], 1).into())
     }
 
     struct Scene {
@@ -204,17 +220,17 @@ mod tests {
         }
 
         fn lend(&self, from: u8, bytes: usize, at: u64) -> Loan<&'static str> {
-            self.lend_for("ann", from, bytes, at)
+            self.lend_for("ann", source(from), bytes, at)
         }
 
         fn lend_for(
             &self,
             owner: &'static str,
-            from: u8,
+            from: Option<Source>,
             bytes: usize,
             at: u64,
         ) -> Loan<&'static str> {
-            let mut loan = self.memory.lend(owner, source(from));
+            let mut loan = self.memory.lend(owner, from);
             loan.set(bytes, self.start + Duration::from_millis(at));
             loan
         }
@@ -254,13 +270,28 @@ mod tests {
     fn what_is_for_one_owner_crowds_out_nothing_of_another_however_many_send_it() {
         let scene = Scene::of(1000);
         let flood: Vec<_> = (10..50).map(|n| scene.lend(n, 50, u64::from(n))).collect();
-        let honest: Vec<_> = (1..=3).map(|n| scene.lend_for("bob", n, 100, 90)).collect();
+        let honest: Vec<_> = (1..=3).map(|n| scene.lend_for("bob", source(n), 100, 90)).collect();
         assert_eq!((left(&honest), left(&flood)), (3, 14));
         // Whoever sends to the same owner does not have to make room for them either.
         let mut callers = vec![scene.lend(1, 20, 100), scene.lend(2, 20, 100)];
         assert_eq!((left(&honest), left(&callers)), (3, 2));
         callers.extend(honest);
         drop((callers, flood));
+        assert!(scene.memory.lent.lock().debts.is_empty());
+    }
+
+    #[test]
+    fn what_may_come_from_anywhere_counts_each_by_itself() {
+        let scene = Scene::of(1000);
+        let greedy: Vec<_> = (0..4).map(|_| scene.lend(1, 100, 0)).collect();
+        let from_anywhere = |at| scene.lend_for("ann", None, 100, at);
+        let mut others: Vec<_> = (10..19).map(from_anywhere).collect();
+        assert_eq!((left(&others), left(&greedy)), (9, 1));
+        others.push(from_anywhere(20));
+        assert_eq!((left(&others), left(&greedy)), (10, 0));
+        others.push(from_anywhere(21));
+        assert_eq!((left(&others[..1]), left(&others[1..])), (0, 10), "the oldest of them");
+        drop((greedy, others));
         assert!(scene.memory.lent.lock().debts.is_empty());
     }
 

@@ -51,7 +51,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let world = World::start_with(with_http).await;
+        Self::with(with_http).await
+    }
+
+    async fn with(set: impl FnOnce(&mut relay::Settings)) -> Self {
+        let world = World::start_with(set).await;
         let service = WebService::start().await;
         let client = WebClient::open(&world, options(), service.addr()).await;
         let http = world.addrs.http.expect("a port for HTTP");
@@ -129,6 +133,42 @@ async fn bodies_make_room_too_where_no_tunnel_has_much_and_all_together_have() {
     for client in others {
         client.close().await;
     }
+    client.close().await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_come_by_a_proxy_that_names_nobody_do_not_make_room_for_each_other() {
+    let Scene { world, client, service, http } = Scene::with(|settings| {
+        with_http(settings);
+        settings.trust_proxy = "127.0.0.1".parse().expect("a network");
+    })
+    .await;
+    // Together they have more than any stranger, and each has less.
+    let body = vec![b'x'; 50_000];
+    let mut callers = Vec::new();
+    for _ in 0..60 {
+        let mut line = Line::connect(http).await;
+        line.send(head(&signed(&body), body.len())).await;
+        line.send(&body[1..]).await;
+        callers.push(line);
+    }
+    let mut strangers = Vec::new();
+    for source in 1..=20 {
+        let socket = dial_from([127, 0, 1, source], http).await.expect("a connection");
+        let mut line = Line::over(socket);
+        line.send(head(&"00".repeat(32), 1_000_000)).await;
+        line.send(vec![b'x'; 900_000]).await;
+        strangers.push(line);
+    }
+    world.shows("strangers that made room", |metrics| made_room(metrics) >= 3.0).await;
+
+    for line in &mut callers {
+        line.send(b"x").await;
+        assert_eq!(line.answer().await.status, 200);
+    }
+    assert_eq!(service.requests().len(), 60);
+    drop((callers, strangers));
     client.close().await;
     world.stop().await;
 }

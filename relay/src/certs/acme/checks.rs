@@ -15,15 +15,13 @@ use shared::kit::backoff::Backoff;
 use super::super::CertName;
 use crate::access::Owner;
 
-/// So many looks are under way at a time: each is two questions to a name server.
+/// So many names are looked at, or have been and wait for a place, at a time: each look is two
+/// questions to a name server, and what was seen is to be fresh when a name gets its place.
 const AT_ONCE: usize = 16;
 
-/// So many of them may be for one owner, whose name servers may all be silent.
+/// So many of them may be for one owner, whose name servers may all be silent, or whose names may be
+/// many.
 const AT_ONCE_OF_OWNER: usize = 4;
-
-/// So many names that may be ordered wait for a place: what was seen is to be fresh when they get
-/// it.
-const MOST_READY: usize = 4;
 
 /// How long what was seen is good: proofs go.
 const FRESH: Duration = Duration::from_secs(60);
@@ -67,9 +65,14 @@ pub(super) enum Standing {
 pub(super) struct Checks {
     /// For whom it is being looked at each.
     under_way: HashMap<CertName, Option<Owner>>,
-    /// When each was seen.
-    ready: HashMap<CertName, SystemTime>,
+    ready: HashMap<CertName, Ready>,
     waits: HashMap<CertName, Wait>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    seen: SystemTime,
+    owner: Option<Owner>,
 }
 
 #[derive(Debug)]
@@ -99,12 +102,13 @@ impl Checks {
         self.waits.get(name).map(|wait| wait.until)
     }
 
-    /// Whether there is room for one more look, at a name of this owner.
+    /// Whether there is room for one more look, at a name of this owner. One that is under way may
+    /// make its name ready.
     pub(super) fn has_room(&self, owner: Option<&Owner>) -> bool {
-        let of_owner = || self.under_way.values().flatten().filter(|whose| Some(*whose) == owner);
-        self.ready.len() < MOST_READY
-            && self.under_way.len() < AT_ONCE
-            && of_owner().count() < AT_ONCE_OF_OWNER
+        let ready = self.ready.values().map(|ready| &ready.owner);
+        let all = || self.under_way.values().chain(ready.clone());
+        let of_owner = || all().flatten().filter(|whose| Some(*whose) == owner);
+        all().count() < AT_ONCE && of_owner().count() < AT_ONCE_OF_OWNER
     }
 
     /// A look begins. It has to end.
@@ -114,9 +118,9 @@ impl Checks {
 
     /// A look has ended, and nothing stands in the way.
     pub(super) fn passed(&mut self, name: CertName, now: SystemTime) {
-        self.under_way.remove(&name);
+        let owner = self.under_way.remove(&name).flatten();
         self.waits.remove(&name);
-        self.ready.insert(name, now);
+        self.ready.insert(name, Ready { seen: now, owner });
     }
 
     /// A look has ended. Returns before when there is none at this name again.
@@ -150,7 +154,7 @@ impl Checks {
     /// Forgets what is not fresh any more, and what is not `due`.
     pub(super) fn tidy(&mut self, due: &HashSet<&CertName>, now: SystemTime) {
         let is_fresh = |seen: SystemTime| now.duration_since(seen).is_ok_and(|age| age < FRESH);
-        self.ready.retain(|name, seen| due.contains(name) && is_fresh(*seen));
+        self.ready.retain(|name, ready| due.contains(name) && is_fresh(ready.seen));
         // A client that comes again before the time has come has not shortened it.
         self.waits.retain(|name, wait| due.contains(name) || wait.until > now);
         if self.waits.len() > due.len() + MOST_UNWANTED {
@@ -236,9 +240,37 @@ mod tests {
     }
 
     #[test]
+    fn names_that_wait_for_a_place_and_looks_that_may_add_to_them_share_the_room() {
+        let (mut checks, now) = (Checks::default(), at(1_000_000));
+        let [ann, bob] = ["ann", "bob"].map(|user| Owner::User(user.into()));
+        let mut begun = 0;
+        let mut begin = |checks: &mut Checks, owner: Option<&Owner>| {
+            let has_room = checks.has_room(owner);
+            if has_room {
+                checks.begin(name(begun), owner.cloned());
+                begun += 1;
+            }
+            has_room
+        };
+        for n in 0..2 {
+            assert!(begin(&mut checks, Some(&ann)));
+            checks.passed(name(n), now);
+        }
+        while begin(&mut checks, Some(&ann)) {}
+        assert_eq!((checks.ready.len(), checks.under_way.len()), (2, AT_ONCE_OF_OWNER - 2));
+        assert!(begin(&mut checks, Some(&bob)), "she leaves room for others");
+        while begin(&mut checks, None) {}
+        assert_eq!((checks.ready.len(), checks.under_way.len()), (2, AT_ONCE - 2));
+        (2..AT_ONCE).for_each(|n| checks.passed(name(n), now));
+        assert!(!begin(&mut checks, None), "as many wait for a place as may");
+        checks.forget(&name(0));
+        assert!(begin(&mut checks, Some(&ann)), "there is a place for one");
+    }
+
+    #[test]
     fn what_was_seen_is_looked_at_again_when_it_is_old_or_was_not_wanted_meanwhile() {
         let (mut checks, now) = (Checks::default(), at(1_000_000));
-        (0..MOST_READY).for_each(|n| checks.passed(name(n), now));
+        (0..AT_ONCE).for_each(|n| checks.passed(name(n), now));
         assert!(!checks.has_room(None), "there are enough that wait for a place");
         let [zero, one] = [0, 1].map(name);
         checks.tidy(&HashSet::from([&zero, &one]), now);

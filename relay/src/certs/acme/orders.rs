@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use shared::kit::backoff::Backoff;
 use shared::kit::logging::Rate;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,7 +56,7 @@ pub(in super::super) struct Orders {
     hosts: Hosts,
     pub(super) table: Table,
     pub(super) metrics: Metrics,
-    running: JoinSet<Done>,
+    pub(super) running: JoinSet<Done>,
     /// The names of orders that run.
     pub(super) busy: HashSet<CertName>,
     /// Names that wait for a limit, of which that was said.
@@ -122,13 +122,23 @@ impl Orders {
             };
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Some(done) = self.running.join_next() => self.ended(done).await,
+                Some(done) = self.running.join_next() => self.have_ended(done).await,
                 () = changed => (),
                 () = sleep(wait.clamp(GAP, LONGEST_SLEEP)) => (),
             }
         }
         while let Some(done) = self.running.join_next().await {
             self.ended(done).await;
+        }
+    }
+
+    /// Takes note of what has come of a job, and of all others that have ended meanwhile: one round
+    /// for all of them, for each asks the store about whatever is due.
+    pub(super) async fn have_ended(&mut self, first: Result<Done, JoinError>) {
+        let mut next = Some(first);
+        while let Some(done) = next {
+            self.ended(done).await;
+            next = self.running.try_join_next();
         }
     }
 

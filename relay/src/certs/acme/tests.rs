@@ -1,17 +1,21 @@
 //! Orders at an authority that says nothing: what is looked at before one is placed. Those that are
 //! placed are watched by the tests of the programs, at a real authority.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use shared::control::protocol::DomainName;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::super::CertName;
 use super::super::table::Table;
 use super::super::wanted::Hosts;
+use super::checks::Standing;
+use super::job::{Done, What};
 use super::{Authority, Orders};
 use crate::access::Owner;
 use crate::config::{AcmeSettings, Config, CurrentConfig, Settings};
@@ -36,6 +40,22 @@ async fn store(folder: &Scratch, domains: &[DomainName]) -> Store {
     store
 }
 
+/// The authority there, of a relay that asks `resolver` about domains.
+async fn authority(
+    store: &Store,
+    directory: String,
+    resolver: SocketAddr,
+    metrics: &Metrics,
+) -> Arc<Authority> {
+    let mut settings = Settings::loopback();
+    settings.domains.resolver = Some(resolver);
+    settings.domains.any_host = true;
+    let config = CurrentConfig::new(Config::new(settings).unwrap());
+    let domains = Domains::new(config, Some(store.clone()), metrics.clone()).await.unwrap();
+    let acme = AcmeSettings { directory, ..AcmeSettings::default() };
+    Arc::new(Authority::new(&acme, None, store.clone(), domains).unwrap())
+}
+
 #[tokio::test]
 async fn a_silent_name_server_costs_the_store_nothing_and_holds_up_no_other_name() {
     let (folder, silent) = (Scratch::new(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
@@ -44,14 +64,8 @@ async fn a_silent_name_server_costs_the_store_nothing_and_holds_up_no_other_name
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let directory = format!("https://{}/directory", listener.local_addr().unwrap());
     let store = store(&folder, &anns).await;
-    let mut settings = Settings::loopback();
-    settings.domains.resolver = Some(silent.local_addr().unwrap());
-    settings.domains.any_host = true;
-    let config = CurrentConfig::new(Config::new(settings).unwrap());
-    let metrics = Metrics::new(|| 0).unwrap();
-    let domains = Domains::new(config, Some(store.clone()), metrics.clone()).await.unwrap();
-    let acme = AcmeSettings { directory: directory.clone(), ..AcmeSettings::default() };
-    let authority = Arc::new(Authority::new(&acme, None, store.clone(), domains).unwrap());
+    let (metrics, resolver) = (Metrics::new(|| 0).unwrap(), silent.local_addr().unwrap());
+    let authority = authority(&store, directory.clone(), resolver, &metrics).await;
 
     let (hosts, stop) = (Hosts::default(), CancellationToken::new());
     let ann = Owner::User("ann".into());
@@ -68,4 +82,32 @@ async fn a_silent_name_server_costs_the_store_nothing_and_holds_up_no_other_name
     assert_eq!(names, ["other.example.org"]);
     stop.cancel();
     ordering.join_all().await;
+}
+
+#[tokio::test]
+async fn jobs_that_have_ended_together_are_taken_note_of_together() {
+    let (folder, metrics) = (Scratch::new(), Metrics::new(|| 0).unwrap());
+    let store = store(&folder, &[]).await;
+    // Nobody is asked.
+    let (directory, resolver) =
+        ("https://127.0.0.1:1/directory".into(), ([127, 0, 0, 1], 1).into());
+    let authority = authority(&store, directory, resolver, &metrics).await;
+    let (hosts, stop) = (Hosts::default(), CancellationToken::new());
+    let mut orders = Orders::new(authority, hosts, Table::default(), metrics, stop);
+    let names: Vec<CertName> =
+        (0..5).map(|n| format!("n{n}.example.com").parse().unwrap()).collect();
+    let mut looks = Vec::new();
+    for name in names.iter().cloned() {
+        orders.checks.begin(name.clone(), None);
+        let done = Done { name, what: What::Checked(Some(Ok(()))) };
+        looks.push(orders.running.spawn(async { done }));
+    }
+    while !looks.iter().all(AbortHandle::is_finished) {
+        yield_now().await;
+    }
+    let first = orders.running.join_next().await.unwrap();
+    orders.have_ended(first).await;
+    for name in &names {
+        assert_eq!(orders.checks.of(name, SystemTime::now()), Standing::Ready, "{name}");
+    }
 }

@@ -39,6 +39,11 @@ impl Attempt for Leasing<'_> {
 
     const PATIENCE: Duration = PLACE_TIMEOUT;
 
+    fn says_little(why: &Verdict) -> bool {
+        use Fault::{ClientBusy, NoClient, TooManyAtOnce};
+        matches!(why, Verdict::Fault(NoClient | ClientBusy | TooManyAtOnce))
+    }
+
     async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {
         let admitted = self.admission.admit_to(self.http, client, self.arrival.visitor);
         admitted.map_err(|fault| Miss::Nowhere(fault.into()))?;

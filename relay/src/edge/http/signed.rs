@@ -90,7 +90,7 @@ pub(super) async fn check(
     if body.size_hint().lower() > MOST_SIGNED as u64 {
         return Err(Fault::BodyTooLarge);
     }
-    let source = Source::from(visitor);
+    let source = http.edge.config.now().source(visitor);
     let mut held = Held {
         of_tunnel: webhook.memory().lend((), source),
         of_all: http.unsigned.0.lend(tunnel.id().owner.clone(), source),
@@ -99,7 +99,7 @@ pub(super) async fn check(
     if held.is_evicted() {
         http.edge.metrics.limit(Limit::SignedBodies);
         if MADE_ROOM.allows() {
-            let tunnel = tunnel.id();
+            let (tunnel, source) = (tunnel.id(), Source::from(visitor));
             warn!(%tunnel, %source, "a body that is not known to be signed made room for others");
         }
         return Err(Fault::OverLimit);

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use shared::visit::record::{Failure, FailureReason, Record};
 use tests::http::{Line, Recorder, Reply};
 use tests::peer::dial_from;
+use tests::rogue::{RogueClient, write};
 use tests::{RunningClient, World, eventually, local};
 
+use super::shares::{waiting, with_four_streams};
 use super::{APP, app};
 
 /// A relay, and clients of the tunnel `app` with services that answer with their names.
@@ -129,6 +132,58 @@ async fn a_client_whose_service_is_not_there_is_passed_over() {
     assert_eq!(services[0].seen().len(), 60);
     drop(line);
     stop(world, clients).await;
+}
+
+/// Says that it has not reached its local service, to whoever is next.
+async fn fail(client: &mut RogueClient, reason: FailureReason) {
+    let mut stream = client.stream().await;
+    let failed = Record::Failed(Failure { reason, explanation: String::new() });
+    write(&mut stream, &[Record::Seen.encode(), failed.encode()].concat()).await;
+}
+
+#[tokio::test]
+async fn of_clients_of_which_none_can_the_best_one_says_why() {
+    let world = World::start_with(tests::web::with_http).await;
+    let http = world.addrs.http.unwrap();
+    let mut waits = Vec::new();
+    let mut full = with_four_streams(&world).await;
+    for _ in 0..2 {
+        waits.push((waiting(http, APP, "").await, full.stream().await));
+    }
+    // It has to be known for a request with a body that there is somebody to take it.
+    let ask = async || {
+        let mut line = Line::connect(http).await;
+        line.send(format!("POST / HTTP/1.1\r\nHost: {APP}\r\nContent-Length: 4\r\n\r\nbody")).await;
+        line
+    };
+    let said = async |mut line: Line| {
+        let answer = line.answer().await;
+        (answer.status, answer.headers.of("x-relay-error").unwrap_or_default().to_owned())
+    };
+    assert_eq!(said(ask().await).await, (503, "over_limit".into()));
+
+    let mut older = with_four_streams(&world).await;
+    let line = ask().await;
+    fail(&mut older, FailureReason::Refused).await;
+    assert_eq!(said(line).await, (502, "local_refused".into()), "the other one is full");
+
+    let mut newest = with_four_streams(&world).await;
+    let line = ask().await;
+    fail(&mut newest, FailureReason::TimedOut).await;
+    fail(&mut older, FailureReason::Refused).await;
+    assert_eq!(said(line).await, (504, "local_timeout".into()), "that one was to serve it");
+
+    for _ in 0..2 {
+        waits.push((waiting(http, APP, "").await, newest.stream().await));
+    }
+    let line = ask().await;
+    fail(&mut older, FailureReason::Refused).await;
+    assert_eq!(said(line).await, (502, "local_refused".into()), "both others are full");
+    drop(waits);
+    for client in [newest, older, full] {
+        client.close().await;
+    }
+    world.stop().await;
 }
 
 #[tokio::test]

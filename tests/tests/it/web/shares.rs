@@ -15,7 +15,7 @@ use super::{APP, app, world_with};
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 9];
 
 /// A request that waits for its answer, by a connection of its own.
-async fn waiting(http: SocketAddr, host: &str, more: &str) -> Line {
+pub(super) async fn waiting(http: SocketAddr, host: &str, more: &str) -> Line {
     let mut line = Line::connect(http).await;
     line.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n{more}\r\n")).await;
     line
@@ -28,7 +28,7 @@ async fn expect_turned_away(mut line: Line) {
 }
 
 /// A client of the tunnels `app` and `other` with room for four streams.
-async fn with_four_streams(world: &World) -> RogueClient {
+pub(super) async fn with_four_streams(world: &World) -> RogueClient {
     let mut hello = rogue::hello(&[]);
     hello.max_streams = 4;
     hello.tunnels = ["app", "other"].map(|name| tunnel(name, HttpOptions::default())).into();

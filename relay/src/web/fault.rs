@@ -207,7 +207,7 @@ impl Fault {
                 429,
                 Code::TooManyGuesses,
                 Visitor,
-                "Too many wrong passwords come from where you are",
+                "Too many wrong passwords or tokens come from where you are",
                 "Wait a moment, and ask the tunnel's owner for the right one.",
             ),
             Self::OverLimit => (

@@ -1,15 +1,23 @@
 //! A JSON Web Token (RFC 7519), as `Authorization: Bearer` (RFC 6750).
 
+use std::net::IpAddr;
+use std::time::Instant;
+
 use hyper::header::HeaderMap;
 use shared::control::protocol::JwtCheck;
 
+use super::guesses::Guesses;
 use super::{BadOption, login};
 use crate::access::{BadJwt, JwtKeys, JwtRules};
 use crate::web::Fault;
 
 /// The tokens that are good. The local service sees them too: it may want to know who that is.
 #[derive(Debug)]
-pub(super) struct Bearer(JwtRules);
+pub(super) struct Bearer {
+    rules: JwtRules,
+    /// Those that nobody has signed: to find that out takes as long as the tunnel's keys say.
+    guesses: Guesses,
+}
 
 impl Bearer {
     pub(super) fn new(check: &JwtCheck) -> Result<Self, BadOption> {
@@ -18,13 +26,25 @@ impl Bearer {
             return Err(BadOption::new("jwt", "whom tokens are for and who makes them has a name"));
         }
         let keys = JwtKeys::parse(keys).map_err(|err| BadOption::new("jwt", err))?;
-        Ok(Self(JwtRules { keys, audience: audience.clone(), issuer: issuer.clone() }))
+        let rules = JwtRules { keys, audience: audience.clone(), issuer: issuer.clone() };
+        Ok(Self { rules, guesses: Guesses::new() })
     }
 
     /// Whether a request has a token that is good now.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(super) fn check(
+        &self,
+        headers: &HeaderMap,
+        visitor: IpAddr,
+        now: Instant,
+    ) -> Result<(), Fault> {
         let token = login::credentials(headers, "bearer").ok_or(Fault::JwtNeeded(None))?;
-        self.0.check(token).map_err(|bad| Fault::JwtNeeded(Some(reason(&bad))))
+        self.guesses.check(visitor, now)?;
+        self.rules.check(token).map_err(|bad| {
+            if bad == BadJwt::Signature {
+                self.guesses.was_wrong(visitor, now);
+            }
+            Fault::JwtNeeded(Some(reason(&bad)))
+        })
     }
 }
 
@@ -88,9 +108,12 @@ mod tests {
         now.cast_signed() + seconds
     }
 
+    const VISITOR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
     fn check(rule: &Bearer, authorization: &str) -> Result<(), Fault> {
         let value = HeaderValue::from_str(authorization).unwrap();
-        rule.check(&[(AUTHORIZATION, value)].into_iter().collect())
+        let headers = [(AUTHORIZATION, value)].into_iter().collect();
+        rule.check(&headers, VISITOR, Instant::now())
     }
 
     #[test]
@@ -129,9 +152,29 @@ mod tests {
             let signature = reason(&BadJwt::Signature);
             assert_eq!(checked, Err(Fault::JwtNeeded(Some(signature))), "{bad}");
         }
-        let none = issuer.rule().check(&HeaderMap::new());
+        let none = issuer.rule().check(&HeaderMap::new(), VISITOR, Instant::now());
         assert_eq!(none, Err(Fault::JwtNeeded(None)));
         assert_eq!(check(&issuer.rule(), "Basic YTpi"), Err(Fault::JwtNeeded(None)));
+    }
+
+    #[test]
+    fn whoever_tries_out_signatures_waits_and_whoever_has_an_old_token_does_not() {
+        let issuer = Issuer::new();
+        let rule = issuer.rule();
+        let old = format!("Bearer {}", issuer.issue(&json!({"exp": in_seconds(-1)})));
+        let good = format!("Bearer {}", issuer.issue(&json!({})));
+        for _ in 0..100 {
+            assert!(matches!(check(&rule, &old), Err(Fault::JwtNeeded(_))));
+        }
+        let forged = format!("Bearer {}", Issuer::new().issue(&json!({})));
+        let waits = |fault| matches!(fault, Err(Fault::TooManyGuesses(_)));
+        assert!((0..100).any(|_| waits(check(&rule, &forged))));
+        // Its answer would tell that the ones before were wrong, and costs the same to find out.
+        assert!(waits(check(&rule, &good)));
+        let elsewhere = [198, 51, 100, 1].into();
+        let headers =
+            [(AUTHORIZATION, HeaderValue::from_str(&good).unwrap())].into_iter().collect();
+        assert_eq!(rule.check(&headers, elsewhere, Instant::now()), Ok(()));
     }
 
     #[test]

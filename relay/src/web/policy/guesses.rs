@@ -1,4 +1,4 @@
-//! Passwords that are tried out.
+//! Passwords, and signatures of tokens, that are tried out.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -9,12 +9,12 @@ use shared::kit::amounts::Frequency;
 use super::paces::Paces;
 use crate::web::Fault;
 
-/// So many wrong passwords a minute may come from one source. People mistype a few, and a browser
+/// So many wrong ones a minute may come from one source. People mistype a few, and a browser
 /// asks again for each; a short list of passwords takes a day at this pace.
 const MOST_WRONG: Frequency =
     Frequency { count: NonZeroU32::new(10).expect("not zero"), time: Duration::from_secs(60) };
 
-/// Passwords that were wrong, by where they came from.
+/// Those that were wrong, by where they came from.
 #[derive(Debug)]
 pub(super) struct Guesses(Paces);
 
@@ -23,7 +23,7 @@ impl Guesses {
         Self(Paces::new(MOST_WRONG))
     }
 
-    /// Whether a password from there is looked at now: a right one must not tell that the ones before
+    /// Whether one from there is looked at now: a right one must not tell that the ones before
     /// were wrong.
     pub(super) fn check(&self, visitor: IpAddr, now: Instant) -> Result<(), Fault> {
         match self.0.wait(visitor.into(), now) {

@@ -165,7 +165,7 @@ impl Policy {
             login.check(&head.headers, arrival.visitor, now)?;
         }
         if let Some(bearer) = &self.bearer {
-            bearer.check(&head.headers)?;
+            bearer.check(&head.headers, arrival.visitor, now)?;
         }
         Ok(())
     }

@@ -63,6 +63,10 @@ pub(crate) trait Attempt: Send {
         false
     }
 
+    /// Where the visit is counted among those that wait for a client. `None`: nowhere, it may be from
+    /// anywhere.
+    fn source(&self) -> Option<Source>;
+
     /// Tries it with this client.
     fn with(
         &mut self,
@@ -114,7 +118,7 @@ async fn held<A: Attempt>(
     let Some(deadline) = tunnel.comes_back_by(hold) else { return Err(OpenError::Gone.into()) };
     let mut missed = None;
     loop {
-        let Some(held) = tunnel.hold() else { return Err(OpenError::Gone.into()) };
+        let Some(held) = tunnel.hold(attempt.source()) else { return Err(OpenError::Gone.into()) };
         let waiting = async {
             let turn = held.turn().await;
             if let Some(claimed) = missed.take() {

@@ -22,7 +22,7 @@ use super::EdgeShared;
 use super::admit::{Gate, NotAdmitted, Permit, allowance};
 use super::proxied::{BadHeader, introduction};
 use super::turned_away::turn_away;
-use crate::limits::Account;
+use crate::limits::{Account, Source};
 use crate::placement::{Attempt, Miss, OPEN_TIMEOUT, Order, open_on_client, place};
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
@@ -193,6 +193,10 @@ impl Attempt for Streaming<'_> {
     type Error = Nowhere;
 
     const PATIENCE: Duration = OPEN_TIMEOUT;
+
+    fn source(&self) -> Option<Source> {
+        self.gate.config.source(self.visitor.ip())
+    }
 
     async fn with(&mut self, client: &Candidate) -> Result<OpenStream, Miss<Nowhere>> {
         let Self { gate, open, visitor, permit, accounts } = self;

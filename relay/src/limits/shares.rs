@@ -86,6 +86,11 @@ impl Shares {
         Ok(share)
     }
 
+    /// Whether anybody has a place.
+    pub(crate) fn are_any_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > 0
+    }
+
     /// One of `most` places, and how many were taken before.
     fn one_more(self: &Arc<Self>, most: usize) -> Result<(usize, Share), NoShare> {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);

@@ -38,10 +38,15 @@ impl Supply {
         Self { most, share, taken: Arc::default() }
     }
 
-    /// So many bytes for whoever is at `source`, if there are. Without a source it is nobody's share.
+    /// So many bytes for whoever is at `source`, if there are. A share becomes smaller as others take
+    /// theirs, so that a few sources do not leave nothing. Without a source it is nobody's share.
     pub(crate) fn take(&self, source: Option<Source>, bytes: usize) -> Option<Supplied> {
         self.take_with(source, |left, left_of_source| {
-            (bytes <= left.min(left_of_source)).then_some(bytes)
+            let has = self.share - left_of_source;
+            // Of what the others leave the same part as a share is of the whole.
+            let share = part(self.share, left + has, self.most);
+            let is_theirs = source.is_none() || has + bytes <= share;
+            (is_theirs && bytes <= left).then_some(bytes)
         })
     }
 
@@ -53,9 +58,8 @@ impl Supply {
         most: usize,
         least: usize,
     ) -> Option<Supplied> {
-        let part = |left: usize, of: usize| (most as u64 * left as u64 / of.max(1) as u64) as usize;
         self.take_with(source, |left, left_of_source| {
-            let bytes = part(left, self.most).min(part(left_of_source, self.share));
+            let bytes = part(most, left, self.most).min(part(most, left_of_source, self.share));
             (bytes >= least).then_some(bytes)
         })
     }
@@ -75,6 +79,11 @@ impl Supply {
         }
         Some(Supplied { supply: self.clone(), source, bytes })
     }
+}
+
+/// As much of `amount` as `left` is of `all`.
+fn part(amount: usize, left: usize, all: usize) -> usize {
+    (amount as u64 * left as u64 / all.max(1) as u64) as usize
 }
 
 impl Supplied {
@@ -112,16 +121,28 @@ mod tests {
         let take = |n, bytes| supply.take(source(n), bytes);
         let first = [take(1, 300), take(1, 100)];
         assert!(first.iter().all(Option::is_some) && take(1, 1).is_none());
-        let others = [take(2, 400), take(3, 150)];
-        assert!(others.iter().all(Option::is_some) && take(4, 51).is_none());
-        let last = supply.take(None, 50);
-        assert_eq!(last.as_ref().map(Supplied::bytes), Some(50));
+        assert!(take(2, 241).is_none(), "it has two fifths of what there is beside the first");
+        let others = [take(2, 240), take(3, 144)];
+        assert!(others.iter().all(Option::is_some) && take(4, 87).is_none());
+        let last = supply.take(None, 216);
+        assert_eq!(last.as_ref().map(Supplied::bytes), Some(216));
         assert!(supply.take(None, 1).is_none());
         drop(first);
-        assert!(take(1, 400).is_some());
+        assert!(take(1, 160).is_some());
         drop((others, last));
+        assert!(take(1, 400).is_some());
         let taken = supply.taken.lock();
         assert_eq!((taken.bytes, taken.sources.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_few_sources_leave_something_for_the_next() {
+        let supply = Supply::new(32_000, 8_000);
+        let greedy =
+            |n| std::iter::from_fn(move || Some(n)).map_while(|n| supply.take(source(n), 10));
+        let all: Vec<_> = (1..=10).flat_map(greedy).collect();
+        let next = supply.take(source(99), 400);
+        assert!(next.is_some(), "ten have {} of 3200", all.len());
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod vacancies;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ static HELD_BACK: Rate = Rate::new(|more| {
     warn!(left_out = more.count, "clients that keep taking tunnels from each other: {more}");
 });
 
-/// So many visitors of one tunnel wait for its client to come back at most. Nothing that they say
-/// is read meanwhile, so each costs a descriptor and what the kernel holds for it.
+/// So many visitors of one tunnel wait for its client to come back at most, half of them of one source.
+/// Nothing that they say is read meanwhile, so each costs a descriptor and what the kernel holds for it.
 const MOST_HELD: usize = 4096;
 
 /// Which tunnel: names are their owner's.
@@ -61,7 +61,7 @@ pub(crate) struct Tunnel {
     metrics: Metrics,
     visitors: Arc<Shares>,
     bandwidth: OnceLock<[Arc<Bucket>; 2]>,
-    held: AtomicUsize,
+    held: Arc<Shares>,
     /// A client has asked where visitors connect to.
     tells_destination: AtomicBool,
     /// Whoever has waited for longest has it.
@@ -127,7 +127,7 @@ impl Tunnel {
             metrics: metrics.clone(),
             visitors: Arc::default(),
             bandwidth: OnceLock::new(),
-            held: AtomicUsize::new(0),
+            held: Arc::default(),
             tells_destination: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
@@ -375,14 +375,17 @@ impl Tunnel {
 
     /// Whether visitors wait for a client.
     pub(crate) fn is_anybody_held(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > 0
+        self.held.are_any_taken()
     }
 
-    /// A place among the visitors that wait for a client, if there is one.
-    pub(crate) fn hold(&self) -> Option<Held<'_>> {
-        let before = self.held.fetch_add(1, Ordering::Relaxed);
-        let held = Held(self);
-        (before < MOST_HELD).then_some(held)
+    /// A place among the visitors that wait for a client, if there is one for whoever comes from
+    /// `source`.
+    pub(crate) fn hold(&self, source: Option<Source>) -> Option<Held<'_>> {
+        let place = match source {
+            Some(source) => self.held.take_from(source, MOST_HELD),
+            None => self.held.take(MOST_HELD),
+        };
+        Some(Held { tunnel: self, _place: place.ok()? })
     }
 }
 
@@ -391,7 +394,10 @@ pub(crate) type Present = Share;
 
 /// A visitor that waits for a client, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'a>(&'a Tunnel);
+pub(crate) struct Held<'a> {
+    tunnel: &'a Tunnel,
+    _place: Share,
+}
 
 impl<'a> Held<'a> {
     /// Waits until all who came before have gone on to a client.
@@ -400,13 +406,7 @@ impl<'a> Held<'a> {
     ///
     /// The place in the queue is lost.
     pub(crate) async fn turn(&self) -> MutexGuard<'a, ()> {
-        self.0.turn.lock().await
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.tunnel.turn.lock().await
     }
 }
 

@@ -22,7 +22,7 @@ const SMALL: usize = 4 * 1024;
 /// times as much.
 const OF_ALL: usize = 32 * 1024 * 1024;
 
-/// The same for those of one source: 256 of the largest.
+/// The same for those of one source, if there are no others: 256 of the largest.
 const OF_SOURCE: usize = OF_ALL / 4;
 
 /// Requests that are turned away for this.

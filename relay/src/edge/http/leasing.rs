@@ -10,6 +10,7 @@ use hyper::http::uri::PathAndQuery;
 use super::admit::{Admission, counted};
 use super::upstream::{Lease, Wanted};
 use super::{Http, options};
+use crate::limits::Source;
 use crate::placement::{Attempt, Miss};
 use crate::tunnel::{Candidate, Conditions};
 use crate::web::{Arrival, Fault, Verdict};
@@ -42,6 +43,10 @@ impl Attempt for Leasing<'_> {
     fn says_little(why: &Verdict) -> bool {
         use Fault::{ClientBusy, NoClient, TooManyAtOnce};
         matches!(why, Verdict::Fault(NoClient | ClientBusy | TooManyAtOnce))
+    }
+
+    fn source(&self) -> Option<Source> {
+        self.wanted.source
     }
 
     async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {

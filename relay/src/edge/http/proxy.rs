@@ -388,6 +388,7 @@ impl Exchange<'_> {
         kept: Kept,
     ) -> Result<Response<ToVisitor>, Fault> {
         let Self { account, visitor, upgrade, wish, head: asked, admission, .. } = self;
+        let source = admission.source();
         account.holds(admission.into_parts());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
@@ -409,7 +410,7 @@ impl Exchange<'_> {
         let body = Relayed::new(body, account, kept, broke_off);
         let policy = conditions.and_then(|conditions| conditions.policy.as_ref());
         let body = match policy.is_some_and(|policy| policy.compress) {
-            true => wish.grant(&visitor.http.room, &mut head, body),
+            true => wish.grant(&visitor.http.room, source, &mut head, body),
             false => ToVisitor::Relayed(body),
         };
         Ok(Response::from_parts(head, body))

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tests::http::{Line, Recorder};
-use tests::{RunningClient, Tasks, World, local, within_time};
+use tests::peer::dial_from;
+use tests::{RunningClient, Tasks, World, local, within, within_time};
 
 use super::{APP, app, world_with};
 
@@ -180,10 +181,13 @@ async fn a_crowd_that_waits_has_a_limit() {
     alone(&world).await;
     let (refused, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut visitors = Tasks::new();
-    for _ in 0..4100 {
+    for number in 0..4100 {
+        // From one source there would be half as many.
+        let ip = [127, 0, 0, 1 + (number % 4) as u8];
         let (refused, served) = (Arc::clone(&refused), Arc::clone(&served));
         visitors.spawn(async move {
-            let mut line = Line::connect(http).await;
+            let connection = within("a connection", dial_from(ip, http)).await;
+            let mut line = Line::over(connection.expect("a connection"));
             line.get(APP, "/").await;
             let answer = within_time(HOLD, "an answer", line.slow_answer()).await;
             match answer.status {

@@ -124,7 +124,8 @@ fn can_shrink(answer: &Parts) -> bool {
 /// Whether nobody on the way may change it (RFC 9111, section 5.2.2.6).
 fn must_stay(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(CACHE_CONTROL).iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(',')).any(|said| said.trim() == "no-transform")
+    let mut said = fields.flat_map(|field| field.split(','));
+    said.any(|said| said.trim().eq_ignore_ascii_case("no-transform"))
 }
 
 fn shrinks(content_type: &HeaderValue) -> bool {
@@ -255,7 +256,7 @@ mod tests {
             (CONTENT_ENCODING, "gzip"),
             (CONTENT_ENCODING, "identity"),
             (CONTENT_RANGE, "bytes 0-9/10"),
-            (CACHE_CONTROL, "public, no-transform"),
+            (CACHE_CONTROL, "public, No-Transform"),
             (CONTENT_LENGTH, "1023"),
             (CONTENT_LENGTH, "0"),
             (HeaderName::from_static("content-digest"), "sha-256=:AA==:"),

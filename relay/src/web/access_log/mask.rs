@@ -91,7 +91,8 @@ pub(super) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
         Some((before, _)) => Cow::Owned(before.to_owned()),
         None => url,
     };
-    if let Some(start) = url.find("://").map(|at| at + 3) {
+    let start = if url.starts_with("//") { Some(2) } else { url.find("://").map(|at| at + 3) };
+    if let Some(start) = start {
         let end = url[start..].find(['/', '?']).map_or(url.len(), |length| start + length);
         if let Some(at) = url[start..end].rfind('@') {
             url = Cow::Owned(format!("{}{MASKED}{}", &url[..start], &url[start + at..]));
@@ -108,9 +109,9 @@ fn secret(pair: &str) -> Option<&str> {
     let (name, _) = pair.split_once('=')?;
     let end = name.len().saturating_sub(LONGEST_NAME);
     let plain = plain(&name.as_bytes()[end..]);
-    // `user[password]`, as frameworks nest them, and `password[]`.
-    let innermost = plain.trim_end_matches("[]").trim_end_matches(']').rsplit('[').next()?;
-    SECRETS.binary_search(&innermost).is_ok().then_some(name)
+    // `user[password][0]` and `user.password`, as frameworks nest them.
+    let mut parts = plain.split(['[', ']', '.']).map(|part| part.trim_matches([' ', '+']));
+    parts.any(|part| SECRETS.binary_search(&part).is_ok()).then_some(name)
 }
 
 /// A name as it is compared: without escapes, in lower case, with `_` for `-`.
@@ -135,7 +136,11 @@ mod tests {
             ("/?Api-Key=c;x=1", "/?Api-Key=***;x=1"),
             ("/?t%6Fken=d&token=e&token=", "/?t%6Fken=***&token=***&token=***"),
             ("/?user[password]=f&user%5Bpin%5D=g", "/?user[password]=***&user%5Bpin%5D=***"),
-            ("/?password[]=h", "/?password[]=***"),
+            (
+                "/?password[]=h&token[0]=i&a[pin][b]=j",
+                "/?password[]=***&token[0]=***&a[pin][b]=***",
+            ),
+            ("/?user.password=k&+token=l&%20sid=m", "/?user.password=***&+token=***&%20sid=***"),
             ("/?code=a=b?c", "/?code=***"),
             ("/?X-Amz-Signature=0a", "/?X-Amz-Signature=***"),
             ("/?tunnel_token=x", "/?tunnel_token=***"),
@@ -166,6 +171,7 @@ mod tests {
         let masked = [
             ("https://ann:pw@app.example/a?code=1#token=2", "https://***@app.example/a?code=***"),
             ("https://ann@app.example", "https://***@app.example"),
+            ("//ann:pw@app.example/a", "//***@app.example/a"),
             ("https://app.example/@ann?q=1", "https://app.example/@ann?q=1"),
             ("/relative?sid=1", "/relative?sid=***"),
             ("https://app.example?a=b@c", "https://app.example?a=b@c"),

@@ -3,6 +3,7 @@
 //! - `access_log`: what is written down of them
 //! - `connecting`: connections to local services that are being made
 //! - `fault`: why a request is not answered by the local service, and what is said then
+//! - `fields`: fields of a head that are changed together
 //! - `interim`: what a local service says before it answers
 //! - `pages`: what people see then
 //! - `percent`, `weights`: what is written in headers and addresses
@@ -12,6 +13,7 @@
 mod access_log;
 mod connecting;
 mod fault;
+pub(crate) mod fields;
 mod interim;
 mod pages;
 pub(crate) mod percent;

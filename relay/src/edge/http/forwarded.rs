@@ -11,8 +11,8 @@ use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use shared::kit::digits::push_ip;
 use shared::kit::net::Networks;
 
-use super::fields::{Values, remove_all};
 use super::nodes::{Node, address, is_tls, nodes};
+use crate::web::fields::{Values, remove_all};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -5,8 +5,8 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode, Version};
 
-use super::fields::remove_all;
 use crate::web::Fault;
+use crate::web::fields::remove_all;
 
 /// Whether a header concerns one connection alone (RFC 9110, section 7.6.1), whatever `Connection` says.
 /// `Trailer` does not: it announces fields that are passed on.

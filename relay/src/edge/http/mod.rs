@@ -9,7 +9,7 @@
 //! - `admit`: whether it may
 //! - `options`: what its tunnel's clients say
 //! - `heads`: what their heads take up
-//! - `head`, `hops`, `forwarded`, `nodes`, `fields`: what its headers say, and what the local service
+//! - `head`, `hops`, `forwarded`, `nodes`: what its headers say, and what the local service
 //!   sees of it
 //! - `leasing`, `upstream`, `running`, `lent`: the connections to local services
 //! - `body`, `expect`, `signed`, `shrink`, `upgrade`, `carry`: what moves
@@ -26,7 +26,6 @@ mod body;
 mod carry;
 mod ends;
 mod expect;
-mod fields;
 mod forwarded;
 mod given;
 mod head;

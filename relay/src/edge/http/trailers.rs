@@ -3,8 +3,8 @@
 use hyper::body::Frame;
 use hyper::header::HeaderName;
 
-use super::fields::remove_all;
 use super::{forwarded, hops};
+use crate::web::fields::remove_all;
 
 /// Whether a field may not stand behind a body (RFC 9110, section 6.5.1): what frames a message or
 /// says where it belongs and who sends it has been looked at in front of it, and one that comes

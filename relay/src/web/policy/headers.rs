@@ -5,6 +5,7 @@ use hyper::http::request::Parts;
 use shared::control::protocol::HttpOptions;
 
 use super::BadOption;
+use crate::web::fields::remove_all;
 
 /// Headers that the local service sees, or does not.
 #[derive(Debug, Default)]
@@ -51,13 +52,23 @@ impl Headers {
         if let Some(host) = &self.host {
             request.headers.insert(HOST, host.clone());
         }
-        for name in &self.remove {
-            request.headers.remove(name);
+        if !self.remove.is_empty() || !self.add.is_empty() {
+            let named = || self.remove.iter().chain(self.add.iter().map(|(name, _)| name));
+            remove_all(&mut request.headers, |name| named().any(|one| is_same(name, one)));
         }
         for (name, value) in &self.add {
             request.headers.insert(name.clone(), value.clone());
         }
     }
+}
+
+/// Whether two names are the same to programs that get headers as variables, where `_` stands for `-`
+/// (RFC 3875, section 4.1.18).
+pub(super) fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
+    fn plain(name: &HeaderName) -> impl Iterator<Item = u8> {
+        name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte })
+    }
+    one.as_str().len() == other.as_str().len() && plain(one).eq(plain(other))
 }
 
 fn name(option: &'static str, text: &str) -> Result<HeaderName, BadOption> {
@@ -91,9 +102,16 @@ mod tests {
         };
         let request = Request::get("/").header("host", "app.example").header("cookie", "a=b");
         let request = request.header("accept", "*/*").header("accept", "text/html");
+        // To a program that gets them as variables these are the same.
+        let request = request.header("x_own", "2").header("cookie_", "c=d");
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         Headers::new(&options).unwrap().apply(&mut head);
-        let fields = [("host", "localhost:3000"), ("x-own", "1"), ("accept", "text/plain")];
+        let fields = [
+            ("host", "localhost:3000"),
+            ("x-own", "1"),
+            ("accept", "text/plain"),
+            ("cookie_", "c=d"),
+        ];
         let fields = fields
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         assert_eq!(head.headers, fields.into_iter().collect());

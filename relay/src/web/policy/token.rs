@@ -1,10 +1,12 @@
 //! The access token of a tunnel, which is for the relay alone.
 
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HeaderMap, HeaderName, REFERER};
 use hyper::http::uri::PathAndQuery;
 use shared::control::protocol::SecretDigest;
 
+use super::headers::is_same;
 use crate::web::Fault;
+use crate::web::fields::remove_all;
 use crate::web::percent::decoded;
 
 /// Where requests have the token.
@@ -37,26 +39,36 @@ impl Token {
 
 /// Takes the token out of a request, right or wrong, as often as it is there.
 pub(super) fn forget(headers: &mut HeaderMap, target: &mut PathAndQuery) {
-    headers.remove(HEADER);
+    remove_all(headers, |name| is_same(name, &HEADER));
     if target.query().is_some_and(|query| query.contains(PARAMETER)) {
         *target = without(target);
+    }
+    // What a page was opened with stands here in the requests for all that belongs to it.
+    if headers.contains_key(REFERER) {
+        for (_, value) in headers.iter_mut().filter(|(name, _)| **name == REFERER) {
+            let left = value.to_str().ok().and_then(without_parameter);
+            if let Some(left) = left.and_then(|left| left.try_into().ok()) {
+                *value = left;
+            }
+        }
     }
 }
 
 /// The same without the token. Whatever else is in the query stays as it is, byte for byte.
 pub(super) fn without(target: &PathAndQuery) -> PathAndQuery {
-    let Some(query) = target.query() else { return target.clone() };
-    if !parameters(query).any(|parameter| value(parameter).is_some()) {
-        return target.clone();
-    }
-    let others: Vec<_> = parameters(query).filter(|parameter| value(parameter).is_none()).collect();
-    let path = target.path();
-    let left = match others.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", others.join("&")),
-    };
+    let Some(left) = without_parameter(target.as_str()) else { return target.clone() };
     // A part of what could be a target can be one.
     left.parse().unwrap_or_else(|_| PathAndQuery::from_static("/"))
+}
+
+/// What is left of an address, if the token is in its query.
+fn without_parameter(address: &str) -> Option<String> {
+    let (path, query) = address.split_once('?')?;
+    let others: Vec<_> = parameters(query).filter(|parameter| value(parameter).is_none()).collect();
+    if others.len() == parameters(query).count() {
+        return None;
+    }
+    Some(if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) })
 }
 
 fn parameters(query: &str) -> impl Iterator<Item = &str> {
@@ -126,17 +138,34 @@ mod tests {
             ("/tunnel_token=x?", "/tunnel_token=x?"),
             ("/a", "/a"),
         ] {
-            let mut headers: HeaderMap =
-                [("a", "1"), ("x-tunnel-token", "x"), ("x-tunnel-token", "y")]
-                    .map(|(name, value)| {
-                        (HeaderName::from_static(name), HeaderValue::from_static(value))
-                    })
-                    .into_iter()
-                    .collect();
+            let mut headers: HeaderMap = [
+                ("a", "1"),
+                ("x-tunnel-token", "x"),
+                ("x-tunnel-token", "y"),
+                ("x_tunnel-token", "z"),
+            ]
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
             let mut target = PathAndQuery::from_static(target);
             forget(&mut headers, &mut target);
             assert_eq!(target.as_str(), left);
             assert_eq!(headers.keys().collect::<Vec<_>>(), ["a"]);
+        }
+    }
+
+    #[test]
+    fn the_page_before_does_not_tell_it_either() {
+        for (referer, left) in [
+            ("https://app.example/a?b=1&tunnel_token=x", "https://app.example/a?b=1"),
+            ("https://app.example/?tunnel_token=x", "https://app.example/"),
+            ("https://app.example/?b=tunnel_token", "https://app.example/?b=tunnel_token"),
+            ("https://app.example/", "https://app.example/"),
+        ] {
+            let referer = (REFERER, HeaderValue::from_static(referer));
+            let mut headers: HeaderMap = [referer].into_iter().collect();
+            forget(&mut headers, &mut PathAndQuery::from_static("/"));
+            assert_eq!(headers[REFERER], left);
         }
     }
 }

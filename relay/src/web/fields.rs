@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Removes the fields of which `goes` says so.
-pub(super) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+pub(crate) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
     // Nearly no request has any, and to look at all names is less than to ask for each of some.
     let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in gone {
@@ -14,7 +14,7 @@ pub(super) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> 
 
 /// Values for fields, which share one piece of memory.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(crate) struct Values {
     text: String,
     /// Where the value of each ends.
     ends: Vec<(HeaderName, usize)>,
@@ -27,19 +27,19 @@ const USUAL_LENGTH: usize = 256;
 const USUAL_NUMBER: usize = 4;
 
 impl Values {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { text: String::with_capacity(USUAL_LENGTH), ends: Vec::with_capacity(USUAL_NUMBER) }
     }
 
     /// One more, which `write` writes behind what is there.
-    pub(super) fn add(&mut self, name: HeaderName, write: impl FnOnce(&mut String)) {
+    pub(crate) fn add(&mut self, name: HeaderName, write: impl FnOnce(&mut String)) {
         write(&mut self.text);
         self.ends.push((name, self.text.len()));
     }
 
     /// Puts them in the place of what `headers` has under their names. One that is no value is left
     /// out.
-    pub(super) fn insert_into(self, headers: &mut HeaderMap) {
+    pub(crate) fn insert_into(self, headers: &mut HeaderMap) {
         let text = Bytes::from(self.text);
         let mut start = 0;
         for (name, end) in self.ends {

@@ -12,6 +12,15 @@ pub(crate) fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> 
     }
 }
 
+/// Whether two names are the same to programs that get headers as variables, where `_` stands for `-`
+/// (RFC 3875, section 4.1.18).
+pub(crate) fn is_same(one: &HeaderName, other: &str) -> bool {
+    fn plain(name: &str) -> impl Iterator<Item = u8> {
+        name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte })
+    }
+    one.as_str().len() == other.len() && plain(one.as_str()).eq(plain(other))
+}
+
 /// Values for fields, which share one piece of memory.
 #[derive(Debug)]
 pub(crate) struct Values {

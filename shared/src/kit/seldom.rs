@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 /// A future that is polled when it has been woken, and not whenever its task is.
 ///
 /// Whatever it waits for has to wake it, as the contract of [`Future`] says: it is not polled just in
-/// case. It is as safe to cancel as what it holds.
+/// case. It is as safe to cancel as what it holds. When it has ended it is not to be polled any more.
 #[derive(Debug)]
 pub struct Seldom<F> {
     future: Pin<Box<F>>,
@@ -50,7 +50,9 @@ impl<F: Future> Future for Seldom<F> {
         // Before the look at the flag, so that nobody else is woken behind it.
         if !this.task.will_wake(cx.waker()) {
             this.task.clone_from(cx.waker());
-            this.alarm.task.lock().clone_from(cx.waker());
+            let before = std::mem::replace(&mut *this.alarm.task.lock(), this.task.clone());
+            // Not under the lock, as in `wake_by_ref`.
+            drop(before);
         }
         if !this.alarm.is_woken.load(Ordering::Acquire) {
             return Poll::Pending;

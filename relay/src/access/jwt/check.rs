@@ -13,6 +13,9 @@ use super::keys::JwtKey;
 /// Why a token is not good. Only what a good signature stands behind is told in detail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BadJwt {
+    /// It is no token, or there is no key for it: no signature has been looked at.
+    Unknown,
+    /// None of the keys has signed it.
     Signature,
     /// It asks for what the relay does not know.
     Critical,
@@ -53,7 +56,7 @@ pub(super) fn check<'a, C: DeserializeOwned>(
     rules: &'a JwtRules,
     required: &[&'static str],
 ) -> Result<(C, &'a JwtKey), BadJwt> {
-    let header = decode_header(jwt).map_err(|_| BadJwt::Signature)?;
+    let header = decode_header(jwt).map_err(|_| BadJwt::Unknown)?;
     if header.crit.is_some() {
         // RFC 7515, section 4.1.11.
         return Err(BadJwt::Critical);
@@ -63,11 +66,16 @@ pub(super) fn check<'a, C: DeserializeOwned>(
     // The key decides on the algorithm. A token that asks for another one is not even looked at
     // with it: what checks a signature must never be taken for a shared key.
     let candidates = rules.keys.iter().filter(|key| key.algorithm == header.alg);
-    let mut bad = BadJwt::Signature;
+    let mut bad = BadJwt::Unknown;
     for key in candidates.filter(|key| !by_name || named(key)) {
         match decode::<C>(jwt, &key.key, &validation(key.algorithm, rules, required)) {
             Ok(token) => return Ok((token.claims, key)),
-            Err(err) if matches!(err.kind(), ErrorKind::InvalidSignature) => (),
+            // What another key says of it counts more.
+            Err(err) if matches!(err.kind(), ErrorKind::InvalidSignature) => {
+                if bad == BadJwt::Unknown {
+                    bad = BadJwt::Signature;
+                }
+            }
             Err(err) => bad = err.kind().into(),
         }
     }
@@ -99,7 +107,7 @@ impl From<&ErrorKind> for BadJwt {
             ErrorKind::MissingRequiredClaim(claim) => Self::Missing(claim.clone()),
             ErrorKind::InvalidClaimFormat(claim) => Self::NoNumber(claim.clone()),
             ErrorKind::Json(err) => Self::Unclear(err.to_string()),
-            _ => Self::Signature,
+            _ => Self::Unknown,
         }
     }
 }
@@ -107,7 +115,7 @@ impl From<&ErrorKind> for BadJwt {
 impl fmt::Display for BadJwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signature => f.write_str(BAD_SIGNATURE),
+            Self::Unknown | Self::Signature => f.write_str(BAD_SIGNATURE),
             Self::Critical => {
                 f.write_str("the token asks for what the relay does not know (`crit`)")
             }

@@ -136,7 +136,7 @@ where
                 }
             }),
             Ok(None) => self.tasks.spawn(task),
-            Err(_) => self.tasks.spawn(self.watched(task)),
+            Err(_) => self.tasks.spawn_short(self.watched(task)),
         }
     }
 }

@@ -83,7 +83,11 @@ impl Run {
                     }
                     Told::Closing => {
                         self.target.pool().close();
-                        return self.cut.run_until_cancelled(connection).await.unwrap_or(Ok(()));
+                        return tokio::select! {
+                            biased;
+                            () = self.cut.cancelled() => Ok(()),
+                            ended = connection => ended,
+                        };
                     }
                 },
                 ended = &mut *connection => return ended,

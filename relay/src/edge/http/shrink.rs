@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::body::{Relayed, ToVisitor};
-use crate::limits::{Share, Shares, Source};
-use crate::web::policy::{Coding, Compressed, announce, choose};
 use hyper::body::Body;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method};
+
+use super::body::{Relayed, ToVisitor};
+use crate::limits::{Share, Shares, Source};
+use crate::web::policy::{Coding, Compressed, announce, choose};
 
 /// So many answers are compressed at a time. An encoder takes 2 MB at most (brotli), so this is 256 MB
 /// when all of them are there, and one source has half of them at most; answers beyond that go as they

@@ -35,6 +35,15 @@ impl Tasks {
         });
     }
 
+    /// The same for one that is over soon, most likely: for that it costs less to begin.
+    pub(super) fn spawn_short<F>(&self, task: F)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.is_some() });
+    }
+
     /// Waits until none is left. No more come.
     pub(super) async fn finish(&self) {
         self.tracker.close();
@@ -42,14 +51,12 @@ impl Tasks {
     }
 }
 
-/// How hyper runs the streams of HTTP/2.
+/// How hyper runs what requests by HTTP/2 to local services need.
 impl<F> Executor<F> for Tasks
 where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        let cut = self.cut.clone();
-        // Most are over at once, so that the question costs less than to be told.
-        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.is_some() });
+        self.spawn_short(task);
     }
 }

@@ -4,23 +4,25 @@ use hyper::body::Frame;
 use hyper::header::HeaderName;
 
 use super::{forwarded, hops};
-use crate::web::fields::remove_all;
+use crate::web::fields::{is_same, remove_all};
+
+/// Fields that have been looked at in front of a body.
+const COME_FIRST: [&str; 8] = [
+    "authorization",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "trailer",
+    "x-request-id",
+    "x-tunnel-token",
+];
 
 /// Whether a field may not stand behind a body (RFC 9110, section 6.5.1): what frames a message or
 /// says where it belongs and who sends it has been looked at in front of it, and one that comes
 /// later would be looked at by nobody.
 fn is_late(name: &HeaderName) -> bool {
-    let comes_first = matches!(
-        name.as_str(),
-        "authorization"
-            | "content-length"
-            | "cookie"
-            | "expect"
-            | "host"
-            | "trailer"
-            | "x-request-id"
-            | "x-tunnel-token"
-    );
+    let comes_first = COME_FIRST.iter().any(|first| is_same(name, first));
     comes_first || hops::is_one_hops(name) || forwarded::tells(name)
 }
 

@@ -60,8 +60,8 @@ pub(super) const SECRETS: [&str; 48] = [
     "x_goog_signature",
 ];
 
-/// So much of the end of a name is compared, in bytes as it is written: each of a secret's may be
-/// `%xx`, and what stands in front of the innermost name does not matter.
+/// So much of the end of a name is compared, in bytes as it is written, of which each may be `%xx`. In
+/// front of that nobody nests what matters.
 const LONGEST_NAME: usize = 3 * 64;
 
 /// A path with its query, without secrets.

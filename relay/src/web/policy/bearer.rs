@@ -51,7 +51,7 @@ impl Bearer {
 /// What is said of a bad token in `WWW-Authenticate`, where neither quotes nor backslashes can stand.
 fn reason(bad: &BadJwt) -> &'static str {
     match bad {
-        BadJwt::Signature => "it is not signed with a key of this tunnel",
+        BadJwt::Unknown | BadJwt::Signature => "it is not signed with a key of this tunnel",
         BadJwt::Critical => "it asks for what the relay does not know (crit)",
         BadJwt::Expired => "it has expired",
         BadJwt::NotYet => "it is not good yet (nbf)",
@@ -164,7 +164,10 @@ mod tests {
         let old = format!("Bearer {}", issuer.issue(&json!({"exp": in_seconds(-1)})));
         let good = format!("Bearer {}", issuer.issue(&json!({})));
         for _ in 0..100 {
-            assert!(matches!(check(&rule, &old), Err(Fault::JwtNeeded(_))));
+            // Nor has one that is none, or that no key could have signed.
+            for other in [&*old, "Bearer undefined", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.AAAA"] {
+                assert!(matches!(check(&rule, other), Err(Fault::JwtNeeded(_))), "{other}");
+            }
         }
         let forged = format!("Bearer {}", Issuer::new().issue(&json!({})));
         let waits = |fault| matches!(fault, Err(Fault::TooManyGuesses(_)));

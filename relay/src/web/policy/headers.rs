@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use shared::control::protocol::HttpOptions;
 
 use super::BadOption;
-use crate::web::fields::remove_all;
+use crate::web::fields::{is_same, remove_all};
 
 /// Headers that the local service sees, or does not.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Headers {
         }
         if !self.remove.is_empty() || !self.add.is_empty() {
             let named = || self.remove.iter().chain(self.add.iter().map(|(name, _)| name));
-            remove_all(&mut request.headers, |name| named().any(|one| is_same(name, one)));
+            remove_all(&mut request.headers, |name| named().any(|one| is_same(name, one.as_str())));
         }
         for (name, value) in &self.add {
             request.headers.insert(name.clone(), value.clone());
@@ -62,20 +62,11 @@ impl Headers {
     }
 }
 
-/// Whether two names are the same to programs that get headers as variables, where `_` stands for `-`
-/// (RFC 3875, section 4.1.18).
-pub(super) fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
-    fn plain(name: &HeaderName) -> impl Iterator<Item = u8> {
-        name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte })
-    }
-    one.as_str().len() == other.as_str().len() && plain(one).eq(plain(other))
-}
-
 fn name(option: &'static str, text: &str) -> Result<HeaderName, BadOption> {
     let name: HeaderName = text
         .parse()
         .map_err(|_| BadOption::new(option, format!("`{text}` is no name of a header")))?;
-    if OURS.contains(&name.as_str()) {
+    if OURS.iter().any(|ours| is_same(&name, ours)) {
         let reason = format!("`{name}` is between relay and local service, and cannot be changed");
         return Err(BadOption::new(option, reason));
     }
@@ -133,6 +124,8 @@ mod tests {
             (add("a", "b\r\nc: d"), "add-header"),
             (add("Content-Length", "0"), "add-header"),
             (remove("Transfer-Encoding"), "remove-header"),
+            (remove("Content_Length"), "remove-header"),
+            (add("Content_Length", "0"), "add-header"),
             (remove("a:"), "remove-header"),
             (host(""), "rewrite-host"),
             (host("a/b"), "rewrite-host"),

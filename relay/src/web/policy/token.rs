@@ -1,12 +1,11 @@
 //! The access token of a tunnel, which is for the relay alone.
 
-use hyper::header::{HeaderMap, HeaderName, REFERER};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, REFERER};
 use hyper::http::uri::PathAndQuery;
 use shared::control::protocol::SecretDigest;
 
-use super::headers::is_same;
 use crate::web::Fault;
-use crate::web::fields::remove_all;
+use crate::web::fields::{is_same, remove_all};
 use crate::web::percent::decoded;
 
 /// Where requests have the token.
@@ -39,17 +38,24 @@ impl Token {
 
 /// Takes the token out of a request, right or wrong, as often as it is there.
 pub(super) fn forget(headers: &mut HeaderMap, target: &mut PathAndQuery) {
-    remove_all(headers, |name| is_same(name, &HEADER));
+    remove_all(headers, |name| is_same(name, HEADER.as_str()));
     if target.query().is_some_and(|query| query.contains(PARAMETER)) {
         *target = without(target);
     }
     // What a page was opened with stands here in the requests for all that belongs to it.
-    if headers.contains_key(REFERER) {
-        for (_, value) in headers.iter_mut().filter(|(name, _)| **name == REFERER) {
-            let left = value.to_str().ok().and_then(without_parameter);
-            if let Some(left) = left.and_then(|left| left.try_into().ok()) {
-                *value = left;
-            }
+    let tells = |value: &HeaderValue| {
+        value.as_bytes().windows(PARAMETER.len()).any(|part| part == PARAMETER.as_bytes())
+    };
+    if headers.get_all(REFERER).iter().any(tells) {
+        // One that cannot be taken apart goes as a whole.
+        let left = |value: &HeaderValue| match without_parameter(value.to_str().ok()?) {
+            Some(left) => left.try_into().ok(),
+            None => Some(value.clone()),
+        };
+        let left: Vec<HeaderValue> = headers.get_all(REFERER).iter().filter_map(left).collect();
+        headers.remove(REFERER);
+        for value in left {
+            headers.append(REFERER, value);
         }
     }
 }
@@ -85,8 +91,6 @@ fn value(parameter: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::http::HeaderValue;
-
     use super::*;
 
     fn check(tokens: &[&'static str], target: &'static str) -> bool {
@@ -167,5 +171,10 @@ mod tests {
             forget(&mut headers, &mut PathAndQuery::from_static("/"));
             assert_eq!(headers[REFERER], left);
         }
+        let foreign =
+            HeaderValue::from_bytes(b"https://app.example/?q=\xe9&tunnel_token=x").unwrap();
+        let mut headers: HeaderMap = [(REFERER, foreign)].into_iter().collect();
+        forget(&mut headers, &mut PathAndQuery::from_static("/"));
+        assert!(headers.is_empty());
     }
 }

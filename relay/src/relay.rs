@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::access::Access;
-use crate::admin::{About, Admin, Listeners, Look};
+use crate::admin::{About, Admin, Listeners, Parties};
 use crate::certs::VisitorCerts;
 use crate::config::{Config, CurrentConfig, WebSettings};
 use crate::data::{DataFolder, DataLock};
@@ -42,6 +41,7 @@ pub struct Relay {
     domains: Domains,
     limits: Limits,
     metrics: Metrics,
+    store: Option<Store>,
     tls: ControlTls,
     control: TcpListener,
     public: TcpListener,
@@ -153,7 +153,8 @@ impl Relay {
         );
         let certs = certs.await?;
         let access =
-            Access::new(&config.now().access, limits.clone(), metrics.clone(), store).await?;
+            Access::new(&config.now().access, limits.clone(), metrics.clone(), store.clone())
+                .await?;
         let web = Web {
             access_log: AccessLog::new(&config.now().web)?,
             error_pages: ErrorPages::new(config.clone()).await?,
@@ -165,6 +166,7 @@ impl Relay {
             access,
             limits,
             metrics,
+            store,
             tls,
             control,
             public,
@@ -216,7 +218,8 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, domains, limits, metrics, tls, web, lock, .. } = self;
+        let Self { addrs, config, access, domains, limits, metrics, store, tls, web, lock, .. } =
+            self;
         let certs = web.certs.clone();
         // Fired by us as well when a part fails.
         let stop =
@@ -249,16 +252,12 @@ impl Relay {
             metrics.clone(),
             phases,
         );
-        let look: Look = Arc::new({
-            let registry = registry.clone();
-            move || registry.snapshot()
-        });
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
         let mut edge = Edge::new(
             config.clone(),
             limits.clone(),
             metrics.clone(),
-            (registry, openings),
+            (registry.clone(), openings),
             addrs.public.ip(),
             web,
             stop.clone(),
@@ -274,7 +273,15 @@ impl Relay {
         let Addrs { control, public, http, https, .. } = addrs;
         let listeners = Listeners { control, public, http, https };
         let about = About { config: config.clone(), listeners, started: Instant::now() };
-        let admin = Admin::new(metrics, limits, look, about, stop.gracefully.clone());
+        let admin = Admin::new(Parties {
+            registry: registry.clone(),
+            access: access.clone(),
+            limits,
+            metrics,
+            store,
+            about,
+            stopping: stop.gracefully.clone(),
+        });
 
         let mut parts = Parts::default();
         parts.edge.spawn(edge.run());

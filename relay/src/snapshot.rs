@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 use shared::control::protocol::TunnelName;
+use utoipa::ToSchema;
 
 use crate::metrics::Totals;
 
@@ -40,7 +41,7 @@ pub(crate) struct TunnelNow {
 }
 
 /// What comes in at a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// Connections of TCP.
@@ -52,7 +53,7 @@ pub(crate) enum Kind {
 }
 
 /// A client that claims a tunnel.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ClientNow {
     pub(crate) standing: Standing,
     /// Whether its local service is, as it says itself.
@@ -62,7 +63,7 @@ pub(crate) struct ClientNow {
 }
 
 /// Whether new visitors come to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Standing {
     /// They do.
@@ -74,7 +75,7 @@ pub(crate) enum Standing {
 }
 
 /// A session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct SessionNow {
     /// The relay's number for it, as in the log.
     pub(crate) id: u64,
@@ -83,6 +84,7 @@ pub(crate) struct SessionNow {
     /// The program at the other end and its version, as it says itself.
     pub(crate) agent: String,
     /// Where it comes from.
+    #[schema(value_type = String)]
     pub(crate) address: SocketAddr,
     /// How long it has been there, in seconds.
     pub(crate) age_seconds: f64,

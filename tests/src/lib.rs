@@ -33,6 +33,7 @@
 //! panics from others' by their thread.
 
 pub mod acme;
+pub mod api;
 pub mod authority;
 pub mod browser;
 pub mod files;

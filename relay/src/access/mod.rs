@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::RwLock;
 use shared::control::protocol::{Refusal, RefusalCode};
 use shared::kit::logging::Rate;
-use shared::token::{Challenge, Grant, LinkId, Presented, Proof, Secret, TokenId};
+use shared::token::{Challenge, Grant, LinkId, Nonce, Presented, Proof, Secret, TokenId};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -273,6 +273,30 @@ impl Access {
             Shown::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref()),
         };
         self.principal(admitted?).await
+    }
+
+    /// Who has sent this secret itself, as programs do that ask the API. Nothing of what they do is
+    /// counted in accounts.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that says why it is not good.
+    pub(crate) async fn holder(&self, secret: &str) -> Result<Principal, Refusal> {
+        let secret = secret.parse::<Secret>();
+        let secret = secret.map_err(|_| unauthorized("that is no token of this relay"))?;
+        let admitted = match secret {
+            Secret::Token(token) => {
+                // Whoever has sent it holds it, and so does the relay for this moment.
+                let challenge = Challenge::Nonce(Nonce::random());
+                let proof = token.prove(&challenge);
+                let (presented, now) = (token.presented(), SystemTime::now());
+                self.0.tokens.admit(presented, &proof, &challenge, now).await?
+            }
+            Secret::Jwt(jwt) => self.0.jwt.admit(&jwt, self.rules().jwt.as_ref())?,
+        };
+        let Admitted { owner, token, standing, grants } = admitted;
+        let rights = Rights::new(grants.into_iter().map(|(_, grant)| grant).collect());
+        Ok(Principal::new(owner, rights, token, standing, Vec::new()))
     }
 
     /// Whose session it is of somebody who has been let in.

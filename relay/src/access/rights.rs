@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
-use shared::token::Grant;
+use shared::token::{Grant, Scope};
 
 /// What somebody may do. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -95,6 +95,22 @@ impl Rights {
         self.0.iter().all(|grant| grant.allow.is_empty() || grant.allow.contain(ip))
     }
 
+    /// Whether the API is open to it as far as this: the token says so, and no link takes it away.
+    pub(crate) fn has_scope(&self, scope: Scope) -> bool {
+        let mut links = self.0.iter().map(|grant| &grant.scopes);
+        links.next().is_some_and(|token| token.contains(&scope))
+            && links.all(|link| link.is_empty() || link.contains(&scope))
+    }
+
+    /// Whether there is any limit to what it may do, its end aside.
+    pub(crate) fn are_limited(&self) -> bool {
+        let unlimited = |grant: &Grant| {
+            let rest = Grant { expires: None, scopes: Vec::new(), ..grant.clone() };
+            rest == Grant::default()
+        };
+        !self.0.iter().all(unlimited)
+    }
+
     /// When it ends, if it does.
     pub(crate) fn ends(&self) -> Option<SystemTime> {
         self.0.iter().filter_map(Grant::ends).min()
@@ -136,6 +152,22 @@ mod tests {
         assert!(rights.admit_visitor("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!rights.admit_visitor("10.2.2.3".parse().unwrap()));
         assert_eq!(rights.ends(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1000)));
+    }
+
+    #[test]
+    fn the_api_is_open_as_far_as_the_token_says_and_no_link_takes_away() {
+        let scopes = |grants: &[&str]| {
+            let rights = Rights::of(grants);
+            [Scope::Own, Scope::Admin, Scope::Metrics].map(|scope| rights.has_scope(scope))
+        };
+        assert_eq!(scopes(&[]), [false; 3], "nobody in particular");
+        assert_eq!(scopes(&["{}"]), [false; 3], "a client's token");
+        assert_eq!(scopes(&["{}", r#"{"scopes":["admin"]}"#]), [false; 3], "whoever narrows it");
+        let all = r#"{"scopes":["own","admin"]}"#;
+        assert_eq!(scopes(&[all, "{}"]), [true, true, false]);
+        assert_eq!(scopes(&[all, r#"{"scopes":["own","metrics"]}"#]), [true, false, false]);
+        assert!(!Rights::of(&[r#"{"expires":5,"scopes":["own"]}"#, "{}"]).are_limited());
+        assert!(Rights::of(&["{}", r#"{"tunnels":["web"]}"#]).are_limited());
     }
 
     #[test]

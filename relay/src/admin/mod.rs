@@ -5,20 +5,23 @@
 //! the answer is read, delays no visitor.
 //!
 //! - `thread`: that thread, which lives as long as the relay runs
-//! - `routes`: what there is to ask
-//! - `api`: what programs are told
+//! - `routes`: what there is to ask without saying who asks
+//! - `summary`: what is told of the relay and its tunnels at a glance
+//! - [`api`]: everything that can be seen and steered, for those whose it is
+//! - `hosts`: by which names the port is asked
 
 mod api;
+mod hosts;
 mod routes;
+mod summary;
 mod thread;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -27,12 +30,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub(crate) use self::api::{About, Listeners};
+pub(crate) use self::api::{Parties, openapi};
+pub(crate) use self::summary::{About, Listeners};
+
+use self::api::{Api, Way};
+use self::hosts::Hosts;
 use self::thread::on_own_thread;
 use crate::impatient::Impatient;
-use crate::limits::{Limits, Places};
-use crate::metrics::Metrics;
-use crate::snapshot::Snapshot;
+use crate::limits::Places;
 
 /// How long a request's header may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,13 +52,6 @@ const MOST_CONNECTIONS: usize = 32;
 /// What a connection holds of an answer that is not read, in bytes, beside one piece of a scrape.
 const MOST_BUFFERED: usize = 64 * 1024;
 
-/// Takes a look at the relay. Called on the admin port's thread.
-pub(crate) type Look = Arc<dyn Fn() -> Snapshot + Send + Sync>;
-
-/// Whether a connection to the admin port comes from this machine.
-#[derive(Clone, Copy, Debug)]
-struct OnThisMachine(bool);
-
 /// What the admin port shows.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -62,16 +60,13 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// An admin port that shows `metrics`, what `look` sees and what is known `about` the relay. `stopping` fires when the relay
-    /// takes no new visitors any more.
-    pub(crate) fn new(
-        metrics: Metrics,
-        limits: Limits,
-        look: Look,
-        about: About,
-        stopping: CancellationToken,
-    ) -> Self {
-        let router = routes::router(metrics, limits, look, about, stopping);
+    /// An admin port that shows, and lets be steered, what these parties have.
+    pub(crate) fn new(parties: Parties) -> Self {
+        let hosts = Hosts::of(parties.about.config.clone());
+        let api = Api::new(parties);
+        let router = routes::router(api.clone())
+            .nest("/api/v1", api.router())
+            .layer(middleware::from_fn_with_state(hosts, hosts::check));
         Self { router, connections: Places::new(MOST_CONNECTIONS) }
     }
 
@@ -104,7 +99,8 @@ impl Admin {
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         let place = self.connections.take(peer);
-        let router = self.router.layer(Extension(OnThisMachine(peer.ip().is_loopback())));
+        let way = Way { peer, is_local: peer.ip().to_canonical().is_loopback() };
+        let router = self.router.layer(Extension(way));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)

@@ -1,9 +1,8 @@
-//! What the admin port answers.
+//! What the admin port answers without asking who asks.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -15,36 +14,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use hyper::body::Frame;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::api::{Health, Tunnels};
-use super::{About, Look, OnThisMachine};
-use crate::limits::Limits;
-use crate::metrics::{Metrics, Scrape};
+use super::api::{Api, Way};
+use super::summary::{Health, Tunnels};
+use crate::metrics::Scrape;
 
 /// What is said to those who ask for something else.
 const HINT: &str =
-    "try /metrics, /healthz, /readyz, /api/health, /api/tunnels, /snapshot or /bans\n";
-
-/// What the answers are made of.
-#[derive(Clone)]
-struct Source {
-    metrics: Metrics,
-    limits: Limits,
-    look: Look,
-    about: About,
-    stopping: CancellationToken,
-}
+    "try /metrics, /healthz, /readyz, /api/health, /api/tunnels, /api/v1/…, /snapshot or /bans\n";
 
 /// All routes. What changes something is only for those on this machine.
-pub(super) fn router(
-    metrics: Metrics,
-    limits: Limits,
-    look: Look,
-    about: About,
-    stopping: CancellationToken,
-) -> Router {
+pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get("ok\n"))
@@ -61,11 +42,11 @@ pub(super) fn router(
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
         })
-        .with_state(Arc::new(Source { metrics, limits, look, about, stopping }))
+        .with_state(api)
 }
 
-async fn scrape(State(source): State<Arc<Source>>) -> Response {
-    match source.metrics.scrape() {
+async fn scrape(State(api): State<Api>) -> Response {
+    match api.metrics.scrape() {
         Ok(scrape) => {
             let format = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
             (format, Body::new(Pieces(scrape))).into_response()
@@ -74,43 +55,43 @@ async fn scrape(State(source): State<Arc<Source>>) -> Response {
     }
 }
 
-async fn ready(State(source): State<Arc<Source>>) -> (StatusCode, &'static str) {
-    if source.stopping.is_cancelled() {
+async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
+    if api.stopping.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     } else {
         (StatusCode::OK, "ok\n")
     }
 }
 
-async fn health(State(source): State<Arc<Source>>) -> Response {
-    let health = Health::of(&source.about, &source.metrics, source.stopping.is_cancelled());
+async fn health(State(api): State<Api>) -> Response {
+    let health = Health::of(&api.about, &api.metrics, api.stopping.is_cancelled());
     json("the health", &health)
 }
 
-async fn tunnels(State(source): State<Arc<Source>>) -> Response {
-    json("the tunnels", &Tunnels::of((source.look)().tunnels))
+async fn tunnels(State(api): State<Api>) -> Response {
+    json("the tunnels", &Tunnels::of(api.registry.snapshot().tunnels))
 }
 
-async fn snapshot(State(source): State<Arc<Source>>) -> Response {
-    json("the snapshot", &(source.look)())
+async fn snapshot(State(api): State<Api>) -> Response {
+    json("the snapshot", &api.registry.snapshot())
 }
 
-async fn bans(State(source): State<Arc<Source>>) -> Response {
-    json("the bans", &source.limits.bans())
+async fn bans(State(api): State<Api>) -> Response {
+    json("the bans", &api.limits.bans())
 }
 
 async fn lift_ban(
-    State(source): State<Arc<Source>>,
-    Extension(OnThisMachine(here)): Extension<OnThisMachine>,
+    State(api): State<Api>,
+    Extension(way): Extension<Way>,
     Path(ip): Path<String>,
 ) -> (StatusCode, String) {
-    if !here {
+    if !way.is_local {
         return (StatusCode::FORBIDDEN, "bans are lifted on the relay's own machine\n".into());
     }
     let Ok(ip) = ip.parse::<IpAddr>() else {
         return (StatusCode::BAD_REQUEST, "that is no IP address\n".into());
     };
-    if source.limits.lift_ban(ip) {
+    if api.limits.lift_ban(ip) {
         info!("the ban of {ip} is lifted");
         (StatusCode::OK, format!("the ban of {ip} is lifted\n"))
     } else {

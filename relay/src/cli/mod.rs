@@ -89,6 +89,10 @@ pub struct Cli {
     #[arg(long, env = "RELAY_ADMIN", value_name = "ADDRESS", default_value = "4445")]
     admin: HostPort,
 
+    /// Another name by which the admin port is asked, beside its address; may be repeated
+    #[arg(long, env = "RELAY_ADMIN_HOST", value_name = "HOST", value_delimiter = ',')]
+    admin_host: Vec<HostName>,
+
     /// The folder for what has to outlast the relay, such as the certificate of --tls self-signed
     #[arg(long, env = "RELAY_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
@@ -281,6 +285,7 @@ impl Cli {
             public_name: self.public_name,
             ports: self.ports,
             admin,
+            admin_hosts: self.admin_host,
             data: self.data,
             database: self.database,
             tls: self.tls.into_settings()?,

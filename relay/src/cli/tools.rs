@@ -20,6 +20,7 @@ use super::init::Init;
 use super::load::{command, load, start};
 use super::token::TokenTool;
 use super::user::UserTool;
+use crate::admin::openapi;
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::store::{Place, Store};
@@ -59,6 +60,8 @@ enum Tool {
         #[command(subcommand)]
         tool: DomainTool,
     },
+    /// Print the OpenAPI document of the API
+    Openapi,
     /// Copy users and tokens into a file, also while a relay runs
     Backup {
         #[command(flatten)]
@@ -157,6 +160,7 @@ impl Tool {
                 let config = at.config(&dns.args())?;
                 Ok(Answer::Text(tool.run(&at.store(false).await?, &config, at.json).await?))
             }
+            Self::Openapi => Ok(Answer::Text(openapi().to_owned())),
             Self::Backup { at, to } => Ok(Answer::Text(to.run(&at.store(false).await?).await?)),
             Self::Restore { at, from } => Ok(Answer::Text(from.run(|| at.folder()).await?)),
         }

@@ -7,6 +7,7 @@ use shared::kit::settings::{Change, Row, changes};
 use shared::token::{Hidden, Secret};
 
 use super::certificates::NEED_RESTART;
+use super::domains::list;
 use super::{Config, Settings, WebSettings};
 use crate::access::AccessRules;
 
@@ -57,6 +58,7 @@ impl Settings {
             public_name,
             ports,
             admin,
+            admin_hosts,
             data,
             database,
             tls,
@@ -86,6 +88,7 @@ impl Settings {
             Row::optional("public-name", public_name.as_ref().map(HostName::as_str)),
             Row::new("ports", ports),
             Row::new("admin", admin),
+            list("admin-host", admin_hosts),
             Row::optional("data", data.as_deref()),
             Row::secret("database", database.as_ref().map(Hidden::fingerprint)),
         ];

@@ -149,7 +149,7 @@ fn optional(key: &'static str, value: Option<&impl ToString>) -> Row {
     Row::optional(key, value.map(ToString::to_string).as_deref())
 }
 
-fn list(key: &'static str, values: &[impl ToString]) -> Row {
+pub(super) fn list(key: &'static str, values: &[impl ToString]) -> Row {
     let shown: Vec<_> = values.iter().map(ToString::to_string).collect();
     Row::optional(key, Some(shown.join(",")).filter(|_| !shown.is_empty()).as_deref())
 }

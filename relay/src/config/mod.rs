@@ -48,6 +48,8 @@ pub struct Settings {
     pub ports: PortRange,
     /// Where metrics and health are served.
     pub admin: HostPort,
+    /// Other names by which the admin port is asked.
+    pub admin_hosts: Vec<HostName>,
     /// The folder for what has to outlast the relay. `None`: it keeps nothing.
     pub data: Option<PathBuf>,
     /// The URL of the PostgreSQL that users and tokens are kept in. Without one they are kept in the
@@ -125,6 +127,7 @@ impl Settings {
             public_name: None,
             ports: PortRange::ANY,
             admin: any,
+            admin_hosts: Vec::new(),
             data: None,
             database: None,
             tls: TlsSettings::default(),
@@ -178,6 +181,7 @@ impl Config {
             public_name: _,
             ports: _,
             admin: _,
+            admin_hosts: _,
             data,
             database,
             tls,

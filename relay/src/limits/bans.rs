@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::policy::BanRule;
 use super::source::Source;
@@ -43,10 +44,10 @@ struct Strikes {
 }
 
 /// A ban as it is now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct BanNow {
     /// An address, or a network of IPv6.
-    source: String,
+    pub(crate) source: String,
     /// How long it lasts, in seconds.
     seconds_left: u64,
 }

@@ -7,6 +7,7 @@
 //! - `shares`: places of which no source has more than half
 //! - `penalties`: who has failed to come in
 //! - `bans`, `policy`: who is kept out for a while, and for what
+//! - `paces`: how often something happens, for each source
 //! - `source`, `sources`: where somebody comes from, and what comes from there
 //! - `account`: what an owner has, and what is done with a token
 //! - `bandwidth`: what may move in a time
@@ -21,6 +22,7 @@ mod allowance;
 mod bandwidth;
 mod bans;
 mod memory;
+mod paces;
 mod penalties;
 mod places;
 mod policy;
@@ -49,6 +51,7 @@ pub(crate) use self::allowance::Allowance;
 pub(crate) use self::bandwidth::Bucket;
 pub(crate) use self::bans::BanNow;
 pub(crate) use self::memory::{Loan, Memory};
+pub(crate) use self::paces::Paces;
 pub(crate) use self::places::{Place, Places};
 pub use self::policy::{BadBanRule, BanPolicy, BanRule};
 pub use self::rules::LimitRules;

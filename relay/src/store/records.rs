@@ -5,8 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::token::{Grant, TokenId, Verifier};
+use utoipa::ToSchema;
 
 /// The name of a user, or of a token among those of its user: 1 to 63 of `a`-`z`, `0`-`9`, `.`, `_`
 /// and `-`, so that it can stand in a log, a metric and a file name.
@@ -18,13 +20,17 @@ pub(crate) struct Name(Arc<str>);
 pub(crate) struct BadName;
 
 /// Somebody who may have tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct User {
+    #[schema(value_type = String)]
     pub(crate) name: Name,
+    /// In seconds since 1970.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = u64)]
     pub(crate) created: SystemTime,
     /// Since when none of the user's tokens is good.
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) disabled: Option<SystemTime>,
 }
 
@@ -39,22 +45,32 @@ pub(crate) struct NewToken {
 }
 
 /// What is kept of a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct TokenRecord {
+    #[schema(value_type = String)]
     pub(crate) id: TokenId,
+    #[schema(value_type = String)]
     pub(crate) owner: Name,
+    #[schema(value_type = String)]
     pub(crate) name: Name,
     #[serde(skip)]
     pub(crate) verifier: Verifier,
+    /// What its holder may do.
+    #[schema(value_type = Object)]
     pub(crate) grant: Grant,
+    /// In seconds since 1970.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = u64)]
     pub(crate) created: SystemTime,
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) last_used: Option<SystemTime>,
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) revoked: Option<SystemTime>,
     /// When it ends because another one has taken its place.
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) replaced: Option<SystemTime>,
     /// Whether its user is disabled.
     pub(crate) owner_disabled: bool,
@@ -97,6 +113,12 @@ impl FromStr for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

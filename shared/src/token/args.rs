@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::{Grant, HostPattern, NamePattern, Ports};
+use super::{Grant, HostPattern, NamePattern, Ports, Scope};
 use crate::kit::amounts::{Bandwidth, Quota};
 use crate::kit::args;
 use crate::kit::net::Networks;
@@ -47,6 +47,11 @@ pub struct GrantArgs {
     /// A network that visitors may come from, such as 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "CIDR")]
     allow: Vec<Networks>,
+
+    /// What it is good for at the API of the relay: `own` for what is its user's, `admin` for
+    /// everything, `metrics` for those alone; may be repeated [default: nothing]
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', hide_possible_values = true)]
+    scope: Vec<Scope>,
 }
 
 impl GrantArgs {
@@ -63,6 +68,7 @@ impl GrantArgs {
             quota: self.quota,
             expires: self.expires.and_then(ends).map(|end| end.as_secs()),
             allow: Networks::joined(self.allow),
+            scopes: self.scope,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use clap::ValueEnum;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -46,6 +47,23 @@ pub struct Grant {
     /// Where visitors may come from. Empty: from anywhere.
     #[serde(skip_serializing_if = "Networks::is_empty", deserialize_with = "not_empty")]
     pub allow: Networks,
+    /// What it is good for at the API. Unlike all others this is a right and no limit: a token in
+    /// which it is empty is good for nothing there, and a link in which it is empty takes nothing
+    /// away from the one before.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "not_empty")]
+    pub scopes: Vec<Scope>,
+}
+
+/// What a token is good for at the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Whatever is its owner's.
+    Own,
+    /// Everything.
+    Admin,
+    /// The metrics.
+    Metrics,
 }
 
 /// A list as it is written. Whoever writes an empty one means that nothing is allowed, which is not
@@ -129,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_grant_looks_as_documented() {
-        let json = r#"{"tunnels":["web-*"],"ports":"9000-9010","max-visitors":10,"rate":"5mbit","quota":"100GB/month","expires":1800000000,"allow":["10.0.0.0/8"]}"#;
+        let json = r#"{"tunnels":["web-*"],"ports":"9000-9010","max-visitors":10,"rate":"5mbit","quota":"100GB/month","expires":1800000000,"allow":["10.0.0.0/8"],"scopes":["own","metrics"]}"#;
         let grant: Grant = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&grant).unwrap(), json);
         assert_eq!(serde_json::from_str::<Grant>("{}").unwrap(), Grant::default());
@@ -138,6 +156,7 @@ mod tests {
         for json in [
             r#"{"tunnels":[]}"#,
             r#"{"allow":[]}"#,
+            r#"{"scopes":[]}"#,
             "[]",
             r#"[["web"]]"#,
             "null",

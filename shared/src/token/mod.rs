@@ -29,7 +29,7 @@ mod text;
 pub use args::GrantArgs;
 pub use fingerprint::fingerprint;
 pub use given::{Hidden, ON_COMMAND_LINE, given, is_among};
-pub use grant::{Grant, MAX_GRANT};
+pub use grant::{Grant, MAX_GRANT, Scope};
 pub use key::{Challenge, Nonce, Proof, Verifier};
 pub use patterns::{BadPattern, BadPorts, HostPattern, NamePattern, Ports};
 pub use presented::{BadChain, LinkId, MAX_BLOCKS, Narrowed, Presented};

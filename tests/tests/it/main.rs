@@ -1,6 +1,7 @@
 //! What a user would notice, over real sockets on loopback.
 
 mod admin;
+mod api;
 mod bans;
 mod burst;
 mod carrier;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shared::kit::amounts::Frequency;
 
-use super::paces::Paces;
+use crate::limits::Paces;
 use crate::web::Fault;
 
 /// So many wrong ones a minute may come from one source. People mistype a few, and a browser

@@ -26,7 +26,6 @@ mod guesses;
 mod headers;
 mod https;
 mod login;
-mod paces;
 mod rate;
 mod redirect;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use shared::kit::amounts::Frequency;
 
-use super::paces::Paces;
+use crate::limits::Paces;
 use crate::web::Fault;
 
 /// How often requests may come from one source: an IPv4 address, or a network of IPv6 of 64 bits.

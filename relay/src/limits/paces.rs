@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use shared::kit::amounts::Frequency;
 
-use crate::limits::{Pace, Source};
+use super::{Pace, Source};
 
 /// So many sources of one tunnel are remembered: some 300 kB. When more come than that, all are
 /// forgotten: whoever has so many addresses is not held by a limit for each.
@@ -18,7 +18,7 @@ const CLEAR_AT: usize = 256;
 
 /// How often something happens, for each source.
 #[derive(Debug)]
-pub(super) struct Paces {
+pub(crate) struct Paces {
     frequency: Frequency,
     table: Mutex<Table>,
 }
@@ -31,7 +31,7 @@ struct Table {
 
 impl Paces {
     /// It may happen so often.
-    pub(super) fn new(frequency: Frequency) -> Self {
+    pub(crate) fn new(frequency: Frequency) -> Self {
         Self { frequency, table: Mutex::default() }
     }
 
@@ -40,7 +40,7 @@ impl Paces {
     /// # Errors
     ///
     /// How long it has to wait for that.
-    pub(super) fn allow(&self, source: Source, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn allow(&self, source: Source, now: Instant) -> Result<(), Duration> {
         let mut table = self.table.lock();
         table.clear(now);
         let pace = table.sources.entry(source).or_default();
@@ -53,7 +53,7 @@ impl Paces {
     }
 
     /// How long one more would have to wait. Nothing is counted.
-    pub(super) fn wait(&self, source: Source, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, source: Source, now: Instant) -> Duration {
         let table = self.table.lock();
         table.sources.get(&source).map_or(Duration::ZERO, |pace| pace.wait(self.frequency, now))
     }

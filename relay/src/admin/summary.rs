@@ -1,5 +1,5 @@
-//! What the admin port tells programs about the relay and its tunnels. Unlike `/snapshot` it keeps its
-//! form: fields come, and none goes or means something else.
+//! What is told of the relay and its tunnels at a glance. Unlike `/snapshot` it keeps its form: fields
+//! come, and none goes or means something else.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use shared::control::protocol::TunnelName;
+use utoipa::ToSchema;
 
 use crate::config::CurrentConfig;
 use crate::metrics::{Metrics, Totals};
@@ -21,18 +22,22 @@ pub(crate) struct About {
 }
 
 /// Where the relay listens. What it does without is missing.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Listeners {
+    #[schema(value_type = String)]
     pub(crate) control: SocketAddr,
+    #[schema(value_type = String)]
     pub(crate) public: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) http: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub(crate) https: Option<SocketAddr>,
 }
 
 /// The answer of `/api/health`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     status: Status,
     version: &'static str,
@@ -45,7 +50,7 @@ pub(super) struct Health {
 }
 
 /// How the relay is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
     /// It takes visitors.
@@ -55,7 +60,7 @@ pub(super) enum Status {
 }
 
 /// The way between the relay and its clients.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Transport {
     state: TransportState,
     /// Whether clients can use TLS, and whether they have to.
@@ -64,7 +69,7 @@ struct Transport {
     listeners: Listeners,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum TransportState {
     /// At least one client has a connection.
@@ -78,17 +83,18 @@ enum TransportState {
 /// The answer of `/api/tunnels`.
 #[derive(Debug, Serialize)]
 pub(super) struct Tunnels {
-    tunnels: Vec<Tunnel>,
+    tunnels: Vec<TunnelSummary>,
 }
 
 /// One tunnel.
-#[derive(Debug, Serialize)]
-struct Tunnel {
-    name: TunnelName,
-    owner: String,
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TunnelSummary {
+    #[schema(value_type = String)]
+    pub(super) name: TunnelName,
+    pub(super) owner: String,
     kind: Kind,
     /// How visitors write its addresses.
-    public: Vec<String>,
+    pub(super) public: Vec<String>,
     /// Those that claim it, the one that serves first.
     clients: Vec<ClientNow>,
     /// Visits and requests that are over.
@@ -137,11 +143,11 @@ impl Health {
 
 impl Tunnels {
     pub(super) fn of(tunnels: Vec<TunnelNow>) -> Self {
-        Self { tunnels: tunnels.into_iter().map(Tunnel::from).collect() }
+        Self { tunnels: tunnels.into_iter().map(TunnelSummary::from).collect() }
     }
 }
 
-impl From<TunnelNow> for Tunnel {
+impl From<TunnelNow> for TunnelSummary {
     fn from(now: TunnelNow) -> Self {
         let TunnelNow { name, owner, kind, public, clients, totals, .. } = now;
         let Totals { visitors, visits, first_byte, requests, bytes_in, bytes_out } = totals;

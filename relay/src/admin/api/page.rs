@@ -1,0 +1,130 @@
+//! Long lists, page by page.
+
+use axum::extract::FromRequestParts;
+use axum::extract::Query;
+use axum::http::request::Parts;
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::Problem;
+
+/// So many are on a page unless the caller says otherwise, and so many at most.
+const USUAL: u16 = 100;
+const MOST: u16 = 1000;
+
+/// The longest cursor in bytes: it holds the key of an entry, which is a name or two.
+const LONGEST: usize = 512;
+
+/// Which page of a list somebody wants.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// The most entries of the page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u16>,
+    /// Where the page begins: `next` of the page before.
+    #[param(max_length = 512)]
+    cursor: Option<String>,
+}
+
+/// The same, made sense of.
+#[derive(Clone, Debug)]
+pub(super) struct Paging {
+    limit: usize,
+    /// The key of the last entry of the page before.
+    after: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// What is on it.
+    items: Vec<T>,
+    /// The `cursor` of the next page. Missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Paging {
+    /// The page of a list whose entries come in the order of these keys.
+    pub(super) fn of<T>(
+        &self,
+        entries: impl IntoIterator<Item = T>,
+        key: impl Fn(&T) -> String,
+    ) -> Page<T> {
+        let is_left = |entry: &T| self.after.as_ref().is_none_or(|after| key(entry) > *after);
+        let mut rest = entries.into_iter().filter(is_left);
+        let items: Vec<T> = rest.by_ref().take(self.limit).collect();
+        let next = rest.next().and_then(|_| items.last());
+        let next = next.map(|last| BASE64URL_NOPAD.encode(key(last).as_bytes()));
+        Page { items, next }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<PageQuery>::from_request_parts(parts, state).await;
+        let Query(PageQuery { limit, cursor }) =
+            query.map_err(|err| Problem::invalid(err.body_text()))?;
+        let limit = limit.unwrap_or(USUAL);
+        if !(1..=MOST).contains(&limit) {
+            return Err(Problem::invalid(format!("`limit` is from 1 to {MOST}")));
+        }
+        let after = cursor.map(|cursor| key_in(&cursor)).transpose()?;
+        Ok(Self { limit: limit.into(), after })
+    }
+}
+
+fn key_in(cursor: &str) -> Result<String, Problem> {
+    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
+    let key = bytes.filter(|_| cursor.len() <= LONGEST).map(String::from_utf8);
+    match key {
+        Some(Ok(key)) => Ok(key),
+        _ => Err(Problem::invalid("`cursor` is not the `next` of a page")),
+    }
+}
+
+/// Numbers as keys: in the order of their values.
+pub(super) fn number(n: u64) -> String {
+    format!("{n:020}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_each_other_although_entries_come_and_go() {
+        let mut names: Vec<String> = (0..5).map(|n| format!("n{n}")).collect();
+        let page = |names: &[String], after: Option<String>| {
+            let paging = Paging { limit: 2, after };
+            paging.of(names.to_vec(), Clone::clone)
+        };
+        let first = page(&names, None);
+        assert_eq!(first.items, ["n0", "n1"]);
+        let after = key_in(&first.next.expect("more")).unwrap();
+        names.retain(|name| name != "n1");
+        names.insert(0, "m".into());
+        let second = page(&names, Some(after));
+        assert_eq!(second.items, ["n2", "n3"]);
+        let last = page(&names, Some(key_in(&second.next.expect("more")).unwrap()));
+        assert_eq!((last.items, last.next), (vec!["n4".to_owned()], None));
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_told_apart() {
+        for bad in ["*", "a", "_w"] {
+            assert!(key_in(bad).is_err(), "{bad}");
+        }
+        assert_eq!(key_in("").unwrap(), "");
+        assert!(key_in(&"QUFB".repeat(200)).is_err(), "too long");
+    }
+
+    #[test]
+    fn numbers_sort_by_their_value() {
+        assert!(number(9) < number(10) && number(10) < number(u64::MAX));
+    }
+}

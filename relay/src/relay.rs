@@ -27,7 +27,7 @@ use crate::metrics::{Metrics, Reload};
 use crate::registry::{Hosting, Registry};
 use crate::session::{ControlTls, Phases, Sessions};
 use crate::store::{Place, Store};
-use crate::web::{AccessLog, ErrorPages};
+use crate::web::{AccessLog, Board, Errands, ErrorPages};
 
 /// How long it may take to part from all clients.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,6 +49,8 @@ pub struct Relay {
     http: Option<TcpListener>,
     https: Option<TcpListener>,
     web: Web,
+    /// What comes to its board.
+    errands: Errands,
     lock: Option<DataLock>,
 }
 
@@ -155,10 +157,12 @@ impl Relay {
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store.clone())
                 .await?;
+        let (board, errands) = Board::at(config.now().web.board.clone());
         let web = Web {
             access_log: AccessLog::new(&config.now().web)?,
             error_pages: ErrorPages::new(config.clone()).await?,
             certs,
+            board,
         };
         Ok(Self {
             addrs,
@@ -175,6 +179,7 @@ impl Relay {
             https,
             domains,
             web,
+            errands,
             lock,
         })
     }
@@ -221,6 +226,8 @@ impl Relay {
         let Self { addrs, config, access, domains, limits, metrics, store, tls, web, lock, .. } =
             self;
         let certs = web.certs.clone();
+        // For as long as the relay runs.
+        let _shown = config.now().web.board.clone().map(|host| certs.want(host));
         // Fired by us as well when a part fails.
         let stop =
             Stop { gracefully: stop.gracefully.child_token(), at_once: stop.at_once.child_token() };
@@ -279,6 +286,7 @@ impl Relay {
             limits,
             metrics,
             store,
+            certs: certs.clone(),
             about,
             stopping: stop.gracefully.clone(),
         });
@@ -295,7 +303,7 @@ impl Relay {
             let stop = ending.clone();
             async move { domains.follow(stop).await }
         });
-        parts.admin.spawn(admin.run(self.admin, closing.clone()));
+        parts.admin.spawn(admin.run(self.admin, self.errands, closing.clone()));
 
         let failed = tokio::select! {
             () = stop.gracefully.cancelled() => None,
@@ -361,7 +369,8 @@ async fn store(config: &Config) -> anyhow::Result<(Option<DataLock>, Option<Stor
 fn hosts_of(web: &WebSettings) -> Vec<String> {
     let domain = web.domain.iter().map(|domain| &domain.name);
     let hosts = domain.flat_map(|domain| [domain.to_string(), format!("*.{domain}")]);
-    let mut hosts: Vec<_> = hosts.chain(["localhost".to_owned()]).collect();
+    let board = web.board.iter().map(ToString::to_string);
+    let mut hosts: Vec<_> = hosts.chain(board).chain(["localhost".to_owned()]).collect();
     hosts.dedup();
     hosts
 }

@@ -9,8 +9,10 @@
 //! - `summary`: what is told of the relay and its tunnels at a glance
 //! - [`api`]: everything that can be seen and steered, for those whose it is
 //! - `hosts`: by which names the port is asked
+//! - `errands`: what is asked at the host of the board
 
 mod api;
+mod errands;
 mod hosts;
 mod routes;
 mod summary;
@@ -18,6 +20,7 @@ mod thread;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -38,6 +41,7 @@ use self::hosts::Hosts;
 use self::thread::on_own_thread;
 use crate::impatient::Impatient;
 use crate::limits::Places;
+use crate::web::Errands;
 
 /// How long a request's header may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +59,10 @@ const MOST_BUFFERED: usize = 64 * 1024;
 /// What the admin port shows.
 #[derive(Clone)]
 pub(crate) struct Admin {
+    /// What is answered at the port.
     router: Router,
+    /// What is answered at the host of the board.
+    board: Router,
     connections: Places,
 }
 
@@ -64,10 +71,11 @@ impl Admin {
     pub(crate) fn new(parties: Parties) -> Self {
         let hosts = Hosts::of(parties.about.config.clone());
         let api = Api::new(parties);
-        let router = routes::router(api.clone())
-            .nest("/api/v1", api.router())
+        let board = Router::new().nest("/api/v1", api.clone().router());
+        let router = routes::router(api)
+            .merge(board.clone())
             .layer(middleware::from_fn_with_state(hosts, hosts::check));
-        Self { router, connections: Places::new(MOST_CONNECTIONS) }
+        Self { router, board, connections: Places::new(MOST_CONNECTIONS) }
     }
 
     /// Answers requests until `stop` fires. Its thread is gone when this returns or is dropped.
@@ -78,16 +86,21 @@ impl Admin {
     pub(crate) async fn run(
         self,
         listener: TcpListener,
+        errands: Errands,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let listener = listener.into_std().context("cannot move the admin port to its thread")?;
         on_own_thread("admin", stop, async move |stop| {
             let listener =
                 TcpListener::from_std(listener).context("cannot move the admin port here")?;
-            serve(listener, stop.clone(), stop, |socket, peer| {
+            let mut board = pin!(errands::answer(self.board.clone(), errands));
+            let port = serve(listener, stop.clone(), stop, |socket, peer| {
                 self.clone().connection(socket, peer)
-            })
-            .await;
+            });
+            tokio::select! {
+                () = port => (),
+                never = &mut board => match never {},
+            }
             Ok(())
         })
         .await
@@ -99,7 +112,8 @@ impl Admin {
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + Send + use<> {
         let place = self.connections.take(peer);
-        let way = Way { peer, is_local: peer.ip().to_canonical().is_loopback() };
+        let is_local = peer.ip().to_canonical().is_loopback();
+        let way = Way { peer, is_local };
         let router = self.router.layer(Extension(way));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -17,6 +17,7 @@ mod acme;
 mod details;
 mod folder;
 mod name;
+mod now;
 mod self_signed;
 mod served;
 mod table;
@@ -36,6 +37,7 @@ use shared::carry::tls::{Pin, provider};
 
 use self::details::Details;
 pub(crate) use self::name::CertName;
+pub(crate) use self::now::CertificateNow;
 pub(crate) use self::visitors::check_files;
 pub use self::visitors::{VisitorCerts, Wanted};
 

@@ -16,6 +16,7 @@ use shared::control::protocol::DomainName;
 
 use super::CertName;
 use super::name::wildcard_above;
+use super::now::CertificateNow;
 use super::served::Served;
 
 /// What authorities agree on, and nobody else, when they ask for the answer to tls-alpn-01 (RFC 8737,
@@ -128,6 +129,20 @@ impl Table {
             served.expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
         };
         all.into_iter().map(|(name, served)| (name.clone(), seconds(served))).collect()
+    }
+
+    /// All of them, by name; of those that were ordered the ones that are still wanted.
+    pub(super) fn shown(&self, is_wanted: &dyn Fn(&CertName) -> bool) -> Vec<CertificateNow> {
+        let held = self.0.read();
+        let wanted = |name: &str| name.parse().is_ok_and(|name| is_wanted(&name));
+        let ordered = held.ordered.iter().filter(|(name, _)| wanted(name));
+        let ordered = ordered.map(|(name, ordered)| {
+            (name, CertificateNow::new(name, &ordered.served, Some(ordered.renew)))
+        });
+        let folder = held.folder.iter();
+        let folder = folder.map(|(name, served)| (name, CertificateNow::new(name, served, None)));
+        // The operator's own come last, and stay.
+        ordered.chain(folder).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
     /// Answers http-01.

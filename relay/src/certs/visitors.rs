@@ -19,6 +19,7 @@ use super::CertName;
 use super::Identity;
 use super::acme::{Authority, Orders};
 use super::folder::Folder;
+use super::now::CertificateNow;
 use super::table::{ACME_TLS, Resolver, Table};
 use super::wanted::Hosts;
 pub use super::wanted::Wanted;
@@ -34,7 +35,7 @@ pub struct VisitorCerts(Arc<Shared>);
 
 struct Shared {
     table: Table,
-    hosts: Hosts,
+    wanted: WantedNames,
     metrics: Metrics,
     authority: Option<Arc<Authority>>,
     /// The relay's own make, where there is nothing better.
@@ -43,6 +44,23 @@ struct Shared {
     look: Notify,
     /// Until somebody follows it.
     folder: Mutex<Option<Folder>>,
+}
+
+/// The names for which certificates are ordered.
+#[derive(Clone)]
+struct WantedNames {
+    hosts: Hosts,
+    /// What is ordered for all hosts below a domain.
+    wildcard: Option<CertName>,
+}
+
+impl WantedNames {
+    fn has(&self, name: &CertName) -> bool {
+        match name {
+            CertName::Host(host) => self.hosts.has(host),
+            CertName::Below(_) => Some(name) == self.wildcard.as_ref(),
+        }
+    }
 }
 
 impl VisitorCerts {
@@ -83,17 +101,14 @@ impl VisitorCerts {
         } else {
             None
         };
+        let wildcard = settings.acme.wildcard.clone().map(CertName::Below);
+        let wanted = WantedNames { hosts, wildcard };
         metrics.show_certificates({
-            let (table, hosts) = (table.clone(), hosts.clone());
-            let wildcard = settings.acme.wildcard.clone().map(CertName::Below);
-            let is_wanted = move |name: &CertName| match name {
-                CertName::Host(host) => hosts.has(host),
-                CertName::Below(_) => Some(name) == wildcard.as_ref(),
-            };
-            move || table.expiries(&is_wanted)
+            let (table, wanted) = (table.clone(), wanted.clone());
+            move || table.expiries(&|name| wanted.has(name))
         })?;
         let (folder, look) = (Mutex::new(folder), Notify::new());
-        Ok(Self(Arc::new(Shared { table, hosts, metrics, authority, made, look, folder })))
+        Ok(Self(Arc::new(Shared { table, wanted, metrics, authority, made, look, folder })))
     }
 
     /// How HTTPS is spoken with visitors that want one of these protocols, the best first. Each is
@@ -134,13 +149,19 @@ impl VisitorCerts {
     /// Says that visitors of `host` need a certificate, for as long as the answer lives. It is
     /// ordered if the relay orders any, and has none that is good for it.
     pub fn want(&self, host: DomainName) -> Wanted {
-        self.0.hosts.want(host, None)
+        self.0.wanted.hosts.want(host, None)
     }
 
     /// The same for a tunnel of `owner`, who gets no more than a share of what may be ordered.
     pub(crate) fn want_for(&self, host: DomainName, owner: &Owner) -> Wanted {
         let is_one = matches!(owner, Owner::User(_) | Owner::Subject(_));
-        self.0.hosts.want(host, is_one.then(|| owner.clone()))
+        self.0.wanted.hosts.want(host, is_one.then(|| owner.clone()))
+    }
+
+    /// The certificates that there are, by name: the operator's own, and what was ordered and is still
+    /// wanted.
+    pub(crate) fn shown(&self) -> Vec<CertificateNow> {
+        self.0.table.shown(&|name| self.0.wanted.has(name))
     }
 
     /// The answer to whoever asks for `/.well-known/acme-challenge/TOKEN` by plain HTTP, at any
@@ -152,13 +173,14 @@ impl VisitorCerts {
     /// The files may be others: they are read again.
     pub fn look(&self) {
         self.0.look.notify_one();
-        self.0.hosts.look();
+        self.0.wanted.hosts.look();
     }
 
     /// Follows the folder, and orders what is wanted, until `stop`. To be called once. What is
     /// under way then is broken off, which may take a moment.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Shared { table, hosts, metrics, authority, made: _, look, folder } = &*self.0;
+        let Shared { table, wanted, metrics, authority, made: _, look, folder } = &*self.0;
+        let hosts = &wanted.hosts;
         let folder = folder.lock().take();
         let follow = async {
             match folder {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use shared::control::protocol::DomainName;
 use shared::kit::args;
 use shared::kit::net::HostPort;
 
@@ -24,6 +25,11 @@ pub(super) struct WebArgs {
     /// something else speaks TLS for the relay [default: tunnels are told apart by paths, /t/app/]
     #[arg(long, env = "RELAY_DOMAIN", value_name = "DOMAIN")]
     domain: Option<PublicDomain>,
+
+    /// The host at which the relay's own API and board are reached, by HTTPS [default: at the admin
+    /// port alone]
+    #[arg(long, env = "RELAY_BOARD", value_name = "HOST")]
+    board: Option<DomainName>,
 
     /// How long requests wait for a client that was here a moment ago; 0s: not at all
     #[arg(long, env = "RELAY_HOLD_REQUESTS", value_name = "TIME", default_value = "10s",
@@ -60,6 +66,7 @@ impl From<WebArgs> for WebSettings {
             http,
             https,
             domain,
+            board,
             hold_requests,
             request_timeout,
             keep_alive,
@@ -71,6 +78,7 @@ impl From<WebArgs> for WebSettings {
             http,
             https,
             domain,
+            board,
             hold_requests,
             request_timeout,
             keep_alive,

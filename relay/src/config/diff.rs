@@ -12,7 +12,7 @@ use super::{Config, Settings, WebSettings};
 use crate::access::AccessRules;
 
 /// The settings that only a restart changes.
-const NEEDS_RESTART: [&str; 11] = [
+const NEEDS_RESTART: [&str; 12] = [
     "control",
     "public",
     "admin",
@@ -21,6 +21,7 @@ const NEEDS_RESTART: [&str; 11] = [
     "http",
     "https",
     "domain",
+    "board",
     "access-log",
     "access-log-file",
     "threads",

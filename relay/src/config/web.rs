@@ -22,6 +22,9 @@ pub struct WebSettings {
     pub https: Option<HostPort>,
     /// What subdomains are in front of. `None`: tunnels are told apart by paths.
     pub domain: Option<PublicDomain>,
+    /// The host at which the relay shows itself: its API and its board. `None`: nowhere but at its
+    /// admin port.
+    pub board: Option<DomainName>,
     /// How long requests wait for a client that was here a moment ago. Zero: not at all.
     pub hold_requests: Duration,
     /// How long a local service may take to begin its answer, unless the tunnel says otherwise.
@@ -79,6 +82,7 @@ impl Default for WebSettings {
             http: None,
             https: None,
             domain: None,
+            board: None,
             hold_requests: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
             keep_alive: Duration::from_secs(75),
@@ -103,6 +107,8 @@ impl WebSettings {
         for (key, time) in &times[1..] {
             check(key, !time.is_zero(), LONGER_THAN_ZERO)?;
         }
+        let is_reached = self.http.is_some() || self.https.is_some() || self.board.is_none();
+        check("board", is_reached, "needs http or https as well")?;
         let is_written = self.access_log != AccessLogFormat::Off || self.access_log_file.is_none();
         check("access-log-file", is_written, "needs an access-log that is not off")
     }
@@ -118,6 +124,7 @@ impl WebSettings {
             http,
             https,
             domain,
+            board,
             hold_requests,
             request_timeout,
             keep_alive,
@@ -131,6 +138,7 @@ impl WebSettings {
             text(http.as_ref().map(HostPort::to_string), "http"),
             text(https.as_ref().map(HostPort::to_string), "https"),
             text(domain.as_ref().map(PublicDomain::to_string), "domain"),
+            text(board.as_ref().map(DomainName::to_string), "board"),
             Row::new("hold-requests", args::time(*hold_requests)),
             Row::new("request-timeout", args::time(*request_timeout)),
             Row::new("keep-alive", args::time(*keep_alive)),

@@ -9,6 +9,8 @@ pub(crate) struct OwnNames {
     domain: Option<DomainName>,
     /// The one that visitors know it by, if it is one of the public DNS.
     public: Option<DomainName>,
+    /// The one at which it shows itself.
+    board: Option<DomainName>,
 }
 
 /// Where a name is, as seen from the relay's own.
@@ -25,10 +27,14 @@ pub(crate) enum Place {
 }
 
 impl OwnNames {
-    pub(crate) fn new(domain: Option<DomainName>, public: Option<&HostName>) -> Self {
+    pub(crate) fn new(
+        domain: Option<DomainName>,
+        public: Option<&HostName>,
+        board: Option<DomainName>,
+    ) -> Self {
         // An address is no name, nor is `localhost`.
         let public = public.and_then(|name| name.as_str().parse().ok());
-        Self { domain, public }
+        Self { domain, public, board }
     }
 
     /// Where `name` is.
@@ -44,14 +50,15 @@ impl OwnNames {
 
     /// Whether the relay needs this label in front of its domain for itself.
     pub(super) fn has_label(&self, label: &Subdomain) -> bool {
-        let (Some(domain), Some(public)) = (&self.domain, &self.public) else { return false };
-        public.below(domain).and_then(|in_front| in_front.rsplit('.').next())
-            == Some(label.as_str())
+        let Some(domain) = &self.domain else { return false };
+        let own = [&self.public, &self.board].into_iter().flatten();
+        let mut labels = own.filter_map(|own| own.below(domain)?.rsplit('.').next());
+        labels.any(|own| own == label.as_str())
     }
 
     /// All of them.
     pub(super) fn all(&self) -> impl Iterator<Item = &DomainName> {
-        [&self.domain, &self.public].into_iter().flatten()
+        [&self.domain, &self.public, &self.board].into_iter().flatten()
     }
 
     /// The name that those who point to the relay put a label in front of.
@@ -67,9 +74,13 @@ mod tests {
     #[test]
     fn a_name_is_the_relays_a_subdomain_of_it_or_somebody_elses() {
         let domain = Some("t.example".parse().unwrap());
-        let own = OwnNames::new(domain, Some(&"Relay.Example".parse().unwrap()));
+        let own = OwnNames::new(
+            domain,
+            Some(&"Relay.Example".parse().unwrap()),
+            Some("board.t.example".parse().unwrap()),
+        );
         let place = |name: &str| own.place(&name.parse().unwrap());
-        for name in ["t.example", "T.Example.", "relay.example"] {
+        for name in ["t.example", "T.Example.", "relay.example", "board.t.example"] {
             assert_eq!(place(name), Place::Own, "{name}");
         }
         assert_eq!(place("app.t.example"), Place::Subdomain("app".parse().unwrap()));
@@ -79,7 +90,7 @@ mod tests {
         for name in ["appt.example", "a.relay.example", "xn--bcher-kva.example", "t.example.com"] {
             assert_eq!(place(name), Place::Elsewhere, "{name}");
         }
-        let nowhere = OwnNames::new(None, Some(&"10.0.0.5".parse().unwrap()));
+        let nowhere = OwnNames::new(None, Some(&"10.0.0.5".parse().unwrap()), None);
         assert_eq!(nowhere, OwnNames::default());
     }
 }

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn records() -> Records {
-        let own = OwnNames::new(Some("t.example".parse().unwrap()), None);
+        let own = OwnNames::new(Some("t.example".parse().unwrap()), None, None);
         Records::new(&"app.example.com".parse().unwrap(), "code7", &own, ["shop"])
     }
 

@@ -57,5 +57,6 @@ impl Prover {
 
 /// The names that a relay with these settings goes by.
 pub(super) fn own_names(config: &Config) -> OwnNames {
-    OwnNames::new(config.web.domain_name().cloned(), config.public_name.as_ref())
+    let (domain, board) = (config.web.domain_name().cloned(), config.web.board.clone());
+    OwnNames::new(domain, config.public_name.as_ref(), board)
 }

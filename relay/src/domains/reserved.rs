@@ -79,7 +79,11 @@ mod tests {
     #[test]
     fn what_misleads_is_kept_back_and_so_is_what_the_relay_or_its_operator_needs() {
         let domain = Some("t.example".parse().unwrap());
-        let own = OwnNames::new(domain, Some(&"gate.eu.t.example".parse().unwrap()));
+        let own = OwnNames::new(
+            domain,
+            Some(&"gate.eu.t.example".parse().unwrap()),
+            Some("house.t.example".parse().unwrap()),
+        );
         let listed = ["acme-corp".parse().unwrap()];
         let reserved = Reserved::new(&own, &listed);
         let permits = |label: &str| reserved.permits(&label.parse().unwrap());
@@ -87,6 +91,7 @@ mod tests {
             assert_eq!(permits(label), Err(Why::Word), "{label}");
         }
         assert_eq!(permits("eu"), Err(Why::Own));
+        assert_eq!(permits("house"), Err(Why::Own));
         assert_eq!(permits("acme-corp"), Err(Why::Listed));
         for label in ["app", "my-admin", "wwww", "acme-corp2", "gate", "2", "api-docs"] {
             assert_eq!(permits(label), Ok(()), "{label}");

@@ -29,7 +29,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{Opened, Opening, Registry};
-use crate::web::{AccessLog, ErrorPages};
+use crate::web::{AccessLog, Board, ErrorPages};
 
 /// The visitors' half of the relay.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Web {
     pub(crate) error_pages: ErrorPages,
     /// What those see who come by TLS.
     pub(crate) certs: VisitorCerts,
+    /// Where what is for the relay itself is answered.
+    pub(crate) board: Board,
 }
 
 /// What all listeners have in common.
@@ -66,6 +68,7 @@ struct EdgeShared {
     visits: VisitIds,
     access_log: AccessLog,
     error_pages: ErrorPages,
+    board: Board,
 }
 
 impl Edge {
@@ -79,10 +82,18 @@ impl Edge {
         web: Web,
         stop: Stop,
     ) -> Self {
-        let Web { access_log, error_pages, certs } = web;
+        let Web { access_log, error_pages, certs, board } = web;
         let visits = VisitIds::new();
-        let shared =
-            EdgeShared { config, registry, limits, metrics, visits, access_log, error_pages };
+        let shared = EdgeShared {
+            config,
+            registry,
+            limits,
+            metrics,
+            visits,
+            access_log,
+            error_pages,
+            board,
+        };
         let shared = Arc::new(shared);
         let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use shared::control::protocol::WebHost;
 use sqlx::Row;
 use tracing::warn;
+use utoipa::ToSchema;
 
 use super::pool::{read, write_all};
 use super::records::{maybe_seconds, seconds};
@@ -19,25 +20,32 @@ const INSERT: &str = "INSERT INTO domains (name, owner, code, created, proven, a
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// A host name that somebody says is its own. Who has proven it has it, and that is one alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct DomainRecord {
     /// A domain, or a label in front of the relay's, which is kept for its owner.
     #[serde(rename = "name", serialize_with = "as_text")]
+    #[schema(value_type = String)]
     pub(crate) host: WebHost,
+    #[schema(value_type = String)]
     pub(crate) owner: Name,
     /// What the owner puts into DNS to prove it: another one for each owner and domain.
     pub(crate) code: String,
+    /// In seconds since 1970, as all of these.
     #[serde(serialize_with = "seconds")]
+    #[schema(value_type = u64)]
     pub(crate) created: SystemTime,
     /// Since when it is the owner's. For a label, since it is kept.
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) proven: Option<SystemTime>,
     /// Since when the proof is not there any more.
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) missing: Option<SystemTime>,
     /// The last day, as one of its moments, on which a client of the owner's has asked for it.
     /// `None`: an operator has added it.
     #[serde(serialize_with = "maybe_seconds")]
+    #[schema(value_type = Option<u64>)]
     pub(crate) asked: Option<SystemTime>,
 }
 

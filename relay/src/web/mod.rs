@@ -11,6 +11,7 @@
 //! - `pool`: connections to local services that wait for the next request
 
 mod access_log;
+mod board;
 mod connecting;
 mod fault;
 pub(crate) mod fields;
@@ -22,6 +23,7 @@ mod pool;
 pub(crate) mod weights;
 
 pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
+pub(crate) use self::board::{Board, Errand, Errands};
 pub(crate) use self::connecting::Turn;
 pub(crate) use self::fault::{Fault, Side};
 pub(crate) use self::interim::Interim;

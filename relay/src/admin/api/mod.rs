@@ -7,7 +7,9 @@
 
 mod bans;
 mod caller;
+mod certificates;
 mod document;
+mod domains;
 mod me;
 mod pace;
 mod page;
@@ -40,6 +42,7 @@ use self::problem::{Code, Problem};
 use self::repeats::Repeats;
 use super::About;
 use crate::access::Access;
+use crate::certs::VisitorCerts;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -60,6 +63,7 @@ pub(crate) struct Parties {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) store: Option<Store>,
+    pub(crate) certs: VisitorCerts,
     pub(crate) about: About,
     pub(crate) stopping: CancellationToken,
 }
@@ -125,6 +129,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::rotate))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
+        .routes(routes!(domains::list))
+        .routes(routes!(certificates::list))
 }
 
 /// The parameters behind the `?` of a request.

@@ -35,6 +35,8 @@ pub(super) enum ToVisitor {
     Relayed(Relayed),
     /// The same, compressed.
     Compressed(Box<Shrunk>),
+    /// From whoever answers for the relay itself.
+    OfRelay(Box<axum::body::Body>),
     /// None: what comes is no body but another protocol.
     Changed,
 }
@@ -110,6 +112,13 @@ impl Relayed {
         }
         let piece = ready!(self.account.poll_outward(cx, &mut self.rest)).map_err(Stopped::from)?;
         Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+impl ToVisitor {
+    /// What whoever answers for the relay itself says.
+    pub(super) fn of_relay(body: axum::body::Body) -> Self {
+        Self::OfRelay(Box::new(body))
     }
 }
 
@@ -202,6 +211,7 @@ impl Body for ToVisitor {
             Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Relayed(relayed) => Pin::new(relayed).poll_frame(cx),
             Self::Compressed(shrunk) => Pin::new(&mut shrunk.body).poll_frame(cx),
+            Self::OfRelay(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Into::into),
             Self::Changed => Poll::Ready(None),
         }
     }
@@ -211,6 +221,7 @@ impl Body for ToVisitor {
             Self::Own(text) => text.is_none(),
             Self::Relayed(relayed) => relayed.is_end_stream(),
             Self::Compressed(shrunk) => shrunk.body.is_end_stream(),
+            Self::OfRelay(body) => body.is_end_stream(),
             Self::Changed => true,
         }
     }
@@ -220,6 +231,7 @@ impl Body for ToVisitor {
             Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Self::Relayed(relayed) => relayed.size_hint(),
             Self::Compressed(shrunk) => shrunk.body.size_hint(),
+            Self::OfRelay(body) => body.size_hint(),
             Self::Changed => SizeHint::with_exact(0),
         }
     }
@@ -234,7 +246,7 @@ impl Body for Accounted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let is_own = matches!(this.body, ToVisitor::Own(_));
+        let is_own = matches!(this.body, ToVisitor::Own(_) | ToVisitor::OfRelay(_));
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         match &frame {
             None => this.account.completed(),

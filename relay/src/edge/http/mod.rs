@@ -7,6 +7,7 @@
 //! - `proxy`: one request, from the visitor to a local service and back
 //! - `host`, `route`: where it goes
 //! - `admit`: whether it may
+//! - `board`: what is for the relay itself
 //! - `options`: what its tunnel's clients say
 //! - `heads`: what their heads take up
 //! - `head`, `hops`, `forwarded`, `nodes`: what its headers say, and what the local service
@@ -22,6 +23,7 @@ mod account;
 mod activity;
 mod admit;
 mod answers;
+mod board;
 mod body;
 mod carry;
 mod ends;

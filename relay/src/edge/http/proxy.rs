@@ -28,7 +28,7 @@ use super::signed;
 use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
-use super::{expect, heads, hops, options};
+use super::{board, expect, heads, hops, options};
 use crate::metrics::Limit;
 use crate::placement::{Order, place};
 use crate::tunnel::{Conditions, Tunnel};
@@ -149,6 +149,10 @@ async fn serve(
     account.comes_from(way.visitor);
     let host = RequestedHost::of(&head)?;
     visitor.check_server_name(host.name())?;
+    if http.edge.board.is_at(host.name()) {
+        let body = FromVisitor::new(body, visitor.activity.upload(), Arc::clone(account));
+        return board::answer(http, head, body, &way, &host).await;
+    }
     let registry = &http.edge.registry;
     let (tunnel, target, prefix) =
         match route(&host, &head.uri, registry.routes(), registry.front())? {

@@ -1,5 +1,6 @@
 //! The API: who sees and steers what.
 
+mod at_the_edge;
 mod callers;
 mod document;
 mod requests;

@@ -9,11 +9,13 @@
 //! - `summary`: what is told of the relay and its tunnels at a glance
 //! - [`api`]: everything that can be seen and steered, for those whose it is
 //! - `hosts`: by which names the port is asked
+//! - `live`: what happens, for those who watch
 //! - `errands`: what is asked at the host of the board
 
 mod api;
 mod errands;
 mod hosts;
+mod live;
 mod routes;
 mod summary;
 mod thread;
@@ -38,9 +40,11 @@ pub(crate) use self::summary::{About, Listeners};
 
 use self::api::{Api, Way};
 use self::hosts::Hosts;
+use self::live::Live;
 use self::thread::on_own_thread;
 use crate::impatient::Impatient;
 use crate::limits::Places;
+use crate::registry::Registry;
 use crate::web::Errands;
 
 /// How long a request's header may take to arrive.
@@ -50,8 +54,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// whole scrape 10 s unless told otherwise.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many connections at a time are plenty; they must not use up the descriptors of others.
-const MOST_CONNECTIONS: usize = 32;
+/// So many connections at a time are plenty: a hundred people who look at the board have two each.
+const MOST_CONNECTIONS: usize = 256;
+
+/// They must not use up the descriptors of others.
+fn most_connections(descriptors: u64) -> usize {
+    let part = usize::try_from(descriptors / 32).unwrap_or(usize::MAX);
+    part.clamp(32, MOST_CONNECTIONS)
+}
 
 /// What a connection holds of an answer that is not read, in bytes, beside one piece of a scrape.
 const MOST_BUFFERED: usize = 64 * 1024;
@@ -63,6 +73,8 @@ pub(crate) struct Admin {
     router: Router,
     /// What is answered at the host of the board.
     board: Router,
+    live: Live,
+    registry: Registry,
     connections: Places,
 }
 
@@ -70,12 +82,15 @@ impl Admin {
     /// An admin port that shows, and lets be steered, what these parties have.
     pub(crate) fn new(parties: Parties) -> Self {
         let hosts = Hosts::of(parties.about.config.clone());
-        let api = Api::new(parties);
+        let live = Live::new(parties.stopping.clone());
+        let registry = parties.registry.clone();
+        let connections = Places::new(most_connections(parties.about.config.now().descriptors));
+        let api = Api::new(parties, live.clone());
         let board = Router::new().nest("/api/v1", api.clone().router());
         let router = routes::router(api)
             .merge(board.clone())
             .layer(middleware::from_fn_with_state(hosts, hosts::check));
-        Self { router, board, connections: Places::new(MOST_CONNECTIONS) }
+        Self { router, board, live, registry, connections }
     }
 
     /// Answers requests until `stop` fires. Its thread is gone when this returns or is dropped.
@@ -100,6 +115,7 @@ impl Admin {
             tokio::select! {
                 () = port => (),
                 never = &mut board => match never {},
+                never = self.live.watch(&self.registry) => match never {},
             }
             Ok(())
         })

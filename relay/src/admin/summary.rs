@@ -98,7 +98,7 @@ pub(super) struct TunnelSummary {
     /// Those that claim it, the one that serves first.
     clients: Vec<ClientNow>,
     /// Visits and requests that are over.
-    requests: u64,
+    pub(super) requests: u64,
     /// Requests that are over, by the kind of their status.
     by_status: BTreeMap<&'static str, u64>,
     /// Visits that are over, by how they ended.
@@ -106,11 +106,11 @@ pub(super) struct TunnelSummary {
     /// Requests that the relay answered itself, by the reason.
     faults: BTreeMap<&'static str, u64>,
     /// Visits and requests that did not get what they came for, through no fault of their visitor.
-    errors: u64,
+    pub(super) errors: u64,
     /// Visits and requests that are going on.
-    in_flight: i64,
-    bytes_in: u64,
-    bytes_out: u64,
+    pub(super) in_flight: i64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
     /// How long visitors waited on average for the first byte back; `null` before the first.
     average_latency_seconds: Option<f64>,
     /// That of the last answer; `null` before the first.

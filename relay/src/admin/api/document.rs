@@ -9,6 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Api;
+use crate::admin::live::Told;
 
 /// What the document says of the API as a whole.
 #[derive(OpenApi)]
@@ -20,6 +21,8 @@ use super::Api;
             come in pages; errors are `application/problem+json` (RFC 9457).",
     ),
     servers((url = "/api/v1")),
+    // What comes as an event is in no answer's body as a whole.
+    components(schemas(Told<'static>)),
     modifiers(&Bearer),
     security(("bearer" = [])),
 )]

@@ -10,6 +10,7 @@ mod caller;
 mod certificates;
 mod document;
 mod domains;
+mod events;
 mod me;
 mod pace;
 mod page;
@@ -41,6 +42,7 @@ use self::pace::Pace;
 use self::problem::{Code, Problem};
 use self::repeats::Repeats;
 use super::About;
+use super::live::Live;
 use crate::access::Access;
 use crate::certs::VisitorCerts;
 use crate::limits::Limits;
@@ -54,7 +56,12 @@ const LONGEST_BODY: usize = 64 * 1024;
 
 /// What the API is about. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Parties>);
+pub(crate) struct Api(Arc<Shared>);
+
+pub(crate) struct Shared {
+    parties: Parties,
+    live: Live,
+}
 
 /// All whom the API asks.
 pub(crate) struct Parties {
@@ -72,13 +79,18 @@ impl Deref for Api {
     type Target = Parties;
 
     fn deref(&self) -> &Parties {
-        &self.0
+        &self.0.parties
     }
 }
 
 impl Api {
-    pub(crate) fn new(parties: Parties) -> Self {
-        Self(Arc::new(parties))
+    pub(super) fn new(parties: Parties, live: Live) -> Self {
+        Self(Arc::new(Shared { parties, live }))
+    }
+
+    /// What happens.
+    fn live(&self) -> &Live {
+        &self.0.live
     }
 
     /// What has to last.
@@ -131,6 +143,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(bans::lift))
         .routes(routes!(domains::list))
         .routes(routes!(certificates::list))
+        .routes(routes!(events::follow))
 }
 
 /// The parameters behind the `?` of a request.

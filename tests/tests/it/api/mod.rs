@@ -3,6 +3,7 @@
 mod at_the_edge;
 mod callers;
 mod document;
+mod events;
 mod requests;
 mod roles;
 

@@ -35,6 +35,7 @@ async fn each_call_is_for_those_whose_it_is_and_looks_to_others_as_if_there_were
             ("POST", "/tokens".into(), new_token("caller"), [409, 409, 403, 401]),
             ("GET", "/domains".into(), none.clone(), [200, 200, 200, 401]),
             ("GET", "/certificates".into(), none.clone(), [200, 403, 403, 401]),
+            ("GET", "/nothing".into(), none.clone(), [404, 404, 404, 404]),
             ("GET", "/bans".into(), none.clone(), [200, 403, 403, 401]),
             ("DELETE", "/bans/192.0.2.1".into(), none.clone(), [404, 403, 403, 401]),
             ("DELETE", "/tokens/aaaaaaaaaaaaaaaa".into(), none.clone(), [404, 404, 404, 401]),

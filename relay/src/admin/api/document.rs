@@ -9,6 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Api;
+use super::problem::Body;
 use crate::admin::live::Told;
 
 /// What the document says of the API as a whole.
@@ -21,8 +22,8 @@ use crate::admin::live::Told;
             come in pages; errors are `application/problem+json` (RFC 9457).",
     ),
     servers((url = "/api/v1")),
-    // What comes as an event is in no answer's body as a whole.
-    components(schemas(Told<'static>)),
+    // Nothing else names them: an event is no body as a whole, and problems are in all answers.
+    components(schemas(Told<'static>, Body)),
     modifiers(&Bearer),
     security(("bearer" = [])),
 )]

@@ -21,7 +21,7 @@ use crate::store::{Name, NewToken, Store, TokenRecord};
 pub(super) struct TokenWanted {
     /// Whose it is. Without it: the caller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9._-]{1,63}$")]
     owner: Option<Name>,
     /// What it is called, to be told from others of the owner.
     #[schema(value_type = String, pattern = "^[a-z0-9._-]{1,63}$", example = "laptop")]

@@ -8,11 +8,13 @@
 //! - `routes`: what there is to ask without saying who asks
 //! - `summary`: what is told of the relay and its tunnels at a glance
 //! - [`api`]: everything that can be seen and steered, for those whose it is
+//! - `docs`: the same for people to read
 //! - `hosts`: by which names the port is asked
 //! - `live`: what happens, for those who watch
 //! - `errands`: what is asked at the host of the board
 
 mod api;
+mod docs;
 mod errands;
 mod hosts;
 mod live;
@@ -86,7 +88,7 @@ impl Admin {
         let registry = parties.registry.clone();
         let connections = Places::new(most_connections(parties.about.config.now().descriptors));
         let api = Api::new(parties, live.clone());
-        let board = Router::new().nest("/api/v1", api.clone().router());
+        let board = Router::new().nest("/api/v1", api.clone().router()).merge(docs::router());
         let router = routes::router(api)
             .merge(board.clone())
             .layer(middleware::from_fn_with_state(hosts, hosts::check));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tests::World;
 use tests::api::Caller;
+use tests::http::Line;
 use tests::process::Program;
 
 /// As it is in the repository.
@@ -38,4 +39,27 @@ fn every_call_has_a_name_of_its_own_and_says_what_goes_wrong() {
         }
     }
     assert!(names.len() > 15, "{names:?}");
+}
+
+#[tokio::test]
+async fn people_read_the_document_at_a_page_that_needs_nothing_from_elsewhere() {
+    let world = World::start().await;
+    let mut line = Line::connect(world.addrs.admin).await;
+    let page = line.ask("localhost", "/api/docs/").await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let policy = page.headers.of("content-security-policy").expect("a policy");
+    assert!(policy.contains("script-src 'self';") && !policy.contains("http"), "{policy}");
+    assert!(!page.text().contains("https://"), "{}", page.text());
+    let mut scripts = 0;
+    for part in page.text().split("src=\"").skip(1) {
+        let script = part.split('"').next().expect("an end").trim_start_matches("./");
+        let script = line.ask("localhost", &format!("/api/docs/{script}")).await;
+        assert_eq!(script.status, 200);
+        scripts += 1;
+        if script.body.len() < 2000 {
+            assert!(script.text().contains("/api/v1/openapi.json"), "{}", script.text());
+        }
+    }
+    assert_eq!(scripts, 3);
+    world.stop().await;
 }

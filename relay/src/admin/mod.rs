@@ -140,7 +140,8 @@ impl Admin {
             .serve_connection(
                 TokioIo::new(Impatient::new(socket, WRITE_TIMEOUT)),
                 TowerToHyperService::new(router),
-            );
+            )
+            .with_upgrades();
         async move {
             tokio::select! {
                 result = connection => if let Err(err) = result {

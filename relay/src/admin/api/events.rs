@@ -32,12 +32,26 @@ pub(super) async fn follow(State(api): State<Api>, caller: Caller) -> Result<Res
     Ok((headers, Body::new(events)).into_response())
 }
 
-pub(super) fn follower(api: &Api, caller: &Caller) -> Result<Follower, Problem> {
-    let follower = api.live().follow(audience(caller)?);
+fn follower(api: &Api, caller: &Caller) -> Result<Follower, Problem> {
+    watch(api, audience(caller)?)
+}
+
+/// One more who watches.
+///
+/// # Errors
+///
+/// As many do as may.
+pub(super) fn watch(api: &Api, audience: Audience) -> Result<Follower, Problem> {
+    let follower = api.live().follow(audience);
     follower.map_err(|_| Problem::new(Code::Unavailable, "as many watch as may"))
 }
 
-fn audience(caller: &Caller) -> Result<Audience, Problem> {
+/// Whoever sees what the caller sees.
+///
+/// # Errors
+///
+/// That is nothing.
+pub(super) fn audience(caller: &Caller) -> Result<Audience, Problem> {
     if caller.is_admin() {
         return Ok(Audience::All);
     }

@@ -21,6 +21,7 @@ mod tags;
 mod tokens;
 mod tunnels;
 mod users;
+mod websockets;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -144,6 +145,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(domains::list))
         .routes(routes!(certificates::list))
         .routes(routes!(events::follow))
+        .routes(routes!(websockets::user))
+        .routes(routes!(websockets::tunnel))
 }
 
 /// The parameters behind the `?` of a request.

@@ -102,6 +102,15 @@ pub(super) async fn get(
     caller: Caller,
     Path(wanted): Path<String>,
 ) -> Result<Json<Tunnel>, Problem> {
+    find(&api, &caller, wanted).map(Json)
+}
+
+/// The tunnel of the caller's with this id, or of their own with this name.
+///
+/// # Errors
+///
+/// There is none, or it is somebody else's.
+pub(super) fn find(api: &Api, caller: &Caller, wanted: String) -> Result<Tunnel, Problem> {
     let wanted = match (wanted.contains('.'), caller.owner()) {
         (false, Some(owner)) => format!("{owner}.{wanted}"),
         _ => wanted,
@@ -109,5 +118,11 @@ pub(super) async fn get(
     let tunnels = api.registry.snapshot().tunnels.into_iter();
     let mut theirs = tunnels.filter(|tunnel| caller.may_see(&tunnel.owner));
     let found = theirs.find(|tunnel| id(tunnel) == wanted);
-    found.map(|now| Json(now.into())).ok_or_else(|| Problem::not_found("tunnel"))
+    found.map(Tunnel::from).ok_or_else(|| Problem::not_found("tunnel"))
+}
+
+impl Tunnel {
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
 }

@@ -19,6 +19,8 @@ pub(in crate::admin) enum Audience {
     All,
     /// This owner.
     Owner(String),
+    /// Those who look at the tunnel with this id alone.
+    Tunnel(String),
 }
 
 /// What has happened in about a second, for everybody. What an audience is told of it is put into
@@ -124,15 +126,17 @@ impl Tick {
     }
 
     fn put_into_words(&self, audience: &Audience) -> Option<Bytes> {
-        let events = self.events.iter().filter(|(owner, _)| audience.is_for(owner));
+        let events = self.events.iter();
+        let events = events.filter(|(owner, event)| audience.is_for(owner, event.tunnel()));
         let events: Vec<_> = events.map(|(_, event)| event).collect();
-        let figures = self.figures.iter().filter(|(owner, ..)| audience.is_for(owner));
+        let figures = self.figures.iter();
+        let figures = figures.filter(|(owner, id, _)| audience.is_for(owner, Some(id)));
         let figures: BTreeMap<_, _> = figures.map(|(_, id, now)| (id.as_str(), *now)).collect();
         if events.is_empty() && figures.is_empty() {
             return None;
         }
         let mut sums = Sums::default();
-        for (_, sum) in self.sums.iter().filter(|(owner, _)| audience.is_for(owner)) {
+        for (_, sum) in self.sums.iter().filter(|(owner, _)| audience.is_for(owner, None)) {
             sums.add(sum);
         }
         let since = self.at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -144,15 +148,30 @@ impl Tick {
 }
 
 impl Audience {
-    fn is_for(&self, whose: &str) -> bool {
+    /// Whether it is for what is somebody's, and about a tunnel if it is about one.
+    fn is_for(&self, whose: &str, tunnel: Option<&str>) -> bool {
         match self {
             Self::All => true,
             Self::Owner(owner) => owner == whose,
+            Self::Tunnel(wanted) => tunnel == Some(wanted.as_str()),
         }
     }
 }
 
 impl Event {
+    /// The tunnel that it is about, if it is about one.
+    fn tunnel(&self) -> Option<&str> {
+        match self {
+            Self::TunnelOpened { tunnel }
+            | Self::TunnelClosed { tunnel }
+            | Self::TunnelLive { tunnel }
+            | Self::TunnelWaiting { tunnel }
+            | Self::TunnelHealthy { tunnel }
+            | Self::TunnelUnhealthy { tunnel } => Some(tunnel),
+            Self::SessionJoined { .. } | Self::SessionLeft { .. } => None,
+        }
+    }
+
     pub(super) fn session_joined(session: &SessionNow) -> Self {
         let SessionNow { id, agent, address, .. } = session;
         Self::SessionJoined { session: *id, agent: agent.clone(), address: *address }

@@ -150,6 +150,8 @@ async fn serve(
     let host = RequestedHost::of(&head)?;
     visitor.check_server_name(host.name())?;
     if http.edge.board.is_at(host.name()) {
+        // For whoever answers with another protocol.
+        on_upgrade.and_then(|on| head.extensions.insert(on));
         let body = FromVisitor::new(body, visitor.activity.upload(), Arc::clone(account));
         return board::answer(http, head, body, &way, &host).await;
     }

@@ -7,6 +7,7 @@ use tests::http::Line;
 use tests::kept::{Kept, client};
 use tests::process::Signal;
 use tests::{World, local, within};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Place;
 
@@ -84,6 +85,63 @@ async fn what_happens_is_told_to_those_alone_whose_it_is() {
     ann.signal(Signal::TERM);
     let seen = admin.until("tunnel_waiting", "ann.secret").await;
     assert!(seen.contains("session_left"), "{seen}");
+}
+
+/// The text of the next message of a web socket, a short one (RFC 6455, section 5.2).
+async fn message<S: AsyncRead + AsyncWrite + Unpin>(line: &mut Line<S>) -> String {
+    let head = line.read(2).await.expect("a frame");
+    assert_eq!(head[0], 0x81, "a whole message of text");
+    let length = match head[1] {
+        126 => {
+            let long = line.read(2).await.expect("a length");
+            usize::from(u16::from_be_bytes([long[0], long[1]]))
+        }
+        short => usize::from(short),
+    };
+    String::from_utf8(line.read(length).await.expect("a payload")).expect("UTF-8")
+}
+
+/// Asks for a web socket.
+fn websocket(host: &str, path: &str, token: &str) -> String {
+    format!(
+        "GET /api/v1/ws{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+         Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_web_socket_tells_the_same_of_everything_or_of_one_tunnel() {
+    let place = Place::of(Kept::in_a_file()).await;
+    let (token, _) = place.kept.token("ann", "socket", &["--scope", "own"]).await;
+    let mut all = Line::connect(place.relay.admin).await;
+    let mut one = Line::connect(place.relay.admin).await;
+    for (line, path) in [(&mut all, "/user"), (&mut one, "/tunnels/anns")] {
+        line.send(websocket("localhost", path, &token)).await;
+        assert_eq!(line.head().await.expect("a head").expect("an answer").status, 101);
+        assert_eq!(message(line).await, r#"{"event":"hello"}"#);
+    }
+    let (other, _) = place.kept.token("ann", "another", &[]).await;
+    let mut more = client(&place.relay, &other, &["--tunnel", "more=1", "--tunnel", "anns=1"]);
+    let mut public = None;
+    for _ in 0..2 {
+        let live = more.event("live").await;
+        public = public.or_else(|| (live["tunnel"] == "anns").then(|| live["public"].clone()));
+    }
+    let mut seen = String::new();
+    while !seen.contains("ann.more") {
+        seen = message(&mut all).await;
+    }
+    assert!(seen.starts_with(r#"{"event":"tick","data":{"#), "{seen}");
+    let public = public.expect("it is live");
+    let public = public.as_str().expect("an address").trim_start_matches("tcp://");
+    let _visitor = tests::Peer::connect(public.parse().expect("an address")).await;
+    let seen = message(&mut one).await;
+    assert!(seen.contains("ann.anns") && !seen.contains("ann.more"), "{seen}");
+    let mut stranger = Line::connect(place.relay.admin).await;
+    stranger.send(websocket("localhost", "/tunnels/bob.bobs", &token)).await;
+    assert_eq!(stranger.head().await.expect("a head").expect("an answer").status, 404);
+    place.ann.get("/ws/user").await.is_problem(400, "invalid");
 }
 
 #[tokio::test]

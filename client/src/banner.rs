@@ -1,8 +1,9 @@
 //! What stdout gets: for a person, one line for each tunnel that is live; with `--json`, every
 //! event as one JSON object a line.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use qrcode::QrCode;
@@ -13,6 +14,7 @@ use shared::kit::output::{Output, Progress};
 use tracing::warn;
 
 use crate::status::{Event, LiveTunnel};
+use crate::terminal::{Attendant, Foot};
 
 /// What stdout gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +34,49 @@ pub struct Banner {
     /// The address of the QR code that was shown last, with its tunnel: no other tunnel gets one.
     coded: Mutex<Option<(TunnelName, PublicAddress)>>,
     stdout: Output,
+    /// What is below them, on a terminal.
+    foot: Option<Attendant>,
 }
 
 impl Banner {
-    /// Shows events in this shape.
+    /// Shows events in this shape, above `foot` if there is one.
     ///
     /// # Errors
     ///
     /// The system has no thread to write them.
-    pub fn start(shape: Shape) -> io::Result<Self> {
-        let stdout = Output::start("events", io::stdout(), log_dropped)?;
-        Ok(Self { shape, coded: Mutex::default(), stdout })
+    pub fn start(shape: Shape, foot: Option<Foot>) -> io::Result<Self> {
+        let (stdout, foot) = match foot {
+            None => {
+                let progress = |progress| {
+                    log_dropped(progress);
+                    None
+                };
+                (Output::start("events", io::stdout(), progress)?, None)
+            }
+            Some(mut foot) => {
+                let (attendant, out) = (foot.attendant(), foot.screen().above(io::stdout()));
+                let progress = move |progress| {
+                    log_dropped(progress);
+                    foot.progress(progress)
+                };
+                let stdout = Output::start("events", out, progress)?;
+                stdout.nudge();
+                (stdout, Some(attendant))
+            }
+        };
+        Ok(Self { shape, coded: Mutex::default(), stdout, foot })
+    }
+
+    /// Has the foot follow its terminal, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let the process handle signals.
+    pub async fn attend(&self) -> io::Result<Infallible> {
+        match &self.foot {
+            Some(foot) => foot.attend(&self.stdout).await,
+            None => pending().await,
+        }
     }
 
     /// Shows one event. A stdout that nobody reads is no reason to stop tunnelling, nor to wait.
@@ -61,6 +95,10 @@ impl Banner {
         let lines: String = line.into_iter().chain(code).map(|line| line + "\n").collect();
         if !lines.is_empty() {
             self.stdout.push(lines.as_bytes());
+        }
+        if let Some(foot) = &self.foot {
+            foot.hear(event);
+            self.stdout.nudge();
         }
     }
 }
@@ -85,11 +123,10 @@ fn qr_code(text: &str) -> Option<String> {
     Some(code.render().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
-fn log_dropped(progress: Progress) -> Option<Instant> {
+fn log_dropped(progress: Progress) {
     if progress.dropped > 0 {
         warn!(dropped = progress.dropped, "stdout was not read in time: events are missing there");
     }
-    None
 }
 
 /// A person learns the rest from the log.

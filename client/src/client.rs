@@ -18,6 +18,7 @@ use crate::connect::{self, ConnectError, ConnectionId, LASTED, Public, connect};
 use crate::health::Health;
 use crate::session::{Follow, SessionEnd};
 use crate::status::{Event, Status};
+use crate::tally::Tally;
 use crate::tls::{ClientTls, ServiceTls};
 
 /// A client that can run.
@@ -25,6 +26,7 @@ use crate::tls::{ClientTls, ServiceTls};
 pub struct Client {
     config: watch::Sender<Arc<Config>>,
     status: watch::Sender<Status>,
+    tally: Tally,
 }
 
 /// Changes the configuration of a client that runs.
@@ -42,7 +44,7 @@ impl Client {
     /// A client that has not done anything yet.
     pub fn new(config: Config) -> Self {
         let config = watch::Sender::new(Arc::new(config));
-        Self { config, status: watch::Sender::new(Status::Connecting) }
+        Self { config, status: watch::Sender::new(Status::Connecting), tally: Tally::default() }
     }
 
     /// Changes the configuration while the client runs: tunnels are opened, closed and led
@@ -56,6 +58,11 @@ impl Client {
     /// Follows what the client is doing.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// What comes through the client, counted from its start on.
+    pub fn tally(&self) -> Tally {
+        self.tally.clone()
     }
 
     /// Runs until asked to stop, or until the relay or the [`Reconnect`] policy ends it. `announce`
@@ -92,7 +99,9 @@ impl Client {
     ) -> anyhow::Result<&'static str> {
         let config = self.config.subscribe();
         let (tls, service_tls) = (ClientTls::default(), service_tls.clone());
-        let follow = Follow { config: config.clone(), health: health.watch(), tls, service_tls };
+        let tally = self.tally.clone();
+        let health = health.watch();
+        let follow = Follow { config: config.clone(), health, tls, service_tls, tally };
         let connection = ConnectionId { instance: InstanceId::random(), number: 0 };
         let mut backoff = connect::backoff();
         let mut public = Public::new();

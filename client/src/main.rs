@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use client::banner::{Banner, Shape};
 use client::cli::{self, Answer, Command, Loaded, Reloaded, Reloader};
-use client::{Client, Config, Reconfigure};
+use client::terminal::{Foot, Screen, Watched};
+use client::{Client, Reconfigure};
 use shared::kit::answer;
 use shared::kit::logging::{self, Log};
 use shared::kit::settings::{BAD_USAGE, Loader, NotMerged};
@@ -55,14 +56,24 @@ fn main() -> ExitCode {
         return answer::print(format!("{loaded}\n").as_bytes());
     }
     let Loaded { config, output, .. } = loaded;
-    logging::around(&output.filter.clone(), output.format, None, |log| {
+    let screen = output.status.is_wanted(output.json).then(Screen::of_stdout).flatten();
+    let stderr: Box<dyn Write + Send> = match &screen {
+        Some(screen) if screen.has_stderr() => Box::new(screen.above(io::stderr())),
+        _ => Box::new(io::stderr()),
+    };
+    logging::around(stderr, &output.filter.clone(), output.format, None, |log| {
         let shape = match (output.json, output.qr) {
             (true, _) => Shape::Json,
             (false, true) => Shape::TextWithCode,
             (false, false) => Shape::Text,
         };
-        let banner = Banner::start(shape).context("cannot start a thread for stdout")?;
-        run(config, &banner, |config| Reloader::new(loader, config, output), log)
+        let (client, stop) = (Client::new(config.clone()), Stop::new());
+        let foot = screen.map(|screen| {
+            let (status, tally) = (client.status(), client.tally());
+            Foot::new(screen, Watched { status, tally, stopping: stop.gracefully.clone() })
+        });
+        let banner = Banner::start(shape, foot).context("cannot start a thread for stdout")?;
+        run(client, &stop, &banner, || Reloader::new(loader, config, output), log)
     })
 }
 
@@ -100,9 +111,10 @@ fn complain(what: &str) {
 /// Runs a client until it ends or a signal ends it, with what `follow` makes to follow its
 /// configuration.
 fn run(
-    config: Config,
+    client: Client,
+    stop: &Stop,
     banner: &Banner,
-    follow: impl FnOnce(Config) -> io::Result<Reloader>,
+    follow: impl FnOnce() -> io::Result<Reloader>,
     log: &Log,
 ) -> anyhow::Result<()> {
     if let Err(err) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -114,14 +126,13 @@ fn run(
         .build()
         .context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
-        let stop = Stop::new();
         let signals = stop.on_signals().context("cannot handle signals")?;
-        let reloader = follow(config.clone()).context("cannot handle signals")?;
-        let client = Client::new(config);
+        let reloader = follow().context("cannot handle signals")?;
         let reconfigure = client.reconfigure();
         tokio::select! {
             outcome = client.run(stop.clone(), |event| banner.show(&event)) => outcome,
             never = signals => match never {},
+            failed = banner.attend() => match failed.context("cannot handle signals")? {},
             never = reload(reloader, &reconfigure, log) => match never {},
         }
     });

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
     let Loaded { config, logging, .. } = loaded;
     let Logging { filter, format, audit } = logging.clone();
-    logging::around(&filter, format, audit.as_deref(), |log| {
+    logging::around(io::stderr(), &filter, format, audit.as_deref(), |log| {
         run(config, |config| Reloader::new(loader, config, logging), log)
     })
 }

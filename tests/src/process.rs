@@ -12,6 +12,7 @@ mod end;
 mod lines;
 mod program;
 mod relay;
+mod terminal;
 mod usage;
 
 use std::io;
@@ -30,6 +31,7 @@ pub(crate) use self::end::kill;
 pub use self::lines::Lines;
 pub use self::program::{Process, Program, Signal};
 pub use self::relay::Relay;
+pub use self::terminal::Terminal;
 
 /// A loopback address that nobody else uses, not even another run of the tests at the same time.
 /// Its ports are free until the test takes them, and given to nobody else when it lets them go.

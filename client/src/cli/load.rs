@@ -173,10 +173,11 @@ fn usage(kind: ErrorKind, reason: &dyn fmt::Display) -> NotMerged {
 impl Loaded {
     /// Every setting with its key, in the order of the flags. The tunnels are not among them.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let Output { filter, format, json, qr } = &self.output;
+        let Output { filter, format, json, qr, status } = &self.output;
         let mut rows = self.config.rows();
         rows.push(Row::new("json", json));
         rows.push(Row::new("qr", qr));
+        rows.push(Row::new("status", status));
         rows.push(Row::new("log", filter));
         rows.push(Row::new("log-format", format));
         rows

@@ -10,6 +10,7 @@ mod server;
 mod tools;
 mod tunnels;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -129,6 +130,10 @@ pub struct Cli {
     #[arg(long, env = "CLIENT_QR", value_parser = BoolishValueParser::new())]
     qr: bool,
 
+    /// Whether a terminal shows below all else what the client is doing
+    #[arg(long, env = "CLIENT_STATUS", value_name = "WHEN", default_value = "auto")]
+    status: StatusLine,
+
     /// What is logged: error, warn, info, debug, trace, or a filter like
     /// `client::local=debug,info` [default: info]
     #[arg(long, env = "CLIENT_LOG", value_name = "FILTER", value_parser = args::log_filter)]
@@ -200,6 +205,33 @@ pub struct Output {
     pub json: bool,
     /// Whether the text has a QR code.
     pub qr: bool,
+    /// Whether there is a status line.
+    pub status: StatusLine,
+}
+
+/// Whether what a client is doing is shown below all else, and redrawn in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusLine {
+    /// On a terminal, unless --json, NO_COLOR or TERM=dumb speaks against it
+    Auto,
+    /// Never
+    Off,
+}
+
+impl StatusLine {
+    /// Whether there is one, if there is a terminal for it. Not below events as JSON.
+    pub fn is_wanted(self, json: bool) -> bool {
+        self == Self::Auto && !json
+    }
+}
+
+impl fmt::Display for StatusLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
 }
 
 impl Cli {
@@ -227,7 +259,8 @@ impl Cli {
             half_closed_timeout: self.half_closed_timeout,
         };
         let filter = shared::kit::logging::filter_or_default(self.log);
-        Ok((settings, Output { filter, format: self.log_format, json: self.json, qr: self.qr }))
+        let (format, json, qr, status) = (self.log_format, self.json, self.qr, self.status);
+        Ok((settings, Output { filter, format, json, qr, status }))
     }
 }
 

@@ -120,13 +120,14 @@ impl Reloader {
 impl Running {
     /// What is different in `loaded`, how it logs and prints included.
     fn diff(&self, loaded: &Loaded) -> Diff {
-        let Output { filter, format, json, qr } = &self.output;
+        let Output { filter, format, json, qr, status } = &self.output;
         let mut diff = self.config.diff(&loaded.config);
         diff.changed.extend(Change::between("log", filter, &loaded.output.filter));
         let json = Change::between("json", json, loaded.output.json);
         let qr = Change::between("qr", qr, loaded.output.qr);
+        let status = Change::between("status", status, loaded.output.status);
         let format = Change::between("log-format", format, loaded.output.format);
-        diff.needs_restart.extend(json.into_iter().chain(qr).chain(format));
+        diff.needs_restart.extend(json.into_iter().chain(qr).chain(status).chain(format));
         diff
     }
 }

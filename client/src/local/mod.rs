@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::Config;
+use crate::tally::{OfTunnel, Tally};
 use crate::tls::ServiceTls;
 use crate::tunnel::{LocalService, ProxyVersion, TunnelConfig};
 
@@ -37,6 +38,7 @@ pub(crate) struct Locals {
     services: RwLock<HashMap<TunnelName, Service>>,
     config: watch::Receiver<Arc<Config>>,
     tls: ServiceTls,
+    tally: Tally,
     /// The relay's number for the session.
     session: u64,
 }
@@ -46,17 +48,24 @@ pub(crate) struct Locals {
 struct Service {
     local: LocalService,
     proxy: Option<ProxyVersion>,
+    numbers: Arc<OfTunnel>,
 }
 
 impl Locals {
     /// No local service yet, for visits of the session of this number.
-    pub(crate) fn new(config: watch::Receiver<Arc<Config>>, tls: ServiceTls, session: u64) -> Self {
-        Self { services: RwLock::default(), config, tls, session }
+    pub(crate) fn new(
+        config: watch::Receiver<Arc<Config>>,
+        tls: ServiceTls,
+        tally: Tally,
+        session: u64,
+    ) -> Self {
+        Self { services: RwLock::default(), config, tls, tally, session }
     }
 
     /// New visits of `tunnel` go to its local service as it is now.
     pub(crate) fn set(&self, tunnel: &TunnelConfig) {
-        let service = Service { local: tunnel.local.clone(), proxy: tunnel.proxy() };
+        let numbers = self.tally.of(&tunnel.name);
+        let service = Service { local: tunnel.local.clone(), proxy: tunnel.proxy(), numbers };
         self.services.write().insert(tunnel.name.clone(), service);
     }
 
@@ -101,9 +110,11 @@ impl Locals {
                 return None;
             }
         };
-        let mut visit = Visit::begin(&open, self.session);
+        let service = self.services.read().get(&open.tunnel).cloned();
+        let counted = service.as_ref().map(|service| service.numbers.begin(open.pooled));
+        let mut visit = Visit::begin(&open, self.session, counted);
         let dialled = tokio::select! {
-            dialled = self.dial(&open) => dialled,
+            dialled = self.dial(service, &open) => dialled,
             broken = stream.broken() => {
                 visit.end(Ended::Stream(broken));
                 return None;
@@ -124,10 +135,10 @@ impl Locals {
         Some(Connected { visit, stream, local })
     }
 
-    /// Connects to the local service of a tunnel, and says to it who visits if it wants to know.
-    async fn dial(&self, open: &Open) -> Result<Local, Failure> {
+    /// Connects to the local service of a tunnel, if there is one, and says to it who visits if it wants to know.
+    async fn dial(&self, service: Option<Service>, open: &Open) -> Result<Local, Failure> {
         let connect_timeout = self.config.borrow().connect_timeout;
-        let Some(service) = self.services.read().get(&open.tunnel).cloned() else {
+        let Some(service) = service else {
             let explanation = open.tunnel.to_string();
             return Err(Failure { reason: FailureReason::UnknownTunnel, explanation });
         };

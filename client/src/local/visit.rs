@@ -13,6 +13,8 @@ use shared::visit::record::Failure;
 use shared::visit::stream::{Broken, DataStream};
 use tracing::{debug, info, warn};
 
+use crate::tally::OpenVisit;
+
 /// Local services that could not be reached: anybody can have them dialled as often as they like.
 static UNREACHABLE: Rate =
     Rate::new(|more| warn!(left_out = more.count, "local services not reached: {more}"));
@@ -43,10 +45,12 @@ pub(super) struct Visit {
     /// The local service was reached.
     served: bool,
     ended: Option<Ended>,
+    /// Not of a tunnel that this client does not have.
+    counted: Option<OpenVisit>,
 }
 
 impl Visit {
-    pub(super) fn begin(open: &Open, session: u64) -> Self {
+    pub(super) fn begin(open: &Open, session: u64, counted: Option<OpenVisit>) -> Self {
         let mut visit = Self {
             id: open.visit,
             tunnel: open.tunnel.clone(),
@@ -59,6 +63,7 @@ impl Visit {
             begun: false,
             served: false,
             ended: None,
+            counted,
         };
         if visit.pooled || BEGUN.allows() {
             visit.log_begun();
@@ -103,10 +108,12 @@ impl Visit {
 impl Observer for Visit {
     fn to_stream(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
+        self.counted.iter().for_each(|counted| counted.went_out(bytes as u64));
     }
 
     fn to_socket(&mut self, bytes: usize) {
         self.bytes_in += bytes as u64;
+        self.counted.iter().for_each(|counted| counted.came_in(bytes as u64));
     }
 }
 

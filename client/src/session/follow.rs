@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::health::Unhealthy;
+use crate::tally::Tally;
 use crate::tls::{ClientTls, ServiceTls};
 
 /// What sessions go by, which may change while they run. Cheap to clone.
@@ -17,4 +18,6 @@ pub(crate) struct Follow {
     pub(crate) tls: ClientTls,
     /// What those to local services know of each other.
     pub(crate) service_tls: ServiceTls,
+    /// Where it is counted what comes through.
+    pub(crate) tally: Tally,
 }

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::health::Unhealthy;
 use crate::local::Locals;
 use crate::status::{Event, LiveTunnel};
+use crate::tally::Tally;
 use crate::tunnel::TunnelConfig;
 
 use self::changes::Tunnels;
@@ -80,6 +81,7 @@ pub(crate) struct Session {
     again: Option<Instant>,
     delays: Backoff,
     locals: Arc<Locals>,
+    tally: Tally,
     visits: JoinSet<()>,
     /// Tunnels that others serve since before anybody was told of them.
     standing_by: HashSet<TunnelName>,
@@ -107,12 +109,13 @@ impl Session {
         welcome: &Welcome,
         opened: Opened,
     ) -> Self {
-        let Follow { config: wanted, health, service_tls, tls: _ } = follow;
+        let Follow { config: wanted, health, service_tls, tls: _, tally } = follow;
         let span = info_span!("session", id = welcome.session);
         // A relay that wants a heartbeat all the time, or none, does not get its way.
         let beat = Duration::from_millis(welcome.heartbeat_ms);
         let beat = beat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT);
-        let locals = Arc::new(Locals::new(wanted.clone(), service_tls, welcome.session));
+        let locals = Locals::new(wanted.clone(), service_tls, tally.clone(), welcome.session);
+        let locals = Arc::new(locals);
         let mut tunnels = Tunnels::default();
         let mut known_unhealthy = HashSet::new();
         for (tunnel, public) in opened.open {
@@ -136,6 +139,7 @@ impl Session {
             again: None,
             delays: Backoff::new(first, longest),
             locals,
+            tally,
             visits: JoinSet::new(),
             span,
             standing_by: HashSet::new(),
@@ -294,7 +298,8 @@ impl Session {
                 self.on_stream(stream);
                 Ok(())
             }
-            Left::Acknowledged(id, _) => {
+            Left::Acknowledged(id, after) => {
+                after.into_iter().for_each(|after| self.tally.came_back(after));
                 self.draining.take_if(|(awaited, _)| *awaited == id);
                 Ok(())
             }

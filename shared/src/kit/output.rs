@@ -54,6 +54,8 @@ struct Waiting {
     lines: u64,
     /// The writer sleeps until it is woken.
     asleep: bool,
+    /// The writer is to say how far it is.
+    nudged: bool,
     closing: bool,
     ended: bool,
 }
@@ -89,6 +91,16 @@ impl Output {
     /// Queues a line, which ends with a line feed; drops and counts it if there is no room.
     pub fn push(&self, line: &[u8]) {
         self.0.push(line);
+    }
+
+    /// Has the writer call `progress` soon, although there may be nothing to write.
+    pub fn nudge(&self) {
+        let mut waiting = self.0.waiting.lock();
+        waiting.nudged = true;
+        if waiting.asleep {
+            waiting.asleep = false;
+            self.0.work.notify_one();
+        }
     }
 
     /// What the lines are queued in, for whoever outlives the output.
@@ -132,11 +144,11 @@ impl Queue {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits for lines, for the end, or until `due`, and moves what there is to `batch`. Returns
+    /// Waits for lines, for a nudge, for the end, or until `due`, and moves what there is to `batch`. Returns
     /// how many lines these are, and whether this is the end.
     fn take(&self, batch: &mut Vec<u8>, due: Option<Instant>) -> (u64, bool) {
         let mut waiting = self.waiting.lock();
-        while waiting.bytes.is_empty() && !waiting.closing {
+        while waiting.bytes.is_empty() && !waiting.closing && !waiting.nudged {
             waiting.asleep = true;
             let Some(due) = due else {
                 self.work.wait(&mut waiting);
@@ -147,6 +159,7 @@ impl Queue {
             }
         }
         waiting.asleep = false;
+        waiting.nudged = false;
         let gathered = Instant::now() + GATHER;
         while !waiting.bytes.is_empty()
             && !waiting.closing
@@ -193,7 +206,7 @@ impl<W: Write, P: FnMut(Progress) -> Option<Instant>> Writer<W, P> {
         let mut due = None;
         loop {
             let (lines, closing) = self.queue.take(&mut self.batch, due);
-            let written = write(&mut self.out, &self.batch).is_ok();
+            let written = write_whole(&mut self.out, &self.batch).is_ok();
             if !written {
                 self.queue.dropped.fetch_add(lines, Ordering::Relaxed);
             }
@@ -211,7 +224,11 @@ impl<W: Write, P: FnMut(Progress) -> Option<Instant>> Writer<W, P> {
 }
 
 /// Writes all of `bytes`, waiting for a reader as long as it takes.
-fn write(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// They cannot be written; some of them may have been.
+pub fn write_whole(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match out.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -279,6 +296,22 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert!(text.lines().map(str::to_owned).eq((0..100).map(|number: u32| number.to_string())));
+    }
+
+    #[test]
+    fn a_writer_that_is_nudged_says_how_far_it_is_although_there_is_nothing_to_write() {
+        let (sender, said) = mpsc::channel();
+        let say = move |progress: Progress| {
+            sender.send(progress.closing).ok();
+            None
+        };
+        let output = Output::start("test", io::sink(), say).unwrap();
+        for _ in 0..3 {
+            output.nudge();
+            assert_eq!(said.recv(), Ok(false));
+        }
+        drop(output);
+        assert_eq!(said.recv(), Ok(true));
     }
 
     #[test]

@@ -4,13 +4,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, kill_process};
-use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -18,6 +16,7 @@ use tokio::time::timeout;
 use super::binaries::binary;
 use super::end::kill;
 use super::lines::{Lines, parse};
+use super::terminal::{self, Terminal};
 use crate::postgres::PASSWORD;
 use crate::tasks::Tasks;
 use crate::wait::within;
@@ -157,14 +156,37 @@ impl Program {
     /// Makes stderr a terminal, which is there until the other end of it is dropped.
     #[must_use]
     pub fn with_stderr_terminal(mut self) -> (Self, OwnedFd) {
-        // Closed in the program, which would keep it open otherwise.
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let ours = openpt(flags).expect("a terminal");
-        unlockpt(&ours).expect("a terminal of ours");
-        let name = ptsname(&ours, Vec::new()).expect("its name");
-        let theirs = File::options().write(true).open(OsStr::from_bytes(name.as_bytes()));
-        self.command.stderr(theirs.expect("its other end"));
+        let (ours, theirs) = terminal::pair();
+        self.command.stderr(theirs);
         (self, ours)
+    }
+
+    /// Runs it in a terminal of so many columns and rows, which is its own, with keys that send
+    /// signals.
+    #[must_use]
+    pub fn in_terminal(self, columns: u16, rows: u16) -> (Self, Terminal) {
+        let (ours, theirs) = Terminal::open(columns, rows);
+        let mut setsid = Command::new("setsid");
+        // Becomes the program.
+        setsid.args(["--ctty", "--wait"]);
+        let mut program = self.run_by(setsid).env("TERM", "xterm");
+        let end = || theirs.try_clone().expect("the other end once more");
+        program.command.stdin(end()).stdout(end()).stderr(end());
+        (program, ours)
+    }
+
+    /// A shell for a person, in which `name` is the path of that program.
+    pub fn shell(name: &'static str) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["--norc", "--noprofile", "-i"]);
+        Self::new("bash", command).env("PS1", "$ ").env(name, binary(name))
+    }
+
+    /// Makes stderr something else than its terminal again.
+    #[must_use]
+    pub fn with_stderr_piped(mut self) -> Self {
+        self.command.stderr(Stdio::piped());
+        self
     }
 
     /// Makes stdout a file that has no room.

@@ -23,9 +23,9 @@ const RELAY: &[&[&str]] = &[
 
 /// See [`RELAY`].
 const CLIENT: &[&[&str]] = &[
-    &["tunnel", "status", "credential"],
-    &["config", "banner"],
-    &["tls"],
+    &["tunnel", "status", "credential", "tally"],
+    &["config", "terminal"],
+    &["tls", "banner"],
     &["local", "health"],
     &["session"],
     &["connect"],

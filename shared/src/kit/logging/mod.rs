@@ -97,16 +97,17 @@ struct Started {
     is_plain: bool,
 }
 
-/// Runs a program with its log, and with an audit log in the file `audit` if there is to be one:
-/// starts it, logs the error that the program ends with, and waits until what was logged has been
+/// Runs a program with its log, which goes to `stderr`, and with an audit log in the file `audit` if
+/// there is to be one: starts it, logs the error that the program ends with, and waits until what was logged has been
 /// written. Called once, by `main`.
 pub fn around<E: Display>(
+    stderr: impl Write + Send + 'static,
     filter: &str,
     format: LogFormat,
     audit: Option<&Path>,
     program: impl FnOnce(&Log) -> Result<(), E>,
 ) -> ExitCode {
-    let log = match start(filter, format, audit) {
+    let log = match start(stderr, filter, format, audit) {
         Ok(log) => log,
         Err(err) => {
             // Whom to tell, if this fails as well?
@@ -132,14 +133,19 @@ pub fn around<E: Display>(
 }
 
 /// Starts logging for the whole process, panics included.
-fn start(filter: &str, format: LogFormat, audit: Option<&Path>) -> io::Result<Log> {
+fn start(
+    stderr: impl Write + Send + 'static,
+    filter: &str,
+    format: LogFormat,
+    audit: Option<&Path>,
+) -> io::Result<Log> {
     let filter = filter.parse::<Targets>().map_err(io::Error::other)?;
     let started = |path: &Path| {
         let about = |err| io::Error::other(format!("--audit-log: {}: {err}", path.display()));
         LogFile::start(AUDIT_LOG, path).map_err(about)
     };
     let audit = audit.map(started).transpose()?;
-    let output = Output::start("log", io::stderr(), attend)?;
+    let output = Output::start("log", stderr, attend)?;
     let (dispatch, log) = log_to(output, filter, format, io::stderr().is_terminal(), audit);
     let is_plain = format == LogFormat::Text && !io::stderr().is_terminal();
     LOG.get_or_init(|| Started { queue: Arc::clone(log.output.queue()), is_plain });

@@ -109,6 +109,7 @@ const CLIENT_FLAGS: &[&str] = &[
     "half-closed-timeout",
     "json",
     "qr",
+    "status",
     "log",
     "log-format",
 ];

@@ -26,6 +26,7 @@ mod secured_service;
 mod shared_secret;
 mod standby;
 mod starting;
+mod status_line;
 mod store;
 mod store_trouble;
 mod targets;

@@ -27,8 +27,8 @@ pub(super) fn is_stderr(tty: &File) -> bool {
 }
 
 pub(super) fn size(tty: &File) -> Size {
-    let size = tcgetwinsize(tty);
-    size.map_or(Size::new(0, 0), |size| Size::new(size.ws_col, size.ws_row))
+    let (columns, rows) = tcgetwinsize(tty).map_or((0, 0), |size| (size.ws_col, size.ws_row));
+    Size::new(columns, rows)
 }
 
 /// Whether this program runs in front, as far as its terminal has such a thing.

@@ -31,6 +31,7 @@ mod limits;
 mod link;
 mod local_service;
 mod metrics;
+mod monitoring;
 mod ports;
 mod process;
 mod proxied;

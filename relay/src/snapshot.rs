@@ -9,6 +9,7 @@ use serde::Serialize;
 use shared::control::protocol::TunnelName;
 use utoipa::ToSchema;
 
+use crate::entrance::Entrance;
 use crate::metrics::Totals;
 
 /// Everything there is to see.
@@ -52,6 +53,17 @@ pub(crate) enum Kind {
     Tls,
 }
 
+impl Kind {
+    /// What comes in at an entrance.
+    pub(crate) fn of(entrance: &Entrance) -> Self {
+        match entrance {
+            Entrance::Port(_) => Self::Tcp,
+            Entrance::Web(_) => Self::Http,
+            Entrance::ServerName(_) => Self::Tls,
+        }
+    }
+}
+
 /// A client that claims a tunnel.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ClientNow {
@@ -88,7 +100,34 @@ pub(crate) struct SessionNow {
     pub(crate) address: SocketAddr,
     /// How long it has been there, in seconds.
     pub(crate) age_seconds: f64,
+    /// Visits and connections for requests that it carries.
+    pub(crate) streams: usize,
+    /// Tunnels that it claims.
+    pub(crate) tunnels: usize,
     /// The last heartbeat's round trip, in seconds. Missing before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) round_trip_seconds: Option<f64>,
+}
+
+/// A visit that has reached a client.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct VisitNow {
+    /// Its number, as in the logs of both ends.
+    pub(crate) id: String,
+    /// What it has come by: of HTTP, a connection that has changed to another protocol.
+    pub(crate) kind: Kind,
+    #[schema(value_type = String)]
+    pub(crate) tunnel: TunnelName,
+    /// Whose the tunnel is.
+    pub(crate) owner: String,
+    /// Where the visitor comes from.
+    #[schema(value_type = String)]
+    pub(crate) visitor: SocketAddr,
+    /// The number of the session that serves it.
+    pub(crate) session: u64,
+    /// How long ago it has reached the client, in seconds.
+    pub(crate) age_seconds: f64,
+    /// From the visitor, and to it.
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }

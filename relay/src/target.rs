@@ -28,6 +28,8 @@ pub(crate) struct SessionTarget(Arc<Session>);
 
 #[derive(Debug)]
 struct Session {
+    /// The relay's number for it.
+    number: u64,
     mux: Mux,
     streams: Arc<Semaphore>,
     most_streams: usize,
@@ -73,6 +75,13 @@ impl Target {
         }
     }
 
+    /// The relay's number for the session.
+    pub(crate) fn session(&self) -> u64 {
+        match self {
+            Self::Session(session) => session.0.number,
+        }
+    }
+
     /// The connections to local services that are there already.
     pub(crate) fn pool(&self) -> &Pool {
         match self {
@@ -105,9 +114,10 @@ impl Target {
 }
 
 impl SessionTarget {
-    /// The session behind `mux`, which carries `most_streams` streams at most.
-    pub(crate) fn new(mux: Mux, most_streams: usize) -> Self {
+    /// The session of this number behind `mux`, which carries `most_streams` streams at most.
+    pub(crate) fn new(number: u64, mux: Mux, most_streams: usize) -> Self {
         Self(Arc::new(Session {
+            number,
             mux,
             streams: Arc::new(Semaphore::new(most_streams)),
             most_streams,
@@ -125,8 +135,13 @@ impl SessionTarget {
         Load {
             stalled: link.unanswered() > STALLED,
             bulk: (recent as u64 + link.waiting()) / BULK,
-            streams: self.0.most_streams - self.0.streams.available_permits(),
+            streams: self.streams(),
         }
+    }
+
+    /// How many streams it carries.
+    pub(crate) fn streams(&self) -> usize {
+        self.0.most_streams - self.0.streams.available_permits()
     }
 
     fn share(&self, source: Source) -> Result<Share, OpenError> {
@@ -247,7 +262,7 @@ mod tests {
         // Nobody runs the driver: whoever opens a stream waits.
         let (io, _far_end) = tokio::io::duplex(64);
         let (mux, _inbound, _driver) = mux::start(io, Role::Relay, 4);
-        let session = SessionTarget::new(mux, 4);
+        let session = SessionTarget::new(1, mux, 4);
         let patience = Duration::from_secs(1);
         let open = async || {
             let start = tokio::time::Instant::now();

@@ -1,6 +1,9 @@
 //! The account of one visit, whatever carries it: who came, from where, through which entrance, how
 //! it ended, what moved, and its lines in the log.
 
+mod cut;
+mod list;
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +21,11 @@ use tracing::info;
 use crate::entrance::Entrance;
 use crate::limits::Allowance;
 use crate::metrics::{Counted, Limit, Outcome};
+use crate::snapshot::Kind;
 use crate::target::OpenError;
 use crate::tunnel::Tunnel;
+
+pub(crate) use self::list::{Ending, Listed, Placed, Visits};
 
 /// Beginnings of visits that may come to be served: a stranger can have as many as it likes. Those
 /// that are left out are logged later if they are served, else counted at their end.
@@ -44,6 +50,8 @@ pub(crate) struct Visit {
     arrived: Instant,
     bytes_in: u64,
     bytes_out: u64,
+    /// Its place in the list of visits, once it has reached a client.
+    listed: Option<Listed>,
     /// Its beginning has been logged.
     begun: bool,
     /// The local service was reached.
@@ -74,6 +82,7 @@ impl Visit {
             arrived: Instant::now(),
             bytes_in: 0,
             bytes_out: 0,
+            listed: None,
             begun: false,
             served: false,
             outcome: Outcome::Reset,
@@ -86,6 +95,7 @@ impl Visit {
     pub(crate) fn visitor(&self) -> SocketAddr {
         self.visitor
     }
+
     /// Somebody else said where the visitor really comes from.
     pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
         self.visitor = visitor;
@@ -127,6 +137,15 @@ impl Visit {
         }
     }
 
+    /// A client has taken it, by the session of this number: others see it from now on, and can end
+    /// it.
+    pub(crate) fn placed(&mut self, visits: &Visits, session: u64) -> Ending {
+        let (id, kind) = (self.id, Kind::of(&self.entrance));
+        let (tunnel, visitor) = (Arc::clone(&self.tunnel), self.visitor);
+        let listed = visits.list(Placed { id, kind, tunnel, visitor, session });
+        self.listed.insert(listed).ending()
+    }
+
     /// What it may move from now on.
     pub(crate) fn limit(&mut self, allowance: Option<Allowance>) {
         self.allowance = allowance.map(Box::new);
@@ -159,9 +178,12 @@ impl Visit {
         self.end(Outcome::Denied, "the rules do not let the visitor in");
     }
 
-    /// What carried it is over.
-    pub(crate) fn carried(mut self, ended: &Ended) {
-        self.end(outcome(ended), ended.to_string());
+    /// What carried it is over. `None`: somebody has cut it.
+    pub(crate) fn carried(mut self, ended: Option<&Ended>) {
+        match ended {
+            Some(ended) => self.end(outcome(ended), ended.to_string()),
+            None => self.end(Outcome::Reset, "cut off by an operator"),
+        }
     }
 
     fn end(&mut self, outcome: Outcome, reason: impl Into<Cow<'static, str>>) {
@@ -211,6 +233,9 @@ impl Observer for Visit {
             allowance.moved_inward(bytes);
         }
         self.bytes_in += bytes as u64;
+        if let Some(listed) = &self.listed {
+            listed.moved_in(bytes);
+        }
         self.tunnel.metrics().bytes_in(bytes);
     }
 
@@ -222,6 +247,9 @@ impl Observer for Visit {
             self.tunnel.metrics().first_byte(self.arrived.elapsed());
         }
         self.bytes_out += bytes as u64;
+        if let Some(listed) = &self.listed {
+            listed.moved_out(bytes);
+        }
         self.tunnel.metrics().bytes_out(bytes);
     }
 

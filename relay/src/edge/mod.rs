@@ -16,7 +16,6 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use shared::kit::net::{Peers, listen_on};
 use shared::kit::stop::Stop;
-use shared::visit::id::VisitIds;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -65,7 +64,6 @@ struct EdgeShared {
     registry: Registry,
     limits: Limits,
     metrics: Metrics,
-    visits: VisitIds,
     access_log: AccessLog,
     error_pages: ErrorPages,
     board: Board,
@@ -83,17 +81,8 @@ impl Edge {
         stop: Stop,
     ) -> Self {
         let Web { access_log, error_pages, certs, board } = web;
-        let visits = VisitIds::new();
-        let shared = EdgeShared {
-            config,
-            registry,
-            limits,
-            metrics,
-            visits,
-            access_log,
-            error_pages,
-            board,
-        };
+        let shared =
+            EdgeShared { config, registry, limits, metrics, access_log, error_pages, board };
         let shared = Arc::new(shared);
         let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());

@@ -27,7 +27,7 @@ use crate::placement::{Attempt, Miss, OPEN_TIMEOUT, Order, open_on_client, place
 use crate::registry::Opened;
 use crate::target::{OpenError, OpenStream};
 use crate::tunnel::{Candidate, Tunnel};
-use crate::visit::Visit;
+use crate::visit::{Ending, Visit};
 
 /// Entrances come and go with tunnels, of which an admitted client can have many.
 static ENTRANCES: Rate = Rate::generous(|more| {
@@ -84,7 +84,7 @@ impl Listening {
         let mut visit = Visit::begin(
             Arc::clone(tunnel),
             opened.entrance().clone(),
-            shared.visits.next(),
+            shared.registry.visits().next(),
             visitor,
         );
         let gate = Gate { shared, config: &config, tunnel };
@@ -135,12 +135,14 @@ impl Listening {
                 let hold = config.hold_visitors;
                 let placed = place(&tunnel, Order::Newest, hold, attempt).await?;
                 visit.limit(allowance(&shared, &tunnel, &accounts));
-                Ok(placed)
+                let (placed, session) = placed;
+                let ending = visit.placed(shared.registry.visits(), session);
+                Ok((placed, ending))
             };
             match placed.await {
-                Ok(OpenStream { stream, permit: of_session, .. }) => {
-                    let patience = config.patience();
-                    Some(Placed { visit, socket, stream, patience, permits: (permit, of_session) })
+                Ok((OpenStream { stream, permit: of_session, .. }, ending)) => {
+                    let (patience, permits) = (config.patience(), (permit, of_session));
+                    Some(Placed { visit, ending, socket, stream, patience, permits })
                 }
                 Err(err) => {
                     nowhere(visit, socket, err).await;
@@ -151,12 +153,15 @@ impl Listening {
             }
         });
         Either::Right(async move {
-            let Some(Placed { mut visit, socket, stream, patience, permits }) = placed.await else {
+            let Some(Placed { mut visit, ending, socket, stream, patience, permits }) =
+                placed.await
+            else {
                 return;
             };
-            let ended = Bridge::new(socket, stream, patience, &mut visit).await;
+            let bridge = Bridge::new(socket, stream, patience, &mut visit);
+            let ended = ending.unless_cut(bridge).await;
             drop(permits);
-            visit.carried(&ended);
+            visit.carried(ended.as_ref());
         })
     }
 }
@@ -172,6 +177,7 @@ impl Drop for Listening {
 /// A visit that has reached a client.
 struct Placed {
     visit: Visit,
+    ending: Ending,
     socket: ResetUnlessEnded<TcpStream>,
     stream: DataStream,
     patience: Patience,
@@ -189,7 +195,8 @@ pub(super) struct Streaming<'a> {
 }
 
 impl Attempt for Streaming<'_> {
-    type Served = OpenStream;
+    /// And the number of the session that it is on.
+    type Served = (OpenStream, u64);
     type Error = Nowhere;
 
     const PATIENCE: Duration = OPEN_TIMEOUT;
@@ -198,12 +205,12 @@ impl Attempt for Streaming<'_> {
         self.gate.config.source(self.visitor.ip())
     }
 
-    async fn with(&mut self, client: &Candidate) -> Result<OpenStream, Miss<Nowhere>> {
+    async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Nowhere>> {
         let Self { gate, open, visitor, permit, accounts } = self;
         let admitted = gate.admit_to(client, permit, *visitor, accounts);
         admitted.map_err(|err| Miss::Nowhere(err.into()))?;
         match open_on_client(&client.sessions, open, None).await {
-            Ok((opened, _)) => Ok(opened),
+            Ok((opened, target)) => Ok((opened, target.session())),
             Err(OpenError::Gone) => Err(Miss::Gone),
             Err(err) => Err(Miss::Nowhere(err.into())),
         }

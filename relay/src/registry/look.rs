@@ -8,7 +8,7 @@ use shared::control::protocol::{DomainName, HostName};
 
 use super::{Place, Registry};
 use crate::entrance::Entrance;
-use crate::snapshot::{SessionNow, Snapshot};
+use crate::snapshot::{SessionNow, Snapshot, TunnelNow};
 use crate::tunnel::{OwnConnection, Tunnel};
 
 impl Registry {
@@ -25,17 +25,31 @@ impl Registry {
         let latest = table.connections.iter();
         let numbers: HashMap<OwnConnection, u64> =
             latest.map(|(connection, latest)| (connection.clone(), latest.session)).collect();
-        let mut sessions: Vec<SessionNow> =
-            table.connections.values().map(|latest| latest.look()).collect();
         drop(table);
 
         tunnels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        sessions.sort_unstable_by_key(|session| session.id);
         let host = self.host();
         let public =
             |entrance: &Entrance| entrance.address(&host, &self.0.hosting.front).to_string();
-        let tunnels = tunnels.iter().map(|tunnel| tunnel.look(&numbers, public)).collect();
+        let tunnels: Vec<_> = tunnels.iter().map(|tunnel| tunnel.look(&numbers, public)).collect();
+        let sessions = self.sessions(&tunnels);
         Snapshot { tunnels, sessions }
+    }
+
+    /// The sessions in the order of their arrival, as `tunnels` are claimed.
+    fn sessions(&self, tunnels: &[TunnelNow]) -> Vec<SessionNow> {
+        let mut claimed: HashMap<u64, usize> = HashMap::new();
+        for client in tunnels.iter().flat_map(|tunnel| &tunnel.clients) {
+            client.sessions.iter().for_each(|session| *claimed.entry(*session).or_default() += 1);
+        }
+        let claimed = |session| claimed.get(&session).copied().unwrap_or_default();
+        let table = self.0.table.lock();
+        let latest = table.connections.values();
+        let mut sessions: Vec<_> =
+            latest.map(|latest| latest.look(claimed(latest.session))).collect();
+        drop(table);
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions
     }
 
     /// The name by which visitors know the relay, as far as it knows itself.

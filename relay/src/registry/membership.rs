@@ -1,8 +1,8 @@
 //! Which session belongs to which connection of which client process.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use shared::control::protocol::{Refusal, RefusalCode, TunnelName};
@@ -14,6 +14,7 @@ use crate::access::{Owner, Principal};
 use crate::limits::Part;
 use crate::metrics::Limit;
 use crate::snapshot::SessionNow;
+use crate::target::SessionTarget;
 use crate::tunnel::{ConnectionId, OwnConnection, TunnelId};
 
 /// The latest session of a connection.
@@ -22,6 +23,7 @@ pub(super) struct Latest {
     pub(super) session: u64,
     pub(super) about: Arc<About>,
     replaced: CancellationToken,
+    kicked: CancellationToken,
     permit: Arc<Admitted>,
 }
 
@@ -48,11 +50,14 @@ pub(super) struct About {
     since: Instant,
     /// Of the last heartbeat, in nanoseconds; zero before the first.
     round_trip: AtomicU64,
+    /// What carries its streams, as soon as it may have any.
+    target: OnceLock<SessionTarget>,
 }
 
 impl Latest {
-    pub(super) fn look(&self) -> SessionNow {
-        let About { owner, peer, since, round_trip } = &*self.about;
+    /// The session for whoever looks from outside, which claims so many `tunnels`.
+    pub(super) fn look(&self, tunnels: usize) -> SessionNow {
+        let About { owner, peer, since, round_trip, target } = &*self.about;
         let round_trip = round_trip.load(Ordering::Relaxed);
         SessionNow {
             id: self.session,
@@ -60,6 +65,8 @@ impl Latest {
             agent: peer.agent.clone(),
             address: peer.address,
             age_seconds: since.elapsed().as_secs_f64(),
+            streams: target.get().map_or(0, SessionTarget::streams),
+            tunnels,
             round_trip_seconds: (round_trip > 0)
                 .then(|| Duration::from_nanos(round_trip).as_secs_f64()),
         }
@@ -75,6 +82,7 @@ pub(crate) struct Membership {
     session: u64,
     about: Arc<About>,
     replaced: CancellationToken,
+    kicked: CancellationToken,
     /// Its place among the clients that the relay takes. A session that replaces another has the
     /// same one, so that a relay that is full takes back those whom it has.
     _permit: Arc<Admitted>,
@@ -98,6 +106,7 @@ impl Registry {
             peer,
             since: Instant::now(),
             round_trip: AtomicU64::new(0),
+            target: OnceLock::new(),
         });
         let connection = (principal.owner().clone(), connection);
         let mut table = self.0.table.lock();
@@ -111,11 +120,12 @@ impl Registry {
         }
         table.sessions += 1;
         let session = table.sessions;
-        let replaced = CancellationToken::new();
+        let [replaced, kicked] = [(); 2].map(|()| CancellationToken::new());
         let latest = Latest {
             session,
             about: Arc::clone(&about),
             replaced: replaced.clone(),
+            kicked: kicked.clone(),
             permit: Arc::clone(&permit),
         };
         table.connections.insert(connection.clone(), latest);
@@ -128,12 +138,24 @@ impl Registry {
             session,
             about,
             replaced,
+            kicked,
             _permit: permit,
         })
     }
 }
 
 impl Registry {
+    /// Ends a session: its client is told that somebody has, and may come back. Whether there is such
+    /// a one.
+    pub(crate) fn kick(&self, session: u64) -> bool {
+        let table = self.0.table.lock();
+        let latest = table.connections.values().find(|latest| latest.session == session);
+        latest.is_some_and(|latest| {
+            latest.kicked.cancel();
+            true
+        })
+    }
+
     /// Room for one more session of `principal`.
     fn room_for(&self, principal: &Principal) -> Result<Admitted, Refusal> {
         let sessions = principal.accounts().iter().map(|account| account.session());
@@ -174,9 +196,24 @@ impl Membership {
         TunnelId { owner: owner.clone(), name: name.clone() }
     }
 
+    /// Its streams are carried by this.
+    pub(crate) fn leads_to(&self, target: SessionTarget) {
+        // It is said once.
+        drop(self.about.target.set(target));
+    }
+
     /// Resolves when the same connection has come again.
     pub(crate) fn replaced(&self) -> impl Future<Output = ()> + use<> {
         self.replaced.clone().cancelled_owned()
+    }
+
+    /// Resolves when somebody has ended the session, with what its client is told.
+    pub(crate) fn kicked(&self) -> impl Future<Output = Refusal> + use<> {
+        let kicked = self.kicked.clone().cancelled_owned();
+        async {
+            kicked.await;
+            Refusal::new(RefusalCode::Unavailable, "an operator of the relay has ended the session")
+        }
     }
 }
 

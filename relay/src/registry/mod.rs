@@ -46,6 +46,7 @@ use crate::tunnel::{
     Claim, Claimant, Conditions, Health, MOST_CLIENTS, Over, OwnConnection, Service, Tunnel,
     TunnelId, Vacancies,
 };
+use crate::visit::Visits;
 use crate::web::Policy;
 
 use self::hosts::HeldHost;
@@ -78,6 +79,7 @@ struct Shared {
     routes: Routes,
     hosting: Hosting,
     vacancies: Vacancies,
+    visits: Visits,
     table: Mutex<Table>,
     /// Told when a reservation is over or an entrance is free again.
     freed: Notify,
@@ -146,6 +148,7 @@ impl Registry {
             openings,
             routes,
             hosting,
+            visits: Visits::default(),
             table: Mutex::new(table),
             freed: Notify::new(),
         };
@@ -165,6 +168,11 @@ impl Registry {
     /// Which tunnel requests are for.
     pub(crate) fn routes(&self) -> &Routes {
         &self.0.routes
+    }
+
+    /// The visits that are going on.
+    pub(crate) fn visits(&self) -> &Visits {
+        &self.0.visits
     }
 
     /// Where the web reaches the relay.

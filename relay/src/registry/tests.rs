@@ -18,7 +18,7 @@ fn claimant(connection: ConnectionId) -> Arc<Claimant> {
 fn claimant_of(connection: ConnectionId, principal: Principal) -> Arc<Claimant> {
     let (io, _) = tokio::io::duplex(64);
     let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
-    let target = Target::Session(SessionTarget::new(mux, 1));
+    let target = Target::Session(SessionTarget::new(1, mux, 1));
     let source = ([127, 0, 0, 1], 1).into();
     Arc::new(Claimant::new(connection, principal, target, source))
 }

@@ -270,7 +270,8 @@ impl SessionsShared {
         // been welcomed.
         mux.link().admit();
         let streams = hello.max_streams.clamp(1, MAX_STREAMS) as usize;
-        let session = SessionTarget::new(mux.clone(), streams);
+        let session = SessionTarget::new(membership.session(), mux.clone(), streams);
+        membership.leads_to(session.clone());
         let claimant =
             Claimant::new(connection, principal, Target::Session(session.clone()), peer.into());
         let claimant = Arc::new(claimant);

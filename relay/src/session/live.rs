@@ -90,12 +90,14 @@ impl Live {
     /// Runs the session until it ends.
     pub(super) async fn run(&mut self, shared: &SessionsShared) {
         let mut replaced = pin!(self.membership.replaced());
+        let kicked = self.membership.kicked();
         let principal = self.membership.principal().clone();
         // Whatever it is waiting for: its successor has its place, or it has none any more.
         let ended = tokio::select! {
             ended = self.attend(shared) => ended,
             () = &mut replaced => Ended::Replaced,
             refusal = principal.ended() => Ended::Revoked(refusal),
+            refusal = kicked => Ended::Revoked(refusal),
         };
         // New visitors go elsewhere from here on.
         self.tunnels.clear();

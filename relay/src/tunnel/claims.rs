@@ -306,7 +306,7 @@ mod tests {
     fn claimant(instance: InstanceId, number: u16) -> Arc<Claimant> {
         let (io, _) = tokio::io::duplex(64);
         let (mux, _, _) = mux::start(io, shared::carry::Role::Relay, 1);
-        let target = Target::Session(SessionTarget::new(mux, 1));
+        let target = Target::Session(SessionTarget::new(1, mux, 1));
         Arc::new(Claimant::new(
             ConnectionId { instance, number },
             Principal::default(),

@@ -245,11 +245,7 @@ impl Tunnel {
             name: self.id.name.clone(),
             owner: self.id.owner.to_string(),
             entrances: self.entrances.iter().map(Entrance::to_string).collect(),
-            kind: match self.entrances.first() {
-                Some(Entrance::Web(_)) => Kind::Http,
-                Some(Entrance::ServerName(_)) => Kind::Tls,
-                Some(Entrance::Port(_)) | None => Kind::Tcp,
-            },
+            kind: self.entrances.first().map_or(Kind::Tcp, Kind::of),
             public: self.entrances.iter().map(public).collect(),
             local,
             clients,

@@ -39,6 +39,7 @@ mod regressions;
 mod resets;
 mod rules;
 mod standby;
+mod steered;
 mod stopping;
 mod stream_as_socket;
 mod tls;

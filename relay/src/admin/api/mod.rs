@@ -21,6 +21,7 @@ mod tags;
 mod tokens;
 mod tunnels;
 mod users;
+mod visits;
 mod websockets;
 
 use std::ops::Deref;
@@ -134,7 +135,9 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(tunnels::list))
         .routes(routes!(tunnels::get))
         .routes(routes!(sessions::list))
-        .routes(routes!(sessions::get))
+        .routes(routes!(sessions::get, sessions::end))
+        .routes(routes!(visits::list))
+        .routes(routes!(visits::cut))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::get, users::change, users::delete))
         .routes(routes!(tokens::list, tokens::create))

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::info;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
@@ -17,7 +19,7 @@ pub(super) struct Session {
     #[serde(flatten)]
     now: SessionNow,
     /// The ids of the tunnels that it claims.
-    tunnels: Vec<String>,
+    tunnel_ids: Vec<String>,
 }
 
 /// Which sessions somebody wants.
@@ -36,8 +38,8 @@ fn theirs(api: &Api, caller: &Caller) -> Vec<Session> {
         let claims = tunnels
             .iter()
             .filter(|tunnel| tunnel.clients.iter().any(|client| client.sessions.contains(&now.id)));
-        let tunnels = claims.map(|tunnel| format!("{}.{}", tunnel.owner, tunnel.name));
-        Session { tunnels: tunnels.collect(), now }
+        let ids = claims.map(|tunnel| format!("{}.{}", tunnel.owner, tunnel.name));
+        Session { tunnel_ids: ids.collect(), now }
     };
     sessions.map(claimed).collect()
 }
@@ -74,4 +76,26 @@ pub(super) async fn get(
     let mut sessions = theirs(&api, &caller).into_iter();
     let found = sessions.find(|session| session.now.id.to_string() == wanted);
     found.map(Json).ok_or_else(|| Problem::not_found("session"))
+}
+
+/// Ends a session. Its client may come back at once: whoever is not to has a token that can be revoked.
+#[utoipa::path(
+    delete, path = "/sessions/{session}", tag = "sessions", operation_id = "end_session",
+    params(("session" = u64, Path, description = "Its number.")),
+    responses((status = 204), Problems)
+)]
+pub(super) async fn end(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(wanted): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let mut sessions = theirs(&api, &caller).into_iter();
+    let found = sessions.find(|session| session.now.id.to_string() == wanted);
+    match found {
+        Some(session) if api.registry.kick(session.now.id) => {
+            info!("the session {wanted} is ended by {}", caller.name());
+            Ok(StatusCode::NO_CONTENT)
+        }
+        _ => Err(Problem::not_found("session")),
+    }
 }

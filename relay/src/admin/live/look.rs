@@ -118,6 +118,8 @@ mod tests {
                 agent: "client".into(),
                 address: "192.0.2.1:1".parse().unwrap(),
                 age_seconds: 0.0,
+                streams: 0,
+                tunnels: 0,
                 round_trip_seconds: None,
             };
             (*id, session)

@@ -22,6 +22,7 @@ use super::activity::Activity;
 use super::body::Stopped;
 use super::turns::Turns;
 use crate::impatient::is_stall;
+use crate::visit::Listed;
 
 /// So much is read at a time.
 const CHUNK: usize = 16 * 1024;
@@ -45,6 +46,7 @@ pub(super) struct Carry<'a> {
     visitor: TokioIo<Upgraded>,
     local: TokioIo<Upgraded>,
     account: &'a Account,
+    listed: &'a Listed,
     inward: Direction,
     outward: Direction,
     patience: Patience,
@@ -89,7 +91,7 @@ impl<'a> Carry<'a> {
     /// Between these two. Of a visitor whose connection carries others too it is told what goes there.
     pub(super) fn new(
         (visitor, local): (Upgraded, Upgraded),
-        account: &'a Account,
+        (account, listed): (&'a Account, &'a Listed),
         patience: Patience,
         others: Option<Arc<Activity>>,
     ) -> Self {
@@ -97,6 +99,7 @@ impl<'a> Carry<'a> {
             visitor: TokioIo::new(visitor),
             local: TokioIo::new(local),
             account,
+            listed,
             inward: Direction::default(),
             outward: Direction::default(),
             patience,
@@ -113,11 +116,17 @@ impl<'a> Carry<'a> {
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let broke_off = |err| Poll::Ready(Ended::BrokeOff(err));
-        let account = self.account;
+        let (account, listed) = (self.account, self.listed);
         let inward = self.inward.copy(
             (&mut self.visitor, &mut self.local),
             cx,
-            |cx, read| account.poll_inward(cx, read),
+            |cx, read| {
+                let passed = account.poll_inward(cx, read);
+                passed.map_ok(|chunk| {
+                    listed.moved_in(chunk.len());
+                    chunk
+                })
+            },
             &mut self.moved.up,
         );
         let inward = match inward {
@@ -127,7 +136,13 @@ impl<'a> Carry<'a> {
         let outward = self.outward.copy(
             (&mut self.local, &mut self.visitor),
             cx,
-            |cx, read| account.poll_outward(cx, read),
+            |cx, read| {
+                let passed = account.poll_outward(cx, read);
+                passed.map_ok(|chunk| {
+                    listed.moved_out(chunk.len());
+                    chunk
+                })
+            },
             &mut self.moved.down,
         );
         let outward = match outward {

@@ -1,6 +1,7 @@
 //! One request: from the visitor to a local service, and its answer back.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,9 @@ use super::visitor::Visitor;
 use super::{board, expect, heads, hops, options};
 use crate::metrics::Limit;
 use crate::placement::{Order, place};
+use crate::snapshot::Kind;
 use crate::tunnel::{Conditions, Tunnel};
+use crate::visit::Placed;
 use crate::web::{Arrival, Fault, RequestBody, Verdict};
 
 /// The largest header of a request in bytes, its target included.
@@ -81,7 +84,7 @@ pub(super) async fn answer(
 ) -> Result<Response<Answering>, Infallible> {
     let counted = visitor.activity.request();
     let edge = Arc::clone(&visitor.http.edge);
-    let visit = edge.visits.next();
+    let visit = edge.registry.visits().next();
     let id = own_id(request.headers()).unwrap_or_else(|| {
         // Shared, for it is copied several times.
         HeaderValue::from_maybe_shared(Bytes::from(visit.to_string()))
@@ -399,7 +402,15 @@ impl Exchange<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.served();
-            return Ok(upgrade::change(upgrade, visitor, response, account, kept));
+            let placed = Placed {
+                id: self.visit,
+                kind: Kind::Http,
+                tunnel: self.tunnel,
+                visitor: with_port(self.arrival.visitor, visitor.peer),
+                session: kept.session().unwrap_or_default(),
+            };
+            let listed = visitor.http.edge.registry.visits().list(placed);
+            return Ok(upgrade::change(upgrade, visitor, response, account, (kept, listed)));
         }
         if response.status().is_success() && upgrade.is_some_and(|upgrade| upgrade.is_extended()) {
             // To HTTP/2 that would say that the protocol has been changed.
@@ -454,6 +465,12 @@ fn fault_of(err: &hyper::Error) -> Fault {
         }
     }
     of_error(err)
+}
+
+/// The visitor, who need not be the peer of the connection: then no port of theirs is known.
+fn with_port(visitor: IpAddr, peer: SocketAddr) -> SocketAddr {
+    let is_peer = visitor == peer.ip().to_canonical();
+    SocketAddr::new(visitor, if is_peer { peer.port() } else { 0 })
 }
 
 fn redirect(location: &str) -> Result<Response<ToVisitor>, Fault> {

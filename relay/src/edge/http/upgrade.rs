@@ -3,6 +3,7 @@
 //! HTTP/1.1 asks for it by headers (RFC 9110, section 7.8), HTTP/2 by a method (RFC 8441). The local
 //! service is asked by headers, whatever the visitor speaks.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,6 +24,7 @@ use super::carry::{Carry, Ended};
 use super::upstream::Kept;
 use super::visitor::Visitor;
 use super::{given, hops};
+use crate::visit::Listed;
 
 /// What a WebSocket's two ends agree on by (RFC 6455, section 4.1).
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -78,7 +80,7 @@ pub(super) fn change(
     visitor: Arc<Visitor>,
     mut response: Response<Incoming>,
     account: Arc<Account>,
-    kept: Kept,
+    (kept, listed): (Kept, Listed),
 ) -> Response<ToVisitor> {
     let local = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
@@ -103,7 +105,7 @@ pub(super) fn change(
             Ok(both) => {
                 // What read and wrote it is gone, and this may go on for days.
                 account.lets_go_of_head();
-                carry(&visitor, both, &account, reset).await;
+                carry(&visitor, both, (&account, &listed), reset).await;
             }
             Err(err) => {
                 account.aborted();
@@ -118,24 +120,27 @@ pub(super) fn change(
 async fn carry(
     visitor: &Visitor,
     both: (Upgraded, Upgraded),
-    account: &Account,
+    (account, listed): (&Account, &Listed),
     reset: Option<CancellationToken>,
 ) {
     let patience = visitor.http.edge().config.now().patience();
     let others = reset.is_some().then(|| Arc::clone(&visitor.activity));
     // It has the two ends, which go behind this.
-    let mut carry = Carry::new(both, account, patience, others);
-    let ended = carry.run().await;
-    if ended.is_of_time() {
+    let mut carry = Carry::new(both, (account, listed), patience, others);
+    let ended = listed.ending().unless_cut(pin!(carry.run())).await;
+    if ended.as_ref().is_some_and(Ended::is_of_time) {
         account.timed_out();
     }
     match &ended {
-        Ended::Completed => return account.completed(),
-        Ended::BrokeOff(err) => debug!("an upgraded connection broke off: {err}"),
-        Ended::TimedOut(Passed::Stall) => debug!("an upgraded connection stalled for too long"),
-        Ended::TimedOut(Passed::HalfClosed) => {
+        Some(Ended::Completed) => return account.completed(),
+        Some(Ended::BrokeOff(err)) => debug!("an upgraded connection broke off: {err}"),
+        Some(Ended::TimedOut(Passed::Stall)) => {
+            debug!("an upgraded connection stalled for too long");
+        }
+        Some(Ended::TimedOut(Passed::HalfClosed)) => {
             debug!("an upgraded connection was half closed for too long");
         }
+        None => debug!("an upgraded connection was cut off by an operator"),
     }
     account.aborted();
     match reset {

@@ -335,6 +335,11 @@ impl Drop for Lease {
 }
 
 impl Kept {
+    /// The number of the session that its connection leads by.
+    pub(super) fn session(&self) -> Option<u64> {
+        Some(self.0.as_ref()?.target.session())
+    }
+
     /// The whole answer has come: the connection is for the next request.
     pub(super) fn give_back(&mut self) {
         let Some(mut lease) = self.0.take() else { return };

@@ -37,7 +37,8 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
     let socket = ResetUnlessEnded::new(Prefixed::new(seen, socket));
     let config = edge.config.now();
     let gate = Gate { shared: edge, config: &config, tunnel: &tunnel };
-    let mut visit = Visit::begin(Arc::clone(&tunnel), entrance, edge.visits.next(), visitor);
+    let mut visit =
+        Visit::begin(Arc::clone(&tunnel), entrance, edge.registry.visits().next(), visitor);
     visit.announce();
     let placed = async {
         gate.permits(visitor)?;
@@ -56,12 +57,15 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
         let placed = place(&tunnel, Order::Newest, config.hold_visitors, attempt).await?;
         Ok::<_, Nowhere>((placed, permit, allowance(edge, &tunnel, &accounts)))
     };
-    let (OpenStream { stream, permit: of_session, .. }, permit, allowance) = match placed.await {
+    let (placed, permit, allowance) = match placed.await {
         Ok(placed) => placed,
         Err(err) => return err.note(&mut visit),
     };
+    let (OpenStream { stream, permit: of_session, .. }, session) = placed;
     visit.limit(allowance);
-    let ended = Bridge::new(socket, stream, config.patience(), &mut visit).await;
+    let ending = visit.placed(edge.registry.visits(), session);
+    let bridge = Bridge::new(socket, stream, config.patience(), &mut visit);
+    let ended = ending.unless_cut(bridge).await;
     drop((permit, of_session));
-    visit.carried(&ended);
+    visit.carried(ended.as_ref());
 }

@@ -29,6 +29,9 @@ async fn each_call_is_for_those_whose_it_is_and_looks_to_others_as_if_there_were
             ("GET", "/users/ann".into(), none.clone(), [200, 200, 404, 401]),
             ("POST", "/users".into(), json!({ "name": "ann" }), [409, 403, 403, 401]),
             ("PATCH", "/users/ann".into(), json!({ "disabled": false }), [200, 403, 403, 401]),
+            ("GET", "/visits".into(), none.clone(), [200, 200, 200, 401]),
+            ("DELETE", "/visits/none".into(), none.clone(), [404, 404, 404, 401]),
+            ("DELETE", "/sessions/999".into(), none.clone(), [404, 404, 404, 401]),
             ("DELETE", "/users/eve".into(), none.clone(), [404, 403, 403, 401]),
             ("GET", "/tokens".into(), none.clone(), [200, 200, 200, 401]),
             ("GET", format!("/tokens/{anns_token}"), none.clone(), [200, 200, 404, 401]),
@@ -47,6 +50,9 @@ async fn each_call_is_for_those_whose_it_is_and_looks_to_others_as_if_there_were
                 assert_eq!(answer.status, expected, "{method} {path}: {}", answer.json);
             }
         }
+        let session = format!("/sessions/{session}");
+        assert_eq!(place.bob.ask("DELETE", &session, &none).await.status, 404);
+        assert_eq!(place.ann.ask("DELETE", &session, &none).await.status, 204);
         let rotate = format!("/tokens/{anns_token}/rotate");
         for caller in [&place.bob, &place.nobody] {
             let refused = caller.ask("POST", &rotate, &json!({})).await;
@@ -81,5 +87,5 @@ async fn lists_show_a_user_nothing_of_anybody_else() {
     }
     let named = place.ann.get("/tunnels/anns").await.is(200).json;
     assert_eq!((&named["id"], &named["state"]), (&"ann.anns".into(), &"live".into()));
-    assert_eq!(place.admin.get("/sessions").await.is(200).each("tunnels").len(), 2);
+    assert_eq!(place.admin.get("/sessions").await.is(200).each("tunnel_ids").len(), 2);
 }

@@ -1,8 +1,10 @@
 //! Connections that change to another protocol.
 
+use serde_json::Value;
 use tests::http::frames::{END_STREAM, kind};
 use tests::http::{Frames, Line, Multiplexed, Outcome, Recorder, Reply};
 use tests::local::{self, Local};
+use tests::scrape::{ask, get};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -104,7 +106,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways_and_each_end_may_end_fir
 async fn an_upgraded_connection_that_breaks_off_is_reset_at_the_other_end() {
     let service = local::played().await;
     let (world, client, http) = world_of(&app(service.addr())).await;
-    for who in ["service", "visitor", "client"] {
+    for who in ["operator", "service", "visitor", "client"] {
         let mut line = Line::connect(http).await;
         line.send(ASKS).await;
         let mut at_service = service.accept().await;
@@ -114,6 +116,18 @@ async fn an_upgraded_connection_that_breaks_off_is_reset_at_the_other_end() {
         line.send("ping").await;
         at_service.expect(b"ping").await;
         match who {
+            "operator" => {
+                let (_, visits) = get(world.addrs.admin, "/api/v1/visits").await;
+                let visits: Value = serde_json::from_str(&visits).expect("JSON");
+                let all = visits["items"].as_array().expect("visits");
+                let [visit] = &**all else { panic!("not one visit: {visits}") };
+                assert_eq!((&visit["tunnel"], &visit["kind"]), (&"app".into(), &"http".into()));
+                assert_eq!((&visit["bytes_in"], &visit["session"]), (&4.into(), &1.into()));
+                let visit = format!("/api/v1/visits/{}", visit["id"].as_str().expect("an id"));
+                assert_eq!(ask(world.addrs.admin, "DELETE", &visit).await.0, 204);
+                line.some().await.expect_err("a reset");
+                at_service.expect_reset().await;
+            }
             "service" => {
                 at_service.reset();
                 line.some().await.expect_err("a reset");

@@ -29,6 +29,7 @@ mod routes;
 mod scratch;
 mod session;
 mod snapshot;
+mod statistics;
 mod store;
 mod target;
 mod tunnel;
@@ -40,7 +41,11 @@ pub use certs::{VisitorCerts, Wanted};
 pub use config::{
     AccessLogFormat, AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, BadTsigKey,
     CertificateSettings, Config, Diff, DnsUpdate, DomainSettings, ExternalAccount, PortRange,
-    PublicDomain, Settings, TlsSettings, TlsSource, TsigKey, WebSettings,
+    PublicDomain, Settings, StatisticsSettings, TlsSettings, TlsSource, TsigKey, WebSettings,
 };
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};
+pub use statistics::{
+    BadCursor, BadSpan, Cursor, History, HistoryPage, Percentiles, Point, Scope, Span, Statistics,
+};
+pub use store::{HistoryEntry, HistoryFilter, HistoryKind};

@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::{Hosting, Registry};
 use crate::session::{ControlTls, Phases, Sessions};
+use crate::statistics::{History, Statistics};
 use crate::store::{Place, Store};
 use crate::web::{AccessLog, Board, Errands, ErrorPages};
 
@@ -51,6 +52,7 @@ pub struct Relay {
     web: Web,
     /// What comes to its board.
     errands: Errands,
+    statistics: Statistics,
     lock: Option<DataLock>,
 }
 
@@ -85,6 +87,7 @@ impl Reconfigure {
     pub fn apply(&self, config: Config) {
         self.access.set_rules(&config.access);
         self.limits.set_rules(config.limits.clone());
+        self.web.history.set(&config.statistics);
         self.config.set(config);
         self.tls.look();
         self.web.error_pages.look();
@@ -154,6 +157,9 @@ impl Relay {
             metrics.clone(),
         );
         let certs = certs.await?;
+        let history = History::new(store.clone(), metrics.clone(), &config.now().statistics);
+        let statistics =
+            Statistics::new(config.clone(), store.clone(), metrics.clone(), history.clone());
         let access =
             Access::new(&config.now().access, limits.clone(), metrics.clone(), store.clone())
                 .await?;
@@ -163,6 +169,7 @@ impl Relay {
             error_pages: ErrorPages::new(config.clone()).await?,
             certs,
             board,
+            history,
         };
         Ok(Self {
             addrs,
@@ -180,6 +187,7 @@ impl Relay {
             domains,
             web,
             errands,
+            statistics,
             lock,
         })
     }
@@ -203,6 +211,16 @@ impl Relay {
         }
     }
 
+    /// What has moved at tunnels.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Which requests and visits there were.
+    pub fn history(&self) -> &History {
+        &self.web.history
+    }
+
     /// The certificates that visitors see.
     pub fn certs(&self) -> &VisitorCerts {
         &self.web.certs
@@ -223,8 +241,20 @@ impl Relay {
     ///
     /// What kept a part from going on.
     pub async fn run(self, stop: Stop) -> anyhow::Result<()> {
-        let Self { addrs, config, access, domains, limits, metrics, store, tls, web, lock, .. } =
-            self;
+        let Self {
+            addrs,
+            config,
+            access,
+            domains,
+            limits,
+            metrics,
+            store,
+            tls,
+            web,
+            lock,
+            statistics,
+            ..
+        } = self;
         let certs = web.certs.clone();
         // For as long as the relay runs.
         let _shown = config.now().web.board.clone().map(|host| certs.want(host));
@@ -298,6 +328,10 @@ impl Relay {
             let (access, stop) = (access.clone(), stop_writing.clone());
             async move { access.follow(stop).await }
         });
+        parts.statistics.spawn({
+            let stop = stop_writing.clone();
+            async move { statistics.follow(stop).await }
+        });
         parts.certs.spawn(certs.run(stop_ordering.clone()));
         parts.domains.spawn({
             let stop = ending.clone();
@@ -313,6 +347,7 @@ impl Relay {
             Some(part) = parts.access.join_next() => Some(settle(part)),
             Some(part) = parts.certs.join_next() => Some(settle(part)),
             Some(part) = parts.domains.join_next() => Some(settle(part)),
+            Some(part) = parts.statistics.join_next() => Some(settle(part)),
         };
 
         stop.gracefully.cancel();
@@ -337,6 +372,9 @@ impl Relay {
         if timeout(GOODBYE_TIMEOUT, finish(&mut parts.access)).await.is_err() {
             warn!("the store does not answer: the last traffic is not written down");
         }
+        if timeout(GOODBYE_TIMEOUT, finish(&mut parts.statistics)).await.is_err() {
+            warn!("the store does not answer: the last statistics are not written down");
+        }
         drop(lock);
         closing.cancel();
         finish(&mut parts.admin).await;
@@ -354,6 +392,7 @@ struct Parts {
     access: JoinSet<anyhow::Result<()>>,
     certs: JoinSet<anyhow::Result<()>>,
     domains: JoinSet<anyhow::Result<()>>,
+    statistics: JoinSet<anyhow::Result<()>>,
 }
 
 /// What has to last, where the configuration says it is, if it says so.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shared::kit::logging::Rate;
 use shared::visit::bridge::{Ended, Observer};
@@ -22,6 +22,7 @@ use crate::entrance::Entrance;
 use crate::limits::Allowance;
 use crate::metrics::{Counted, Limit, Outcome};
 use crate::snapshot::Kind;
+use crate::statistics::{History, VisitOver};
 use crate::target::OpenError;
 use crate::tunnel::Tunnel;
 
@@ -61,6 +62,9 @@ pub(crate) struct Visit {
     reason: Cow<'static, str>,
     /// What it may move, if that is limited.
     allowance: Option<Box<Allowance>>,
+    /// How long it took until the first byte went back, in microseconds. Zero before it.
+    first_byte: u64,
+    history: History,
     _present: Counted,
 }
 
@@ -72,6 +76,7 @@ impl Visit {
         entrance: Entrance,
         id: VisitId,
         visitor: SocketAddr,
+        history: History,
     ) -> Self {
         Self {
             _present: tunnel.metrics().visitor(),
@@ -88,6 +93,8 @@ impl Visit {
             outcome: Outcome::Reset,
             reason: "cut off: the relay is stopping".into(),
             allowance: None,
+            first_byte: 0,
+            history,
         }
     }
 
@@ -244,7 +251,9 @@ impl Observer for Visit {
             allowance.moved_outward(bytes);
         }
         if self.bytes_out == 0 {
-            self.tunnel.metrics().first_byte(self.arrived.elapsed());
+            let after = self.arrived.elapsed();
+            self.first_byte = u64::try_from(after.as_micros()).unwrap_or(u64::MAX).max(1);
+            self.tunnel.metrics().first_byte(after);
         }
         self.bytes_out += bytes as u64;
         if let Some(listed) = &self.listed {
@@ -266,6 +275,15 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let length = self.arrived.elapsed();
         self.tunnel.metrics().ended(self.outcome, length);
+        self.history.visit(self.tunnel.metrics(), || VisitOver {
+            id: self.id.to_string(),
+            visitor: self.visitor.ip(),
+            outcome: self.outcome.label(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            length,
+            first_byte: (self.first_byte > 0).then(|| Duration::from_micros(self.first_byte)),
+        });
         if !self.served && !NOT_SERVED.allows() {
             return;
         }

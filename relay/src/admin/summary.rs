@@ -150,11 +150,8 @@ impl Tunnels {
 impl From<TunnelNow> for TunnelSummary {
     fn from(now: TunnelNow) -> Self {
         let TunnelNow { name, owner, kind, public, clients, totals, .. } = now;
-        let Totals { visitors, visits, first_byte, requests, bytes_in, bytes_out } = totals;
+        let Totals { visitors, visits, first_byte, errors, requests, bytes_in, bytes_out } = totals;
         let requests = requests.unwrap_or_default();
-        let failed = visits.iter().filter(|(outcome, _)| !NO_ERRORS.contains(*outcome));
-        let failed = failed.map(|(_, visits)| visits).sum::<u64>();
-        let broken = requests.ended.get("5xx").copied().unwrap_or_default() + requests.aborted;
         Self {
             name,
             owner,
@@ -162,7 +159,7 @@ impl From<TunnelNow> for TunnelSummary {
             public,
             clients,
             requests: visits.values().chain(requests.ended.values()).sum(),
-            errors: failed + broken,
+            errors,
             in_flight: visitors + requests.in_flight,
             bytes_in,
             bytes_out,
@@ -178,6 +175,3 @@ impl From<TunnelNow> for TunnelSummary {
         }
     }
 }
-
-/// How visits end that got what they came for, or did not want it any more, or were not to have it.
-const NO_ERRORS: [&str; 3] = ["completed", "reset", "denied"];

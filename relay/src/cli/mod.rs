@@ -10,6 +10,7 @@ mod init;
 mod limits;
 mod load;
 mod reload;
+mod statistics;
 mod table;
 mod tls;
 mod token;
@@ -45,6 +46,7 @@ pub use reload::{Reloaded, Reloader};
 pub use tools::run_tool;
 
 use self::certificates::CertificateArgs;
+use self::statistics::StatisticsArgs;
 use self::tls::TlsArgs;
 use self::web::WebArgs;
 
@@ -113,6 +115,9 @@ pub struct Cli {
 
     #[command(flatten)]
     domains: DomainArgs,
+
+    #[command(flatten)]
+    statistics: StatisticsArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -292,6 +297,7 @@ impl Cli {
             domains: self.domains.into_settings(web.domain_name(), tsig_key)?,
             web,
             certificates: self.certificates.into_settings()?,
+            statistics: self.statistics.into(),
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,

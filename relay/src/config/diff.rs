@@ -66,6 +66,7 @@ impl Settings {
             web,
             certificates,
             domains,
+            statistics,
             grace,
             max_visitors,
             stall_timeout,
@@ -97,6 +98,7 @@ impl Settings {
         rows.extend(web.rows());
         rows.extend(certificates.rows());
         rows.extend(domains.rows());
+        rows.extend(statistics.rows());
         rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),
@@ -177,6 +179,8 @@ mod tests {
         wished.max_visitors = 7;
         wished.ports = "20000-20009".parse().unwrap();
         wished.hold = Duration::from_secs(60);
+        wished.statistics.hours = Duration::ZERO;
+        wished.statistics.history_addresses = true;
         wished.public_name = Some("relay.example".parse().unwrap());
         let wished = Config::new(wished).unwrap();
 
@@ -190,6 +194,8 @@ mod tests {
                 "~ public-name: not set -> relay.example",
                 "~ ports: 0 -> 20000-20009",
                 "~ error-pages: not set -> /srv/pages",
+                "~ statistics: 90d -> 0s",
+                "~ history-addresses: false -> true",
                 "~ max-visitors: 10000 -> 7",
                 "~ hold: 5m -> 1m",
             ]

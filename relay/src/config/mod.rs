@@ -4,6 +4,7 @@ mod certificates;
 mod current;
 mod diff;
 mod domains;
+mod statistics;
 mod tls;
 mod tsig;
 mod web;
@@ -28,6 +29,7 @@ pub use certificates::{AcmeChallenge, AcmeSettings, CertificateSettings, Externa
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
 pub use domains::{DnsUpdate, DomainSettings};
+pub use statistics::StatisticsSettings;
 pub use tls::{TlsSettings, TlsSource};
 pub(crate) use tsig::TsigHash;
 pub use tsig::{BadTsigKey, TsigKey};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub certificates: CertificateSettings,
     /// By which host names the web reaches tunnels, and what proves whose they are.
     pub domains: DomainSettings,
+    /// What is kept of what moves at tunnels.
+    pub statistics: StatisticsSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -134,6 +138,7 @@ impl Settings {
             web: WebSettings::default(),
             certificates: CertificateSettings::default(),
             domains: DomainSettings::default(),
+            statistics: StatisticsSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -188,6 +193,7 @@ impl Config {
             web,
             certificates,
             domains,
+            statistics,
             grace,
             max_visitors,
             stall_timeout,
@@ -207,6 +213,7 @@ impl Config {
         web.check()?;
         certificates.check(data.is_some() || database.is_some(), domains)?;
         domains.check(web.domain_name())?;
+        statistics.check()?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),
@@ -363,8 +370,9 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_no_config() {
+        const MINUTE: Duration = Duration::from_secs(60);
         type Spoil = fn(&mut Settings);
-        let cases: [(Spoil, &str); 10] = [
+        let cases: [(Spoil, &str); 14] = [
             (|s| s.heartbeat = Duration::ZERO, "heartbeat must be between 50ms and 1h"),
             (|s| s.heartbeat = Duration::from_secs(3601), "heartbeat must be between 50ms and 1h"),
             (|s| s.threads = 0, "threads must be between 1 and 256"),
@@ -375,6 +383,10 @@ mod tests {
             (|s| s.half_closed_timeout = Duration::ZERO, "half-closed-timeout must be longer than"),
             (|s| s.grace = Duration::MAX, "grace must be a year at most"),
             (|s| s.descriptors = 0, "descriptors must be more than none"),
+            (|s| s.statistics.hours = MINUTE, "statistics must be between 1h and a year, or 0s"),
+            (|s| s.statistics.hours = Duration::MAX, "statistics must be between 1h and a year"),
+            (|s| s.statistics.minutes = MINUTE, "statistics-minutes must be between 1h and a year"),
+            (|s| s.statistics.history = Duration::MAX, "history must be a year at most"),
         ];
         assert_eq!(Config::new(Settings::loopback()), Ok(Config::loopback()));
         for (spoil, reason) in cases {

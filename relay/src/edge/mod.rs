@@ -28,6 +28,7 @@ use crate::entrance::Entrance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{Opened, Opening, Registry};
+use crate::statistics::History;
 use crate::web::{AccessLog, Board, ErrorPages};
 
 /// The visitors' half of the relay.
@@ -55,6 +56,8 @@ pub(crate) struct Web {
     pub(crate) certs: VisitorCerts,
     /// Where what is for the relay itself is answered.
     pub(crate) board: Board,
+    /// Where it is kept which there were.
+    pub(crate) history: History,
 }
 
 /// What all listeners have in common.
@@ -67,6 +70,7 @@ struct EdgeShared {
     access_log: AccessLog,
     error_pages: ErrorPages,
     board: Board,
+    history: History,
 }
 
 impl Edge {
@@ -80,10 +84,17 @@ impl Edge {
         web: Web,
         stop: Stop,
     ) -> Self {
-        let Web { access_log, error_pages, certs, board } = web;
-        let shared =
-            EdgeShared { config, registry, limits, metrics, access_log, error_pages, board };
-        let shared = Arc::new(shared);
+        let Web { access_log, error_pages, certs, board, history } = web;
+        let shared = Arc::new(EdgeShared {
+            config,
+            registry,
+            limits,
+            metrics,
+            access_log,
+            error_pages,
+            board,
+            history,
+        });
         let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
         Self { openings, shared, http, bound, listeners, ip, stop }

@@ -86,6 +86,7 @@ impl Listening {
             opened.entrance().clone(),
             shared.registry.visits().next(),
             visitor,
+            shared.history.clone(),
         );
         let gate = Gate { shared, config: &config, tunnel };
         let admitted = match from_balancer {

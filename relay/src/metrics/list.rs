@@ -5,7 +5,7 @@
 //! is kept as plain atomics: a relay has thousands of tunnels, and each chunk of each visit counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -15,8 +15,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 
 use super::histogram::{Bounds, Histogram};
 use super::outcome::{
-    BreachKind, CertificateOrder, DnsChange, FaultCode, Handshake, HostRefusal, Limit, Outcome,
-    Proof, Reload, TlsHandshake, WebVersion,
+    BreachKind, CertificateOrder, DnsChange, Entries, FaultCode, Handshake, HostRefusal, Keeping,
+    KeptAs, Limit, Outcome, Proof, Reload, TlsHandshake, WebVersion,
 };
 use super::pulled::{Pulled, Value};
 
@@ -53,6 +53,9 @@ pub(super) struct OfRelay {
     /// In the registry only while there is a certificate.
     pub(super) certificate_expiry: IntGauge,
     pub(super) certificate_orders: [IntCounter; CertificateOrder::ALL.len()],
+    pub(super) statistics_rows: [IntCounter; KeptAs::ALL.len()],
+    pub(super) history_entries: [IntCounter; Entries::ALL.len()],
+    pub(super) failed_writes: [IntCounter; Keeping::ALL.len()],
 }
 
 impl OfRelay {
@@ -167,6 +170,24 @@ impl OfRelay {
                 &["outcome"],
             )?,
         )?;
+        let statistics_rows = counters(
+            &registry,
+            "relay_statistics_rows_total",
+            "Rows of statistics, by what became of them.",
+            "outcome",
+        )?;
+        let history_entries = counters(
+            &registry,
+            "relay_history_entries_total",
+            "Entries for the history of requests, by what became of them.",
+            "outcome",
+        )?;
+        let failed_writes = counters(
+            &registry,
+            "relay_failed_writes_total",
+            "Attempts to write to the store that failed and are made again, by what was written.",
+            "of",
+        )?;
         register(
             &registry,
             Pulled::new(
@@ -195,8 +216,16 @@ impl OfRelay {
             WebVersion::ALL.map(|version| http_connections.with_label_values(&[version.label()]));
         let unrouted_requests =
             FaultCode::ALL.map(|code| unrouted_requests.with_label_values(&[code.label()]));
+        let statistics_rows =
+            KeptAs::ALL.map(|outcome| statistics_rows.with_label_values(&[outcome.label()]));
+        let history_entries =
+            Entries::ALL.map(|outcome| history_entries.with_label_values(&[outcome.label()]));
+        let failed_writes = Keeping::ALL.map(|of| failed_writes.with_label_values(&[of.label()]));
         Ok(Self {
             registry,
+            statistics_rows,
+            history_entries,
+            failed_writes,
             sessions,
             tunnels,
             handshakes,
@@ -265,5 +294,16 @@ impl Visits {
             first_byte: Histogram::new(&FIRST_BYTE),
             length: Histogram::new(&VISIT),
         }
+    }
+
+    /// How many are over.
+    pub(super) fn over(&self) -> u64 {
+        self.ended.iter().map(|ended| ended.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many did not get what they came for, through no fault of their visitor.
+    pub(super) fn errors(&self) -> u64 {
+        let failed = Outcome::ALL.into_iter().filter(|outcome| outcome.is_error());
+        failed.map(|outcome| self.ended[outcome as usize].load(Ordering::Relaxed)).sum()
     }
 }

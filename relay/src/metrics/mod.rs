@@ -7,14 +7,17 @@
 //! - `tunnels`: the series of tunnels, which visits move
 //! - `requests`: what requests of HTTP move
 //! - `scrape`, `text`: what Prometheus sees of it
+//! - `moved`: the same for whoever looks from time to time, in finer `buckets`
 //! - `histogram`, `pulled`: what the `prometheus` crate does not have, or not small enough
 //!
 //! Labels are names that the relay has admitted, never anything that a visitor sends. A tunnel's
 //! series come with its first visit or request, and go when the tunnel has gone for good.
 
+mod buckets;
 mod certificates;
 mod histogram;
 mod list;
+mod moved;
 mod of_tunnels;
 mod outcome;
 mod pulled;
@@ -30,9 +33,11 @@ use std::sync::atomic::Ordering;
 use prometheus::{IntGauge, TextEncoder};
 use shared::carry::wire::Breach;
 
+pub(crate) use self::buckets::{BUCKETS, middle};
+pub(crate) use self::moved::Moved;
 pub(crate) use self::outcome::{
-    CertificateOrder, FaultCode, Handshake, HostRefusal, Limit, Outcome, Proof, Reload,
-    TlsHandshake, WebVersion,
+    CertificateOrder, Entries, FaultCode, Handshake, HostRefusal, Keeping, KeptAs, Limit, Outcome,
+    Proof, Reload, TlsHandshake, WebVersion,
 };
 pub(crate) use self::requests::RequestOver;
 pub(crate) use self::scrape::Scrape;
@@ -125,6 +130,21 @@ impl Metrics {
     pub(crate) fn dns_update(&self, is_done: bool) {
         let outcome = if is_done { DnsChange::Done } else { DnsChange::Failed };
         self.0.relay.dns_updates[outcome as usize].inc();
+    }
+
+    /// Counts rows of statistics.
+    pub(crate) fn statistics_rows(&self, outcome: KeptAs, count: u64) {
+        self.0.relay.statistics_rows[outcome as usize].inc_by(count);
+    }
+
+    /// Counts entries for the history of requests.
+    pub(crate) fn history_entries(&self, outcome: Entries, count: u64) {
+        self.0.relay.history_entries[outcome as usize].inc_by(count);
+    }
+
+    /// Counts an attempt to write to the store that failed.
+    pub(crate) fn write_failed(&self, of: Keeping) {
+        self.0.relay.failed_writes[of as usize].inc();
     }
 
     /// Counts a client as connected until the guard is dropped.

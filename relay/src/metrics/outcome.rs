@@ -245,6 +245,41 @@ label! {
     }
 }
 
+label! {
+    /// What became of rows of statistics.
+    KeptAs {
+        Written = "written",
+        /// There was no room for them until they could be written.
+        Dropped = "dropped",
+    }
+}
+
+label! {
+    /// What became of entries for the history of requests.
+    Entries {
+        Written = "written",
+        /// There was no room for them until they could be written.
+        Dropped = "dropped",
+        /// Too many of one tunnel at a time.
+        LeftOut = "left_out",
+    }
+}
+
+label! {
+    /// What is kept in the store bit by bit.
+    Keeping {
+        Statistics = "statistics",
+        History = "history",
+    }
+}
+
+impl Outcome {
+    /// Whether the visitor did not get what it came for, although it wanted it and was to have it.
+    pub(super) fn is_error(self) -> bool {
+        !matches!(self, Self::Completed | Self::Reset | Self::Denied)
+    }
+}
+
 impl StatusClass {
     /// That of a status; zero stands for none.
     pub(super) fn of(status: u16) -> Self {

@@ -82,6 +82,17 @@ impl Requests {
         }
     }
 
+    /// How many are over.
+    pub(super) fn over(&self) -> u64 {
+        self.ended.iter().map(|ended| ended.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many did not get what they came for, through no fault of their visitor.
+    pub(super) fn errors(&self) -> u64 {
+        let failed = &self.ended[StatusClass::OfServer as usize];
+        failed.load(Ordering::Relaxed) + self.aborted.load(Ordering::Relaxed)
+    }
+
     pub(super) fn totals(&self) -> RequestTotals {
         let happened = |counter: &AtomicU64, label| {
             let count = counter.load(Ordering::Relaxed);
@@ -116,6 +127,7 @@ impl TunnelMetrics {
         let requests = self.requests();
         requests.last_status.store(status, Ordering::Relaxed);
         requests.first_byte.observe(after);
+        self.looks().first_byte(after);
     }
 
     /// Counts a request that [has begun](Self::request_begins).

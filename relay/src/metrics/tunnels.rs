@@ -13,6 +13,7 @@ use shared::control::protocol::TunnelName;
 
 use super::Counted;
 use super::list::Visits;
+use super::moved::{Found, Looks};
 use super::of_tunnels::Shown;
 use super::outcome::Outcome;
 use super::requests::{RequestTotals, Requests};
@@ -25,9 +26,25 @@ pub(crate) struct Labels {
     pub(crate) owner: Option<Arc<str>>,
 }
 
+/// So many tunnels that have gone are kept for the next look: about 6 MiB at most.
+const MOST_DEPARTED: usize = 4096;
+
 /// The series of all tunnels, by name and owner.
 #[derive(Debug, Default)]
-pub(super) struct Tunnels(Mutex<BTreeMap<Labels, Held>>);
+pub(super) struct Tunnels {
+    table: Mutex<BTreeMap<Labels, Held>>,
+    departed: Mutex<Departed>,
+}
+
+/// Series of tunnels that have gone since the last look.
+#[derive(Debug, Default)]
+struct Departed {
+    /// Whether anybody looks.
+    are_kept: bool,
+    series: Vec<Arc<Series>>,
+    /// Those that were too many.
+    lost: u64,
+}
 
 /// Series, and how many [`TunnelMetrics`] move them. Two when a tunnel of that name is opened while
 /// the last visits of a former one end: they go on counting where they are.
@@ -41,8 +58,7 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Series {
     labels: Labels,
-    visits: OnceLock<Box<Visits>>,
-    requests: OnceLock<Box<Requests>>,
+    used: OnceLock<Box<Used>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     /// In nanoseconds; zero before the first heartbeat's.
@@ -50,15 +66,58 @@ pub(super) struct Series {
     healthy: AtomicBool,
 }
 
+/// What there is from the first visit or request on.
+#[derive(Debug)]
+struct Used {
+    visits: OnceLock<Box<Visits>>,
+    requests: OnceLock<Box<Requests>>,
+    looks: Looks,
+}
+
+impl Used {
+    fn new() -> Self {
+        Self { visits: OnceLock::new(), requests: OnceLock::new(), looks: Looks::new() }
+    }
+}
+
 impl Series {
+    fn used(&self) -> &Used {
+        self.used.get_or_init(|| Box::new(Used::new()))
+    }
+
     /// What moves with visits, from the first one on.
     pub(super) fn visits(&self) -> &Visits {
-        self.visits.get_or_init(|| Box::new(Visits::new()))
+        self.used().visits.get_or_init(|| Box::new(Visits::new()))
     }
 
     /// What moves with requests, from the first one on.
     fn requests(&self) -> &Requests {
-        self.requests.get_or_init(|| Box::new(Requests::new()))
+        self.used().requests.get_or_init(|| Box::new(Requests::new()))
+    }
+
+    fn visits_so_far(&self) -> Option<&Visits> {
+        self.used.get()?.visits.get().map(|visits| &**visits)
+    }
+
+    fn requests_so_far(&self) -> Option<&Requests> {
+        self.used.get()?.requests.get().map(|requests| &**requests)
+    }
+
+    /// What there is for whoever looks. None before the first visit or request.
+    pub(super) fn looks(&self) -> Option<&Looks> {
+        self.used.get().map(|used| &used.looks)
+    }
+
+    /// What a look finds now.
+    pub(super) fn found(&self) -> Found {
+        let (visits, requests) = (self.visits_so_far(), self.requests_so_far());
+        Found {
+            requests: requests.map_or(0, Requests::over),
+            visits: visits.map_or(0, Visits::over),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            errors: visits.map_or(0, Visits::errors) + requests.map_or(0, Requests::errors),
+        }
     }
 
     pub(super) fn labels(&self) -> &Labels {
@@ -67,8 +126,7 @@ impl Series {
 
     /// What there is to show: nothing before the first visit or request.
     pub(super) fn shown(&self) -> Option<Shown<'_>> {
-        let visits = self.visits.get().map(|visits| &**visits);
-        let requests = self.requests.get().map(|requests| &**requests);
+        let (visits, requests) = (self.visits_so_far(), self.requests_so_far());
         if visits.is_none() && requests.is_none() {
             return None;
         }
@@ -85,9 +143,36 @@ impl Tunnels {
     /// The next series in the order of their names: up to `most` of those `after` one.
     pub(super) fn page(&self, after: Option<&Labels>, most: usize) -> Vec<Arc<Series>> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let tunnels = self.0.lock();
+        let tunnels = self.table.lock();
         let rest = tunnels.range::<Labels, _>((start, Bound::Unbounded));
         rest.take(most).map(|(_, held)| Arc::clone(&held.series)).collect()
+    }
+
+    /// Tunnels that go from now on are kept for the next look, or are not.
+    pub(super) fn keep_departed(&self, keep: bool) {
+        let mut departed = self.departed.lock();
+        if departed.are_kept != keep {
+            *departed = Departed { are_kept: keep, ..Departed::default() };
+        }
+    }
+
+    /// Those that have gone since the last look, and how many more have.
+    pub(super) fn take_departed(&self) -> (Vec<Arc<Series>>, u64) {
+        let mut departed = self.departed.lock();
+        (std::mem::take(&mut departed.series), std::mem::take(&mut departed.lost))
+    }
+
+    fn departs(&self, series: Arc<Series>) {
+        // Of others there is nothing to find.
+        if series.used.get().is_none() {
+            return;
+        }
+        let mut departed = self.departed.lock();
+        match departed.are_kept {
+            true if departed.series.len() < MOST_DEPARTED => departed.series.push(series),
+            true => departed.lost += 1,
+            false => (),
+        }
     }
 }
 
@@ -101,6 +186,9 @@ pub(crate) struct Totals {
     /// How long it took on average until a visitor had a first byte.
     #[serde(skip)]
     pub(crate) first_byte: Option<Duration>,
+    /// Visits and requests that did not get what they came for, through no fault of their visitor.
+    #[serde(skip)]
+    pub(crate) errors: u64,
     /// What its requests came to. None has come: missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests: Option<RequestTotals>,
@@ -112,7 +200,7 @@ pub(crate) struct Totals {
 
 impl Totals {
     fn of(series: &Series) -> Self {
-        let visits = series.visits.get();
+        let (visits, requests) = (series.visits_so_far(), series.requests_so_far());
         let ended = |outcome: Outcome| {
             let ended = visits?.ended[outcome as usize].load(Ordering::Relaxed);
             (ended > 0).then_some((outcome.label(), ended))
@@ -121,7 +209,8 @@ impl Totals {
             visitors: visits.map_or(0, |visits| visits.open.load(Ordering::Relaxed)),
             visits: Outcome::ALL.into_iter().filter_map(ended).collect(),
             first_byte: visits.and_then(|visits| visits.first_byte.mean()),
-            requests: series.requests.get().map(|requests| requests.totals()),
+            errors: series.found().errors,
+            requests: requests.map(Requests::totals),
             bytes_in: series.bytes_in.load(Ordering::Relaxed),
             bytes_out: series.bytes_out.load(Ordering::Relaxed),
         }
@@ -137,12 +226,11 @@ pub(crate) struct TunnelMetrics {
 
 impl TunnelMetrics {
     pub(super) fn new(tunnels: Arc<Tunnels>, labels: Labels) -> Self {
-        let mut table = tunnels.0.lock();
+        let mut table = tunnels.table.lock();
         let held = table.entry(labels.clone()).or_insert_with(|| Held {
             series: Arc::new(Series {
                 labels,
-                visits: OnceLock::new(),
-                requests: OnceLock::new(),
+                used: OnceLock::new(),
                 bytes_in: AtomicU64::new(0),
                 bytes_out: AtomicU64::new(0),
                 round_trip: AtomicU64::new(0),
@@ -154,6 +242,11 @@ impl TunnelMetrics {
         let series = Arc::clone(&held.series);
         drop(table);
         Self { tunnels, series }
+    }
+
+    /// Whose series they are.
+    pub(crate) fn labels(&self) -> &Labels {
+        self.series.labels()
     }
 
     /// Counts a visitor as present until the guard is dropped.
@@ -186,6 +279,12 @@ impl TunnelMetrics {
     /// The first byte went back, so long after the visitor's arrival.
     pub(crate) fn first_byte(&self, after: Duration) {
         self.series.visits().first_byte.observe(after);
+        self.looks().first_byte(after);
+    }
+
+    /// What there is for whoever looks.
+    pub(super) fn looks(&self) -> &Looks {
+        &self.series.used().looks
     }
 
     /// What moves with its requests.
@@ -212,12 +311,17 @@ impl TunnelMetrics {
 
 impl Drop for TunnelMetrics {
     fn drop(&mut self) {
-        let mut table = self.tunnels.0.lock();
+        let mut table = self.tunnels.table.lock();
+        let mut gone = None;
         if let Entry::Occupied(mut entry) = table.entry(self.series.labels.clone()) {
             entry.get_mut().holders -= 1;
             if entry.get().holders == 0 {
-                entry.remove();
+                gone = Some(entry.remove());
             }
+        }
+        drop(table);
+        if let Some(held) = gone {
+            self.tunnels.departs(held.series);
         }
     }
 }

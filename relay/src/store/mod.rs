@@ -1,11 +1,13 @@
-//! What has to last: users, their tokens and host names, what has moved under a quota, and
-//! certificates that authorities have issued.
+//! What has to last: users, their tokens and host names, what has moved under a quota, certificates
+//! that authorities have issued, statistics and the history of requests.
 //!
 //! It is kept in a SQLite file in the data folder, or in PostgreSQL; both are asked alike. Whoever
 //! changes something, this process or another one, [`Changes`] tells the relays that run.
 //!
 //! - [`pool`]: the two databases, and how they are opened
 //! - [`users`], [`tokens`], [`domains`], [`traffic`], [`certificates`]: what is asked of them
+//! - [`statistics`], [`history`]: what has moved at tunnels, which [`series`] number, and what of it
+//!   is too old ([`forgetting`])
 //! - [`changes`]: what others have changed
 //! - [`backup`]: a copy of the file, and its way back
 
@@ -14,8 +16,12 @@ mod certificates;
 mod changes;
 mod domains;
 mod error;
+mod forgetting;
+mod history;
 mod pool;
 mod records;
+mod series;
+mod statistics;
 mod tokens;
 mod traffic;
 mod users;
@@ -28,8 +34,13 @@ pub(crate) use self::certificates::{KeptCertificate, OrderEnd, PastOrder};
 pub(crate) use self::changes::Change;
 pub(crate) use self::domains::{Asked, DomainRecord, host_in};
 pub(crate) use self::error::StoreError;
+pub(crate) use self::forgetting::KeptFrom;
+pub(crate) use self::history::HistoryPlace;
+pub use self::history::{HistoryEntry, HistoryFilter, HistoryKind};
 pub(crate) use self::pool::Place;
 pub(crate) use self::records::{Name, NewToken, TokenRecord, User};
+pub(crate) use self::series::BATCH;
+pub(crate) use self::statistics::{Counts, KeptStatistics, NewStatistics};
 
 use self::pool::Pool;
 
@@ -54,12 +65,12 @@ impl Store {
 }
 
 /// A time as it is kept: milliseconds since the beginning of 1970.
-fn to_millis(time: SystemTime) -> i64 {
+pub(crate) fn to_millis(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn from_millis(millis: i64) -> SystemTime {
+pub(crate) fn from_millis(millis: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
 }
 

@@ -52,6 +52,7 @@ pub(super) const SQLITE: &[(i64, &str)] = &[
     (1, include_str!("migrations/sqlite/0001_users_and_tokens.sql")),
     (2, include_str!("migrations/sqlite/0002_replaced_tokens.sql")),
     (3, include_str!("migrations/sqlite/0003_hosts_and_certificates.sql")),
+    (5, include_str!("migrations/sqlite/0005_statistics.sql")),
 ];
 
 /// See [`SQLITE`].
@@ -59,6 +60,7 @@ const POSTGRES: &[(i64, &str)] = &[
     (1, include_str!("migrations/postgres/0001_users_and_tokens.sql")),
     (2, include_str!("migrations/postgres/0002_replaced_tokens.sql")),
     (3, include_str!("migrations/postgres/0003_hosts_and_certificates.sql")),
+    (5, include_str!("migrations/postgres/0005_statistics.sql")),
 ];
 
 pub(super) fn migrator(steps: &'static [(i64, &'static str)]) -> Migrator {

@@ -349,3 +349,18 @@ async fn acknowledge(path: &Path) {
         writeln!(stdout, "user {n}").unwrap();
     }
 }
+
+impl Store {
+    /// How many series there are, also of those who have gone.
+    pub(crate) async fn count_series(&self) -> i64 {
+        let Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        sqlx::query_scalar("SELECT COUNT(*) FROM series").fetch_one(&file.writer).await.unwrap()
+    }
+
+    /// As by a hand at the file, or a disk that forgets.
+    pub(crate) async fn spoil_statistics(&self) {
+        let Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        let spoil = sqlx::query("UPDATE statistics SET first_byte = x'ff'");
+        spoil.execute(&file.writer).await.unwrap();
+    }
+}

@@ -59,18 +59,23 @@ impl Store {
         Ok(())
     }
 
-    /// The user and all of its tokens are gone.
+    /// The user and all that is its own are gone: tokens, host names, statistics and requests.
     ///
     /// # Errors
     ///
     /// There is no such user.
     pub(crate) async fn delete_user(&self, name: &Name) -> Result<(), StoreError> {
+        let now = to_millis(SystemTime::now());
         write_all!(self, |all, lock| {
             let delete = sqlx::query("DELETE FROM users WHERE name = $1");
             let done = delete.bind(name.as_str()).execute(&mut *all).await?;
             if done.rows_affected() == 0 {
                 return Err(StoreError::NotFound);
             }
+            // A later user of this name sees nothing of it.
+            let leave =
+                sqlx::query("UPDATE series SET gone = $2 WHERE owner = $1 AND gone IS NULL");
+            leave.bind(name.as_str()).bind(now).execute(&mut *all).await?;
             sqlx::query(lock).execute(&mut *all).await?;
             let note = sqlx::query("INSERT INTO changes (owner) VALUES ($1)");
             note.bind(name.as_str()).execute(&mut *all).await?;

@@ -22,7 +22,7 @@ pub(crate) mod policy;
 mod pool;
 pub(crate) mod weights;
 
-pub(crate) use self::access_log::{AccessLog, Asked, Became, Outcome};
+pub(crate) use self::access_log::{AccessLog, Asked, Became, Facts, Outcome};
 pub(crate) use self::board::{Board, Errand, Errands};
 pub(crate) use self::connecting::Turn;
 pub(crate) use self::fault::{Fault, Side};

@@ -11,7 +11,7 @@ const RELAY: &[&[&str]] = &[
     &["access"],
     &["config"],
     &["domains", "web"],
-    &["certs", "target", "ports", "snapshot"],
+    &["certs", "target", "ports", "snapshot", "statistics"],
     &["tunnel"],
     &["placement", "visit", "routes"],
     &["registry"],

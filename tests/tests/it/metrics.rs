@@ -131,6 +131,15 @@ async fn every_documented_metric_is_there() {
     for outcome in ["issued", "failed", "not_reached", "not_placed", "put_off"] {
         series.push(format!("relay_certificate_orders_total{{outcome=\"{outcome}\"}}"));
     }
+    for outcome in ["written", "dropped"] {
+        series.push(format!("relay_statistics_rows_total{{outcome=\"{outcome}\"}}"));
+    }
+    for outcome in ["written", "dropped", "left_out"] {
+        series.push(format!("relay_history_entries_total{{outcome=\"{outcome}\"}}"));
+    }
+    for of in ["statistics", "history"] {
+        series.push(format!("relay_failed_writes_total{{of=\"{of}\"}}"));
+    }
     for version in ["1", "2"] {
         series.push(format!("relay_http_connections{{version=\"{version}\"}}"));
     }

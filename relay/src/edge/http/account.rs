@@ -72,7 +72,7 @@ impl Account {
         id: &HeaderValue,
     ) -> Arc<Self> {
         Arc::new(Self {
-            asked: edge.access_log.note(request, peer, id).map(Mutex::new),
+            asked: edge.access_log.note(request, peer, id, edge.history.is_on()).map(Mutex::new),
             edge: Arc::clone(edge),
             arrived: Instant::now(),
             tunnel: OnceLock::new(),
@@ -306,6 +306,10 @@ impl Drop for Account {
             length,
             first_byte: (status > 0).then(|| Duration::from_micros(*self.first_byte.get_mut())),
         };
-        self.edge.access_log.write(asked.get_mut(), &became);
+        let asked = asked.get_mut();
+        self.edge.access_log.write(asked, &became);
+        if let Some(tunnel) = tunnel {
+            self.edge.history.request(tunnel.metrics(), asked, &became);
+        }
     }
 }

@@ -37,8 +37,8 @@ pub(super) async fn pass(edge: &EdgeShared, passing: Passing, socket: TcpStream,
     let socket = ResetUnlessEnded::new(Prefixed::new(seen, socket));
     let config = edge.config.now();
     let gate = Gate { shared: edge, config: &config, tunnel: &tunnel };
-    let mut visit =
-        Visit::begin(Arc::clone(&tunnel), entrance, edge.registry.visits().next(), visitor);
+    let (id, history) = (edge.registry.visits().next(), edge.history.clone());
+    let mut visit = Visit::begin(Arc::clone(&tunnel), entrance, id, visitor, history);
     visit.announce();
     let placed = async {
         gate.permits(visitor)?;

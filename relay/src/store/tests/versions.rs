@@ -7,8 +7,11 @@ use super::*;
 use crate::store::pool::SQLITE;
 
 /// A store of each version before this one.
-const EARLIER: &[&str] =
-    &[include_str!("../fixtures/sqlite_1.sql"), include_str!("../fixtures/sqlite_2.sql")];
+const EARLIER: &[&str] = &[
+    include_str!("../fixtures/sqlite_1.sql"),
+    include_str!("../fixtures/sqlite_2.sql"),
+    include_str!("../fixtures/sqlite_3.sql"),
+];
 
 #[tokio::test]
 async fn what_every_earlier_version_has_left_is_all_there_and_goes_on() {

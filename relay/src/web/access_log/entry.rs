@@ -152,6 +152,34 @@ impl Asked {
     }
 }
 
+/// What the log says of a request, for whoever keeps it longer: harmless, cut, and without secrets.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) id: String,
+    pub(crate) visitor: IpAddr,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) fault: Option<&'static str>,
+    pub(crate) outcome: &'static str,
+}
+
+impl Facts {
+    pub(crate) fn of(asked: &Asked, became: &Became<'_>) -> Self {
+        let Entry { request, visitor, method, host, path, fault, outcome, .. } =
+            Entry::new(asked, became);
+        Self {
+            id: request.into_owned(),
+            visitor,
+            method: method.into_owned(),
+            host: host.into_owned(),
+            path: path.into_owned(),
+            fault,
+            outcome: outcome.label(),
+        }
+    }
+}
+
 impl<'a> Entry<'a> {
     pub(super) fn new(asked: &'a Asked, became: &Became<'a>) -> Self {
         let path = asked.target.path_and_query().map_or("*", PathAndQuery::as_str);

@@ -24,7 +24,7 @@ use tracing::{Level, info};
 use crate::config::{AccessLogFormat, WebSettings};
 
 use self::entry::Entry;
-pub(crate) use self::entry::{Asked, Became, Outcome};
+pub(crate) use self::entry::{Asked, Became, Facts, Outcome};
 
 /// The target of lines that stand in the log.
 const ACCESS: &str = "access";
@@ -69,14 +69,15 @@ impl AccessLog {
     }
 
     /// What is to be remembered of a request, which has the number `id`, until it is over. `None`:
-    /// nothing, nobody will ask.
+    /// nothing, nobody will ask, unless somebody `else_asks`.
     pub(crate) fn note<B>(
         &self,
         request: &Request<B>,
         visitor: IpAddr,
         id: &HeaderValue,
+        else_asks: bool,
     ) -> Option<Box<Asked>> {
-        self.is_read().then(|| Box::new(Asked::new(request, visitor, id)))
+        (else_asks || self.is_read()).then(|| Box::new(Asked::new(request, visitor, id)))
     }
 
     /// Whether there will be a line. The log's filter may leave all of them out.
@@ -92,7 +93,7 @@ impl AccessLog {
 
     /// Writes down a request that is over.
     pub(crate) fn write(&self, asked: &Asked, became: &Became<'_>) {
-        if !became.served && !NOT_SERVED.allows() {
+        if !self.is_read() || (!became.served && !NOT_SERVED.allows()) {
             return;
         }
         let entry = Entry::new(asked, became);

@@ -109,6 +109,7 @@ async fn what_an_earlier_relay_has_left_in_a_server_is_all_there_and_goes_on() {
     for left in [
         include_str!("../../../../relay/src/store/fixtures/postgres_1.sql"),
         include_str!("../../../../relay/src/store/fixtures/postgres_2.sql"),
+        include_str!("../../../../relay/src/store/fixtures/postgres_3.sql"),
     ] {
         is_all_there(left).await;
     }

@@ -8,12 +8,14 @@
 //! - `routes`: what there is to ask without saying who asks
 //! - `summary`: what is told of the relay and its tunnels at a glance
 //! - [`api`]: everything that can be seen and steered, for those whose it is
-//! - `docs`: the same for people to read
+//! - `docs`: its document for people to read
+//! - `board`: the same as pages
 //! - `hosts`: by which names the port is asked
 //! - `live`: what happens, for those who watch
 //! - `errands`: what is asked at the host of the board
 
 mod api;
+mod board;
 mod docs;
 mod errands;
 mod hosts;
@@ -41,6 +43,7 @@ pub(crate) use self::api::{Parties, openapi};
 pub(crate) use self::summary::{About, Listeners};
 
 use self::api::{Api, Way};
+use self::board::Board;
 use self::hosts::Hosts;
 use self::live::Live;
 use self::thread::on_own_thread;
@@ -88,7 +91,10 @@ impl Admin {
         let registry = parties.registry.clone();
         let connections = Places::new(most_connections(parties.about.config.now().descriptors));
         let api = Api::new(parties, live.clone());
-        let board = Router::new().nest("/api/v1", api.clone().router()).merge(docs::router());
+        let board = Router::new()
+            .nest("/api/v1", api.clone().router())
+            .merge(docs::router())
+            .merge(Board::new().router());
         let router = routes::router(api)
             .merge(board.clone())
             .layer(middleware::from_fn_with_state(hosts, hosts::check));

@@ -21,8 +21,8 @@ use super::summary::{Health, Tunnels};
 use crate::metrics::Scrape;
 
 /// What is said to those who ask for something else.
-const HINT: &str =
-    "try /metrics, /healthz, /readyz, /api/health, /api/tunnels, /api/v1/…, /snapshot or /bans\n";
+pub(super) const HINT: &str = "try /metrics, /healthz, /readyz, /api/health, /api/tunnels, /api/v1/…, \
+    /snapshot or /bans, or / with a browser\n";
 
 /// All routes. What changes something is only for those on this machine.
 pub(super) fn router(api: Api) -> Router {

@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # What `make test` needs beyond a Rust toolchain.
-TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres pebble knotd nsupdate chromium
+TEST_PROGRAMS = promtool prlimit nginx fail2ban-regex postgres pebble knotd nsupdate chromium axe
 
 .PHONY: all demo build man test test-programs check fmt lint doc deny lines bench bench-smoke bench-micro fuzz cover soak abuse testssl conformance conformance-programs up down clean
 

@@ -8,6 +8,8 @@ import * as keys from "./keys.js";
 import * as live from "./live.js";
 import { failure, iconButton } from "./parts.js";
 import { bans } from "./page_bans.js";
+import { certificates } from "./page_certificates.js";
+import { domains } from "./page_domains.js";
 import { login } from "./page_login.js";
 import { overview } from "./page_overview.js";
 import { sessions } from "./page_sessions.js";
@@ -24,6 +26,8 @@ const PAGES = [
   { at: "#/clients", key: "c", title: "Clients", picture: "sessions", view: sessions, needs: ["get", "/sessions"] },
   { at: "#/tokens", key: "k", title: "Tokens", picture: "tokens", view: tokens, needs: ["get", "/tokens"] },
   { at: "#/users", key: "u", title: "Users", picture: "users", view: users, needs: ["get", "/users"], isForAdmins: true },
+  { at: "#/names", key: "n", title: "Names", picture: "domains", view: domains, needs: ["get", "/domains"] },
+  { at: "#/certificates", key: "s", title: "Certificates", picture: "certificates", view: certificates, needs: ["get", "/certificates"], isForAdmins: true },
   { at: "#/bans", key: "b", title: "Bans", picture: "bans", view: bans, needs: ["get", "/bans"], isForAdmins: true },
 ];
 const THEMES = ["system", "light", "dark"];

@@ -1,16 +1,18 @@
 // What the relay is doing, as it changes: tunnels, sessions, and how much has moved since the look
 // before. Every page shows this one state.
 //
-// The relay says when something has changed, where it can (`/events`), and is asked then; where it
-// cannot, it is asked every two seconds. Counters become rates here, and a window of them is kept.
+// The relay says what changes (`/events`), and is asked for the rest now and then; while it does not,
+// it is asked every two seconds. Counters become rates here, and a window of them is kept.
 
 import { identity, read, readAll } from "./api.js";
 import { can } from "./features.js";
 
-// How often the relay is asked, in milliseconds, and how often at the most when it says that
-// something has changed.
+// How often what moves is measured, and the relay asked while it says nothing by itself, in
+// milliseconds.
 const EVERY = 2000;
-const OFTEN = 1000;
+// How often it is asked for what it does not say by itself, and soonest when something has come or gone.
+const EVERY_TOLD = 10_000;
+const SOON = 300;
 // With nobody looking, only often enough that graphs have no holes that anybody would notice.
 const EVERY_HIDDEN = 15_000;
 // After an answer that failed, twice as long each time, up to this.
@@ -78,6 +80,8 @@ export const live = {
 const watching = new Set();
 let running = null;
 let askNow = () => {};
+// Whether the relay says by itself what changes.
+let isTold = false;
 
 /** Calls `then` at each change, and once before if there is something already. Returns how to end that. */
 export function watch(then) {
@@ -107,13 +111,21 @@ export function begin() {
   const abort = new AbortController();
   running = abort;
   look(abort.signal).catch(() => {});
-  if (can("get", "/events")) listen(abort.signal).catch(() => {});
+  if (!can("get", "/events")) return;
+  listen(abort.signal).catch(() => {});
+  const timer = setInterval(() => {
+    if (!isTold || !live.isKnown) return;
+    measure(live.tunnels, Date.now() / 1000);
+    tell();
+  }, EVERY);
+  abort.signal.addEventListener("abort", () => clearInterval(timer));
 }
 
 /** Ends that, and forgets what has been seen. */
 export function end() {
   running?.abort();
   running = null;
+  isTold = false;
   Object.assign(live, {
     isKnown: false,
     link: "connecting",
@@ -139,7 +151,7 @@ async function look(signal) {
       live.problem = problem;
       tell();
     }
-    const every = document.hidden ? EVERY_HIDDEN : EVERY;
+    const every = document.hidden ? EVERY_HIDDEN : isTold ? EVERY_TOLD : EVERY;
     await asked(failed ? Math.min(EVERY * 2 ** (failed - 1), LONGEST) : every, signal);
   }
 }
@@ -152,7 +164,7 @@ async function lookOnce(signal) {
     readAll("/sessions", options),
   ]);
   if (signal.aborted) return;
-  measure(tunnels, Date.now() / 1000);
+  if (!isTold || !live.isKnown) measure(tunnels, Date.now() / 1000);
   Object.assign(live, { isKnown: true, link: "live", problem: null, health, tunnels, sessions });
   tell();
 }
@@ -204,41 +216,64 @@ function since({ was, then }, is, now) {
   // Counters begin anew with a relay that was started again.
   const grown = (name) => Math.max(0, is[name] - was[name]);
   const requests = grown("requests");
-  const total = (one) => (one.average_latency_seconds ?? 0) * one.requests;
-  const waited = requests > 0 && is.average_latency_seconds !== null ? (total(is) - total(was)) / requests : null;
   return {
     requests: requests / time,
     into: grown("bytes_in") / time,
     out: grown("bytes_out") / time,
     errors: grown("errors") / time,
-    latency: waited !== null && waited >= 0 ? waited : null,
+    latency: requests > 0 ? is.average_latency_seconds : null,
   };
 }
 
-/** Hears from the relay that something has changed. A stream that ends is asked for again. */
+/** Hears from the relay what changes. A stream that ends is asked for again. */
 async function listen(signal) {
-  let timer = null;
-  const soon = () => {
-    timer ??= setTimeout(() => {
-      timer = null;
-      askNow();
-    }, OFTEN);
-  };
   for (let failed = 0; !signal.aborted; failed += 1) {
     try {
       const headers = { Accept: "text/event-stream", ...identity() };
       const answer = await fetch("/api/v1/events", { headers, signal, cache: "no-store" });
       if (answer.ok && answer.body) {
         failed = 0;
-        const reader = answer.body.getReader();
-        for (let piece = await reader.read(); !piece.done; piece = await reader.read()) soon();
+        await hear(answer.body.pipeThrough(new TextDecoderStream()).getReader());
       }
     } catch {
-      // It is asked every two seconds all the same.
+      // Until it is there again the relay is asked.
     }
+    isTold = false;
+    askNow();
     await new Promise((done) => setTimeout(done, Math.min(1000 * 2 ** failed, LONGEST)));
   }
-  clearTimeout(timer);
+}
+
+async function hear(reader) {
+  let text = "";
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const events = (text + piece.value).split("\n\n");
+    text = events.pop();
+    for (const event of events) heard(event);
+  }
+}
+
+function heard(text) {
+  const line = (name) => text.split("\n").find((one) => one.startsWith(`${name}: `))?.slice(name.length + 2);
+  const kind = line("event");
+  if (kind === "hello" || kind === "missed") {
+    isTold = true;
+    lookSoon();
+  } else if (kind === "tick") {
+    const { events, figures } = JSON.parse(line("data"));
+    live.tunnels = live.tunnels.map((tunnel) => (tunnel.id in figures ? { ...tunnel, ...figures[tunnel.id] } : tunnel));
+    if (events.length > 0) lookSoon();
+  }
+}
+
+let soon = null;
+
+/** Asks for everything anew, once for all that comes and goes at about the same time. */
+function lookSoon() {
+  soon ??= setTimeout(() => {
+    soon = null;
+    askNow();
+  }, SOON);
 }
 
 function tell() {

@@ -7,12 +7,13 @@ import { can } from "./features.js";
 import { count, many, often, rate, relative, span, wait } from "./format.js";
 import { icon } from "./icons.js";
 import { WINDOW, live, ratesOf, watch } from "./live.js";
+import { LATE } from "./page_certificates.js";
 import { clientCommand, commandLine, copyButton, fact, failure, head, pill, section, stateOf } from "./parts.js";
 
 // Tokens that end within so many seconds are told of.
 const SOON = 7 * 86400;
-// How long tokens that were read stay good, in milliseconds.
-const TOKENS_FRESH = 60_000;
+// How long tokens and certificates that were read stay good, in milliseconds.
+const FRESH = 60_000;
 const BUSIEST = 5;
 // The traffic of at least so many seconds is shown.
 const SHORTEST = 120;
@@ -110,23 +111,25 @@ function attention(me) {
   const list = h("ul", { class: "alerts" });
   const calm = h("p", { class: "quiet calm" }, icon("done"), "Nothing. All is well.");
   const node = h("div", {}, list, calm);
-  let tokens = [];
+  let [tokens, certificates] = [[], []];
   const update = keyed(list, makeAlert, (alert) => alert.id);
-  const timer = can("get", "/tokens") && setInterval(learn, TOKENS_FRESH);
+  const canSeeAll = me.scopes.includes("admin") && can("get", "/certificates");
+  const timer = setInterval(learn, FRESH);
 
   async function learn() {
     tokens = await readAll("/tokens").catch(() => []);
+    if (canSeeAll) certificates = await readAll("/certificates").catch(() => []);
     if (live.isKnown) put(live);
   }
 
   function put(state) {
-    const alerts = [...ofRelay(state, me), ...state.tunnels.flatMap(ofTunnel), ...tokens.flatMap(ofToken)];
+    const alerts = [...ofRelay(state, me), ...state.tunnels.flatMap(ofTunnel), ...tokens.flatMap(ofToken), ...certificates.flatMap(ofCertificate)];
     alerts.sort((a, b) => b.weight - a.weight);
     update(alerts.slice(0, 8));
     mark(calm, "hidden", alerts.length > 0);
   }
 
-  if (timer) learn();
+  learn();
   return { node, update: put, dispose: () => clearInterval(timer) };
 }
 
@@ -182,6 +185,13 @@ function ofToken({ id, owner, name, grant, revoked, replaced }) {
   return [{ id: `token ${id}`, weight: away < 0 ? 20 : 50, name: `Token ${owner}/${name}`, text, at: "#/tokens" }];
 }
 
+function ofCertificate({ name, expires, renews }) {
+  const left = expires - Date.now() / 1000;
+  // Those that are ordered are renewed before that, unless something is wrong.
+  if (left > LATE || (renews && left > SOON)) return [];
+  return [{ id: `certificate ${name}`, weight: 90, name: `The certificate of ${name}`, text: `${left < 0 ? "has expired" : "expires"} ${relative(expires)}.`, at: "#/certificates" }];
+}
+
 /** The tunnels at which most happens. Those that are shown change places only when nobody points at them. */
 function busy() {
   const list = h("div", { class: "busy" });
@@ -229,8 +239,8 @@ function makeBusy() {
 
 function facts() {
   const [version, up, tls] = [fact("Version"), fact("Up for"), fact("TLS for clients")];
-  const places = h("div", { class: "facts-places" });
-  const node = h("dl", { class: "facts" }, version.nodes, up.nodes, tls.nodes, places);
+  const places = h("dl", { class: "facts" });
+  const node = h("div", {}, h("dl", { class: "facts" }, version.nodes, up.nodes, tls.nodes), places);
   const update = keyed(places, ([name]) => {
     const text = h("code", {});
     return { node: h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, text, copyButton(() => text.textContent))), update: ([, at]) => say(text, at) };

@@ -6,7 +6,8 @@ import { h } from "./dom.js";
 import { many } from "./format.js";
 import { button, commandLine, empty, failure, head, pillOf, skeleton, time } from "./parts.js";
 
-export const NAME = "[a-z0-9._-]{1,63}";
+// As browsers read it, a dash among others is escaped.
+export const NAME = "[a-z0-9._\\-]{1,63}";
 export const NAME_HINT = "1 to 63 of a–z, 0–9, . _ -";
 
 export function users() {

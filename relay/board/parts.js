@@ -114,6 +114,10 @@ const STATES = {
   expired: ["bad", "expired"],
   revoked: ["idle", "revoked"],
   good: ["good", "good"],
+  ends: ["bad", "ends soon"],
+  proven: ["good", "proven"],
+  kept: ["good", "kept"],
+  "proof gone": ["bad", "proof gone"],
 };
 
 /** A state, in a word and a colour. */

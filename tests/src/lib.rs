@@ -35,6 +35,7 @@
 pub mod acme;
 pub mod api;
 pub mod authority;
+pub mod axe;
 pub mod browser;
 pub mod files;
 pub mod floods;
@@ -64,7 +65,7 @@ pub mod wire;
 pub mod world;
 
 pub use authority::{Authority, Identity};
-pub use browser::Browser;
+pub use browser::{Browser, Page};
 pub use files::Folder;
 pub use local::Local;
 pub use name_server::NameServer;

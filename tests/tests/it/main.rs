@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod bans;
+mod board;
 mod burst;
 mod carrier;
 mod carrying;

@@ -4,7 +4,7 @@
 pub(super) const PAGE: &str = include_str!("../../../board/index.html");
 
 /// Everything else, by name.
-pub(super) const FILES: [(&str, &str); 26] = [
+pub(super) const FILES: [(&str, &str); 28] = [
     ("api.js", include_str!("../../../board/api.js")),
     ("app.js", include_str!("../../../board/app.js")),
     ("base.css", include_str!("../../../board/base.css")),
@@ -18,6 +18,8 @@ pub(super) const FILES: [(&str, &str); 26] = [
     ("keys.js", include_str!("../../../board/keys.js")),
     ("live.js", include_str!("../../../board/live.js")),
     ("page_bans.js", include_str!("../../../board/page_bans.js")),
+    ("page_certificates.js", include_str!("../../../board/page_certificates.js")),
+    ("page_domains.js", include_str!("../../../board/page_domains.js")),
     ("page_login.js", include_str!("../../../board/page_login.js")),
     ("page_overview.js", include_str!("../../../board/page_overview.js")),
     ("page_sessions.js", include_str!("../../../board/page_sessions.js")),

@@ -1,5 +1,7 @@
 //! A real browser: Chromium or Chrome, which shows nothing to anybody.
 
+mod page;
+
 use std::env;
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +17,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::authority::Identity;
 use crate::files::Folder;
+use crate::wait::eventually;
+
+pub use self::page::Page;
 
 /// The variable that names one in an unusual place.
 const NAMED_BY: &str = "SALLYPORT_BROWSER";
@@ -60,6 +65,35 @@ impl Browser {
     ///
     /// It is not installed (see tests/programs).
     pub fn open(host: &str, at: SocketAddr, identity: &Identity) -> Self {
+        Self::start(&[
+            format!("--ignore-certificate-errors-spki-list={}", key(identity)),
+            // It would look for the host at all loopback addresses, which are others' as well.
+            format!("--host-resolver-rules=MAP {host} {}", at.ip()),
+            format!("https://{host}:{}/", at.port()),
+        ])
+    }
+
+    /// One that does what a test tells it, with a page to begin with.
+    ///
+    /// # Panics
+    ///
+    /// It is not installed (see tests/programs).
+    pub async fn driven() -> (Self, Page) {
+        let browser = Self::start(&["--remote-debugging-port=0".into(), "about:blank".into()]);
+        let file = browser.profile.file("DevToolsActivePort");
+        let mut told = String::new();
+        eventually("the browser to say where it is told what to do", async || {
+            told = fs::read_to_string(&file).unwrap_or_default();
+            told.lines().count() == 2
+        })
+        .await;
+        let (port, path) = told.split_once('\n').expect("two lines");
+        let port = port.parse().expect("a port");
+        let page = Page::first(SocketAddr::from(([127, 0, 0, 1], port)), path.trim()).await;
+        (browser, page)
+    }
+
+    fn start(more: &[String]) -> Self {
         let profile = Folder::new();
         let log = File::create(profile.file("log")).expect("a file");
         let (stdout, theirs) = UnixStream::pair().expect("two sockets");
@@ -67,10 +101,7 @@ impl Browser {
         let process = Command::new(program())
             .args(ARGUMENTS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("--ignore-certificate-errors-spki-list={}", key(identity)))
-            // It would look for the host at all loopback addresses, which are others' as well.
-            .arg(format!("--host-resolver-rules=MAP {host} {}", at.ip()))
-            .arg(format!("https://{host}:{}/", at.port()))
+            .args(more)
             .env("HOME", profile.path())
             // What it keeps beside its profile goes with that.
             .env("TMPDIR", profile.path())

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use client::{Client, Event, Reconfigure, Status, TunnelConfig};
-use relay::{Addrs, Relay};
+use relay::{Addrs, History, Relay, Statistics};
 use shared::carry::tls::install_provider;
 use shared::kit::stop::Stop;
 use tokio::sync::{mpsc, watch};
@@ -41,6 +41,8 @@ pub struct World {
     pub client_tls: client::TlsSettings,
     relay: JoinSet<anyhow::Result<()>>,
     clients: Vec<RunningClient>,
+    statistics: Statistics,
+    history: History,
 }
 
 /// A client that runs.
@@ -75,11 +77,22 @@ impl World {
         let wire = Wire::to(addrs.control).await;
         let relay_stop = Stop::new();
         let relay_reconfigure = relay.reconfigure();
+        let (statistics, history) = (relay.statistics().clone(), relay.history().clone());
         let mut running = JoinSet::new();
         running.spawn(relay.run(relay_stop.clone()));
         let clients = Vec::new();
         let client_tls = client::TlsSettings::default();
-        Self { addrs, wire, relay_stop, relay_reconfigure, client_tls, relay: running, clients }
+        Self {
+            addrs,
+            wire,
+            relay_stop,
+            relay_reconfigure,
+            client_tls,
+            relay: running,
+            clients,
+            statistics,
+            history,
+        }
     }
 
     /// Starts a relay on loopback with the certificate of `secured`, whose clients trust it.
@@ -147,6 +160,16 @@ impl World {
         self.shows(&what, |metrics| metrics.visits("default", outcome) == visits as f64).await;
     }
 
+    /// What has moved at the relay's tunnels.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Which requests and visits there were.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Waits until the relay has ended.
     pub async fn relay_ended(&mut self) {
         let ended = within("the relay to stop", self.relay.join_next()).await;
@@ -165,6 +188,9 @@ impl World {
             client.stop.gracefully.cancel();
             client.ended().await.expect("a good end of the client");
         }
+        // They hold on to the relay's store, if it has one.
+        let Self { relay_reconfigure, statistics, history, .. } = self;
+        drop((relay_reconfigure, statistics, history));
         tasks::none_left().await;
         assert_eq!(PANICS.get(), 0, "something panicked");
     }

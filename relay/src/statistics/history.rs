@@ -366,3 +366,6 @@ impl fmt::Display for BadCursor {
 }
 
 impl std::error::Error for BadCursor {}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@
 
 mod collect;
 mod history;
+#[cfg(test)]
+mod measured;
 mod sample;
 mod scope;
 mod slots;

@@ -306,3 +306,29 @@ async fn percentiles_that_cannot_be_read_leave_the_counts() {
     assert_eq!(other.visits(&Scope::Relay, HOUR).await, [(0, 1)]);
     assert_eq!(other.points(&Scope::Relay, HOUR).await[0].first_byte, None);
 }
+
+#[tokio::test]
+async fn while_the_store_is_locked_everything_waits_and_nothing_is_lost() {
+    let scratch = Scratch::new();
+    let mut kept = Kept::of(Some(store(&scratch).await));
+    let web = kept.tunnel("ann", "web");
+    let locked = kept.store.as_ref().unwrap().lock().await;
+    for minute in 0..3 {
+        visit(&web, Outcome::Completed);
+        kept.look(minute * MINUTE);
+    }
+    kept.write().await;
+    let failed = "relay_failed_writes_total{of=\"statistics\"} 1";
+    let scraped: String = kept.metrics.scrape().unwrap().collect();
+    assert!(scraped.lines().any(|line| line == failed), "{scraped}");
+    let other = kept.another();
+    assert_eq!(other.visits(&Scope::Relay, HOUR).await, []);
+    let minutes = [(0, 1), (MINUTE, 1), (2 * MINUTE, 1)];
+    assert_eq!(kept.visits(&Scope::Relay, MINUTE).await, minutes, "it is told from memory");
+    drop(locked);
+    kept.write().await;
+    for kept in [&kept, &other] {
+        assert_eq!(kept.visits(&Scope::Relay, MINUTE).await, minutes);
+        assert_eq!(kept.visits(&Scope::Relay, HOUR).await, [(0, 3)]);
+    }
+}

@@ -363,4 +363,13 @@ impl Store {
         let spoil = sqlx::query("UPDATE statistics SET first_byte = x'ff'");
         spoil.execute(&file.writer).await.unwrap();
     }
+
+    /// Somebody else writes, until this is dropped.
+    pub(crate) async fn lock(&self) -> SqliteConnection {
+        let Pool::Sqlite(file) = &*self.0 else { panic!("a file") };
+        let options = file.writer.connect_options();
+        let mut other = options.connect().await.unwrap();
+        execute(&mut other, "BEGIN IMMEDIATE").await;
+        other
+    }
 }

@@ -40,6 +40,7 @@ mod regressions;
 mod resets;
 mod rules;
 mod standby;
+mod statistics;
 mod steered;
 mod stopping;
 mod stream_as_socket;

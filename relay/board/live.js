@@ -60,6 +60,7 @@ class Rates {
   }
 }
 
+const UNSEEN = new Rates(0);
 const NOTHING = { requests: 0, into: 0, out: 0, errors: 0, latency: null };
 
 export const live = {
@@ -100,9 +101,9 @@ export function tunnelOf(id) {
   return live.tunnels.find((tunnel) => tunnel.id === id);
 }
 
-/** What moves at a tunnel. */
+/** What moves at a tunnel: nothing, as long as it has just come. */
 export function ratesOf(id) {
-  return live.of.get(id)?.rates;
+  return live.of.get(id)?.rates ?? UNSEEN;
 }
 
 /** Begins to look, as whoever is logged in now. */

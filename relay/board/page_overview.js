@@ -22,7 +22,7 @@ const TOO_MANY_ERRORS = 0.05;
 
 export function overview({ me }) {
   const tiles = [
-    tile("Requests and visits", "per second", (state) => [often(state.rates.requests.last), `${count(sum(state.tunnels, "in_flight"))} going on`], (rates) => rates.requests),
+    tile("Requests, visits", "per second", (state) => [often(state.rates.requests.last), `${count(sum(state.tunnels, "in_flight"))} going on`], (rates) => rates.requests),
     tile("To visitors", "per second", (state) => [rate(state.rates.out.last), `${rate(state.rates.into.last)} from them`], (rates) => rates.out),
     tile("First byte", "on average", (state) => [wait(lately(state.rates.latency.values)), "from the visitor's request"], (rates) => rates.latency),
     tile("Tunnels", "with a client", (state) => {

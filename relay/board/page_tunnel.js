@@ -118,8 +118,8 @@ function moving(id) {
   ].map((one) => ({ ...one, graph: graph(one) }));
   function update() {
     const rates = ratesOf(id);
-    if (!rates) return;
     const times = rates.times.values;
+    if (times.length === 0) return;
     const to = times[times.length - 1];
     for (const one of made) {
       const from = times.findIndex((time) => time >= to - range);

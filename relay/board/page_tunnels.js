@@ -13,8 +13,8 @@ const COLUMNS = [
   ["state", "State", (tunnel) => stateOf(tunnel), false],
   ["address", "Address", (tunnel) => tunnel.public[0] ?? "", false],
   ["activity", "Lately", (tunnel) => total(tunnel, "requests"), true],
-  ["requests", "Per second", (tunnel) => ratesOf(tunnel.id)?.requests.last ?? 0, true],
-  ["traffic", "Traffic", (tunnel) => (ratesOf(tunnel.id)?.out.last ?? 0) + (ratesOf(tunnel.id)?.into.last ?? 0), true],
+  ["requests", "Per second", (tunnel) => ratesOf(tunnel.id).requests.last, true],
+  ["traffic", "Traffic", (tunnel) => ratesOf(tunnel.id).out.last + ratesOf(tunnel.id).into.last, true],
   ["latency", "First byte", (tunnel) => tunnel.average_latency_seconds ?? -1, true],
   ["errors", "Errors", (tunnel) => tunnel.errors, true],
 ];
@@ -92,10 +92,10 @@ export function tunnels({ me, params }) {
         const rates = ratesOf(tunnel.id);
         state.set(stateOf(tunnel));
         at.set(tunnel.public[0]);
-        spark.update(rates?.requests.values.slice(-SPARK) ?? []);
-        say(requests, often(rates?.requests.last ?? 0));
-        say(out, `↓ ${rate(rates?.out.last ?? 0)}`);
-        say(into, `↑ ${rate(rates?.into.last ?? 0)}`);
+        spark.update(rates.requests.values.slice(-SPARK));
+        say(requests, often(rates.requests.last));
+        say(out, `↓ ${rate(rates.out.last)}`);
+        say(into, `↑ ${rate(rates.into.last)}`);
         say(latency, wait(tunnel.average_latency_seconds));
         say(errors, count(tunnel.errors));
         mark(errors, "class", tunnel.errors > 0 ? "num fair" : "num quiet");
@@ -106,7 +106,7 @@ export function tunnels({ me, params }) {
 }
 
 function total(tunnel, name) {
-  return ratesOf(tunnel.id)?.[name].values.reduce((all, one) => all + one, 0) ?? 0;
+  return ratesOf(tunnel.id)[name].values.reduce((all, one) => all + one, 0);
 }
 
 function fits(tunnel, { text, state }) {

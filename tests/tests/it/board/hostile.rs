@@ -80,7 +80,9 @@ async fn whatever_the_relay_tells_is_text() {
             place.page.value(CLICK).await;
         }
         place.at("#/tunnels").await;
-        place.page.value("document.querySelector('.rows a.row-name').click()").await;
+        let row = "document.querySelector('.rows a.row-name')";
+        place.page.shows("a row", row).await;
+        place.page.value(&format!("{row}.click()")).await;
         place.page.shows("the tunnel", "document.querySelector('.figures')").await;
         place.page.value(CLICK).await;
         let inner = place

@@ -32,6 +32,7 @@ async fn a_user_is_made_and_a_token_that_is_shown_once_lets_a_client_in_until_it
     place.page.shows("the token", "document.querySelector('dialog .secret')").await;
     let token = place.texts("dialog .secret").await[0].as_str().expect("a token").to_owned();
     place.click("Close").await;
+    place.page.shows("the window to be gone", "!document.querySelector('dialog')").await;
     place.reads("bob/ci").await;
     for limit in ["scopes: own", "tunnels: web-* api", "2 tunnels"] {
         place.reads(limit).await;

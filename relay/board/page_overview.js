@@ -140,7 +140,7 @@ function makeAlert() {
   return {
     node,
     update(alert) {
-      mark(node, "class", alert.weight >= 50 ? "bad" : "fair");
+      mark(node, "class", alert.weight >= 60 ? "bad" : "fair");
       mark(link, "href", alert.at);
       say(link, alert.name);
       say(text, alert.text);

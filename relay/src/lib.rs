@@ -18,6 +18,7 @@ mod domains;
 mod edge;
 mod entrance;
 mod impatient;
+mod inspect;
 mod limits;
 mod metrics;
 mod placement;
@@ -39,9 +40,10 @@ mod web;
 pub use access::{AccessRules, Anonymous, BadJwtKeys, JwtKeys, JwtRules};
 pub use certs::{VisitorCerts, Wanted};
 pub use config::{
-    AccessLogFormat, AcmeChallenge, AcmeSettings, BadPublicDomain, BadSetting, BadTsigKey,
-    CertificateSettings, Config, Diff, DnsUpdate, DomainSettings, ExternalAccount, PortRange,
-    PublicDomain, Settings, StatisticsSettings, TlsSettings, TlsSource, TsigKey, WebSettings,
+    AccessLogFormat, AcmeChallenge, AcmeSettings, BadMaskNames, BadPublicDomain, BadSetting,
+    BadTsigKey, CertificateSettings, Config, Diff, DnsUpdate, DomainSettings, ExternalAccount,
+    InspectMemory, InspectSettings, MaskNames, PortRange, PublicDomain, Settings,
+    StatisticsSettings, TlsSettings, TlsSource, TsigKey, WebSettings,
 };
 pub use limits::{BadBanRule, BanPolicy, BanRule, LimitRules};
 pub use relay::{Addrs, Reconfigure, Relay};

@@ -22,6 +22,7 @@ use crate::data::{DataFolder, DataLock};
 use crate::domains::Domains;
 use crate::edge::{Edge, Web};
 use crate::entrance::{Entrance, WebFront};
+use crate::inspect::{Amount, Inspector};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Reload};
 use crate::registry::{Hosting, Registry};
@@ -289,6 +290,13 @@ impl Relay {
             metrics.clone(),
             phases,
         );
+        let inspector = Inspector::new(config.clone(), false);
+        let amounts: [fn(Amount) -> u64; 3] =
+            [|now| now.bytes as u64, |now| now.entries as u64, |now| now.pushed_out];
+        metrics.show_inspected(amounts.map(|of| {
+            let inspector = inspector.clone();
+            move || of(inspector.amount())
+        }))?;
         let default = registry.open_default(Entrance::Port(addrs.public.port()));
         let mut edge = Edge::new(
             config.clone(),
@@ -297,6 +305,7 @@ impl Relay {
             (registry.clone(), openings),
             addrs.public.ip(),
             web,
+            inspector.clone(),
             stop.clone(),
         );
         edge.serve(default, self.public);
@@ -313,6 +322,7 @@ impl Relay {
         let admin = Admin::new(Parties {
             registry: registry.clone(),
             access: access.clone(),
+            inspector,
             limits,
             metrics,
             store,

@@ -19,6 +19,7 @@ use shared::visit::stream::Broken;
 use tracing::info;
 
 use crate::entrance::Entrance;
+use crate::inspect::{self, CaptureTap, Speaker};
 use crate::limits::Allowance;
 use crate::metrics::{Counted, Limit, Outcome};
 use crate::snapshot::Kind;
@@ -65,6 +66,8 @@ pub(crate) struct Visit {
     /// How long it took until the first byte went back, in microseconds. Zero before it.
     first_byte: u64,
     history: History,
+    /// Takes it down for the tunnel's owner, if the tunnel is inspected.
+    tap: Option<Box<CaptureTap>>,
     _present: Counted,
 }
 
@@ -78,7 +81,9 @@ impl Visit {
         visitor: SocketAddr,
         history: History,
     ) -> Self {
+        let on = tunnel.inspection().now();
         Self {
+            tap: on.and_then(|on| on.capture(id, visitor)).map(Box::new),
             _present: tunnel.metrics().visitor(),
             tunnel,
             entrance,
@@ -106,6 +111,9 @@ impl Visit {
     /// Somebody else said where the visitor really comes from.
     pub(crate) fn comes_from(&mut self, visitor: SocketAddr) {
         self.visitor = visitor;
+        if let Some(tap) = &self.tap {
+            tap.comes_from(visitor);
+        }
     }
 
     /// It is known where the visitor comes from: logs the beginning.
@@ -187,10 +195,13 @@ impl Visit {
 
     /// What carried it is over. `None`: somebody has cut it.
     pub(crate) fn carried(mut self, ended: Option<&Ended>) {
-        match ended {
-            Some(ended) => self.end(outcome(ended), ended.to_string()),
-            None => self.end(Outcome::Reset, "cut off by an operator"),
+        let Some(ended) = ended else {
+            return self.end(Outcome::Reset, "cut off by an operator");
+        };
+        if let Some(tap) = self.tap.take() {
+            tap.over(ending(ended));
         }
+        self.end(outcome(ended), ended.to_string());
     }
 
     fn end(&mut self, outcome: Outcome, reason: impl Into<Cow<'static, str>>) {
@@ -235,7 +246,11 @@ impl Observer for Visit {
         }
     }
 
-    fn to_stream(&mut self, bytes: usize) {
+    fn to_stream(&mut self, data: &[u8]) {
+        let bytes = data.len();
+        if let Some(tap) = &self.tap {
+            tap.passes(Speaker::Visitor, data);
+        }
         if let Some(allowance) = &mut self.allowance {
             allowance.moved_inward(bytes);
         }
@@ -246,7 +261,11 @@ impl Observer for Visit {
         self.tunnel.metrics().bytes_in(bytes);
     }
 
-    fn to_socket(&mut self, bytes: usize) {
+    fn to_socket(&mut self, data: &[u8]) {
+        let bytes = data.len();
+        if let Some(tap) = &self.tap {
+            tap.passes(Speaker::Service, data);
+        }
         if let Some(allowance) = &mut self.allowance {
             allowance.moved_outward(bytes);
         }
@@ -264,6 +283,9 @@ impl Observer for Visit {
 
     fn connected(&mut self) {
         self.served = true;
+        if let Some(tap) = &self.tap {
+            tap.connected();
+        }
         if !self.begun {
             self.log_begun();
         }
@@ -274,6 +296,10 @@ impl Observer for Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         let length = self.arrived.elapsed();
+        // Of what was carried it is known already how it ended.
+        if let Some(tap) = self.tap.take() {
+            tap.over(inspect::Ending::CutOff);
+        }
         self.tunnel.metrics().ended(self.outcome, length);
         self.history.visit(self.tunnel.metrics(), || VisitOver {
             id: self.id.to_string(),
@@ -298,6 +324,20 @@ impl Drop for Visit {
             "visit over: {}",
             self.reason,
         );
+    }
+}
+
+/// What an end of a bridge means to whoever looks at the visit.
+fn ending(ended: &Ended) -> inspect::Ending {
+    match ended {
+        Ended::Completed => inspect::Ending::Ended,
+        Ended::Socket(_) => inspect::Ending::ResetByVisitor,
+        Ended::Stream(Broken::Aborted(Abort::Reset) | Broken::Failed(_)) => {
+            inspect::Ending::ResetByService
+        }
+        Ended::Stream(_) | Ended::Stalled | Ended::HalfClosed | Ended::OverLimit => {
+            inspect::Ending::CutOff
+        }
     }
 }
 

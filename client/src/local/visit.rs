@@ -106,14 +106,14 @@ impl Visit {
 }
 
 impl Observer for Visit {
-    fn to_stream(&mut self, bytes: usize) {
-        self.bytes_out += bytes as u64;
-        self.counted.iter().for_each(|counted| counted.went_out(bytes as u64));
+    fn to_stream(&mut self, data: &[u8]) {
+        self.bytes_out += data.len() as u64;
+        self.counted.iter().for_each(|counted| counted.went_out(data.len() as u64));
     }
 
-    fn to_socket(&mut self, bytes: usize) {
-        self.bytes_in += bytes as u64;
-        self.counted.iter().for_each(|counted| counted.came_in(bytes as u64));
+    fn to_socket(&mut self, data: &[u8]) {
+        self.bytes_in += data.len() as u64;
+        self.counted.iter().for_each(|counted| counted.came_in(data.len() as u64));
     }
 }
 

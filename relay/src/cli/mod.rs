@@ -7,6 +7,7 @@ mod database;
 mod domain;
 mod domains;
 mod init;
+mod inspect;
 mod limits;
 mod load;
 mod reload;
@@ -38,6 +39,7 @@ use crate::config::{
 use crate::limits::{BanPolicy, BanRule};
 
 use self::domains::DomainArgs;
+use self::inspect::InspectArgs;
 use self::limits::LimitArgs;
 
 pub use ban::Ban;
@@ -118,6 +120,9 @@ pub struct Cli {
 
     #[command(flatten)]
     statistics: StatisticsArgs,
+
+    #[command(flatten)]
+    inspect: InspectArgs,
 
     /// How long open visits may go on after SIGINT or SIGTERM
     #[arg(long, env = "RELAY_GRACE", value_name = "TIME", default_value = "30s",
@@ -298,6 +303,7 @@ impl Cli {
             web,
             certificates: self.certificates.into_settings()?,
             statistics: self.statistics.into(),
+            inspect: self.inspect.into(),
             grace: self.grace,
             max_visitors: self.max_visitors as usize,
             stall_timeout: self.stall_timeout,

@@ -67,6 +67,7 @@ impl Settings {
             certificates,
             domains,
             statistics,
+            inspect,
             grace,
             max_visitors,
             stall_timeout,
@@ -99,6 +100,7 @@ impl Settings {
         rows.extend(certificates.rows());
         rows.extend(domains.rows());
         rows.extend(statistics.rows());
+        rows.extend(inspect.rows());
         rows.extend([
             time("grace", grace),
             Row::new("max-visitors", max_visitors),
@@ -176,6 +178,7 @@ mod tests {
         wished.threads = 2;
         wished.web.access_log = AccessLogFormat::Json;
         wished.web.error_pages = Some("/srv/pages".into());
+        wished.inspect.mask = "iban".parse().unwrap();
         wished.max_visitors = 7;
         wished.ports = "20000-20009".parse().unwrap();
         wished.hold = Duration::from_secs(60);
@@ -196,6 +199,7 @@ mod tests {
                 "~ error-pages: not set -> /srv/pages",
                 "~ statistics: 90d -> 0s",
                 "~ history-addresses: false -> true",
+                "~ inspect-mask: not set -> iban",
                 "~ max-visitors: 10000 -> 7",
                 "~ hold: 5m -> 1m",
             ]

@@ -4,6 +4,7 @@ mod certificates;
 mod current;
 mod diff;
 mod domains;
+mod inspect;
 mod statistics;
 mod tls;
 mod tsig;
@@ -29,6 +30,7 @@ pub use certificates::{AcmeChallenge, AcmeSettings, CertificateSettings, Externa
 pub(crate) use current::CurrentConfig;
 pub use diff::Diff;
 pub use domains::{DnsUpdate, DomainSettings};
+pub use inspect::{BadMaskNames, InspectMemory, InspectSettings, MaskNames};
 pub use statistics::StatisticsSettings;
 pub use tls::{TlsSettings, TlsSource};
 pub(crate) use tsig::TsigHash;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub domains: DomainSettings,
     /// What is kept of what moves at tunnels.
     pub statistics: StatisticsSettings,
+    /// What may be kept of requests and visits, for those who look at their own.
+    pub inspect: InspectSettings,
     /// How long open visits may go on after a request to stop.
     pub grace: Duration,
     /// The most visitors that one tunnel has at a time: 1 to [`MAX_STREAMS`].
@@ -139,6 +143,7 @@ impl Settings {
             certificates: CertificateSettings::default(),
             domains: DomainSettings::default(),
             statistics: StatisticsSettings::default(),
+            inspect: InspectSettings::default(),
             grace: Duration::from_secs(5),
             max_visitors: 10_000,
             stall_timeout: Duration::from_secs(300),
@@ -194,6 +199,7 @@ impl Config {
             certificates,
             domains,
             statistics,
+            inspect,
             grace,
             max_visitors,
             stall_timeout,
@@ -214,6 +220,7 @@ impl Config {
         certificates.check(data.is_some() || database.is_some(), domains)?;
         domains.check(web.domain_name())?;
         statistics.check()?;
+        inspect.check()?;
         let times = [
             ("grace", grace),
             ("stall-timeout", stall_timeout),

@@ -25,6 +25,7 @@ use self::http::Http;
 use crate::certs::VisitorCerts;
 use crate::config::CurrentConfig;
 use crate::entrance::Entrance;
+use crate::inspect::Inspector;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::{Opened, Opening, Registry};
@@ -37,6 +38,7 @@ pub(crate) struct Edge {
     openings: mpsc::Receiver<Opening>,
     shared: Arc<EdgeShared>,
     http: Arc<Http>,
+    inspector: Inspector,
     /// Listeners that wait for their tunnel.
     bound: JoinSet<Option<(Opened, TcpListener)>>,
     listeners: JoinSet<()>,
@@ -82,6 +84,7 @@ impl Edge {
         (registry, openings): (Registry, mpsc::Receiver<Opening>),
         ip: IpAddr,
         web: Web,
+        inspector: Inspector,
         stop: Stop,
     ) -> Self {
         let Web { access_log, error_pages, certs, board, history } = web;
@@ -97,7 +100,7 @@ impl Edge {
         });
         let http = Arc::new(Http::new(Arc::clone(&shared), certs, &stop));
         let (bound, listeners) = (JoinSet::new(), JoinSet::new());
-        Self { openings, shared, http, bound, listeners, ip, stop }
+        Self { openings, shared, http, inspector, bound, listeners, ip, stop }
     }
 
     /// Serves an entrance that was bound before.
@@ -127,6 +130,8 @@ impl Edge {
         let mut dispossessed = pin!(registry.close_dispossessed());
         let error_pages = self.shared.error_pages.clone();
         let mut following_pages = pin!(error_pages.follow());
+        let inspector = self.inspector.clone();
+        let mut sweeping = pin!(inspector.sweep());
         loop {
             tokio::select! {
                 biased;
@@ -141,6 +146,7 @@ impl Edge {
                 never = registry.close_abandoned() => match never {},
                 never = dispossessed.as_mut() => match never {},
                 never = &mut following_pages => match never {},
+                never = &mut sweeping => match never {},
             }
         }
         // Entrances that nobody has taken up are closed like the others.

@@ -257,6 +257,38 @@ impl OfRelay {
     }
 }
 
+impl OfRelay {
+    /// Shows what is kept of tunnels that are inspected, as these say at each scrape.
+    ///
+    /// # Errors
+    ///
+    /// It is shown already.
+    pub(super) fn show_inspected(
+        &self,
+        [bytes, kept, pushed_out]: [Value; 3],
+    ) -> prometheus::Result<()> {
+        let all = [
+            (
+                "relay_inspected_bytes",
+                "Memory that exchanges and captures take up.",
+                MetricType::GAUGE,
+                bytes,
+            ),
+            ("relay_inspected", "Exchanges and captures that are kept.", MetricType::GAUGE, kept),
+            (
+                "relay_inspected_pushed_out_total",
+                "Exchanges and captures that made room for others.",
+                MetricType::COUNTER,
+                pushed_out,
+            ),
+        ];
+        for (name, help, kind, value) in all {
+            register(&self.registry, Pulled::new(name, help, kind, value)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Counters that one label tells apart.
 fn counters(
     registry: &Registry,

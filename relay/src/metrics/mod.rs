@@ -106,6 +106,19 @@ impl Metrics {
         self.0.relay.show_bans(Arc::new(bans))
     }
 
+    /// Shows what is kept of tunnels that are inspected, as these say at each scrape: how many bytes,
+    /// how many exchanges and captures, and how many have made room for others.
+    ///
+    /// # Errors
+    ///
+    /// It is shown already.
+    pub(crate) fn show_inspected(
+        &self,
+        values: [impl Fn() -> u64 + Send + Sync + 'static; 3],
+    ) -> prometheus::Result<()> {
+        self.0.relay.show_inspected(values.map(|value| Arc::new(value) as pulled::Value))
+    }
+
     /// Counts a change of the configuration file.
     pub(crate) fn reload(&self, outcome: Reload) {
         self.0.relay.reloads[outcome as usize].inc();

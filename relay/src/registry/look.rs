@@ -52,6 +52,19 @@ impl Registry {
         sessions
     }
 
+    /// The tunnel of this owner and name, each as it is shown.
+    pub(crate) fn named(&self, owner: &str, name: &str) -> Option<Arc<Tunnel>> {
+        let table = self.0.table.lock();
+        let mut open = table.tunnels.values().filter_map(|place| match place {
+            Place::Open(tunnel) => Some(tunnel),
+            Place::Reserved => None,
+        });
+        let found = open.find(|tunnel| {
+            tunnel.name().as_str() == name && tunnel.id().owner.to_string() == owner
+        });
+        found.cloned()
+    }
+
     /// The name by which visitors know the relay, as far as it knows itself.
     fn host(&self) -> HostName {
         let config = self.0.config.now();

@@ -24,6 +24,7 @@ use tracing::warn;
 
 use crate::access::{Owner, Principal};
 use crate::entrance::Entrance;
+use crate::inspect::Inspection;
 use crate::limits::{Account, Bucket, NoShare, Pace, Part, Share, Shares, Source};
 use crate::metrics::{Counted, Labels, Limit, Metrics, TunnelMetrics};
 use crate::snapshot::{Kind, TunnelNow};
@@ -64,6 +65,7 @@ pub(crate) struct Tunnel {
     held: Arc<Shares>,
     /// A client has asked where visitors connect to.
     tells_destination: AtomicBool,
+    inspection: Inspection,
     /// Whoever has waited for longest has it.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -129,6 +131,7 @@ impl Tunnel {
             bandwidth: OnceLock::new(),
             held: Arc::default(),
             tells_destination: AtomicBool::new(false),
+            inspection: Inspection::default(),
             turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 claims: Claims::default(),
@@ -160,6 +163,11 @@ impl Tunnel {
 
     pub(crate) fn metrics(&self) -> &TunnelMetrics {
         &self.series
+    }
+
+    /// Whether what comes through it is kept for its owner to look at.
+    pub(crate) fn inspection(&self) -> &Inspection {
+        &self.inspection
     }
 
     /// Fires when the tunnel takes no more visitors.

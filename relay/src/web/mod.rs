@@ -5,6 +5,7 @@
 //! - `fault`: why a request is not answered by the local service, and what is said then
 //! - `fields`: fields of a head that are changed together
 //! - `interim`: what a local service says before it answers
+//! - `mask`: what of them nobody is to read
 //! - `pages`: what people see then
 //! - `percent`, `weights`: what is written in headers and addresses
 //! - `policy`: what a tunnel's owner wants done with its requests
@@ -16,6 +17,7 @@ mod connecting;
 mod fault;
 pub(crate) mod fields;
 mod interim;
+pub(crate) mod mask;
 mod pages;
 pub(crate) mod percent;
 pub(crate) mod policy;

@@ -127,8 +127,8 @@ async fn send(stream: &mut DataStream, chunk: &mut Chunk, mut bytes: usize) {
 struct Unobserved;
 
 impl Observer for Unobserved {
-    fn to_stream(&mut self, _: usize) {}
-    fn to_socket(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
+    fn to_socket(&mut self, _: &[u8]) {}
 }
 
 /// Bytes that are moved at a time.

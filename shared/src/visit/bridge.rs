@@ -30,10 +30,10 @@ thread_local! {
 
 /// Is told what a bridge does while it does it.
 pub trait Observer {
-    /// `bytes` went from the socket to the stream.
-    fn to_stream(&mut self, bytes: usize);
-    /// `bytes` went from the stream to the socket.
-    fn to_socket(&mut self, bytes: usize);
+    /// `data` went from the socket to the stream.
+    fn to_stream(&mut self, data: &[u8]);
+    /// `data` went from the stream to the socket.
+    fn to_socket(&mut self, data: &[u8]);
     /// Relay: the local service has accepted the connection.
     fn connected(&mut self) {}
 
@@ -251,10 +251,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     }
                     match self.poll_chunk(cx, most)? {
                         Poll::Ready(0) => self.up = Direction::Ending,
-                        Poll::Ready(n) => {
-                            self.observer.to_stream(n);
-                            self.moved.up = true;
-                        }
+                        Poll::Ready(_) => self.moved.up = true,
                         Poll::Pending => return Ok(Pause::Idle),
                     }
                 }
@@ -281,6 +278,7 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                     let n = buf.filled().len();
                     if n > 0 {
                         self.stream.start_send(cx, chunk, n).map_err(Ended::Stream)?;
+                        self.observer.to_stream(chunk.payload(n));
                     }
                     Ok(Poll::Ready(n))
                 }
@@ -321,8 +319,8 @@ impl<S: Socket, O: Observer + Unpin> Bridge<S, O> {
                         let data = &data[..data.len().min(most)];
                         match Pin::new(&mut *self.socket).poll_write(cx, data) {
                             Poll::Ready(Ok(n)) => {
+                                self.observer.to_socket(&data[..n]);
                                 self.stream.consume(n);
-                                self.observer.to_socket(n);
                                 self.moved.down = true;
                             }
                             Poll::Ready(Err(err)) => return Err(Ended::Socket(err)),
@@ -404,12 +402,12 @@ impl<S: Socket, O> Drop for Bridge<S, O> {
 }
 
 impl<O: Observer> Observer for &mut O {
-    fn to_stream(&mut self, bytes: usize) {
-        (**self).to_stream(bytes);
+    fn to_stream(&mut self, data: &[u8]) {
+        (**self).to_stream(data);
     }
 
-    fn to_socket(&mut self, bytes: usize) {
-        (**self).to_socket(bytes);
+    fn to_socket(&mut self, data: &[u8]) {
+        (**self).to_socket(data);
     }
 
     fn connected(&mut self) {

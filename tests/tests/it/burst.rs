@@ -145,8 +145,8 @@ async fn whoever_waits_for_room_learns_that_the_session_is_lost() {
 struct Unobserved;
 
 impl Observer for Unobserved {
-    fn to_stream(&mut self, _: usize) {}
-    fn to_socket(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
+    fn to_socket(&mut self, _: &[u8]) {}
 }
 
 /// Sends `length` bytes as a bridge does.

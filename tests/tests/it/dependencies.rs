@@ -11,7 +11,7 @@ const RELAY: &[&[&str]] = &[
     &["access"],
     &["config"],
     &["domains", "web"],
-    &["certs", "target", "ports", "snapshot", "statistics"],
+    &["certs", "target", "ports", "snapshot", "statistics", "inspect"],
     &["tunnel"],
     &["placement", "visit", "routes"],
     &["registry"],

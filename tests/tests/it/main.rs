@@ -28,6 +28,7 @@ mod hostile_clients;
 mod hostile_relay;
 mod hostile_strangers;
 mod hostile_tls;
+mod inspector;
 mod limits;
 mod link;
 mod local_service;

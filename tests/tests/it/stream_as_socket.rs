@@ -434,8 +434,8 @@ fn broken(err: &std::io::Error) -> Broken {
 struct Unobserved;
 
 impl Observer for Unobserved {
-    fn to_stream(&mut self, _: usize) {}
-    fn to_socket(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
+    fn to_socket(&mut self, _: &[u8]) {}
 }
 
 /// Longer than any test takes.

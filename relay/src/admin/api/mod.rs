@@ -11,6 +11,7 @@ mod certificates;
 mod document;
 mod domains;
 mod events;
+mod inspection;
 mod me;
 mod pace;
 mod page;
@@ -47,6 +48,7 @@ use super::About;
 use super::live::Live;
 use crate::access::Access;
 use crate::certs::VisitorCerts;
+use crate::inspect::Inspector;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -69,6 +71,7 @@ pub(crate) struct Shared {
 pub(crate) struct Parties {
     pub(crate) registry: Registry,
     pub(crate) access: Access,
+    pub(crate) inspector: Inspector,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) store: Option<Store>,
@@ -134,6 +137,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(me::health))
         .routes(routes!(tunnels::list))
         .routes(routes!(tunnels::get))
+        .merge(inspection::routes())
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::get, sessions::end))
         .routes(routes!(visits::list))

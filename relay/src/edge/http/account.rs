@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::edge::EdgeShared;
+use crate::inspect::Tap;
 use crate::limits::{Allowance, Part, Supplied};
 use crate::metrics::{FaultCode, RequestOver};
 use crate::tunnel::{Present, Tunnel};
@@ -55,6 +56,8 @@ pub(super) struct Account {
     first_byte: AtomicU64,
     /// What it may move, if that is limited.
     allowance: OnceLock<Mutex<Allowance>>,
+    /// Takes it down for the tunnel's owner, if the tunnel is inspected.
+    tap: OnceLock<Box<Tap>>,
     /// What the log is to tell, if it is to tell anything.
     asked: Option<Mutex<Box<Asked>>>,
 }
@@ -92,6 +95,7 @@ impl Account {
             awaits_body: AtomicBool::new(false),
             first_byte: AtomicU64::new(0),
             allowance: OnceLock::new(),
+            tap: OnceLock::new(),
         })
     }
 
@@ -112,6 +116,17 @@ impl Account {
     /// The tunnel that it is for, if that is known.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
         self.tunnel.get().map(|tunnel| &**tunnel)
+    }
+
+    /// It is taken down from now on.
+    pub(super) fn inspects(&self, tap: Tap) {
+        // Each request is for one tunnel.
+        self.tap.set(Box::new(tap)).err();
+    }
+
+    /// What takes it down, if anything does.
+    pub(super) fn tap(&self) -> Option<&Tap> {
+        self.tap.get().map(|tap| &**tap)
     }
 
     /// It is let in: where it takes up a place, and what it may move.
@@ -145,9 +160,19 @@ impl Account {
         self.fault.get_or_init(|| fault.counts_as());
     }
 
+    /// Why the relay answers it itself, if it does, as programs know it.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault.get().map(|fault| fault.label())
+    }
+
     /// A local service answers it.
     pub(super) fn served(&self) {
         self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a local service does.
+    pub(super) fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// It is answered with this status.
@@ -230,7 +255,11 @@ impl Account {
             tunnel.metrics().bytes_in(most);
         }
         self.touch();
-        Poll::Ready(Ok(here.split_to(most)))
+        let piece = here.split_to(most);
+        if let Some(tap) = self.tap.get() {
+            tap.inward(&piece);
+        }
+        Poll::Ready(Ok(piece))
     }
 
     /// Nothing comes from the visitor for now, or any more: others may have its turn.
@@ -260,7 +289,11 @@ impl Account {
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.metrics().bytes_out(most);
         }
-        Poll::Ready(Ok(here.split_to(most)))
+        let piece = here.split_to(most);
+        if let Some(tap) = self.tap.get() {
+            tap.outward(&piece);
+        }
+        Poll::Ready(Ok(piece))
     }
 
     /// Something of the relay's own goes to the visitor, which is no payload.
@@ -282,6 +315,9 @@ impl Drop for Account {
             (_, true) => Outcome::Complete,
             (_, false) => Outcome::Aborted,
         };
+        if let Some(tap) = self.tap.get() {
+            tap.over(outcome.label());
+        }
         let tunnel = self.tunnel.get();
         match (tunnel, fault) {
             (Some(tunnel), fault) => {

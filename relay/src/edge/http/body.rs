@@ -105,7 +105,12 @@ impl Relayed {
                 Some(Err(trailers)) => {
                     // Nothing comes behind them, and nobody asks.
                     self.connection.give_back();
-                    return Poll::Ready(Some(Ok(checked(trailers))));
+                    let trailers = checked(trailers);
+                    if let (Some(tap), Some(fields)) = (self.account.tap(), trailers.trailers_ref())
+                    {
+                        tap.outward_trailers(fields);
+                    }
+                    return Poll::Ready(Some(Ok(trailers)));
                 }
                 None => return Poll::Ready(None),
             }
@@ -178,7 +183,14 @@ impl Body for FromVisitor {
             };
             match frame.into_data() {
                 Ok(data) => this.rest = data,
-                Err(trailers) => return Poll::Ready(Some(Ok(checked(trailers)))),
+                Err(trailers) => {
+                    let trailers = checked(trailers);
+                    if let (Some(tap), Some(fields)) = (this.account.tap(), trailers.trailers_ref())
+                    {
+                        tap.inward_trailers(fields);
+                    }
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
             }
             this.came = this.came.saturating_add(this.rest.len() as u64);
             if this.came > this.account.max_body() {

@@ -10,6 +10,7 @@ use hyper::http::uri::PathAndQuery;
 use super::admit::{Admission, counted};
 use super::upstream::{Lease, Wanted};
 use super::{Http, options};
+use crate::inspect::Tap;
 use crate::limits::Source;
 use crate::placement::{Attempt, Miss};
 use crate::tunnel::{Candidate, Conditions};
@@ -32,6 +33,8 @@ pub(super) struct Leasing<'a> {
     pub(super) length: u64,
     /// What browsers are told of TLS: as the client says that it goes to.
     pub(super) hsts: &'a mut Option<HeaderValue>,
+    /// What takes it down, if anything does.
+    pub(super) tap: Option<&'a Tap>,
 }
 
 impl Attempt for Leasing<'_> {
@@ -50,6 +53,9 @@ impl Attempt for Leasing<'_> {
     }
 
     async fn with(&mut self, client: &Candidate) -> Result<Self::Served, Miss<Verdict>> {
+        if let Some(tap) = self.tap {
+            tap.placed();
+        }
         let admitted = self.admission.admit_to(self.http, client, self.arrival.visitor);
         admitted.map_err(|fault| Miss::Nowhere(fault.into()))?;
         let conditions = client.conditions();

@@ -30,6 +30,7 @@ use super::upgrade::{self, Upgrade};
 use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
 use super::visitor::Visitor;
 use super::{board, expect, heads, hops, options};
+use crate::inspect::Arrived;
 use crate::metrics::Limit;
 use crate::placement::{Order, place};
 use crate::snapshot::Kind;
@@ -115,6 +116,9 @@ pub(super) async fn answer(
     if let Some(hsts) = besides.hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
+    if let Some(tap) = account.tap().filter(|_| !account.is_served()) {
+        tap.answers_itself(&response, account.fault());
+    }
     account.answered(response.status());
     let answering = |body| Answering { body: Accounted::new(body, account), request: counted };
     Ok(response.map(answering))
@@ -165,6 +169,17 @@ async fn serve(
             Route::AddSlash(location) => return redirect(&location),
         };
     account.goes_to(&tunnel);
+    if let Some(on) = tunnel.inspection().now() {
+        account.inspects(on.exchange(&Arrived {
+            head: &head,
+            request_id: id.to_str().unwrap_or_default(),
+            host: &host.as_written,
+            target: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            is_tls: way.tls,
+            visitor: Some(way.visitor),
+            replay_of: None,
+        }));
+    }
     let conditions = tunnel.conditions();
     let policy = conditions.as_ref().and_then(|conditions| conditions.policy.as_ref());
     besides.prefix.clone_from(&prefix);
@@ -260,7 +275,8 @@ impl Exchange<'_> {
         let mut tries = 0;
         let has_body = matches!(body, RequestBody::Streamed(_));
         // Whether it has to be known that a local service is there before the request is sent.
-        let mut is_sure = has_body;
+        // That is also when one who looks at it learns how long it took to get there.
+        let mut is_sure = has_body || self.account.tap().is_some();
         loop {
             tries += 1;
             let passed = self.passed.len();
@@ -283,8 +299,14 @@ impl Exchange<'_> {
                 }
             }
             let is_used = lease.is_used;
+            if let Some(tap) = self.account.tap() {
+                tap.connected(is_used);
+            }
             let request = self.request(conditions, body);
             let account = Arc::clone(&self.account);
+            if let Some(tap) = account.tap() {
+                tap.sends(&request);
+            }
             // How long it took to get here is not the local service's.
             account.touch();
             let Some(sent) = within(&account, limit, lease.send(request)).await else {
@@ -349,6 +371,7 @@ impl Exchange<'_> {
             },
             length,
             hsts: self.hsts,
+            tap: self.account.tap(),
         };
         let placed = place(&self.tunnel, order, hold, attempt).await;
         // Here, for each client that it was tried with says so.
@@ -385,6 +408,16 @@ impl Exchange<'_> {
         let mut request = Request::from_parts(head, body);
         if let Some(wanted) = &self.wanted {
             expect::ask(&mut request, wanted);
+        } else if self.account.tap().is_some() {
+            // What is over when this is called is not to go on for its sake.
+            let account = Arc::downgrade(&self.account);
+            hyper::ext::on_informational(&mut request, move |said| {
+                if let Some(account) = account.upgrade()
+                    && let Some(tap) = account.tap()
+                {
+                    tap.announced(said.status().as_u16(), said.headers());
+                }
+            });
         }
         request
     }
@@ -399,6 +432,9 @@ impl Exchange<'_> {
         let Self { account, visitor, upgrade, wish, head: asked, admission, .. } = self;
         let source = admission.source();
         account.holds(admission.into_parts());
+        if let Some(tap) = account.tap() {
+            tap.answered(&response);
+        }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(upgrade) = upgrade else { return Err(Fault::LocalBroken) };
             account.served();
@@ -410,6 +446,9 @@ impl Exchange<'_> {
                 session: kept.session().unwrap_or_default(),
             };
             let listed = visitor.http.edge.registry.visits().list(placed);
+            if let Some(tap) = account.tap() {
+                tap.changes(response.headers());
+            }
             return Ok(upgrade::change(upgrade, visitor, response, account, (kept, listed)));
         }
         if response.status().is_success() && upgrade.is_some_and(|upgrade| upgrade.is_extended()) {

@@ -11,8 +11,8 @@ use hyper::{Method, Request, Uri, Version};
 use serde::{Serialize, Serializer};
 use shared::kit::logging::{Utc, harmless};
 
-use super::mask;
 use crate::metrics::FaultCode;
+use crate::web::mask;
 use crate::web::policy::credentials;
 
 /// So many characters of a path and its query are shown. Longer ones are no addresses that somebody
@@ -217,7 +217,8 @@ impl<'a> Entry<'a> {
 }
 
 impl Outcome {
-    pub(super) fn label(self) -> &'static str {
+    /// As a word.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Aborted => "aborted",

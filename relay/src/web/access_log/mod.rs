@@ -2,7 +2,6 @@
 //!
 //! - `entry`: what there is to say of a request
 //! - `line`: what it looks like
-//! - `mask`: what nobody is to read in a log
 //!
 //! Nobody waits for it: lines are queued, and dropped and counted where there is no room. What comes
 //! from visitors is escaped and cut, and secrets in addresses are masked. Of headers nothing is said
@@ -10,7 +9,6 @@
 
 mod entry;
 mod line;
-mod mask;
 
 use std::net::IpAddr;
 use std::sync::Arc;

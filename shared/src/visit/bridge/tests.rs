@@ -54,16 +54,16 @@ impl Session {
 struct Unobserved;
 
 impl Observer for Unobserved {
-    fn to_stream(&mut self, _: usize) {}
-    fn to_socket(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
+    fn to_socket(&mut self, _: &[u8]) {}
 }
 
 /// Lets nothing through.
 struct Limiting;
 
 impl Observer for Limiting {
-    fn to_stream(&mut self, _: usize) {}
-    fn to_socket(&mut self, _: usize) {}
+    fn to_stream(&mut self, _: &[u8]) {}
+    fn to_socket(&mut self, _: &[u8]) {}
 
     fn is_limiting(&self) -> bool {
         true

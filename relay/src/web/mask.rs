@@ -1,15 +1,16 @@
-//! What nobody is to read in a log: the values of parameters that are secrets by their name.
+//! What nobody is to read in a log, or of what is kept of requests: the values of parameters that are
+//! secrets by their name.
 
 use std::borrow::Cow;
 
 use crate::web::percent::decoded;
 
 /// What stands in the place of a secret.
-const MASKED: &str = "***";
+pub(crate) const MASKED: &str = "***";
 
 /// The parameters whose values are masked: in lower case, with `_` for `-`. `docs/operating.md` has
 /// the same list.
-pub(super) const SECRETS: [&str; 48] = [
+pub(crate) const SECRETS: [&str; 48] = [
     "access_key",
     "access_token",
     "api_key",
@@ -62,10 +63,16 @@ pub(super) const SECRETS: [&str; 48] = [
 
 /// So much of the end of a name is compared, in bytes as it is written, of which each may be `%xx`. In
 /// front of that nobody nests what matters.
-const LONGEST_NAME: usize = 3 * 64;
+pub(crate) const LONGEST_NAME: usize = 3 * 64;
 
 /// A path with its query, without secrets.
-pub(super) fn path(path: &str) -> Cow<'_, str> {
+pub(crate) fn path(path: &str) -> Cow<'_, str> {
+    path_by(path, is_secret)
+}
+
+/// The same for whoever knows by itself which names are those of secrets, as they are written.
+pub(crate) fn path_by(path: &str, is_secret: impl Fn(&[u8]) -> bool) -> Cow<'_, str> {
+    let secret = |pair| secret(pair, &is_secret);
     let Some((before, query)) = path.split_once('?') else { return Cow::Borrowed(path) };
     if !query.split(['&', ';']).any(|pair| secret(pair).is_some()) {
         return Cow::Borrowed(path);
@@ -86,7 +93,12 @@ pub(super) fn path(path: &str) -> Cow<'_, str> {
 
 /// A whole address, as in `Referer`, without secrets: neither in its query nor in front of its host,
 /// and without what stands behind a `#`, where tokens are as well.
-pub(super) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
+    url_by(url, is_secret)
+}
+
+/// The same for whoever knows by itself which names are those of secrets, as they are written.
+pub(crate) fn url_by<'a>(url: Cow<'a, str>, is_secret: impl Fn(&[u8]) -> bool) -> Cow<'a, str> {
     let mut url = match url.split_once('#') {
         Some((before, _)) => Cow::Owned(before.to_owned()),
         None => url,
@@ -98,20 +110,28 @@ pub(super) fn url(url: Cow<'_, str>) -> Cow<'_, str> {
             url = Cow::Owned(format!("{}{MASKED}{}", &url[..start], &url[start + at..]));
         }
     }
-    match path(&url) {
+    match path_by(&url, is_secret) {
         Cow::Borrowed(_) => url,
         Cow::Owned(masked) => Cow::Owned(masked),
     }
 }
 
 /// The name of a parameter whose value is a secret, as it is written.
-fn secret(pair: &str) -> Option<&str> {
+fn secret<'a>(pair: &'a str, is_secret: impl Fn(&[u8]) -> bool) -> Option<&'a str> {
     let (name, _) = pair.split_once('=')?;
+    is_secret(name.as_bytes()).then_some(name)
+}
+
+fn is_secret(name: &[u8]) -> bool {
+    parts(name, |part| SECRETS.binary_search(&part).is_ok())
+}
+
+/// Whether any part of a name as it is written is one of those: `user[password][0]` and
+/// `user.password`, as frameworks nest them.
+pub(crate) fn parts(name: &[u8], is_one: impl Fn(&str) -> bool) -> bool {
     let end = name.len().saturating_sub(LONGEST_NAME);
-    let plain = plain(&name.as_bytes()[end..]);
-    // `user[password][0]` and `user.password`, as frameworks nest them.
-    let mut parts = plain.split(['[', ']', '.']).map(|part| part.trim_matches([' ', '+']));
-    parts.any(|part| SECRETS.binary_search(&part).is_ok()).then_some(name)
+    let plain = plain(&name[end..]);
+    plain.split(['[', ']', '.']).any(|part| is_one(part.trim_matches([' ', '+'])))
 }
 
 /// A name as it is compared: without escapes, in lower case, with `_` for `-`.

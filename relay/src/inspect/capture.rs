@@ -123,6 +123,12 @@ impl Captured {
         &self.bytes[chunk.start..chunk.start + chunk.length]
     }
 
+    /// What one end said, one after the other, as far as it is kept and not longer than `most`.
+    pub(crate) fn said(&self, by: Speaker, most: usize) -> Vec<u8> {
+        let theirs = self.chunks.iter().filter(|chunk| chunk.from == by);
+        theirs.flat_map(|chunk| self.bytes(chunk)).copied().take(most).collect()
+    }
+
     fn push(&mut self, from: Speaker, data: &[u8], most: usize, at: Duration) {
         let direction = usize::from(from == Speaker::Service);
         self.whole[direction] += data.len() as u64;

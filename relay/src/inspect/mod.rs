@@ -10,6 +10,7 @@
 //! - `exchange`: a request and its answer; its `fields`, its `body` (`decode`), the `events` of a stream
 //!   and the `messages` of a WebSocket (`inflate`)
 //! - `capture`: a raw visit
+//! - `guess`: what protocol its bytes are of; `export`: files and commands for other programs
 //! - `names`, `scrub`: what is a secret, and how it is left out before anything is kept
 //!
 //! Who may look is not decided here.
@@ -20,7 +21,9 @@ mod cost;
 mod decode;
 mod events;
 mod exchange;
+mod export;
 mod fields;
+mod guess;
 mod inflate;
 mod inspection;
 mod messages;
@@ -32,7 +35,9 @@ pub(crate) use self::body::Body;
 pub(crate) use self::capture::{Capture, CaptureTap, Captured, Ending};
 pub(crate) use self::events::Event;
 pub(crate) use self::exchange::{Arrived, Exchange, Head, Record, Tap, Times};
+pub(crate) use self::export::{curl, har, pcapng};
 pub(crate) use self::fields::{Field, Fields};
+pub(crate) use self::guess::{Guess, LOOKED_AT, guess};
 pub(crate) use self::inspection::{Inspection, Inspector, Options};
 pub(crate) use self::messages::{Message, MessageKind};
 pub(crate) use self::shelf::{Amount, Whose};
@@ -42,4 +47,14 @@ pub(crate) use self::shelf::{Amount, Whose};
 pub(crate) enum Speaker {
     Visitor,
     Service,
+}
+
+impl Speaker {
+    /// The one that listens meanwhile.
+    fn other(self) -> Self {
+        match self {
+            Self::Visitor => Self::Service,
+            Self::Service => Self::Visitor,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::admin::api::problem::{Problem, Problems};
 use crate::inspect::Capture;
 
 /// One that is the caller's.
-fn find(
+pub(super) fn find(
     api: &Api,
     caller: &Caller,
     (tunnel, capture): &(String, String),
@@ -26,7 +26,7 @@ fn find(
 }
 
 /// It is not there, or not any more.
-fn not_there() -> Problem {
+pub(super) fn not_there() -> Problem {
     Problem::not_found("capture")
 }
 

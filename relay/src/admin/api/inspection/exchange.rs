@@ -102,5 +102,5 @@ fn body(
     let body = exchange.look(pick).ok_or_else(not_there)?;
     let body = body.ok_or_else(|| Problem::not_found("answer"))?;
     let name = format!("{}-{what}.bin", exchange.number);
-    Ok(raw::file(&name, "application/octet-stream", body))
+    Ok(raw::file(&name, raw::OCTETS, body))
 }

@@ -43,7 +43,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn fits(&self, record: &Record) -> bool {
+    pub(super) fn fits(&self, record: &Record) -> bool {
         let is = |wanted: &Option<String>, fits: &dyn Fn(&str) -> bool| {
             wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || fits(wanted))
         };

@@ -2,6 +2,7 @@
 //! that is inspected.
 //!
 //! - `exchanges`: requests and their answers, found again; `exchange`: one of them
+//! - `export`: the same for other programs
 //! - `captures`: raw visits
 //! - `view`: what is shown of them
 //! - `raw`: bytes that others sent, so that nothing of them ever runs
@@ -9,6 +10,7 @@
 mod captures;
 mod exchange;
 mod exchanges;
+mod export;
 mod raw;
 mod view;
 
@@ -40,8 +42,12 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(exchange::get))
         .routes(routes!(exchange::request_body))
         .routes(routes!(exchange::response_body))
+        .routes(routes!(export::har))
+        .routes(routes!(export::exchange_har))
+        .routes(routes!(export::curl))
         .routes(routes!(captures::list))
         .routes(routes!(captures::get))
+        .routes(routes!(export::pcapng))
 }
 
 /// Whether a tunnel is inspected.

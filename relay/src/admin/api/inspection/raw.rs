@@ -8,6 +8,9 @@ use axum::http::header::{
 };
 use axum::response::{IntoResponse, Response};
 
+/// Bytes of which nothing is said.
+pub(super) const OCTETS: &str = "application/octet-stream";
+
 /// A file of this name for whoever asks to save. The name is the relay's own.
 pub(super) fn file(name: &str, content_type: &'static str, bytes: impl Into<Bytes>) -> Response {
     let mut headers = HeaderMap::new();

@@ -1,5 +1,6 @@
 //! What is shown of exchanges and captures.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
@@ -8,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::inspect::{
-    Body, Capture, Captured, Ending, Exchange, Fields, Head, Message, MessageKind, Record, Speaker,
-    Times,
+    Body, Capture, Captured, Ending, Exchange, Fields, Guess, Head, LOOKED_AT, Message,
+    MessageKind, Record, Speaker, Times, guess,
 };
 
 /// An exchange at a glance.
@@ -259,7 +260,18 @@ pub(super) struct CaptureWhole {
     /// When the local service was reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     connected_seconds: Option<f64>,
+    /// What its bytes look like, which is a guess. Missing: like nothing that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guess: Option<GuessView>,
     chunks: Vec<ChunkView>,
+}
+
+/// What the bytes of a raw visit look like.
+#[derive(Debug, Serialize, ToSchema)]
+struct GuessView {
+    protocol: &'static str,
+    /// What can be read of it, by its name.
+    details: BTreeMap<&'static str, String>,
 }
 
 /// Bytes that passed at once.
@@ -472,7 +484,13 @@ impl CaptureWhole {
             from: chunk.from.into(),
             base64: BASE64.encode(captured.bytes(chunk)),
         });
+        let said = |by| captured.said(by, LOOKED_AT);
+        let guess = guess(&said(Speaker::Visitor), &said(Speaker::Service));
         Self {
+            guess: guess.map(|Guess { protocol, details }| GuessView {
+                protocol,
+                details: details.into_iter().collect(),
+            }),
             line: CaptureLine::of(capture, captured),
             connected_seconds: captured.connected.as_ref().map(Duration::as_secs_f64),
             chunks: chunks.collect(),

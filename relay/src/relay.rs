@@ -171,6 +171,7 @@ impl Relay {
             certs,
             board,
             history,
+            inspector: Inspector::new(config.clone(), false),
         };
         Ok(Self {
             addrs,
@@ -256,7 +257,7 @@ impl Relay {
             statistics,
             ..
         } = self;
-        let certs = web.certs.clone();
+        let (certs, history) = (web.certs.clone(), web.history.clone());
         // For as long as the relay runs.
         let _shown = config.now().web.board.clone().map(|host| certs.want(host));
         // Fired by us as well when a part fails.
@@ -290,7 +291,7 @@ impl Relay {
             metrics.clone(),
             phases,
         );
-        let inspector = Inspector::new(config.clone(), false);
+        let inspector = web.inspector.clone();
         let amounts: [fn(Amount) -> u64; 3] =
             [|now| now.bytes as u64, |now| now.entries as u64, |now| now.pushed_out];
         metrics.show_inspected(amounts.map(|of| {
@@ -305,7 +306,6 @@ impl Relay {
             (registry.clone(), openings),
             addrs.public.ip(),
             web,
-            inspector.clone(),
             stop.clone(),
         );
         edge.serve(default, self.public);
@@ -327,6 +327,8 @@ impl Relay {
             metrics,
             store,
             certs: certs.clone(),
+            statistics: statistics.clone(),
+            history,
             about,
             stopping: stop.gracefully.clone(),
         });

@@ -60,6 +60,8 @@ pub(crate) struct Web {
     pub(crate) board: Board,
     /// Where it is kept which there were.
     pub(crate) history: History,
+    /// What those keep who look at what comes through their tunnels.
+    pub(crate) inspector: Inspector,
 }
 
 /// What all listeners have in common.
@@ -84,10 +86,9 @@ impl Edge {
         (registry, openings): (Registry, mpsc::Receiver<Opening>),
         ip: IpAddr,
         web: Web,
-        inspector: Inspector,
         stop: Stop,
     ) -> Self {
-        let Web { access_log, error_pages, certs, board, history } = web;
+        let Web { access_log, error_pages, certs, board, history, inspector } = web;
         let shared = Arc::new(EdgeShared {
             config,
             registry,

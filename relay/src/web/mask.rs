@@ -117,7 +117,7 @@ pub(crate) fn url_by<'a>(url: Cow<'a, str>, is_secret: impl Fn(&[u8]) -> bool) -
 }
 
 /// The name of a parameter whose value is a secret, as it is written.
-fn secret<'a>(pair: &'a str, is_secret: impl Fn(&[u8]) -> bool) -> Option<&'a str> {
+fn secret(pair: &str, is_secret: impl Fn(&[u8]) -> bool) -> Option<&str> {
     let (name, _) = pair.split_once('=')?;
     is_secret(name.as_bytes()).then_some(name)
 }

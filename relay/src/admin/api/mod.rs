@@ -18,6 +18,7 @@ mod page;
 mod problem;
 mod repeats;
 mod sessions;
+mod statistics;
 mod tags;
 mod tokens;
 mod tunnels;
@@ -52,6 +53,7 @@ use crate::inspect::Inspector;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::statistics::{History, Statistics};
 use crate::store::Store;
 
 /// The longest body of a request in bytes. The largest thing that is sent is the configuration of a
@@ -76,6 +78,8 @@ pub(crate) struct Parties {
     pub(crate) metrics: Metrics,
     pub(crate) store: Option<Store>,
     pub(crate) certs: VisitorCerts,
+    pub(crate) statistics: Statistics,
+    pub(crate) history: History,
     pub(crate) about: About,
     pub(crate) stopping: CancellationToken,
 }
@@ -151,6 +155,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(bans::lift))
         .routes(routes!(domains::list))
         .routes(routes!(certificates::list))
+        .routes(routes!(statistics::moved))
+        .routes(routes!(statistics::history))
         .routes(routes!(events::follow))
         .routes(routes!(websockets::user))
         .routes(routes!(websockets::tunnel))

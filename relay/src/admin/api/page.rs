@@ -45,6 +45,12 @@ pub(super) struct Page<T> {
     next: Option<String>,
 }
 
+impl<T> Page<T> {
+    pub(super) fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next }
+    }
+}
+
 impl Paging {
     /// The page of a list whose entries come in the order of these keys.
     pub(super) fn of<T>(

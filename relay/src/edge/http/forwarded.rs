@@ -5,7 +5,7 @@
 //! (RFC 7239). Where there is one of the former, the latter does not count: nginx, Caddy and most
 //! others set `X-Forwarded-For`, and pass on what a visitor says in `Forwarded`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use shared::kit::digits::push_ip;
@@ -148,6 +148,12 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 /// visitor's own.
 fn proto(headers: &HeaderMap) -> Option<bool> {
     is_tls(values(headers, PROTO).last()?.trim())
+}
+
+/// The visitor, who need not be the peer of the connection: then no port of theirs is known.
+pub(super) fn with_port(visitor: IpAddr, peer: SocketAddr) -> SocketAddr {
+    let is_peer = visitor == peer.ip().to_canonical();
+    SocketAddr::new(visitor, if is_peer { peer.port() } else { 0 })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! One request: from the visitor to a local service, and its answer back.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::admit::{Admission, counted, too_many_at_once};
 use super::answers;
-use super::body::{Accounted, Answering, FromVisitor, Relayed, Stopped, ToVisitor};
-use super::forwarded::Way;
+use super::body::{Accounted, Answering, FromVisitor, Relayed, ToVisitor};
+use super::forwarded::{Way, with_port};
 use super::head::{X_REQUEST_ID, accepted, join_cookies, length, own_id, size};
 use super::host::RequestedHost;
 use super::leasing::Leasing;
@@ -27,7 +26,7 @@ use super::route::{Route, route};
 use super::shrink::Wish;
 use super::signed;
 use super::upgrade::{self, Upgrade};
-use super::upstream::{Kept, Lease, Wanted, is_lost, is_refused, of_error};
+use super::upstream::{Kept, Lease, Wanted, fault_of, is_lost, is_refused};
 use super::visitor::Visitor;
 use super::{board, expect, heads, hops, options};
 use crate::inspect::Arrived;
@@ -491,25 +490,6 @@ async fn within<T>(
             }
         }
     }
-}
-
-/// What an error of hyper says to the visitor.
-fn fault_of(err: &hyper::Error) -> Fault {
-    let mut source = std::error::Error::source(err);
-    while let Some(err) = source {
-        match err.downcast_ref::<Stopped>() {
-            Some(Stopped::TooLarge) => return Fault::BodyTooLarge,
-            Some(Stopped::OverLimit) => return Fault::OverLimit,
-            None => source = err.source(),
-        }
-    }
-    of_error(err)
-}
-
-/// The visitor, who need not be the peer of the connection: then no port of theirs is known.
-fn with_port(visitor: IpAddr, peer: SocketAddr) -> SocketAddr {
-    let is_peer = visitor == peer.ip().to_canonical();
-    SocketAddr::new(visitor, if is_peer { peer.port() } else { 0 })
 }
 
 fn redirect(location: &str) -> Result<Response<ToVisitor>, Fault> {

@@ -19,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::body::Stopped;
 use super::http2::MOST_UNSENT;
 use super::lent::Lent;
 use super::options;
@@ -389,4 +390,17 @@ fn broken(err: &hyper::Error) -> Option<&Broken> {
         source = err.source();
     }
     None
+}
+
+/// What an error of hyper says to the visitor.
+pub(super) fn fault_of(err: &hyper::Error) -> Fault {
+    let mut source = std::error::Error::source(err);
+    while let Some(err) = source {
+        match err.downcast_ref::<Stopped>() {
+            Some(Stopped::TooLarge) => return Fault::BodyTooLarge,
+            Some(Stopped::OverLimit) => return Fault::OverLimit,
+            None => source = err.source(),
+        }
+    }
+    of_error(err)
 }

@@ -35,7 +35,7 @@ fn entry(exchange: &Exchange, record: &Record) -> Value {
     let scheme = if record.is_tls { "https" } else { "http" };
     let mut entry = json!({
         "startedDateTime": Utc::from(exchange.began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).to_string(),
-        "time": times.over.map_or(json!(0), |over| json!(millis(over))),
+        "time": times.over.map_or_else(|| json!(0), |over| json!(millis(over))),
         "request": {
             "method": &*record.asked.method,
             "url": format!("{scheme}://{}{}", record.host, record.asked.target),
@@ -49,7 +49,7 @@ fn entry(exchange: &Exchange, record: &Record) -> Value {
         "response": response(record),
         "cache": {},
         "timings": {
-            "blocked": times.placed.map_or(json!(UNKNOWN), |placed| json!(millis(placed))),
+            "blocked": times.placed.map_or_else(|| json!(UNKNOWN), |placed| json!(millis(placed))),
             "dns": UNKNOWN,
             "connect": match times.is_reused {
                 true => json!(UNKNOWN),

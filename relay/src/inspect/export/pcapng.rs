@@ -32,7 +32,7 @@ pub(crate) fn pcapng(capture: &Capture, captured: &Captured, port: Option<u16>) 
         captured.visitor.unwrap_or_else(|| VISITOR.parse().expect("an address"));
     let service = if visitor.is_ipv4() { SERVICE_V4 } else { SERVICE_V6 };
     let mut service: SocketAddr = service.parse().expect("an address");
-    service.set_port(port.unwrap_or(service.port()));
+    service.set_port(port.unwrap_or_else(|| service.port()));
     let mut ends = [End { address: visitor, next: 1000 }, End { address: service, next: 2000 }];
     let mut add = |at: Duration, from: Speaker, flags: u8, payload: &[u8]| {
         let [visitor, service] = &mut ends;

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_hello_says_whom_it_is_for_and_what_is_spoken() {
-        drop(shared::carry::tls::install_provider());
+        shared::carry::tls::install_provider();
         let roots = RootCertStore::empty();
         let mut config =
             ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod requests;
 mod roles;
+mod statistics;
 
 use tests::api::Caller;
 use tests::kept::{Kept, client};

@@ -74,7 +74,7 @@ struct Shared {
 }
 
 impl Foot {
-    /// A foot that is drawn on `screen` from the first call of [`Self::progress`] on.
+    /// A foot that is drawn on `screen` from the first call of `progress` on.
     pub fn new(screen: Screen, mut watched: Watched) -> Self {
         watched.status.mark_changed();
         let rates = Rates::new(Instant::now(), watched.tally.read());

@@ -35,7 +35,7 @@ export function sessions() {
       if (live.problem) place.replaceChildren(failure(live.problem));
       return;
     }
-    const fits = (session) => [session.owner, session.agent, session.address, ...session.tunnels].some((one) => one.toLowerCase().includes(text));
+    const fits = (session) => [session.owner, session.agent, session.address, ...session.tunnel_ids].some((one) => one.toLowerCase().includes(text));
     const wanted = live.sessions.filter(fits);
     say(told, wanted.length === live.sessions.length ? many(wanted.length, "connection") : `${count(wanted.length)} of ${many(live.sessions.length, "connection")}`);
     if (live.sessions.length === 0) place.replaceChildren(empty("Nobody is connected", "A client comes from the machine with your service:", clientCommand()));
@@ -75,9 +75,9 @@ export function sessions() {
         say(since, span(session.age_seconds));
         say(trip, wait(session.round_trip_seconds));
         if (session.streams !== undefined) say(streams, many(session.streams, "stream"));
-        const more = session.tunnels.length - NAMED;
-        say(tunnels, session.tunnels.slice(0, NAMED).join(", ") + (more > 0 ? ` and ${count(more)} more` : ""));
-        mark(tunnels, "title", session.tunnels.join(", ") || null);
+        const more = session.tunnel_ids.length - NAMED;
+        say(tunnels, session.tunnel_ids.slice(0, NAMED).join(", ") + (more > 0 ? ` and ${count(more)} more` : ""));
+        mark(tunnels, "title", session.tunnel_ids.join(", ") || null);
       },
     };
   }
